@@ -1,0 +1,1 @@
+"""The wire: infer.proto and the code generated from it (`make protos`)."""

@@ -1,0 +1,1 @@
+"""The kernel that both sides share: domain types, errors, settings, codec, client, logs."""

@@ -1,0 +1,165 @@
+"""The words of face detection, as plain immutable values: everything else imports these.
+
+The frame of every coordinate is the upright picture (after its EXIF orientation was applied): pixels,
+origin in the top left corner, x to the right, y downwards, floats that nobody has rounded.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from utils.errors import OptionOutOfRange
+
+MIN_FACE_SIZE_RANGE = (10.0, 2000.0)
+THRESHOLD_PROPOSAL_RANGE = (0.1, 1.0)
+THRESHOLD_RANGE = (0.0, 1.0)
+MAX_FACES_RANGE = (1, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place in the upright picture, in pixels."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An upright rectangle. Its corners lie within [0, width - 1] x [0, height - 1] of the picture."""
+
+    up_left: Point
+    lower_right: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Landmarks:
+    """Five places in a face. Left and right are those of the viewer, not of the person pictured.
+
+    Unlike a box they are not clipped: a face at the edge may have landmarks outside the picture.
+    """
+
+    left_eye: Point
+    right_eye: Point
+    nose: Point
+    mouth_left: Point
+    mouth_right: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face: where it is, and how sure the detector's last network is of it (0 to 1)."""
+
+    box: Box
+    landmarks: Landmarks
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """The upright picture that the coordinates refer to.
+
+    `exif_orientation` is the tag (1 to 8) that was applied to get there; 1 where the file has none.
+    """
+
+    width: int
+    height: int
+    exif_orientation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What found the faces: the model, its version, and the engine that computed its networks."""
+
+    name: str
+    version: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a request's time went in the backend, in milliseconds."""
+
+    queue_ms: float
+    decode_ms: float
+    detect_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The answer to one picture: its faces, most confident first, and what they refer to.
+
+    `image_id` and `metadata` are the caller's own, returned as sent.
+    """
+
+    faces: tuple[Face, ...]
+    image: ImageInfo
+    model: ModelInfo
+    timings: Timings
+    image_id: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def _option(default: float | None, bounds: tuple[float, float]) -> Any:  # noqa: ANN401 - as dataclasses.field
+    return field(default=default, metadata={"bounds": bounds})
+
+
+@dataclass(frozen=True, slots=True)
+class DetectOptions:
+    """What a caller may ask of a detection. The defaults are those of the reference package.
+
+    Attributes:
+        min_face_size: Shorter side in pixels of the smallest face looked for, 10 to 2000.
+        threshold_proposal: Score a proposal must exceed to be refined, 0.1 to 1.
+        threshold_refine: Score a refined candidate must exceed, 0 to 1.
+        threshold_output: Score a face must exceed, 0 to 1.
+        max_faces: Keep at most this many of the most confident faces, 1 to 1000; None keeps all.
+
+    Raises:
+        OptionOutOfRange: A value is not a finite number in its range; names the field.
+    """
+
+    min_face_size: float = _option(20.0, MIN_FACE_SIZE_RANGE)
+    threshold_proposal: float = _option(0.6, THRESHOLD_PROPOSAL_RANGE)
+    threshold_refine: float = _option(0.7, THRESHOLD_RANGE)
+    threshold_output: float = _option(0.8, THRESHOLD_RANGE)
+    max_faces: int | None = _option(None, MAX_FACES_RANGE)
+
+    def __post_init__(self) -> None:
+        """Refuse what the detector could not mean."""
+        for option in fields(self):
+            value = getattr(self, option.name)
+            low, high = option.metadata["bounds"]
+            if value is None and option.default is None:
+                continue
+            whole = isinstance(low, int)
+            if not _is_number(value, whole=whole) or not low <= value <= high:
+                kind = "a whole number" if whole else "a number"
+                raise OptionOutOfRange(
+                    f"options.{option.name} is {value!r}; accepted: {kind} from {low:g} to {high:g}",
+                    field=f"options.{option.name}",
+                )
+
+
+def _is_number(value: object, *, whole: bool) -> bool:
+    if isinstance(value, bool):  # which Python counts among the integers
+        return False
+    if whole:
+        return isinstance(value, int)
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+OPTION_NAMES = tuple(option.name for option in fields(DetectOptions))
+"""The names a caller may use in a request's options."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectRequest:
+    """One encoded picture and what to do with it. `image` is the file's bytes."""
+
+    image: bytes
+    options: DetectOptions = DetectOptions()
+    image_id: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)

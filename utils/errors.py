@@ -1,0 +1,315 @@
+"""Every failure that Facet tells a caller about, in one tree.
+
+    FacetError
+    ├── InvalidRequest          the caller must change the request
+    │   ├── ...                 one class for each way in which it can be wrong
+    │   └── PayloadTooLarge     a limit was exceeded
+    ├── RouteNotFound, MethodNotAllowed
+    ├── Overloaded              try again after `retry_after` seconds
+    │   ├── QueueFull
+    │   └── GatewayBusy
+    ├── BackendUnavailable      nobody there, or not ready yet
+    ├── DeadlineExceeded, Cancelled
+    └── InternalError           a fault of ours; the detail is in the log only
+
+A class states the canonical code, the HTTP status and the reason, which never changes once released.
+The edges (an interceptor for gRPC, an error handler for HTTP) translate; nobody else does. This module
+imports the standard library alone, so that the supervisor can use it without loading gRPC.
+"""
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class Code(IntEnum):
+    """The canonical codes, with the numbers of google/rpc/code.proto, which are also gRPC's."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+_BY_REASON: dict[str, type["FacetError"]] = {}
+
+
+class FacetError(Exception):
+    """A failure with a canonical code, an HTTP status and a stable reason.
+
+    Args:
+        detail: One sentence for the caller: what came, what is accepted.
+        field: The member of the request that is at fault, if one is.
+        retry_after: Seconds after which the same request may succeed, if it may.
+    """
+
+    code: ClassVar[Code]
+    http_status: ClassVar[int]
+    reason: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(
+        self, detail: str, *, field: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.retry_after = retry_after
+
+    def __init_subclass__(cls) -> None:
+        """Register a class that can be raised, by its reason."""
+        if "reason" in cls.__dict__:
+            if cls.reason in _BY_REASON:
+                raise TypeError(f"two errors share the reason {cls.reason}")
+            _BY_REASON[cls.reason] = cls
+
+
+def error_classes() -> tuple[type[FacetError], ...]:
+    """Every class that can be raised: the rows of the error table."""
+    return tuple(_BY_REASON.values())
+
+
+def error_class(reason: str) -> type[FacetError] | None:
+    """The class whose reason this is, or None where no release of ours has used it."""
+    return _BY_REASON.get(reason)
+
+
+# --- the request is wrong ---------------------------------------------------------------------------
+
+
+class InvalidRequest(FacetError):
+    """The request must change before it can succeed."""
+
+    code = Code.INVALID_ARGUMENT
+    http_status = 400
+
+
+class MalformedRequest(InvalidRequest):
+    """The request as a whole cannot be read: not JSON, not an object, a member of a wrong type."""
+
+    reason = "MALFORMED_REQUEST"
+    title = "The request cannot be read"
+
+
+class ImageMissing(InvalidRequest):
+    """There is no image in the request."""
+
+    reason = "IMAGE_MISSING"
+    title = "The request has no image"
+
+
+class ImageEmpty(InvalidRequest):
+    """There is an image of zero bytes."""
+
+    reason = "IMAGE_EMPTY"
+    title = "The image is empty"
+
+
+class InvalidBase64(InvalidRequest):
+    """The image of a JSON request is not base64; the detail names the character and its offset."""
+
+    reason = "INVALID_BASE64"
+    title = "The image is not valid base64"
+
+
+class InvalidHeader(InvalidRequest):
+    """A header has a value that it cannot have."""
+
+    reason = "INVALID_HEADER"
+    title = "A header is not valid"
+
+
+class UnknownOption(InvalidRequest):
+    """An option by a name that no release has."""
+
+    reason = "UNKNOWN_OPTION"
+    title = "The option is unknown"
+
+
+class OptionOutOfRange(InvalidRequest):
+    """An option whose value is not a number or lies outside its range."""
+
+    reason = "OPTION_OUT_OF_RANGE"
+    title = "The option is out of range"
+
+
+class UnsupportedContentType(InvalidRequest):
+    """A body that claims to be something /predict does not take."""
+
+    http_status = 415
+    reason = "UNSUPPORTED_CONTENT_TYPE"
+    title = "The Content-Type is not accepted"
+
+
+class UnsupportedImageFormat(InvalidRequest):
+    """Bytes that are no picture, or one in a format that is not accepted."""
+
+    http_status = 415
+    reason = "UNSUPPORTED_IMAGE_FORMAT"
+    title = "The image is not in an accepted format"
+
+
+class BrokenImage(InvalidRequest):
+    """A picture in an accepted format that cannot be decoded: truncated or corrupt."""
+
+    http_status = 422
+    reason = "BROKEN_IMAGE"
+    title = "The image is broken"
+
+
+class BodyTooSlow(InvalidRequest):
+    """The body of the request did not arrive within its time."""
+
+    http_status = 408
+    reason = "BODY_TOO_SLOW"
+    title = "The request body came too slowly"
+
+
+class PayloadTooLarge(InvalidRequest):
+    """A limit was exceeded. The detail names the limit, what came, and what to change."""
+
+    http_status = 413
+
+
+class ImageTooLarge(PayloadTooLarge):
+    """More bytes of encoded image than the limit."""
+
+    reason = "IMAGE_TOO_LARGE"
+    title = "The image has too many bytes"
+
+
+class TooManyPixels(PayloadTooLarge):
+    """More pixels than the limit, by the picture's own header."""
+
+    reason = "TOO_MANY_PIXELS"
+    title = "The image has too many pixels"
+
+
+class PyramidTooLarge(PayloadTooLarge):
+    """The picture at this min_face_size would be scanned over too large an area."""
+
+    reason = "PYRAMID_TOO_LARGE"
+    title = "The image pyramid is too large"
+
+
+class TooManyCandidates(PayloadTooLarge):
+    """A stage found more candidates than may enter non-maximum suppression."""
+
+    reason = "TOO_MANY_CANDIDATES"
+    title = "The detector found too many candidates"
+
+
+class BodyTooLarge(PayloadTooLarge):
+    """The body of an HTTP request is longer than any acceptable image makes it."""
+
+    reason = "BODY_TOO_LARGE"
+    title = "The request body is too large"
+
+
+class MessageTooLarge(FacetError):
+    """A gRPC message over the transport's own limit, which the transport refused."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    http_status = 413
+    reason = "MESSAGE_TOO_LARGE"
+    title = "The message is too large"
+
+
+class RouteNotFound(FacetError):
+    """No such path or method."""
+
+    code = Code.UNIMPLEMENTED
+    http_status = 404
+    reason = "ROUTE_NOT_FOUND"
+    title = "There is nothing here"
+
+
+class MethodNotAllowed(FacetError):
+    """The path exists, but not for this HTTP method."""
+
+    code = Code.UNIMPLEMENTED
+    http_status = 405
+    reason = "METHOD_NOT_ALLOWED"
+    title = "The HTTP method is not allowed here"
+
+
+# --- the service cannot answer now ------------------------------------------------------------------
+
+
+class Overloaded(FacetError):
+    """There is more work than can be done in time; `retry_after` says when to try again."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    http_status = 429
+
+
+class QueueFull(Overloaded):
+    """The backend has as much waiting as it can do in time."""
+
+    reason = "QUEUE_FULL"
+    title = "The queue is full"
+
+
+class GatewayBusy(Overloaded):
+    """Every request thread of this gateway process is in use."""
+
+    reason = "GATEWAY_BUSY"
+    title = "The gateway is busy"
+
+
+class BackendUnavailable(FacetError):
+    """The backend cannot be reached, or is not ready."""
+
+    code = Code.UNAVAILABLE
+    http_status = 503
+    reason = "BACKEND_UNAVAILABLE"
+    title = "The backend is unavailable"
+
+
+class DeadlineExceeded(FacetError):
+    """The request's time ran out before its answer."""
+
+    code = Code.DEADLINE_EXCEEDED
+    http_status = 504
+    reason = "DEADLINE_EXCEEDED"
+    title = "The request ran out of time"
+
+
+class Cancelled(FacetError):
+    """The caller went away. Nobody receives this: it is what the log says."""
+
+    code = Code.CANCELLED
+    http_status = 499
+    reason = "CANCELLED"
+    title = "The caller went away"
+
+
+class InternalError(FacetError):
+    """A fault of ours. The caller gets this fixed message, the log the rest."""
+
+    code = Code.INTERNAL
+    http_status = 500
+    reason = "INTERNAL"
+    title = "Internal error"
+    message: ClassVar[str] = "The service failed on this request. The log has the details."
+
+    def __init__(
+        self,
+        detail: str = message,
+        *,
+        field: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(detail, field=field, retry_after=retry_after)

@@ -1,0 +1,87 @@
+"""Log lines on standard error: one line an event, its fields named, as text or as JSON.
+
+    logger.info("request", extra=fields(status="OK", faces=3))
+
+Text is for a person at a terminal, JSON for whatever collects logs.
+"""
+
+import json
+import logging
+import logging.config
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+_FIELDS = "facet_fields"
+
+
+def fields(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - anything that can be written
+    """Named values of one log line, for the `extra` of a logging call. None is left out."""
+    return {_FIELDS: {name: value for name, value in values.items() if value is not None}}
+
+
+def configure(log_format: str) -> None:
+    """Send every log line of this process to standard error in this format, from INFO up."""
+    logging.config.dictConfig(logging_config(log_format))
+
+
+def logging_config(log_format: str) -> dict[str, Any]:
+    """The standard library's configuration of it, for those that take one (gunicorn)."""
+    formatter = "TextFormatter" if log_format == "text" else "JsonFormatter"
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"facet": {"()": f"utils.logs.{formatter}"}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "formatter": "facet",
+            }
+        },
+        "root": {"level": "INFO", "handlers": ["stderr"]},
+    }
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write time, level, process, logger, message, fields, and the traceback if there is one."""
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "pid": record.process,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_values(record),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, process, message and `name=value` pairs, with any traceback below."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the line."""
+        pairs = "".join(f" {name}={_text(value)}" for name, value in _values(record).items())
+        line = f"{_time(record)} {record.levelname.lower():7} [{record.process}] {record.getMessage()}{pairs}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+def _values(record: logging.LogRecord) -> Mapping[str, Any]:
+    values: Mapping[str, Any] = record.__dict__.get(_FIELDS, {})
+    return values
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def _text(value: object) -> str:
+    text = str(value)
+    return json.dumps(text) if not text or any(c in text for c in ' "=\n') else text

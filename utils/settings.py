@@ -1,0 +1,271 @@
+"""Every setting of Facet: one frozen object, built from the environment and checked as a whole.
+
+Each setting is the field of the same name, `FACET_` before it and in capitals. `docs/settings.md` is made
+from the fields below. This module imports the standard library alone, and reads nothing until it is asked.
+"""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from utils.cpus import usable_cpus
+
+PREFIX = "FACET_"
+
+# What Kubernetes puts into the environment of every pod for a Service called facet or facet-...:
+# never a setting of ours, so never worth a warning.
+_SERVICE_VARIABLE = re.compile(
+    r"FACET_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)\w*)"
+)
+_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
+
+
+class InvalidSetting(ValueError):
+    """A setting cannot be used; the message is the one line that the start ends with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address, `host:port`; port 0 lets the kernel choose one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Write it as it is read, an IPv6 host in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read `host:port`, where an IPv6 host stands in brackets.
+
+    Raises:
+        ValueError: The text is not an address.
+    """
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.%\w]+)\]|([^\s:/\[\]]+)):(\d{1,5})", text)
+    if match is None or int(match[3]) > 65535:  # noqa: PLR2004 - the largest TCP port
+        raise ValueError("host:port, such as 127.0.0.1:8000 or [::1]:8000")
+    return Address(match[1] or match[2], int(match[3]))
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        expected = f"a number of seconds from {low:g} to {high:g}"
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(expected) from None
+        if not low <= value <= high:
+            raise ValueError(expected)
+        return value
+
+    return parse
+
+
+def _one_of(*names: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"one of {', '.join(names)}")
+        return text
+
+    return parse
+
+
+def _target(text: str) -> str:
+    """Accept what a gRPC channel can dial."""
+    if not text or any(character.isspace() for character in text):
+        raise ValueError("the backend's host:port, or another gRPC target")
+    return text
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.is_absolute():
+        raise ValueError("the absolute path of a folder")
+    return path
+
+
+def _cache_home() -> Path:
+    """Return facet's folder in the user's cache, by the XDG base directory specification."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "facet"
+
+
+def _log_format() -> str:
+    return "text" if sys.stderr.isatty() else "json"
+
+
+def _setting(
+    parse: Callable[[str], Any],
+    doc: str,
+    *,
+    default: Any = None,  # noqa: ANN401 - as dataclasses.field
+    factory: Callable[[], Any] | None = None,
+    shown: str | None = None,
+) -> Any:  # noqa: ANN401 - as dataclasses.field
+    metadata = {"parse": parse, "doc": doc, "default": shown or str(default)}
+    if factory is not None:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator decides. Build it by `Settings.from_environ(os.environ)`."""
+
+    http_address: Address = _setting(
+        parse_address,
+        "Where the HTTP gateway listens.",
+        default=Address("127.0.0.1", 8000),
+    )
+    grpc_address: Address = _setting(
+        parse_address,
+        "Where the backend's workers listen, all on this one port.",
+        default=Address("127.0.0.1", 50051),
+    )
+    backend: str = _setting(
+        _target,
+        "The gRPC target that the gateway calls.",
+        default="",
+        shown="the value of FACET_GRPC_ADDRESS",
+    )
+    workers: int = _setting(
+        _whole(1, 1024),
+        "Worker processes of the backend, each with one detector on one CPU.",
+        factory=usable_cpus,
+        shown="the CPUs that the process may use",
+    )
+    http_workers: int = _setting(_whole(1, 1024), "Processes of the gateway.", default=2)
+    http_threads: int = _setting(
+        _whole(9, 4096),
+        "Threads of each gateway process; 8 of them are kept for requests other than /predict.",
+        default=64,
+    )
+    engine: str = _setting(
+        _one_of("auto", "onnx"),
+        "What computes the networks. auto takes the fastest that this machine can run.",
+        default="auto",
+    )
+    timeout_seconds: float = _setting(
+        _seconds(0.01, 3600),
+        "Time that a request has when it does not say.",
+        default=5.0,
+        shown="5",
+    )
+    max_timeout_seconds: float = _setting(
+        _seconds(0.01, 3600),
+        "Longest time that a request may ask for; a longer wish is cut to it.",
+        default=60.0,
+        shown="60",
+    )
+    max_image_bytes: int = _setting(
+        _whole(1024, 1024**3),
+        "Largest encoded image, in bytes.",
+        default=10 * 1024**2,
+        shown="10485760 (10 MiB)",
+    )
+    max_image_pixels: int = _setting(
+        _whole(1024, 10**9),
+        "Largest image, in pixels; also the largest total area of its pyramid.",
+        default=25_000_000,
+    )
+    max_candidates: int = _setting(
+        _whole(100, 10**7),
+        "Most boxes that may enter one round of non-maximum suppression.",
+        default=20_000,
+    )
+    queue_seconds: float = _setting(
+        _seconds(0.01, 3600),
+        "Longest predicted wait with which a request is still accepted.",
+        default=2.0,
+        shown="2",
+    )
+    drain_seconds: float = _setting(
+        _seconds(0, 3600),
+        "Time between saying that the service goes away and refusing calls: the load balancer's "
+        "check interval, where there is one.",
+        default=0.0,
+        shown="0",
+    )
+    grace_seconds: float = _setting(
+        _seconds(0, 3600),
+        "Time that running requests have to finish when the service stops.",
+        default=25.0,
+        shown="25",
+    )
+    cache_dir: Path = _setting(
+        _folder,
+        "Folder of the converted models; written once, by the first start.",
+        factory=_cache_home,
+        shown="$XDG_CACHE_HOME/facet, or ~/.cache/facet",
+    )
+    log_format: str = _setting(
+        _one_of("text", "json"),
+        "Form of the log lines on standard error.",
+        factory=_log_format,
+        shown="text on a terminal, else json",
+    )
+
+    def __post_init__(self) -> None:
+        """Check what no single setting shows, and fill in what follows from another."""
+        if self.timeout_seconds > self.max_timeout_seconds:
+            raise InvalidSetting(
+                f"FACET_TIMEOUT_SECONDS is {self.timeout_seconds:g}; accepted: at most "
+                f"FACET_MAX_TIMEOUT_SECONDS, which is {self.max_timeout_seconds:g}"
+            )
+        if not self.backend:
+            object.__setattr__(self, "backend", str(self.grpc_address))
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the settings from a mapping such as `os.environ`; an empty value counts as not set.
+
+        Raises:
+            InvalidSetting: A value cannot be used; names the variable, the value and what is accepted.
+        """
+        values: dict[str, Any] = {}
+        for setting in fields(cls):
+            name = variable(setting.name)
+            text = environ.get(name, "").strip()
+            if not text:
+                continue
+            try:
+                values[setting.name] = setting.metadata["parse"](text)
+            except ValueError as error:
+                raise InvalidSetting(f"{name} is {text!r}; accepted: {error}") from None
+        return cls(**values)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field of Settings."""
+    return PREFIX + name.upper()
+
+
+def unknown_settings(environ: Mapping[str, str]) -> list[str]:
+    """One warning for each FACET_ variable that is no setting, with the nearest name that is one."""
+    known = [variable(setting.name) for setting in fields(Settings)]
+    warnings = []
+    for name, value in sorted(environ.items()):
+        if not name.startswith(PREFIX) or name in known:
+            continue
+        if _SERVICE_VARIABLE.fullmatch(name) or _SERVICE_URL.match(value):
+            continue
+        nearest = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        warnings.append(f"{name} is no setting of Facet and has no effect{hint}")
+    return warnings
