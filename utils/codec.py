@@ -5,8 +5,8 @@ its sender is told. Errors themselves travel as google.rpc.Status with ErrorInfo
 BadRequest (the field at fault) and RetryInfo (the delay).
 """
 
-import struct
 from collections.abc import Mapping
+from ctypes import c_float
 from typing import Any
 
 from google.protobuf import any_pb2, duration_pb2
@@ -81,20 +81,18 @@ def _encode_options(options: DetectOptions) -> pb.DetectOptions | None:
 
 
 def _decode_options(message: pb.DetectOptions) -> DetectOptions:
-    values: dict[str, Any] = {
-        name: getattr(message, name) for name in OPTION_NAMES if message.HasField(name)
-    }
-    return DetectOptions(
-        **{name: shortest(v) if isinstance(v, float) else v for name, v in values.items()}
-    )
+    values: dict[str, Any] = {name: getattr(message, name) for name in OPTION_NAMES if message.HasField(name)}
+    for name, value in values.items():
+        if isinstance(value, float):
+            values[name] = shortest(value)
+    return DetectOptions(**values)
 
 
 def shortest(value: float) -> float:
     """The number with the fewest digits that is this float32: what its sender wrote, 0.6 for 0.60000002."""
-    packed = struct.pack("f", value)
     for digits in (6, 7, 8):
         candidate = float(f"{value:.{digits}g}")
-        if struct.pack("f", candidate) == packed:
+        if c_float(candidate).value == value:
             return candidate
     return float(f"{value:.9g}")  # nine digits always tell two float32 apart
 
@@ -194,9 +192,7 @@ def encode_error(error: FacetError) -> status_pb2.Status:
     """An error as the status that its caller receives."""
     details = [error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)]
     if error.field is not None:
-        violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.detail
-        )
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.detail)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if error.retry_after is not None:
         delay = duration_pb2.Duration()

@@ -60,9 +60,7 @@ class FacetError(Exception):
     reason: ClassVar[str]
     title: ClassVar[str]
 
-    def __init__(
-        self, detail: str, *, field: str | None = None, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, detail: str, *, field: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.field = field

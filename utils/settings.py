@@ -19,9 +19,7 @@ PREFIX = "FACET_"
 
 # What Kubernetes puts into the environment of every pod for a Service called facet or facet-...:
 # never a setting of ours, so never worth a warning.
-_SERVICE_VARIABLE = re.compile(
-    r"FACET_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)\w*)"
-)
+_SERVICE_VARIABLE = re.compile(r"FACET_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)\w*)")
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -100,9 +98,9 @@ def _folder(text: str) -> Path:
     return path
 
 
-def _cache_home() -> Path:
+def _cache_home(environ: Mapping[str, str] = os.environ) -> Path:
     """Return facet's folder in the user's cache, by the XDG base directory specification."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
+    home = environ.get("XDG_CACHE_HOME", "")
     return (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "facet"
 
 
@@ -238,7 +236,7 @@ class Settings:
         Raises:
             InvalidSetting: A value cannot be used; names the variable, the value and what is accepted.
         """
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"cache_dir": _cache_home(environ)}
         for setting in fields(cls):
             name = variable(setting.name)
             text = environ.get(name, "").strip()
