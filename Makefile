@@ -1,0 +1,50 @@
+# Two commands matter: `make serve` and `make test`. Each sets up whatever it needs first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# Photographs for the tests, where there are some beside the checkout.
+ifeq ($(wildcard ../shared/data),)
+else
+export PHOTOS_DIR ?= $(abspath ../shared/data)
+endif
+
+.PHONY: help serve test setup lint protos docs bench clean
+
+help:  ## Show this list.
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+serve: $(VENV)/serve.done  ## Start the backend and the gateway; Ctrl-C stops them.
+	@exec python -m scripts.serve
+
+test: $(VENV)/dev.done  ## Run linters, types, import contract and every test.
+	@python -m scripts.check
+
+setup: $(VENV)/dev.done  ## Make the whole environment, TensorFlow and test tools included.
+
+protos: $(VENV)/dev.done  ## Generate the wire's code from protos/*.proto.
+	python -m scripts.generate_protos
+
+docs: $(VENV)/dev.done  ## Write the generated parts of the documentation.
+	python -m scripts.document_settings
+
+clean:  ## Remove the environment and what tools left behind.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@echo "Making a Python environment in $(VENV) ..."
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	  "Facet needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v)'
+	@$(PYTHON) -m venv $(VENV) || { echo "On Debian and Ubuntu: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/serve.done: requirements-serve.txt constraints.txt | $(VENV)/bin/python
+	@echo "Installing what serves faces (about 150 MB; a minute or two) ..."
+	@python -m pip install --disable-pip-version-check --progress-bar on -r requirements-serve.txt
+	@touch $@
+
+$(VENV)/dev.done: requirements-dev.txt requirements.txt requirements-serve.txt constraints.txt | $(VENV)/bin/python
+	@echo "Installing everything, TensorFlow and test tools included (about 700 MB; a few minutes) ..."
+	@python -m pip install --disable-pip-version-check --progress-bar on -r requirements-dev.txt
+	@touch $@ $(VENV)/serve.done

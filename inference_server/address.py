@@ -1,0 +1,100 @@
+"""The backend's address, held by one supervisor at a time.
+
+Three sockets, because each of them alone lets somebody through: workers share the port by SO_REUSEPORT,
+so a second backend could bind it too, and would silently take a share of the requests.
+"""
+
+import contextlib
+import socket
+import time
+from dataclasses import dataclass
+
+from utils.settings import Address
+
+_PROBE_SECONDS = 2.0
+"""How long workers of a supervisor that was killed a moment ago may take to die."""
+
+
+class AddressUnavailable(Exception):
+    """The address cannot be had; the message is the one line that the start ends with."""
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """The address, bound. Closing it, or the death of this process, frees it."""
+
+    address: Address
+    sockets: tuple[socket.socket, ...]
+
+    def close(self) -> None:
+        """Give the address up."""
+        for held in self.sockets:
+            held.close()
+
+
+def reserve(address: Address) -> Reservation:
+    """Make this process the only one whose workers may listen on an address.
+
+    Raises:
+        AddressUnavailable: Another backend or another program has it, or it is no address of this host.
+    """
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise AddressUnavailable(f"FACET_GRPC_ADDRESS is {address}: {error.strerror}") from error
+    family, place = found[0][0], found[0][4]
+    try:
+        if address.port != 0:
+            held = _hold_name(address)
+            _probe(family, place)
+        port = _bind(family, place, reuse_port=True)
+    except OSError as error:
+        raise AddressUnavailable(
+            f"FACET_GRPC_ADDRESS is {address}, which cannot be used: {error.strerror}. "
+            "Stop what listens there, or set FACET_GRPC_ADDRESS to another address."
+        ) from error
+    bound = Address(address.host, port.getsockname()[1])
+    return Reservation(bound, (port, held if address.port != 0 else _hold_name(bound)))
+
+
+def _hold_name(address: Address) -> socket.socket:
+    """Take the address's name among the abstract Unix sockets, which only one process can have."""
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        name.bind(f"\0facet:{address}")
+    except OSError:
+        name.close()
+        raise
+    return name
+
+
+def _probe(family: int, place: tuple[object, ...]) -> None:
+    """Find a foreign program, or a worker that outlived its supervisor.
+
+    SO_REUSEADDR passes over connections in TIME_WAIT; without SO_REUSEPORT, whatever listens is met.
+    """
+    give_up = time.monotonic() + _PROBE_SECONDS
+    while True:
+        with contextlib.suppress(OSError):
+            _bind(family, place, reuse_port=False).close()
+            return
+        if time.monotonic() > give_up:
+            _bind(family, place, reuse_port=False).close()
+            return
+        time.sleep(0.02)
+
+
+def _bind(family: int, place: tuple[object, ...], *, reuse_port: bool) -> socket.socket:
+    """Bind without listening: it reserves the port, and no connection goes to it."""
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        bound.bind(place)
+    except OSError:
+        bound.close()
+        raise
+    return bound

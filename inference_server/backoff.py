@@ -1,0 +1,38 @@
+"""When a crashed worker may be replaced: at once, until crashes come in a row."""
+
+from collections import deque
+
+WINDOW_SECONDS = 30.0
+CRASHES_IN_WINDOW = 3
+FIRST_DELAY_SECONDS = 0.5
+LONGEST_DELAY_SECONDS = 30.0
+FORGET_SECONDS = 60.0
+
+
+class Backoff:
+    """The delay before the next start, from the times of past crashes.
+
+    The third crash within 30 s begins it at 0.5 s; each further one doubles it, up to 30 s; a minute
+    without a crash ends it. All times are seconds of one monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self._crashes: deque[float] = deque(maxlen=CRASHES_IN_WINDOW)
+        self._delay = 0.0
+
+    def crashed(self, now: float) -> None:
+        """Remember a crash."""
+        if self._crashes and now - self._crashes[-1] > FORGET_SECONDS:
+            self._crashes.clear()
+            self._delay = 0.0
+        self._crashes.append(now)
+        if self._delay:
+            self._delay = min(2 * self._delay, LONGEST_DELAY_SECONDS)
+        elif len(self._crashes) == CRASHES_IN_WINDOW and now - self._crashes[0] <= WINDOW_SECONDS:
+            self._delay = FIRST_DELAY_SECONDS
+
+    def wait(self, now: float) -> float:
+        """Seconds until a worker may be started; 0 where it may be now."""
+        if not self._crashes:
+            return 0.0
+        return max(0.0, self._crashes[-1] + self._delay - now)

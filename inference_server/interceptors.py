@@ -1,0 +1,109 @@
+"""What surrounds every call: its id, the translation of errors, and one log line."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from utils import codec
+from utils.errors import Cancelled, DeadlineExceeded, FacetError, InternalError, MalformedRequest
+from utils.logs import fields
+from utils.request_ids import request_id as accept_request_id
+from utils.service_client import REQUEST_ID, SERVICE
+
+logger = logging.getLogger("inference_server.requests")
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the call that the current task answers."""
+
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_notes: ContextVar[dict[str, Any]] = ContextVar("notes")
+
+
+def note(**values: Any) -> None:  # noqa: ANN401 - anything a log line can hold
+    """Add fields to the log line of the current call."""
+    _notes.get().update(values)
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Surrounds the methods of our own service; health and reflection pass untouched."""
+
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
+    ) -> Any:  # noqa: ANN401 - what grpc calls a handler has no type
+        """Give grpc the handler of a call, surrounded."""
+        handler = await continuation(details)
+        if handler is None or not details.method.startswith(f"/{SERVICE}/"):
+            return handler
+
+        # The message is parsed in here, because grpc answers one that is no message with INTERNAL.
+        async def surrounded(raw: bytes, context: Any) -> Any:  # noqa: ANN401
+            return await _answer(handler, details.method, raw, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            surrounded, request_deserializer=None, response_serializer=handler.response_serializer
+        )
+
+
+async def _answer(handler: Any, method: str, raw: bytes, context: Any) -> Any:  # noqa: ANN401
+    metadata = dict(context.invocation_metadata() or ())
+    request_id.set(accept_request_id(metadata.get(REQUEST_ID)))
+    _notes.set({})
+    started = time.monotonic()
+    try:
+        reply = await handler.unary_unary(_parse(handler, raw), context)
+    except asyncio.CancelledError:
+        _log(method, _cancellation(context), started)
+        raise
+    except Exception as error:  # noqa: BLE001 - the last place that can answer the caller
+        failure = _failure(error)
+        _log(method, failure, started)
+        status = codec.encode_error(failure)
+        trailing = (*codec.error_metadata(status), (REQUEST_ID, request_id.get()))
+        return await context.abort(_STATUS_CODES[failure.code.value], failure.detail, trailing)
+    _log(method, None, started)
+    context.set_trailing_metadata(((REQUEST_ID, request_id.get()),))
+    return reply
+
+
+def _failure(error: Exception) -> FacetError:
+    """What the caller is told: our own errors as they are, of anything else nothing."""
+    if isinstance(error, FacetError):
+        return error
+    logger.error("call failed", exc_info=error, extra=fields(request_id=request_id.get()))
+    return InternalError()
+
+
+def _cancellation(context: Any) -> FacetError:  # noqa: ANN401
+    """Why grpc cancelled a call: its caller gave it up, or its deadline passed."""
+    remaining = context.time_remaining()
+    if remaining is not None and remaining <= 0:
+        return DeadlineExceeded("The request's time ran out.")
+    return Cancelled("The caller went away.")
+
+
+def _parse(handler: Any, raw: bytes) -> Any:  # noqa: ANN401
+    try:
+        return handler.request_deserializer(raw)
+    except DecodeError as error:
+        raise MalformedRequest("The request is not a message of infer.proto.") from error
+
+
+def _log(method: str, failure: FacetError | None, started: float) -> None:
+    logger.log(
+        logging.ERROR if isinstance(failure, InternalError) else logging.INFO,
+        "request",
+        extra=fields(
+            request_id=request_id.get(),
+            method=method,
+            status="OK" if failure is None else failure.code.name,
+            reason=None if failure is None else failure.reason,
+            **_notes.get(),
+            total_ms=round((time.monotonic() - started) * 1000, 3),
+        ),
+    )

@@ -1,0 +1,177 @@
+"""One worker process: a gRPC server on the event loop, and one detector thread.
+
+The supervisor starts it as `python -m inference_server.worker`. It first builds its detector and finds
+the face in a picture it brings along; only then does it listen and say that it is ready.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from typing import NoReturn
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from inference_server import images
+from inference_server.admission import Admission
+from inference_server.control import Control
+from inference_server.detector import Detector, create_detector, self_test
+from inference_server.dispatch import Checkpoint, Dispatch, Job
+from inference_server.interceptors import CallInterceptor
+from inference_server.parent import die_with_parent
+from inference_server.servicers import InferenceServicer
+from protos import infer_pb2, infer_pb2_grpc
+from utils import logs
+from utils.domain import Detection, Timings
+from utils.service_client import SERVICE, TRANSPORT_MARGIN
+from utils.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+EXIT_BOOT_FAILURE = 3
+EXIT_DETECTOR_DIED = 4
+
+_SERVICES = ("", SERVICE)
+
+
+def main() -> None:
+    """Run a worker until it is told to stop."""
+    arguments = _arguments()
+    # A Ctrl-C reaches the whole process group; it is the supervisor's to act on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _exit_at_once)
+    die_with_parent(arguments.parent)
+    settings = Settings.from_environ(os.environ)
+    logs.configure(settings.log_format)
+    control = Control.inherited(arguments.control_fd)
+    try:
+        detector = _boot(settings)
+    except Exception as error:
+        logger.exception("the worker cannot start")
+        control.send("failed", reason=f"{type(error).__name__}: {error}")
+        sys.exit(EXIT_BOOT_FAILURE)
+    asyncio.run(Worker(settings, detector, control, arguments.address).run())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="A worker of the backend; the supervisor starts it.")
+    parser.add_argument("--address", required=True, help="host:port, shared with the other workers")
+    parser.add_argument("--control-fd", type=int, required=True, help="the line to the supervisor")
+    parser.add_argument("--parent", type=int, required=True, help="the supervisor's process id")
+    parser.add_argument("--slot", type=int, required=True, help="this worker's place among them")
+    return parser.parse_args()
+
+
+def _exit_at_once(_signum: int, _frame: object) -> NoReturn:
+    """End a worker that is still booting, which has nothing to finish."""
+    os._exit(0)
+
+
+def _boot(settings: Settings) -> Detector:
+    images.register_formats()
+    detector = create_detector(
+        settings.engine, cache_dir=settings.cache_dir, max_candidates=settings.max_candidates
+    )
+    self_test(detector)
+    return detector
+
+
+class Worker:
+    """The part of a worker's life in which it serves."""
+
+    def __init__(self, settings: Settings, detector: Detector, control: Control, address: str) -> None:
+        self._settings = settings
+        self._detector = detector
+        self._control = control
+        self._address = address
+        self._health = health.aio.HealthServicer()
+        self._stop = asyncio.Event()
+        self._notice_seconds = 0.0
+        self._whole_backend_stops = False
+
+    async def run(self) -> None:
+        """Serve until told to stop, then finish what was accepted."""
+        dispatch = Dispatch(
+            self._detect, Admission(self._settings.queue_seconds), lambda: os._exit(EXIT_DETECTOR_DIED)
+        )
+        server = self._server(dispatch)
+        await server.start()
+        await self._say(health_pb2.HealthCheckResponse.SERVING)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop_after_notice)
+        loop.add_reader(self._control, self._obey)
+        self._control.send("ready")
+        await self._stop.wait()
+        self._control.send("stopping")
+        if self._whole_backend_stops:
+            await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await asyncio.sleep(self._notice_seconds)
+        await server.stop(self._settings.grace_seconds)
+        dispatch.close()
+
+    def _server(self, dispatch: Dispatch) -> grpc.aio.Server:
+        largest = self._settings.max_image_bytes + TRANSPORT_MARGIN
+        server = grpc.aio.server(
+            interceptors=[CallInterceptor()],
+            options=[
+                ("grpc.so_reuseport", 1),
+                ("grpc.max_receive_message_length", largest),
+                ("grpc.max_send_message_length", largest),
+            ],
+        )
+        infer_pb2_grpc.add_InferenceServicer_to_server(InferenceServicer(dispatch, self._settings), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = [service.full_name for service in infer_pb2.DESCRIPTOR.services_by_name.values()]
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+        server.add_insecure_port(self._address)
+        return server
+
+    def _stop_after_notice(self) -> None:
+        """Stop, but go on serving while whoever balances the load takes notice."""
+        self._notice_seconds = self._settings.drain_seconds
+        self._stop.set()
+
+    def _obey(self) -> None:
+        try:
+            while (message := self._control.receive()) is not None:
+                if message["event"] == "drain":
+                    self._whole_backend_stops = True
+                    self._stop_after_notice()
+                elif message["event"] == "stop":
+                    self._stop.set()
+        except EOFError:  # the supervisor is gone, and takes its workers along
+            os._exit(EXIT_BOOT_FAILURE)
+
+    async def _say(self, status: int) -> None:
+        """Answer health checks so. Health is the backend's: a worker that leaves alone stays SERVING."""
+        for service in _SERVICES:
+            await self._health.set(service, status)
+
+    def _detect(self, job: Job, checkpoint: Checkpoint) -> Detection:
+        """Compute a job's answer, on the detector thread."""
+        started = time.monotonic()
+        picture = images.decode(job.request.image, max_pixels=self._settings.max_image_pixels)
+        checkpoint()
+        decoded = time.monotonic()
+        faces = self._detector.detect(picture.pixels, job.request.options, checkpoint)
+        ended = time.monotonic()
+        return Detection(
+            faces=faces,
+            image=picture.info,
+            model=self._detector.model,
+            timings=Timings(
+                queue_ms=(started - job.received) * 1000,
+                decode_ms=(decoded - started) * 1000,
+                detect_ms=(ended - decoded) * 1000,
+                total_ms=(ended - job.received) * 1000,
+            ),
+        )
+
+
+if __name__ == "__main__":
+    main()

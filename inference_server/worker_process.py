@@ -1,0 +1,80 @@
+"""One worker, as the supervisor sees it: a child process, its state, and the line to it."""
+
+import enum
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+
+from inference_server.control import Control, Message
+
+
+class State(enum.Enum):
+    """What a worker is doing."""
+
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+
+
+class WorkerProcess:
+    """A worker that was started just now.
+
+    Args:
+        command: The program and its arguments. `--control-fd N --parent PID --slot N` are added.
+        slot: The worker's place in what all workers share; no other living worker has it.
+        release: Counts the reloads: the code that this worker runs.
+        inherit: Descriptors that it keeps open.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, slot: int, release: int = 0, inherit: Sequence[int] = ()
+    ) -> None:
+        self.slot = slot
+        self.release = release
+        self.state = State.STARTING
+        self.started = time.monotonic()
+        self.failure: str | None = None
+        self.control, theirs = Control.pair()
+        arguments = ["--control-fd", theirs.fileno(), "--parent", os.getpid(), "--slot", slot]
+        self._process = subprocess.Popen(
+            [*command, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno(), *inherit],
+        )
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def receive(self) -> Message | None:
+        """Its next message, None where there is none; a closed line counts as none: see `poll`."""
+        try:
+            return self.control.receive()
+        except EOFError:
+            return None
+
+    def kill(self) -> None:
+        """End it now."""
+        self._process.kill()
+
+    def poll(self) -> int | None:
+        """Its exit status as `subprocess` counts it, None while it lives."""
+        return self._process.poll()
+
+    def close(self) -> None:
+        """Release what belongs to a worker that has ended."""
+        self.control.close()
+
+
+def describe_exit(status: int) -> str:
+    """An exit status in words: `killed by SIGKILL`, `exited with 3`."""
+    if status >= 0:
+        return f"exited with {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"killed by signal {-status}"

@@ -1,0 +1,1 @@
+"""What make runs: never imported by the product."""

@@ -1,0 +1,48 @@
+"""Wait until the gateway finds its backend ready, then say where both are, once."""
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from utils.settings import Settings
+
+_POLL_SECONDS = 0.2
+_REMIND_SECONDS = 15.0
+
+
+def main() -> None:
+    """Poll until ready; `make serve` ends this process with everything else."""
+    settings = Settings.from_environ(os.environ)
+    site = f"http://{settings.http_address}"
+    started = reminded = time.monotonic()
+    while not _ready(f"{site}/readyz"):
+        time.sleep(_POLL_SECONDS)
+        if time.monotonic() - reminded > _REMIND_SECONDS:
+            reminded = time.monotonic()
+            print(f"Facet: still starting after {reminded - started:.0f} s ...", flush=True)
+    print(
+        f"\nFacet detects faces now.\n"
+        f"  HTTP  {site}/predict\n"
+        f"  gRPC  {settings.backend}\n"
+        f"Try:    curl -F image=@examples/astronaut.png {site}/predict\n"
+        f"Ctrl-C stops it.\n",
+        flush=True,
+    )
+
+
+def _ready(url: str) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(url, timeout=2) as answer:
+            return bool(answer.status == 200)  # noqa: PLR2004 - OK
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(0)

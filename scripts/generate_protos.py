@@ -1,0 +1,47 @@
+"""`make protos`: generate the wire's code. With --check, only say whether what is committed is fresh."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import grpc_tools
+from grpc_tools import protoc
+
+ROOT = Path(__file__).parent.parent
+WELL_KNOWN = Path(grpc_tools.__file__).parent / "_proto"
+
+
+def main() -> int:
+    """Generate, or compare; gives the exit status."""
+    checking = "--check" in sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) if checking else ROOT
+        for proto in sorted((ROOT / "protos").glob("*.proto")):
+            generate(proto, target)
+        if not checking:
+            return 0
+        return report([path for path in Path(folder).rglob("*") if path.is_file()], Path(folder))
+
+
+def generate(proto: Path, target: Path) -> None:
+    """Run protoc from the root, so that what it makes imports `protos.x` as everything else does."""
+    outputs = [f"--{kind}_out={target}" for kind in ("python", "pyi", "grpc_python")]
+    includes = [f"-I{ROOT}", f"-I{WELL_KNOWN}"]
+    if protoc.main(["protoc", *includes, *outputs, str(proto)]) != 0:
+        sys.exit(f"protoc failed on {proto.name}")
+
+
+def report(fresh: list[Path], folder: Path) -> int:
+    """Name the committed files that differ from fresh ones."""
+    stale = []
+    for path in fresh:
+        committed = ROOT / path.relative_to(folder)
+        if not committed.exists() or committed.read_bytes() != path.read_bytes():
+            stale.append(str(committed.relative_to(ROOT)))
+    if stale:
+        print(f"stale: {', '.join(sorted(stale))}. Run `make protos` and commit the result.")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

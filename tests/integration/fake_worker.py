@@ -1,0 +1,54 @@
+"""A worker that detects nothing: it speaks the supervisor's protocol and behaves as a test wants.
+
+`python fake_worker.py FOLDER --control-fd N --parent PID --slot N` reads how to behave from FOLDER/behave,
+which a test may change while workers run:
+
+    ok        become ready, stop when told to
+    fail      say that it can never boot
+    crash     end before it is ready
+    stubborn  become ready, then ignore being told to stop
+"""
+
+import argparse
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+
+from inference_server.control import Control
+
+
+def main() -> None:
+    """Behave."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--control-fd", type=int)
+    parser.add_argument("--parent", type=int)
+    parser.add_argument("--slot", type=int)
+    arguments = parser.parse_args()
+    behaviour = (arguments.folder / "behave").read_text()
+    control = Control.inherited(arguments.control_fd)
+    if behaviour == "fail":
+        control.send("failed", reason="there is no model")
+        sys.exit(3)
+    if behaviour == "crash":
+        os._exit(9)
+    signal.signal(signal.SIGTERM, lambda _signum, _frame: control.send("stopping") and sys.exit(0))
+    control.send("ready")
+    while True:
+        select.select([control], [], [])
+        message = control.receive()
+        assert message is not None
+        with (arguments.folder / "told").open("a") as told:
+            told.write(f"{os.getpid()} {message['event']}\n")
+        if behaviour != "stubborn":
+            control.send("stopping")
+            sys.exit(0)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except EOFError:
+        sys.exit(0)

@@ -1,0 +1,200 @@
+"""Rules of the supervisor, driven through its queue, with real child processes that detect nothing."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inference_server.supervisor import Supervisor
+from inference_server.worker_process import WorkerProcess
+from tests.processes import PATIENCE, ROOT, alive, wait_until
+
+FAKE = Path(__file__).parent / "fake_worker.py"
+
+
+class Pool:
+    """A supervisor on a thread of its own, and the workers it has started."""
+
+    def __init__(self, folder: Path, workers: int, grace: float) -> None:
+        self.folder = folder
+        self.started: list[WorkerProcess] = []
+        self.ready = threading.Event()
+        self.reason: str | None = None
+        self.behave("ok")
+        self.supervisor = Supervisor(
+            self._spawn, workers=workers, slots=8, grace_seconds=grace, on_ready=self.ready.set
+        )
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        self.reason = self.supervisor.run()
+
+    def _spawn(self, slot: int, release: int) -> WorkerProcess:
+        worker = WorkerProcess([sys.executable, str(FAKE), str(self.folder)], slot=slot, release=release)
+        self.started.append(worker)
+        return worker
+
+    def behave(self, how: str) -> None:
+        """Say how workers started from now on behave."""
+        (self.folder / "behave").write_text(how)
+
+    def start(self) -> None:
+        self.thread.start()
+        assert self.ready.wait(PATIENCE)
+
+    def signal(self, signum: signal.Signals) -> None:
+        self.supervisor.notify(signum)
+
+    def living(self) -> list[int]:
+        return [worker.pid for worker in self.started if alive(worker.pid)]
+
+    def wait_for_start(self, count: int) -> None:
+        wait_until(lambda: len(self.started) >= count, f"{count} workers started")
+
+    def wait_for_living(self, count: int) -> None:
+        wait_until(lambda: len(self.living()) == count, f"{count} workers alive")
+
+    def join(self) -> str | None:
+        self.thread.join(PATIENCE)
+        assert not self.thread.is_alive()
+        return self.reason
+
+    def told(self) -> list[str]:
+        """What workers were told, `PID event` each."""
+        path = self.folder / "told"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def pool(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
+    """A pool of two workers with a grace of 30 s, or as the test's parameter says; gone after the test."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    workers, grace = getattr(request, "param", (2, 30.0))
+    made = Pool(tmp_path, workers, grace)
+    yield made
+    if made.thread.is_alive():
+        made.signal(signal.SIGTERM)
+        made.signal(signal.SIGTERM)
+        made.thread.join(PATIENCE)
+    assert made.living() == []
+
+
+def test_ready_is_announced_when_all_workers_are(pool: Pool) -> None:
+    """And there are as many as wanted, each in a slot of its own."""
+    pool.start()
+    assert len(pool.living()) == 2
+    assert {worker.slot for worker in pool.started} == {0, 1}
+
+
+def test_a_killed_worker_is_replaced_in_its_slot(pool: Pool) -> None:
+    """At once, and the others are left alone."""
+    pool.start()
+    victim, other = pool.started
+    victim.kill()
+    pool.wait_for_start(3)
+    assert pool.started[2].slot == victim.slot
+    assert other.pid in pool.living()
+
+
+def test_a_worker_that_leaves_by_itself_is_replaced_before_it_has_ended(pool: Pool) -> None:
+    """Someone may end a worker by SIGTERM: it drains while its replacement starts, without back-off."""
+    pool.start()
+    for worker in list(pool.started):
+        os.kill(worker.pid, signal.SIGTERM)
+    pool.wait_for_start(4)
+    pool.wait_for_living(2)
+
+
+def test_sigterm_drains_all_workers_and_ends_without_a_reason(pool: Pool) -> None:
+    """Each is told that the whole backend goes away."""
+    pool.start()
+    pool.signal(signal.SIGTERM)
+    assert pool.join() is None
+    assert sorted(pool.told()) == sorted(f"{worker.pid} drain" for worker in pool.started)
+
+
+def test_a_second_signal_ends_workers_that_will_not_stop(pool: Pool) -> None:
+    """One that would not be told to go is killed when the supervisor is told twice."""
+    pool.behave("stubborn")
+    pool.start()
+    pool.signal(signal.SIGINT)
+    wait_until(lambda: len(pool.told()) == 2, "both were told")
+    assert len(pool.living()) == 2
+    pool.signal(signal.SIGINT)
+    assert pool.join() is None
+
+
+@pytest.mark.parametrize("pool", [(2, 0.2)], indirect=True)
+def test_a_worker_that_does_not_stop_within_its_grace_is_killed(pool: Pool) -> None:
+    """The supervisor ends all the same."""
+    pool.behave("stubborn")
+    pool.start()
+    pool.signal(signal.SIGTERM)
+    assert pool.join() is None
+
+
+def test_a_worker_that_can_never_boot_stops_the_service_with_its_reason(pool: Pool) -> None:
+    """No endless loop of starts: the first such failure is the last."""
+    pool.behave("fail")
+    pool.thread.start()
+    assert "there is no model" in str(pool.join())
+    assert len(pool.started) <= 4
+
+
+def test_workers_that_crash_before_they_are_ready_stop_the_service_after_some_tries(pool: Pool) -> None:
+    """With back-off between the tries, and how they ended as the reason."""
+    pool.behave("crash")
+    pool.thread.start()
+    assert "exited with 9" in str(pool.join())
+
+
+def test_a_reload_starts_the_new_before_it_stops_the_old(pool: Pool) -> None:
+    """One at a time: never fewer ready workers than wanted, in the end none of the old ones."""
+    pool.start()
+    old = pool.living()
+    pool.signal(signal.SIGHUP)
+    pool.wait_for_start(4)
+    wait_until(lambda: not set(old) & set(pool.living()), "the old workers ended")
+    pool.wait_for_living(2)
+    assert sorted(pool.told()) == sorted(f"{pid} stop" for pid in old)
+
+
+def test_two_reloads_in_a_row_leave_only_workers_of_the_last(pool: Pool) -> None:
+    """The second is not lost while the first is under way."""
+    pool.start()
+    pool.signal(signal.SIGHUP)
+    pool.wait_for_start(3)
+    pool.signal(signal.SIGHUP)
+    wait_until(
+        lambda: sum(w.release == 2 and alive(w.pid) for w in pool.started) == 2 and len(pool.living()) == 2,
+        "two workers of the second reload",
+    )
+
+
+def test_a_reload_whose_code_cannot_boot_leaves_the_old_workers_serving(pool: Pool) -> None:
+    """New code that fails must not end old code that works."""
+    pool.start()
+    old = pool.living()
+    pool.behave("fail")
+    pool.signal(signal.SIGHUP)
+    pool.wait_for_start(3)
+    wait_until(lambda: not alive(pool.started[2].pid), "the new worker failed")
+    pool.behave("ok")
+    pool.signal(signal.SIGHUP)
+    wait_until(lambda: not set(old) & set(pool.living()), "a later reload works")
+    assert pool.reason is None
+
+
+def test_sigttin_and_sigttou_add_and_take_away_a_worker(pool: Pool) -> None:
+    """Never below one."""
+    pool.start()
+    pool.signal(signal.SIGTTIN)
+    pool.wait_for_living(3)
+    for _ in range(5):
+        pool.signal(signal.SIGTTOU)
+    pool.wait_for_living(1)
+    assert all("stop" in line for line in pool.told())

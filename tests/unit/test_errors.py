@@ -1,0 +1,84 @@
+"""Rules of the error tree."""
+
+import subprocess
+import sys
+
+import pytest
+from google.rpc import code_pb2
+
+from utils.errors import Code, FacetError, InternalError, Overloaded, error_class, error_classes
+
+# The error table of docs/errors.md: reason -> canonical code, HTTP status.
+TABLE = {
+    "MALFORMED_REQUEST": (Code.INVALID_ARGUMENT, 400),
+    "IMAGE_MISSING": (Code.INVALID_ARGUMENT, 400),
+    "IMAGE_EMPTY": (Code.INVALID_ARGUMENT, 400),
+    "INVALID_BASE64": (Code.INVALID_ARGUMENT, 400),
+    "INVALID_HEADER": (Code.INVALID_ARGUMENT, 400),
+    "UNKNOWN_OPTION": (Code.INVALID_ARGUMENT, 400),
+    "OPTION_OUT_OF_RANGE": (Code.INVALID_ARGUMENT, 400),
+    "UNSUPPORTED_CONTENT_TYPE": (Code.INVALID_ARGUMENT, 415),
+    "UNSUPPORTED_IMAGE_FORMAT": (Code.INVALID_ARGUMENT, 415),
+    "BROKEN_IMAGE": (Code.INVALID_ARGUMENT, 422),
+    "BODY_TOO_SLOW": (Code.INVALID_ARGUMENT, 408),
+    "IMAGE_TOO_LARGE": (Code.INVALID_ARGUMENT, 413),
+    "TOO_MANY_PIXELS": (Code.INVALID_ARGUMENT, 413),
+    "PYRAMID_TOO_LARGE": (Code.INVALID_ARGUMENT, 413),
+    "TOO_MANY_CANDIDATES": (Code.INVALID_ARGUMENT, 413),
+    "BODY_TOO_LARGE": (Code.INVALID_ARGUMENT, 413),
+    "MESSAGE_TOO_LARGE": (Code.RESOURCE_EXHAUSTED, 413),
+    "ROUTE_NOT_FOUND": (Code.UNIMPLEMENTED, 404),
+    "METHOD_NOT_ALLOWED": (Code.UNIMPLEMENTED, 405),
+    "QUEUE_FULL": (Code.RESOURCE_EXHAUSTED, 429),
+    "GATEWAY_BUSY": (Code.RESOURCE_EXHAUSTED, 429),
+    "BACKEND_UNAVAILABLE": (Code.UNAVAILABLE, 503),
+    "DEADLINE_EXCEEDED": (Code.DEADLINE_EXCEEDED, 504),
+    "CANCELLED": (Code.CANCELLED, 499),
+    "INTERNAL": (Code.INTERNAL, 500),
+}
+
+
+def test_every_error_has_a_row_in_the_table() -> None:
+    """A class without a row, or a row without a class, is a mistake."""
+    assert {kind.reason: (kind.code, kind.http_status) for kind in error_classes()} == TABLE
+
+
+def test_every_error_is_found_by_its_reason_and_has_a_title() -> None:
+    """The reason is what travels; each class is found by its own."""
+    for kind in error_classes():
+        assert error_class(kind.reason) is kind
+        assert kind.title
+        assert kind.__doc__
+    assert error_class("NO_SUCH_REASON") is None
+
+
+def test_only_errors_that_pass_by_themselves_are_overload() -> None:
+    """RESOURCE_EXHAUSTED with 429 says try later; with 413 it says never."""
+    for kind in error_classes():
+        assert issubclass(kind, Overloaded) == (kind.http_status == 429)
+
+
+def test_the_codes_have_googles_numbers() -> None:
+    """So that one number serves google.rpc.Status and gRPC alike."""
+    assert {code.name: code.value for code in Code} == dict(code_pb2.Code.items())
+
+
+def test_an_internal_error_tells_the_caller_nothing() -> None:
+    """Its message is fixed; the log has the rest."""
+    assert InternalError().detail == InternalError.message
+
+
+def test_two_errors_cannot_share_a_reason() -> None:
+    """A reason that meant two things would mean nothing."""
+    with pytest.raises(TypeError, match="INTERNAL"):
+        type("Again", (FacetError,), {"reason": "INTERNAL"})
+
+
+def test_errors_and_settings_import_the_standard_library_alone() -> None:
+    """The supervisor uses them, and must load neither gRPC nor NumPy."""
+    program = (
+        "import sys, utils.errors, utils.settings, utils.logs;"
+        "print(sorted(m for m in ('grpc', 'google', 'numpy', 'PIL', 'flask') if m in sys.modules))"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "[]"

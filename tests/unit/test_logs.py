@@ -1,0 +1,43 @@
+"""Rules of the log lines."""
+
+import json
+import logging
+import sys
+
+from utils.logs import JsonFormatter, TextFormatter, fields
+
+
+def record(message: str, *, error: bool = False, **values: object) -> logging.LogRecord:
+    """A log record with fields, as a logger would make it."""
+    info = None
+    if error:
+        try:
+            raise ValueError("why")
+        except ValueError:
+            info = sys.exc_info()
+    made = logging.LogRecord("facet", logging.INFO, "x.py", 1, message, None, info)
+    made.__dict__.update(fields(**values))
+    return made
+
+
+def test_a_json_line_is_one_object_with_the_fields_beside_the_message() -> None:
+    """Whatever collects logs finds each value under its name."""
+    line = JsonFormatter().format(record("request", status="OK", faces=3, reason=None))
+    assert "\n" not in line
+    said = json.loads(line)
+    assert (said["message"], said["status"], said["faces"], said["level"]) == ("request", "OK", 3, "info")
+    assert "reason" not in said
+
+
+def test_a_text_line_quotes_what_could_be_misread() -> None:
+    """A value with a space or a line break stays one value on one line."""
+    line = TextFormatter().format(record("request", how="killed by\nSIGKILL", faces=3, empty=""))
+    assert 'how="killed by\\nSIGKILL" faces=3 empty=""' in line
+    assert "\n" not in line
+
+
+def test_a_traceback_is_kept_in_both_forms() -> None:
+    """On the JSON line as a field, below the text line as text."""
+    said = json.loads(JsonFormatter().format(record("failed", error=True)))
+    assert "ValueError: why" in said["traceback"]
+    assert TextFormatter().format(record("failed", error=True)).endswith("ValueError: why")

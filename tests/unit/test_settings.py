@@ -1,0 +1,145 @@
+"""Rules of the settings."""
+
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+
+import pytest
+
+from scripts import document_settings
+from utils.cpus import usable_cpus
+from utils.settings import Address, InvalidSetting, Settings, parse_address, unknown_settings, variable
+
+
+def test_an_empty_environment_gives_the_documented_defaults() -> None:
+    """Nobody needs to set anything to start."""
+    settings = Settings.from_environ({})
+    assert str(settings.http_address) == "127.0.0.1:8000"
+    assert str(settings.grpc_address) == settings.backend == "127.0.0.1:50051"
+    assert settings.workers == usable_cpus()
+    assert (settings.timeout_seconds, settings.max_timeout_seconds) == (5, 60)
+    assert (settings.max_image_bytes, settings.max_image_pixels) == (10 * 1024**2, 25_000_000)
+    assert settings.log_format in {"text", "json"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("HTTP_ADDRESS", "0.0.0.0:80", Address("0.0.0.0", 80)),
+        ("GRPC_ADDRESS", "[::1]:0", Address("::1", 0)),
+        ("BACKEND", "dns:///facet.internal:50051", "dns:///facet.internal:50051"),
+        ("WORKERS", "3", 3),
+        ("TIMEOUT_SECONDS", "0.25", 0.25),
+        ("MAX_IMAGE_BYTES", " 2048 ", 2048),
+        ("CACHE_DIR", "/var/cache/facet", Path("/var/cache/facet")),
+        ("LOG_FORMAT", "json", "json"),
+        ("ENGINE", "onnx", "onnx"),
+        ("WORKERS", "", usable_cpus()),
+    ],
+)
+def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object) -> None:
+    """FACET_ and the field's name in capitals; an empty value counts as not set."""
+    assert getattr(Settings.from_environ({f"FACET_{name}": text}), name.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "accepted"),
+    [
+        ("HTTP_ADDRESS", "8000", "host:port"),
+        ("HTTP_ADDRESS", "localhost:99999", "host:port"),
+        ("GRPC_ADDRESS", "::1:50051", "host:port"),
+        ("BACKEND", "a b", "host:port"),
+        ("WORKERS", "0", "a whole number from 1 to 1024"),
+        ("WORKERS", "two", "a whole number"),
+        ("HTTP_THREADS", "8", "a whole number from 9"),
+        ("TIMEOUT_SECONDS", "nan", "a number of seconds"),
+        ("TIMEOUT_SECONDS", "-1", "a number of seconds"),
+        ("TIMEOUT_SECONDS", "61", "FACET_MAX_TIMEOUT_SECONDS"),
+        ("ENGINE", "cuda", "one of auto, onnx"),
+        ("CACHE_DIR", "cache", "absolute"),
+        ("LOG_FORMAT", "xml", "text, json"),
+    ],
+)
+def test_an_invalid_value_names_variable_value_and_what_is_accepted(
+    name: str, text: str, accepted: str
+) -> None:
+    """The start ends with one line that needs no manual."""
+    with pytest.raises(InvalidSetting) as caught:
+        Settings.from_environ({f"FACET_{name}": text})
+    message = str(caught.value)
+    assert f"FACET_{name}" in message
+    assert text in message
+    assert accepted in message
+    assert "\n" not in message
+
+
+def test_the_cache_folder_follows_the_xdg_specification() -> None:
+    """A relative XDG_CACHE_HOME counts as not set."""
+    assert Settings.from_environ({"XDG_CACHE_HOME": "/c"}).cache_dir == Path("/c/facet")
+    assert Settings.from_environ({"XDG_CACHE_HOME": "c"}).cache_dir == Path.home() / ".cache/facet"
+
+
+def test_an_unknown_setting_is_warned_about_with_the_nearest_name() -> None:
+    """A typo must not pass in silence."""
+    assert unknown_settings({"FACET_WORKER": "2", "PATH": "/bin", "FACET_WORKERS": "2"}) == [
+        "FACET_WORKER is no setting of Facet and has no effect; did you mean FACET_WORKERS?"
+    ]
+    assert unknown_settings({"FACET_ZZZZZZ": "1"}) == [
+        "FACET_ZZZZZZ is no setting of Facet and has no effect"
+    ]
+
+
+def test_what_kubernetes_injects_for_a_service_is_no_warning() -> None:
+    """Every pod gets these for a Service called facet or facet-grpc."""
+    injected = {
+        "FACET_SERVICE_HOST": "10.0.0.1",
+        "FACET_SERVICE_PORT": "50051",
+        "FACET_SERVICE_PORT_GRPC": "50051",
+        "FACET_PORT": "tcp://10.0.0.1:50051",
+        "FACET_PORT_50051_TCP": "tcp://10.0.0.1:50051",
+        "FACET_PORT_50051_TCP_ADDR": "10.0.0.1",
+        "FACET_GRPC_SERVICE_HOST": "10.0.0.1",
+        "FACET_GRPC_PORT": "tcp://10.0.0.1:50051",
+    }
+    assert unknown_settings(injected) == []
+    assert unknown_settings({"FACET_HTTP_PORT": "8000"}) != []
+
+
+def test_settings_cannot_be_changed() -> None:
+    """What a process decided by stays what it was."""
+    with pytest.raises(FrozenInstanceError):
+        Settings().workers = 2  # type: ignore[misc]
+
+
+def test_every_setting_is_documented_on_the_settings_page() -> None:
+    """With its variable, its default and what it decides."""
+    text = document_settings.PAGE.read_text()
+    for setting in fields(Settings):
+        assert (
+            f"`{variable(setting.name)}` | {setting.metadata['default']} | {setting.metadata['doc']}" in text
+        )
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:8000", "[::1]:50051", "localhost:0", "facet.internal:1"])
+def test_an_address_is_written_as_it_is_read(text: str) -> None:
+    """Reading and writing are inverse."""
+    assert str(parse_address(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("files", "cpus"),
+    [
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "100000 100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({}, None),
+    ],
+)
+def test_a_cpu_quota_below_the_affinity_wins(tmp_path: Path, files: dict[str, str], cpus: int | None) -> None:
+    """Both versions of cgroups are read; no quota leaves the affinity."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    unlimited = usable_cpus(tmp_path / "nothing")
+    assert usable_cpus(tmp_path) == (unlimited if cpus is None else cpus)
