@@ -1,0 +1,158 @@
+"""MTCNN: a pyramid of the picture, proposals, refinement, output.
+
+The order of operations is that of mtcnn 1.0.0 (`mtcnn/mtcnn.py`, `mtcnn/stages/*.py`), whose detections
+this gives at its default parameters. With other parameters it gives those that are right (see `scales`),
+where the package finds nothing. The method is that of Zhang et al., "Joint Face Detection and Alignment
+using Multi-task Cascaded Convolutional Networks", IEEE Signal Processing Letters 23 (2016).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from inference_server.detector.boxes import boxes_of_cells, clipped, placed, regressed, squared
+from inference_server.detector.engine import Boxes, Engine, Floats, Image, Prepared
+from inference_server.detector.nms import Indices, by_score, suppress
+from inference_server.detector.scales import pyramid_scales
+from utils.domain import Box, DetectOptions, Face, Landmarks, ModelInfo, Point
+from utils.errors import TooManyCandidates
+
+# Overlaps above which the lesser box goes: the package's defaults nms_pnet1, nms_pnet2, nms_rnet, nms_onet.
+_OVERLAP_IN_LEVEL = 0.5
+_OVERLAP = 0.7
+
+_CHUNK = 256
+
+
+def _carry_on() -> None:
+    """Do nothing between two steps."""
+
+
+class Detector:
+    """Finds faces. One instance serves one thread.
+
+    Args:
+        engine: What computes the networks.
+        max_candidates: Most boxes that may enter one round of suppression, whose cost may grow with their
+            square.
+    """
+
+    def __init__(self, engine: Engine, max_candidates: int) -> None:
+        self.model = ModelInfo(name="mtcnn", version="1.0.0", engine=engine.name)
+        self._engine = engine
+        self._max_candidates = max_candidates
+
+    def detect(
+        self,
+        image: Image,
+        options: DetectOptions = DetectOptions(),
+        checkpoint: Callable[[], None] = _carry_on,
+    ) -> tuple[Face, ...]:
+        """Find the faces of a picture, most confident first.
+
+        Rounding a face's coordinates, or the width and height of its box, half to even gives the integers
+        that the package gives; they are exact in float32. Faces of equal confidence come in the
+        reference's order on the same machine (see `nms.by_score`).
+
+        Args:
+            image: uint8 (height, width, 3), RGB, upright, C-contiguous, of any size from 1 x 1 on.
+            options: What to look for.
+            checkpoint: Called between the levels of the pyramid and between chunks of at most 256 crops.
+                What it raises ends the detection and goes to the caller.
+
+        Raises:
+            TooManyCandidates: A round of suppression would have more boxes than `max_candidates`.
+        """
+        prepared = self._engine.prepare(image)
+        boxes = self._propose(prepared, image, options, checkpoint)
+        boxes = self._refine(prepared, boxes, options, checkpoint)
+        boxes, scores, landmarks = self._output(prepared, boxes, options, checkpoint)
+        height, width = image.shape[:2]
+        faces = zip(clipped(boxes, width, height), scores, landmarks, strict=True)
+        return tuple(_face(*face) for face in faces)[: options.max_faces]
+
+    def _propose(
+        self, prepared: Prepared, image: Image, options: DetectOptions, checkpoint: Callable[[], None]
+    ) -> Boxes:
+        """Squares around what might be faces, from all levels of the pyramid."""
+        boxes, scores = [np.empty((0, 4))], [np.empty(0, np.float32)]
+        height, width = image.shape[:2]
+        total = 0
+        for scale in pyramid_scales(width, height, options.min_face_size):
+            checkpoint()
+            cells, level_scores, regressions = prepared.propose(scale, options.threshold_proposal)
+            self._check("proposal", len(cells), options.threshold_proposal)
+            order = by_score(level_scores)
+            level_boxes = boxes_of_cells(cells, regressions, scale)[order]
+            kept = suppress(level_boxes, _OVERLAP_IN_LEVEL)
+            total += len(kept)
+            self._check("proposal", total, options.threshold_proposal)
+            boxes.append(level_boxes[kept])
+            scores.append(level_scores[order][kept])
+        merged = np.concatenate(boxes)[by_score(np.concatenate(scores))]
+        return squared(merged[suppress(merged, _OVERLAP)])
+
+    def _refine(
+        self, prepared: Prepared, boxes: Boxes, options: DetectOptions, checkpoint: Callable[[], None]
+    ) -> Boxes:
+        """Squares around what the refinement network takes for faces; boxes are moved before suppression."""
+        seen = [prepared.refine(chunk) for chunk in _chunks(boxes, checkpoint)]
+        scores, regressions = _joined(seen, (), (4,))
+        passed = _above(scores, options.threshold_refine)
+        self._check("refine", len(passed), options.threshold_refine)
+        order = passed[by_score(scores[passed])]
+        boxes = regressed(boxes, regressions)[order]
+        return squared(boxes[suppress(boxes, _OVERLAP)])
+
+    def _output(
+        self, prepared: Prepared, boxes: Boxes, options: DetectOptions, checkpoint: Callable[[], None]
+    ) -> tuple[Boxes, Floats, Floats]:
+        """Boxes, scores and landmarks (N, 10) of the faces, best first."""
+        seen = [prepared.output(chunk) for chunk in _chunks(boxes, checkpoint)]
+        scores, regressions, landmarks = _joined(seen, (), (4,), (10,))
+        passed = _above(scores, options.threshold_output)
+        self._check("output", len(passed), options.threshold_output)
+        order = passed[by_score(scores[passed])]
+        landmarks = placed(landmarks, boxes)
+        boxes = regressed(boxes, regressions)
+        kept = order[suppress(boxes[order], _OVERLAP, of_smaller=True)]
+        return boxes[kept], scores[kept], landmarks[kept]
+
+    def _check(self, stage: str, count: int, threshold: float) -> None:
+        """Refuse more candidates than may be compared; leaving some out would be a wrong answer."""
+        if count > self._max_candidates:
+            raise TooManyCandidates(
+                f"the {stage} stage found {count} candidates with threshold_{stage} {threshold:g}; the limit "
+                f"is {self._max_candidates}; raise options.threshold_{stage} or options.min_face_size",
+                field=f"options.threshold_{stage}",
+            )
+
+
+def _chunks(boxes: Boxes, checkpoint: Callable[[], None]) -> Iterator[Boxes]:
+    for start in range(0, len(boxes), _CHUNK):
+        checkpoint()
+        yield boxes[start : start + _CHUNK]
+
+
+def _joined(seen: Sequence[tuple[Floats, ...]], *shapes: tuple[int, ...]) -> list[Floats]:
+    """What a network said of all chunks, by output; `shapes` are those of one box."""
+    nothing = tuple(np.empty((0, *shape), np.float32) for shape in shapes)
+    return [np.concatenate(parts) for parts in zip(nothing, *seen, strict=True)]
+
+
+def _above(scores: Floats, threshold: float) -> Indices:
+    """Which scores exceed the threshold, compared in float64, as the reference does from here on."""
+    return np.flatnonzero(scores.astype(np.float64) > threshold)
+
+
+def _face(box: npt.NDArray[np.float64], score: np.float32, landmarks: Floats) -> Face:
+    x1, y1, x2, y2 = box.tolist()
+    left_eye, right_eye, nose, mouth_left, mouth_right = map(
+        Point, landmarks[:5].tolist(), landmarks[5:].tolist()
+    )
+    return Face(
+        box=Box(Point(x1, y1), Point(x2, y2)),
+        landmarks=Landmarks(left_eye, right_eye, nose, mouth_left, mouth_right),
+        confidence=float(score),
+    )
