@@ -8,6 +8,7 @@ Build it after a fork, never before: gRPC's threads do not survive one.
 """
 
 import json
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,11 +19,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from protos import infer_pb2_grpc
 from utils import codec
 from utils.domain import Detection, DetectRequest
-from utils.errors import BackendUnavailable, Code
+from utils.errors import BackendUnavailable, Cancelled, Code
 
 SERVICE = "Inference"
 REQUEST_ID = "x-request-id"
 """The metadata key under which a request's id travels."""
+
+_ABANDONED_SECONDS = 0.1
 
 _MIB = 1024**2
 TRANSPORT_MARGIN = _MIB
@@ -48,7 +51,12 @@ class ServiceClient:
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
 
     def detect(
-        self, request: DetectRequest | bytes, *, timeout: float | None = None, request_id: str = ""
+        self,
+        request: DetectRequest | bytes,
+        *,
+        timeout: float | None = None,
+        request_id: str = "",
+        abandoned: Callable[[], bool] | None = None,
     ) -> Detection:
         """Find the faces in one encoded picture.
 
@@ -56,15 +64,18 @@ class ServiceClient:
             request: The picture with its options, or just the bytes of its file.
             timeout: Seconds until the call is given up, retries included.
             request_id: Names the request in the backend's log.
+            abandoned: Asked ten times a second whether nobody waits for the answer any more; the call is
+                then cancelled, and its place in the backend is free again.
 
         Raises:
+            Cancelled: The call was abandoned.
             FacetError: What went wrong, as the class of utils.errors that says so: an InvalidRequest
                 for what the caller must change, QueueFull, BackendUnavailable, DeadlineExceeded, ...
         """
         if isinstance(request, bytes):
             request = DetectRequest(request)
         message = codec.encode_request(request)
-        reply = self._call(self._inference.Predict, message, timeout, request_id)
+        reply = self._call(self._inference.Predict, message, timeout, request_id, abandoned)
         return codec.decode_detection(reply)
 
     def check_ready(self, *, timeout: float | None = None) -> None:
@@ -79,11 +90,21 @@ class ServiceClient:
         if reply.status != health_pb2.HealthCheckResponse.SERVING:
             raise BackendUnavailable("The backend is not serving.", retry_after=codec.RETRY_SECONDS)
 
-    def _call(self, method: Any, message: Message, timeout: float | None, request_id: str) -> Any:  # noqa: ANN401
+    def _call(
+        self,
+        method: Any,  # noqa: ANN401 - a generated stub's
+        message: Message,
+        timeout: float | None,
+        request_id: str,
+        abandoned: Callable[[], bool] | None = None,
+    ) -> Any:  # noqa: ANN401
         """Every call goes through here: deadline, then gRPC's retries, then our errors."""
         metadata = ((REQUEST_ID, request_id),) if request_id else None
+        timeout = self._timeout if timeout is None else timeout
         try:
-            return method(message, timeout=self._timeout if timeout is None else timeout, metadata=metadata)
+            if abandoned is None:
+                return method(message, timeout=timeout, metadata=metadata)
+            return _result(method.future(message, timeout=timeout, metadata=metadata), abandoned)
         except grpc.RpcError as error:
             raise codec.decode_error(_status(error)) from error
 
@@ -98,6 +119,17 @@ class ServiceClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _result(call: Any, abandoned: Callable[[], bool]) -> Any:  # noqa: ANN401
+    """The result of a call that is cancelled once it is abandoned."""
+    while True:
+        try:
+            return call.result(timeout=_ABANDONED_SECONDS)
+        except grpc.FutureTimeoutError:
+            if abandoned():
+                call.cancel()
+                raise Cancelled("The caller went away.") from None
 
 
 def _status(error: Any) -> Any:  # noqa: ANN401 - an RpcError that is also a Call

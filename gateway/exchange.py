@@ -1,0 +1,105 @@
+"""One request from its head to its answer: its id, its clock and its line in the log."""
+
+import logging
+import math
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any, cast
+from urllib.parse import quote
+
+from flask import Response, g, request
+
+from utils.errors import DeadlineExceeded, InvalidHeader
+from utils.logs import fields
+from utils.settings import Settings
+
+REQUEST_ID = "X-Request-ID"
+REQUEST_TIMEOUT = "X-Request-Timeout"
+
+_log = logging.getLogger("gateway")
+_PROBES = {"healthz", "readyz"}
+_LONGEST_PATH = 200
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known about the request that is being answered.
+
+    Attributes:
+        request_id: The caller's, where it is 1 to 128 visible ASCII characters; else a fresh one.
+        started: When the request's head had been read, by `time.monotonic`.
+        facts: What its line in the log says.
+    """
+
+    request_id: str
+    started: float = field(default_factory=time.monotonic)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, **facts: object) -> None:
+        """Add to the request's line in the log."""
+        self.facts.update(facts)
+
+    def remaining(self, timeout: float) -> float:
+        """Seconds left of a request that has `timeout` seconds in all.
+
+        Raises:
+            DeadlineExceeded: None are left.
+        """
+        left = self.started + timeout - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded(f"The request's {timeout:g} s ran out before it could be passed on.")
+        return left
+
+
+def current() -> Exchange:
+    """The exchange that this thread is in."""
+    return cast(Exchange, g.exchange)
+
+
+def begin() -> None:
+    """Open the exchange; a hook that runs before each request."""
+    sent = request.headers.get(REQUEST_ID, "")
+    accepted = re.fullmatch(r"[\x21-\x7e]{1,128}", sent)
+    g.exchange = Exchange(sent if accepted else secrets.token_hex(16))
+
+
+def end(response: Response) -> Response:
+    """Name the request in its answer and write its one line; a hook that runs after each request."""
+    exchange = current()
+    response.headers[REQUEST_ID] = exchange.request_id
+    quiet = request.endpoint in _PROBES and response.status_code == 200  # noqa: PLR2004 - OK
+    _log.log(
+        logging.DEBUG if quiet else logging.INFO,
+        "request",
+        extra=fields(
+            id=exchange.request_id,
+            method=request.method,
+            # Escaped: a path may hold line breaks and a terminal's control codes.
+            path=quote(request.path)[:_LONGEST_PATH],
+            status=response.status_code,
+            elapsed_ms=round((time.monotonic() - exchange.started) * 1000, 3),
+            **exchange.facts,
+        ),
+    )
+    return response
+
+
+def requested_timeout(settings: Settings) -> float:
+    """Seconds that the current request has in all, counted from its head.
+
+    Raises:
+        InvalidHeader: X-Request-Timeout is not a positive finite number.
+    """
+    text = request.headers.get(REQUEST_TIMEOUT)
+    if text is None:
+        return settings.timeout_seconds
+    # float() alone would also take 1_0, inf and nan.
+    seconds = float(text) if re.fullmatch(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) else 0.0
+    if seconds <= 0 or math.isinf(seconds):
+        raise InvalidHeader(
+            f"{REQUEST_TIMEOUT} is {text[:40]!r}; accepted: a positive number of seconds",
+            field=REQUEST_TIMEOUT,
+        )
+    return min(seconds, settings.max_timeout_seconds)

@@ -1,0 +1,54 @@
+# ruff: noqa: N999 - gunicorn gives the file its name
+"""How gunicorn runs the gateway: `gunicorn -c gateway/gunicorn.conf.py`, from the repository's root.
+
+Everything that an operator decides is a FACET_ setting (docs/settings.md).
+"""
+
+import logging
+import os
+import resource
+import sys
+from typing import Any
+
+from utils.logs import fields, logging_config
+from utils.settings import InvalidSetting, Settings, unknown_settings
+
+try:
+    _settings = Settings.from_environ(os.environ)
+except InvalidSetting as error:
+    sys.exit(f"facet gateway: {error}")
+
+wsgi_app = "gateway:create_app()"
+proc_name = "facet-gateway"
+
+# Explicit, because a Procfile runner sets PORT, which gunicorn would otherwise listen to.
+bind = str(_settings.http_address)
+workers = _settings.http_workers
+threads = _settings.http_threads
+worker_class = "gateway.worker.Worker"
+# Above the idle timeout of common load balancers (60 s), so that it is they who close.
+keepalive = 75
+graceful_timeout = round(_settings.grace_seconds)
+control_socket_disable = True
+
+logger_class = "gateway.worker.Logger"
+logconfig_dict = logging_config(_settings.log_format) | {
+    "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
+}
+
+worker_connections = 1000
+_, _most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+# The soft limit, 1024 where nobody raised it, leaves too little beside the connections.
+resource.setrlimit(resource.RLIMIT_NOFILE, (_most_files, _most_files))
+
+
+def on_starting(_server: Any) -> None:  # noqa: ANN401 - gunicorn's
+    """Warn, once, of settings that have no effect."""
+    for warning in unknown_settings(os.environ):
+        logging.getLogger("gateway").warning(warning)
+
+
+def when_ready(server: Any) -> None:  # noqa: ANN401 - gunicorn's
+    """Say where the gateway listens, which port 0 leaves open until now."""
+    addresses = ", ".join(str(listener).removeprefix("http://") for listener in server.LISTENERS)
+    logging.getLogger("gateway").info("ready", extra=fields(http_address=addresses))

@@ -1,0 +1,116 @@
+"""The paths of the gateway. Each is: parse, call, answer."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import orjson
+from flask import Flask, Response, request
+
+from gateway import exchange
+from gateway.answers import detection_response
+from gateway.body import client_left, read_body
+from gateway.exchange import requested_timeout
+from gateway.inputs import curl_lines, input_form
+from gateway.readiness import Readiness
+from utils.domain import Detection, DetectRequest
+from utils.errors import BackendUnavailable, GatewayBusy
+from utils.settings import Settings
+
+RESERVED_THREADS = 8
+"""Threads of a gateway process that /predict never takes, so that every other path is answered at once."""
+
+_BUSY_SECONDS = 1.0
+_PROBE_SECONDS = 1.0
+
+
+class Backend(Protocol):
+    """What the gateway needs of utils.service_client.ServiceClient."""
+
+    def detect(
+        self,
+        request: DetectRequest,
+        *,
+        timeout: float | None = None,
+        request_id: str = "",
+        abandoned: Callable[[], bool] | None = None,
+    ) -> Detection:
+        """Find the faces in one encoded picture, or raise a FacetError."""
+
+    def check_ready(self, *, timeout: float | None = None) -> None:
+        """Return when the backend serves, or raise a FacetError."""
+
+
+class Routes:
+    """The views, and what they share."""
+
+    def __init__(self, backend: Backend, settings: Settings) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._permits = threading.BoundedSemaphore(settings.http_threads - RESERVED_THREADS)
+        self._readiness = Readiness(lambda: backend.check_ready(timeout=_PROBE_SECONDS))
+
+    def add_to(self, app: Flask) -> None:
+        """Give the application its paths."""
+        app.add_url_rule("/predict", view_func=self.predict, methods=["POST"])
+        app.add_url_rule("/healthz", view_func=self.healthz)
+        app.add_url_rule("/readyz", view_func=self.readyz)
+        app.add_url_rule("/", view_func=self.index)
+
+    def predict(self) -> Response:
+        """Find the faces in the picture that was sent."""
+        here = exchange.current()
+        timeout = requested_timeout(self._settings)
+        form = input_form(request.content_type, request.host, self._settings.max_image_bytes)
+        with self._permit():
+            body = read_body(request.stream, request.content_length, form)
+            here.note(bytes=len(body))
+            wanted = form.parse(body, request.environ.get("QUERY_STRING", ""))
+            detection = self._backend.detect(
+                wanted,
+                timeout=here.remaining(timeout),
+                request_id=here.request_id,
+                abandoned=client_left(request.environ),
+            )
+        here.note(
+            image=f"{detection.image.width}x{detection.image.height}",
+            faces=len(detection.faces),
+            queue_ms=round(detection.timings.queue_ms, 3),
+            decode_ms=round(detection.timings.decode_ms, 3),
+            detect_ms=round(detection.timings.detect_ms, 3),
+            total_ms=round(detection.timings.total_ms, 3),
+        )
+        return detection_response(detection)
+
+    def healthz(self) -> Response:
+        """Say that this process lives. It asks nobody."""
+        return _status("ok")
+
+    def readyz(self) -> Response:
+        """Say whether the backend serves."""
+        failure = self._readiness.check()
+        if failure is not None:
+            raise BackendUnavailable(failure.detail, retry_after=failure.retry_after or _BUSY_SECONDS)
+        return _status("ready")
+
+    def index(self) -> Response:
+        """Say what this is, how to use it, and where to read on."""
+        lines = "\n".join(f"    {line}" for line in curl_lines(request.host))
+        text = f"Facet finds faces.\n\n{lines}\n\nDocumentation: README.md and docs/ of the repository.\n"
+        return Response(text, content_type="text/plain; charset=utf-8")
+
+    @contextmanager
+    def _permit(self) -> Iterator[None]:
+        if not self._permits.acquire(blocking=False):
+            raise GatewayBusy(
+                "Every request thread of this gateway process is in use.", retry_after=_BUSY_SECONDS
+            )
+        try:
+            yield
+        finally:
+            self._permits.release()
+
+
+def _status(status: str) -> Response:
+    return Response(orjson.dumps({"status": status}), content_type="application/json")

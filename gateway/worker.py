@@ -1,0 +1,269 @@
+"""gunicorn's threaded worker, in which nobody can hold a thread without sending a request.
+
+gunicorn gives a connection to a thread as soon as it is accepted, waits there for its head and later its
+body for as long as the client likes, and closes connections on its main thread, waiting for the client
+there. Here the main thread collects heads and lets connections linger, never waiting for any of them; a
+thread gets a connection whose head is complete, and a total time for its body and for its answer.
+
+    accepted ─► idle ─► head ─► thread ─┬─► idle        a client may keep its connection
+                 │        │             └─► lingering ─► closed
+                 └ 75 s ──┴─ 5 s ─► 408 ──────┘
+"""
+
+import errno
+import os
+import re
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from gunicorn.glogging import Logger as GunicornLogger
+from gunicorn.http.body import LengthReader
+from gunicorn.http.message import Request as GunicornRequest
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+
+HEAD_SECONDS = 5.0
+"""From the first byte of a request's head to its last."""
+BODY_SECONDS = 10.0
+"""From the end of the head to the end of the body."""
+ANSWER_SECONDS = 10.0
+"""For each piece of the answer that the client takes."""
+LINGER_SECONDS = 5.0
+"""For a client to finish sending and to read its answer before the connection is cut."""
+MAX_HEAD_BYTES = 64 * 1024
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+_PIECE = 8 * 1024
+_DRAINED_PIECE = 256 * 1024
+_TOO_SLOW = b"408 Request Timeout"
+_TOO_LARGE = b"431 Request Header Fields Too Large"
+
+
+class Client(socket.socket):
+    """The socket of a connection, on which threads neither read nor write longer than they may."""
+
+    read_until = 0.0
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Read what there is, waiting until `read_until` at most.
+
+        Raises:
+            TimeoutError: Nothing came.
+        """
+        self.settimeout(max(self.read_until - time.monotonic(), 0.001))
+        return super().recv(size, flags)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 - any buffer
+        """Send it all, within ANSWER_SECONDS.
+
+        Raises:
+            BrokenPipeError: The client does not take it, which is as good as gone.
+        """
+        self.settimeout(ANSWER_SECONDS)
+        try:
+            super().sendall(data, flags)
+        except TimeoutError as error:
+            raise BrokenPipeError(errno.EPIPE, "the client takes no answer") from error
+
+    def recv_now(self, size: int) -> bytes | None:
+        """Read what there is already; None where there is nothing yet."""
+        try:
+            return super().recv(size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+
+class Request(GunicornRequest):  # type: ignore[misc]
+    """A request that ends its connection when its body was not read to the end.
+
+    What is left of a body cannot be told from the next request, and waiting for it would hold a thread.
+    """
+
+    def should_close(self) -> bool:
+        """Whether no other request can follow on this connection."""
+        return super().should_close() or not _finished(self.body)
+
+
+def _finished(body: Any) -> bool:  # noqa: ANN401 - gunicorn's Body
+    reader = body.reader
+    ended = reader.length == 0 if isinstance(reader, LengthReader) else reader.parser is None
+    return not body.failed and ended and body.buf.tell() == 0
+
+
+class Connection(TConn):  # type: ignore[misc]
+    """A connection and as much of its next request's head as has come."""
+
+    def __init__(self, cfg: Any, sock: Client, client: Any, server: Any) -> None:  # noqa: ANN401 - gunicorn's
+        super().__init__(cfg, sock, client, server)
+        self.head = bytearray()
+        # gunicorn's own wait for the first byte is over when a thread gets the connection.
+        self.data_ready = True
+
+    def init(self) -> None:
+        """Hand the head that was collected to gunicorn's parser."""
+        super().init()
+        self.sock.read_until = time.monotonic() + HEAD_SECONDS
+        self.parser.mesg_class = Request
+        self.parser.unreader.unread(bytes(self.head))
+        self.head.clear()
+
+    def extend_head(self, piece: bytes) -> bool:
+        """Add to the head; True where it has ended, well or badly."""
+        # The end may lie across two pieces.
+        start = max(0, len(self.head) - 3)
+        self.head += piece
+        return _HEAD_END.search(self.head, start) is not None
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """The worker class of gateway/gunicorn.conf.py.
+
+    gunicorn's `keepalived_conns` are the idle connections and its `pending_conns` those whose head has
+    begun; each queue has one time limit, so that its first connection is always the next to expire.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - gunicorn's
+        super().__init__(*args, **kwargs)
+        self._lingering: deque[Connection] = deque()
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:  # noqa: ANN401 - gunicorn's
+        """Refuse what this worker does not speak.
+
+        Raises:
+            RuntimeError: gunicorn is to speak TLS.
+        """
+        super().check_config(cfg, log)
+        if cfg.is_ssl:
+            raise RuntimeError("The gateway speaks plain HTTP; let a proxy before it speak TLS.")
+
+    def accept(self, listener: Any) -> None:  # noqa: ANN401 - gunicorn's
+        """Take a new connection and watch it: it gets a thread when it has sent a request."""
+        try:
+            sock, client = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # a sibling was faster, or the client has left already
+        self.nr_conns += 1
+        owned = Client(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        conn = Connection(self.cfg, owned, client, listener.getsockname())
+        self._watch(conn, self.keepalived_conns, self.cfg.keepalive, self._on_head)
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:  # noqa: ANN401 - gunicorn's
+        """Answer a request whose head was read; the body's time begins."""
+        conn.sock.read_until = time.monotonic() + BODY_SECONDS
+        return super().handle_request(req, conn)
+
+    def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
+        """Watch a connection for its next request, or end it."""
+        if fs.cancelled() or fs.exception() is not None or fs.result() is not True:
+            self._linger(conn)
+            return
+        # The client may have sent ahead.
+        piece = conn.parser.unreader.take_buffered()
+        if conn.extend_head(piece):
+            self.enqueue_req(conn)
+        elif piece:
+            self._watch(conn, self.pending_conns, HEAD_SECONDS, self._on_head)
+        else:
+            self._watch(conn, self.keepalived_conns, self.cfg.keepalive, self._on_head)
+
+    def murder_pending(self) -> None:
+        """End the connections whose head took too long, and those that lingered long enough."""
+        for conn in self._expired(self.pending_conns):
+            self._refuse(conn, _TOO_SLOW)
+        for conn in self._expired(self._lingering):
+            self._close(conn)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's
+        """Stop at once, however long a thread would still wait for the backend."""
+        os._exit(0)
+
+    def _on_head(self, conn: Connection, waiting: deque[Connection], _: Client) -> None:
+        """Collect the head of a request, and give the connection to a thread when it is complete."""
+        piece = conn.sock.recv_now(_PIECE)
+        if piece is None:
+            return
+        complete = conn.extend_head(piece)
+        if piece and not complete and len(conn.head) <= MAX_HEAD_BYTES and waiting is self.pending_conns:
+            return
+        self._unwatch(conn, waiting)
+        if not piece:
+            self._close(conn)
+        elif complete:
+            self.enqueue_req(conn)
+        elif len(conn.head) > MAX_HEAD_BYTES:
+            self._refuse(conn, _TOO_LARGE)
+        else:
+            self._watch(conn, self.pending_conns, HEAD_SECONDS, self._on_head)
+
+    def _refuse(self, conn: Connection, status: bytes) -> None:
+        """Answer a request whose head cannot be waited for, and end the connection."""
+        with suppress(OSError):  # who cannot take 80 bytes has no use for them
+            conn.sock.send(b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % status)
+        self._linger(conn)
+
+    def _linger(self, conn: Connection) -> None:
+        """End a connection so that its client can read the answer, though it may still be sending.
+
+        Closing a socket that has unread data resets the connection, and the answer is lost.
+        """
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(conn)
+        else:
+            self._watch(conn, self._lingering, LINGER_SECONDS, self._on_leftover)
+
+    def _on_leftover(self, conn: Connection, waiting: deque[Connection], _: Client) -> None:
+        """Throw away what the client still sends, until it ends."""
+        if conn.sock.recv_now(_DRAINED_PIECE) == b"":
+            self._unwatch(conn, waiting)
+            self._close(conn)
+
+    def _watch(
+        self,
+        conn: Connection,
+        waiting: deque[Connection],
+        seconds: float,
+        on_readable: Callable[[Connection, deque[Connection], Client], None],
+    ) -> None:
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + (seconds if self.alive else min(seconds, STOP_KEEPALIVE_LINGER))
+        waiting.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(on_readable, conn, waiting))
+
+    def _unwatch(self, conn: Connection, waiting: deque[Connection]) -> None:
+        waiting.remove(conn)
+        self.poller.unregister(conn.sock)
+
+    def _expired(self, waiting: deque[Connection]) -> Iterator[Connection]:
+        now = time.monotonic()
+        while waiting and waiting[0].timeout <= now:
+            conn = waiting[0]
+            self._unwatch(conn, waiting)
+            yield conn
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        super()._cap_keepalive(deadline)
+        for conn in self._lingering:
+            conn.timeout = min(conn.timeout, deadline)
+
+    def _close(self, conn: Connection) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+
+class Logger(GunicornLogger):  # type: ignore[misc]
+    """gunicorn's log without its access log: the gateway itself writes a line for each request."""
+
+    def access(self, *_: Any) -> None:  # noqa: ANN401 - gunicorn's
+        """Write nothing."""
