@@ -1,0 +1,92 @@
+"""What kind of file some bytes are, by the signature that they begin with.
+
+The accepted formats are listed here, and those that people send instead, so that an answer can name them.
+Signatures are those of the formats' own specifications.
+"""
+
+ACCEPTED = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
+"""Formats that are decoded. A JPEG file with several pictures (MPO) is a JPEG file."""
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"8BPS", "PSD"),
+    (b"%PDF-", "PDF"),
+    (b"%!PS", "PostScript"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (b"\0\0\1\0", "ICO"),
+    (b"\0\0\2\0", "CUR"),
+    (b"DDS ", "DDS"),
+    (b"qoif", "QOI"),
+    (b"icns", "ICNS"),
+    (b"gimp xcf", "XCF"),
+    (b"\x76\x2f\x31\x01", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"),
+    (b"SIMPLE  =", "FITS"),
+    (b"PK\3\4", "ZIP"),
+    (b"\x1f\x8b", "gzip"),
+    (b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
+    (b"BM", "BMP"),
+)
+
+# Containers that say by a four-letter brand what they hold: `ftyp` of ISO/IEC 14496-12, and RIFF.
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIC_BRANDS = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+)
+_RIFF_KINDS = {b"WEBP": "WebP", b"AVI ": "AVI", b"WAVE": "WAV"}
+
+_MARKUP = ((b"<svg", "SVG"), (b"<?xml", "XML"), (b"<!doctype html", "HTML"), (b"<html", "HTML"))
+_NETPBM = frozenset(b"P%d" % kind for kind in range(1, 8))
+_LOOKED_AT = 512
+
+
+def sniff(data: bytes) -> str | None:
+    """The name of the format that the bytes begin like, or None where they are like none known here.
+
+    Text is a format, too. A HEIF file whose brand does not tell what it holds is called AVIF if `avif`
+    is among the brands it is compatible with, else HEIC.
+    """
+    head = data[:_LOOKED_AT]
+    for signature, name in _SIGNATURES:
+        if head.startswith(signature):
+            return name
+    if head[:4] == b"RIFF":
+        return _RIFF_KINDS.get(head[8:12])
+    if head[4:8] == b"ftyp":
+        return _iso_media(head)
+    if head[:2] in _NETPBM and head[2:3].isspace():
+        return "PPM"
+    return _text(head)
+
+
+def _iso_media(head: bytes) -> str:
+    brand = head[8:12]
+    size = int.from_bytes(head[:4])
+    compatible = {head[at : at + 4] for at in range(16, min(size, len(head)), 4)}
+    if brand in _AVIF_BRANDS or (brand in _HEIC_BRANDS and compatible & _AVIF_BRANDS):
+        return "AVIF"
+    return "HEIC" if brand in _HEIC_BRANDS else "MP4"
+
+
+def _text(head: bytes) -> str | None:
+    start = head.lstrip().lower()
+    for signature, name in _MARKUP:
+        if start.startswith(signature):
+            return name
+    try:
+        decoded = head.decode("utf-8", errors="strict")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3 or error.start == 0:  # else a character is merely cut off
+            return None
+        decoded = head[: error.start].decode()
+    return "text" if all(character.isprintable() or character.isspace() for character in decoded) else None

@@ -1,0 +1,259 @@
+"""From an encoded image's bytes to the upright RGB array in which faces are looked for.
+
+`inspect` reads the header alone, within a millisecond or so, and is for the event loop that receives
+requests; `decode` does the work, and is for the thread that detects. Both take hostile input: limits are
+checked before memory is used, and whatever a decoder raises becomes one of our errors.
+"""
+
+import functools
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pi_heif
+from PIL import AvifImagePlugin, ExifTags, Image, PngImagePlugin, TiffImagePlugin
+
+from inference_server.image_formats import ACCEPTED, sniff
+from utils.errors import BrokenImage, ImageEmpty, ImageTooLarge, TooManyPixels, UnsupportedImageFormat
+
+# Pillow's names of the accepted formats, in the order in which its plugins are asked. AVIF comes before
+# HEIF, which claims the files that name neither (brand mif1) and then fails on those that are AVIF.
+_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+
+# Reads of the file that a header may take: a photo's takes a few dozen, while ten megabytes of empty
+# segments or chunks would keep Pillow busy for seconds.
+_MAX_HEADER_READS = 4096
+
+# Scans of a JPEG file: encoders write ten or so, a hostile file a hundred thousand, each of which
+# costs a pass over the whole picture.
+_MAX_JPEG_SCANS = 200
+
+# Inflated text of a PNG file. Pillow's own limit of 64 MiB takes a seventh of a second.
+_MAX_PNG_TEXT = 4 * 1024**2
+
+# Offset of a PNG file's bits per sample, in its first chunk.
+_PNG_BIT_DEPTH = 24
+
+_WHITE = (255, 255, 255)
+
+# What each value of the EXIF tag asks for (CIPA DC-008, Exif 2.32, tag 274), but 1, which asks for nothing.
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image says of itself: its format, by the name in ACCEPTED, and its size in pixels.
+
+    Width and height are those stored; EXIF orientation may exchange them.
+    """
+
+    format: str
+    width: int
+    height: int
+
+
+@functools.cache
+def load_decoders() -> None:
+    """Load and limit the decoders. The other functions do so themselves; a worker does it at its start."""
+    Image.MAX_IMAGE_PIXELS = None  # our own limit rules
+    PngImagePlugin.MAX_TEXT_MEMORY = _MAX_PNG_TEXT
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+    Image.init()
+
+
+def inspect(data: bytes, max_bytes: int, max_pixels: int) -> Header:
+    """Read the header of an encoded image, and nothing else.
+
+    Raises:
+        ImageEmpty: There are no bytes.
+        ImageTooLarge: There are more than `max_bytes`.
+        UnsupportedImageFormat: They are no image, or one in a format that is not accepted.
+        BrokenImage: The format is accepted, but its header cannot be read.
+        TooManyPixels: The header says more than `max_pixels`.
+    """
+    if not data:
+        raise ImageEmpty("the image has 0 bytes", field="image")
+    if len(data) > max_bytes:
+        raise ImageTooLarge(
+            f"the image has {len(data)} bytes; the limit is {max_bytes}; send it smaller or more compressed",
+            field="image",
+        )
+    name = _accepted_format(data)
+    with _typed_errors(name), _open(data) as image:
+        width, height = image.size
+    _check_pixels(width, height, max_pixels)
+    return Header(name, width, height)
+
+
+def decode(data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.uint8], int]:
+    """Decode the first frame of an encoded image.
+
+    Transparency is laid on white; more than 8 bits a sample are scaled down; CMYK, LAB, grey and palettes
+    become RGB. Embedded colour profiles are not applied.
+
+    Returns:
+        The upright picture, (height, width, 3) uint8 RGB, C-contiguous and writable, and the EXIF
+        orientation (1 to 8) that was applied. HEIC files are turned by their decoder, by the file's own
+        transformation, so theirs is 1.
+
+    Raises:
+        UnsupportedImageFormat: As `inspect`.
+        BrokenImage: It cannot be decoded: truncated or corrupt.
+        TooManyPixels: It has more than `max_pixels`, whatever its header said.
+    """
+    name = _accepted_format(data)
+    with _typed_errors(name):
+        _check_cost(data, name)
+        with _open(data) as image:
+            _check_pixels(*image.size, max_pixels)
+            _check_tiles(image, max_pixels)
+            image.load()
+            _check_pixels(*image.size, max_pixels)
+            orientation = _orientation(image)
+            if image.format == "PNG":
+                _scale_transparent_colour(image, bits=data[_PNG_BIT_DEPTH])
+            picture = _to_rgb(image)
+        if orientation != 1:
+            picture = picture.transpose(_TRANSPOSE[orientation])
+        return np.array(picture), orientation
+
+
+class _HeaderReader(io.BytesIO):
+    """A file in memory that ends the reading of a header with endlessly many parts."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.reads_left: float = _MAX_HEADER_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise ValueError("the header has too many parts")
+        return super().read(size)
+
+
+def _open(data: bytes) -> Image.Image:
+    load_decoders()
+    reader = _HeaderReader(data)
+    image = Image.open(reader, formats=_PILLOW_FORMATS)
+    reader.reads_left = float("inf")
+    return image
+
+
+@contextmanager
+def _typed_errors(name: str) -> Iterator[None]:
+    """Turn whatever decoders raise, which is any exception there is, into a BrokenImage."""
+    try:
+        yield
+    except (BrokenImage, TooManyPixels):
+        raise
+    except Exception as error:
+        raise BrokenImage(
+            f"the {name} image cannot be decoded: it is truncated, corrupt, or of a rare unsupported kind",
+            field="image",
+        ) from error
+
+
+def _accepted_format(data: bytes) -> str:
+    name = sniff(data)
+    if name not in ACCEPTED:
+        looks = f"looks like {name}" if name else "is in no format known here"
+        raise UnsupportedImageFormat(f"the image {looks}; accepted: {', '.join(ACCEPTED)}", field="image")
+    return name
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise TooManyPixels(
+            f"the image has {width} x {height} = {width * height} pixels; the limit is {max_pixels}; "
+            "send it reduced",
+            field="image",
+        )
+
+
+def _check_cost(data: bytes, name: str) -> None:
+    """Refuse a file that is made to take minutes."""
+    if name == "JPEG" and data.count(b"\xff\xda") > _MAX_JPEG_SCANS:
+        raise BrokenImage(f"the JPEG image has more than {_MAX_JPEG_SCANS} scans", field="image")
+
+
+def _check_tiles(image: Image.Image, max_pixels: int) -> None:
+    """Refuse a TIFF tile far larger than the picture, for which libtiff would take the memory."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tags = image.tag_v2
+        _check_pixels(
+            tags.get(TiffImagePlugin.TILEWIDTH, 0), tags.get(TiffImagePlugin.TILELENGTH, 0), max_pixels
+        )
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1 where it is missing, meaningless, or the EXIF data is not readable."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error):
+        return 1  # a picture is not the worse for broken metadata
+    return value if value in _TRANSPOSE else 1
+
+
+def _scale_transparent_colour(image: Image.Image, bits: int) -> None:
+    """Bring the one transparent colour of a PNG file to 8 bits, as Pillow brings the samples and not it."""
+
+    def scaled(sample: int) -> int:
+        return sample >> 8 if bits == 16 else sample * 255 // (2**bits - 1)  # noqa: PLR2004
+
+    colour = image.info.get("transparency")
+    if image.mode == "L" and isinstance(colour, int):
+        image.info["transparency"] = scaled(colour)
+    elif image.mode == "RGB" and colour is not None:
+        image.info["transparency"] = tuple(map(scaled, colour))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """The picture in mode RGB, transparency laid on white."""
+    image = _to_8_bits(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    picture = Image.new("RGB", image.size, _WHITE)
+    picture.paste(layer, mask=layer.getchannel("A"))
+    return picture
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """A picture of 16 or 32 bits a sample (modes I;16, I and F, all grey) in mode L; others as they are."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    samples = np.asarray(image)
+    scaled = np.clip(np.nan_to_num(samples.astype(np.float32) * (255 / _white_of(image, samples))), 0, 255)
+    grey = Image.fromarray(np.rint(scaled).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray((samples != transparent).astype(np.uint8) * np.uint8(255)))
+    return grey
+
+
+def _white_of(image: Image.Image, samples: npt.NDArray[np.generic]) -> float:
+    """The sample that stands for white.
+
+    Up to 16 bits, the file says how many there are. Of 32-bit integers and floats only convention tells:
+    it is 1 (for floats), 255, 65535 or the largest there is, the first that is not exceeded.
+    """
+    if image.mode.startswith("I;16"):
+        tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+        return float(2 ** tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0] - 1)
+    largest = float(np.max(samples, initial=0, where=np.isfinite(samples)))
+    conventions = (255.0, 65535.0) if image.mode == "I" else (1.0, 255.0, 65535.0)
+    return next((white for white in conventions if largest <= white), largest)
