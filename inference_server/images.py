@@ -18,6 +18,7 @@ import pi_heif
 from PIL import AvifImagePlugin, ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 from inference_server.image_formats import ACCEPTED, sniff
+from inference_server.image_modes import scale_transparent_colour, to_rgb
 from utils.errors import BrokenImage, ImageEmpty, ImageTooLarge, TooManyPixels, UnsupportedImageFormat
 
 # Pillow's names of the accepted formats, in the order in which its plugins are asked. AVIF comes before
@@ -37,8 +38,6 @@ _MAX_PNG_TEXT = 4 * 1024**2
 
 # Offset of a PNG file's bits per sample, in its first chunk.
 _PNG_BIT_DEPTH = 24
-
-_WHITE = (255, 255, 255)
 
 # What each value of the EXIF tag asks for (CIPA DC-008, Exif 2.32, tag 274), but 1, which asks for nothing.
 _TRANSPOSE = {
@@ -124,8 +123,8 @@ def decode(data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.uint8], int]:
             _check_pixels(*image.size, max_pixels)
             orientation = _orientation(image)
             if image.format == "PNG":
-                _scale_transparent_colour(image, bits=data[_PNG_BIT_DEPTH])
-            picture = _to_rgb(image)
+                scale_transparent_colour(image, bits=data[_PNG_BIT_DEPTH])
+            picture = to_rgb(image)
         if orientation != 1:
             picture = picture.transpose(_TRANSPOSE[orientation])
         return np.array(picture), orientation
@@ -206,54 +205,3 @@ def _orientation(image: Image.Image) -> int:
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error):
         return 1  # a picture is not the worse for broken metadata
     return value if value in _TRANSPOSE else 1
-
-
-def _scale_transparent_colour(image: Image.Image, bits: int) -> None:
-    """Bring the one transparent colour of a PNG file to 8 bits, as Pillow brings the samples and not it."""
-
-    def scaled(sample: int) -> int:
-        return sample >> 8 if bits == 16 else sample * 255 // (2**bits - 1)  # noqa: PLR2004
-
-    colour = image.info.get("transparency")
-    if image.mode == "L" and isinstance(colour, int):
-        image.info["transparency"] = scaled(colour)
-    elif image.mode == "RGB" and colour is not None:
-        image.info["transparency"] = tuple(map(scaled, colour))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """The picture in mode RGB, transparency laid on white."""
-    image = _to_8_bits(image)
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    picture = Image.new("RGB", image.size, _WHITE)
-    picture.paste(layer, mask=layer.getchannel("A"))
-    return picture
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """A picture of 16 or 32 bits a sample (modes I;16, I and F, all grey) in mode L; others as they are."""
-    if not image.mode.startswith(("I", "F")):
-        return image
-    samples = np.asarray(image)
-    scaled = np.clip(np.nan_to_num(samples.astype(np.float32) * (255 / _white_of(image, samples))), 0, 255)
-    grey = Image.fromarray(np.rint(scaled).astype(np.uint8))
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        grey.putalpha(Image.fromarray((samples != transparent).astype(np.uint8) * np.uint8(255)))
-    return grey
-
-
-def _white_of(image: Image.Image, samples: npt.NDArray[np.generic]) -> float:
-    """The sample that stands for white.
-
-    Up to 16 bits, the file says how many there are. Of 32-bit integers and floats only convention tells:
-    it is 1 (for floats), 255, 65535 or the largest there is, the first that is not exceeded.
-    """
-    if image.mode.startswith("I;16"):
-        tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
-        return float(2 ** tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0] - 1)
-    largest = float(np.max(samples, initial=0, where=np.isfinite(samples)))
-    conventions = (255.0, 65535.0) if image.mode == "I" else (1.0, 255.0, 65535.0)
-    return next((white for white in conventions if largest <= white), largest)
