@@ -3,7 +3,6 @@
 import logging
 import math
 import re
-import secrets
 import time
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -13,6 +12,7 @@ from flask import Response, g, request
 
 from utils.errors import DeadlineExceeded, InvalidHeader
 from utils.logs import fields
+from utils.request_ids import request_id
 from utils.settings import Settings
 
 REQUEST_ID = "X-Request-ID"
@@ -60,9 +60,7 @@ def current() -> Exchange:
 
 def begin() -> None:
     """Open the exchange; a hook that runs before each request."""
-    sent = request.headers.get(REQUEST_ID, "")
-    accepted = re.fullmatch(r"[\x21-\x7e]{1,128}", sent)
-    g.exchange = Exchange(sent if accepted else secrets.token_hex(16))
+    g.exchange = Exchange(request_id(request.headers.get(REQUEST_ID)))
 
 
 def end(response: Response) -> Response:
