@@ -8,7 +8,7 @@ import sys
 import time
 
 from inference_server.address import AddressUnavailable, reserve
-from inference_server.detector.cache import models_ready
+from inference_server.detector.weights import models_ready
 from inference_server.supervisor import Supervisor
 from inference_server.worker_process import WorkerProcess
 from utils import logs

@@ -6,12 +6,13 @@ from typing import Any
 
 from inference_server import images
 from inference_server.admission import load_of
+from inference_server.detector.scales import check_pyramid
 from inference_server.dispatch import Dispatch, Job
 from inference_server.interceptors import note, request_id
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from utils import codec
-from utils.domain import Timings
+from utils.domain import DetectRequest, Timings
 from utils.settings import Settings
 
 
@@ -27,11 +28,11 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
         received = time.monotonic()
         note(bytes=len(message.raw_data))
         request = codec.decode_request(message)
-        width, height = images.check(request, self._settings)
-        note(width=width, height=height)
+        header = self._inspect(request)
+        note(format=header.format, width=header.width, height=header.height)
         job = Job(
             request=request,
-            load=load_of(len(request.image), width, height),
+            load=load_of(len(request.image), header.width, header.height),
             received=received,
             deadline=received + self._time_of(context),
             request_id=request_id.get(),
@@ -40,6 +41,14 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
         note(faces=len(detection.faces), **_rounded(detection.timings))
         own = replace(detection, image_id=request.image_id, metadata=request.metadata)
         return codec.encode_detection(own)
+
+    def _inspect(self, request: DetectRequest) -> images.Header:
+        """Refuse by its header what would be refused later, before it takes a place."""
+        limits = self._settings
+        header = images.inspect(request.image, limits.max_image_bytes, limits.max_image_pixels)
+        size = request.options.min_face_size
+        check_pyramid(header.width, header.height, size, limits.max_image_pixels)
+        return header
 
     def _time_of(self, context: Any) -> float:  # noqa: ANN401
         """Seconds that the caller gives, or the default, and never more than the maximum."""

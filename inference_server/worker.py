@@ -20,14 +20,15 @@ from grpc_reflection.v1alpha import reflection
 from inference_server import images
 from inference_server.admission import Admission
 from inference_server.control import Control
-from inference_server.detector import Detector, create_detector, self_test
+from inference_server.detector.factory import create_detector, self_test
+from inference_server.detector.pipeline import Detector
 from inference_server.dispatch import Checkpoint, Dispatch, Job
 from inference_server.interceptors import CallInterceptor
 from inference_server.parent import die_with_parent
 from inference_server.servicers import InferenceServicer
 from protos import infer_pb2, infer_pb2_grpc
 from utils import logs
-from utils.domain import Detection, Timings
+from utils.domain import Detection, ImageInfo, Timings
 from utils.service_client import SERVICE, TRANSPORT_MARGIN
 from utils.settings import Settings
 
@@ -73,10 +74,8 @@ def _exit_at_once(_signum: int, _frame: object) -> NoReturn:
 
 
 def _boot(settings: Settings) -> Detector:
-    images.register_formats()
-    detector = create_detector(
-        settings.engine, cache_dir=settings.cache_dir, max_candidates=settings.max_candidates
-    )
+    images.load_decoders()
+    detector = create_detector(settings.engine, settings.cache_dir, settings.max_candidates)
     self_test(detector)
     return detector
 
@@ -155,14 +154,14 @@ class Worker:
     def _detect(self, job: Job, checkpoint: Checkpoint) -> Detection:
         """Compute a job's answer, on the detector thread."""
         started = time.monotonic()
-        picture = images.decode(job.request.image, max_pixels=self._settings.max_image_pixels)
+        pixels, orientation = images.decode(job.request.image, self._settings.max_image_pixels)
         checkpoint()
         decoded = time.monotonic()
-        faces = self._detector.detect(picture.pixels, job.request.options, checkpoint)
+        faces = self._detector.detect(pixels, job.request.options, checkpoint)
         ended = time.monotonic()
         return Detection(
             faces=faces,
-            image=picture.info,
+            image=ImageInfo(pixels.shape[1], pixels.shape[0], orientation),
             model=self._detector.model,
             timings=Timings(
                 queue_ms=(started - job.received) * 1000,

@@ -49,7 +49,7 @@ def main() -> None:
             image = messages.Image(raw_data=Path(picture).read_bytes(), image_id="42", height=1, width=1)
             image._meta_data.values["from"] = "article"
             results = article_pb2_grpc.InferenceStub(channel).Predict(image, timeout=30)
-    print(json.dumps(describe(results)))
+    sys.stdout.write(json.dumps(describe(results)))
 
 
 def describe(results: Any) -> dict[str, Any]:  # noqa: ANN401 - a class made at run time

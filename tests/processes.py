@@ -56,9 +56,10 @@ class Process:
 
     def _read(self) -> None:
         assert self._popen.stdout is not None
-        for line in self._popen.stdout:
-            self.lines.append(line.rstrip("\n"))
-            self._new.put(self.lines[-1])
+        with self._popen.stdout as output:
+            for line in output:
+                self.lines.append(line.rstrip("\n"))
+                self._new.put(self.lines[-1])
         self._new.put(None)
 
     def wait_for(self, message: str, seconds: float = PATIENCE, **values: object) -> Line:

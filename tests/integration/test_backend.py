@@ -1,0 +1,260 @@
+"""Rules of the backend: real workers, real pictures, real signals."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from protos import infer_pb2 as pb
+from protos import infer_pb2_grpc
+from tests.pictures import ASTRONAUT, group_photo, png
+from tests.processes import ROOT, Process, alive, backend, children, running, wait_until
+from utils.domain import Detection, DetectOptions, DetectRequest
+from utils.service_client import ServiceClient
+
+COMMAND = [sys.executable, "-m", "inference_server"]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Process, str]]:
+    """A backend of two workers that the tests of this module share, and its address."""
+    with backend() as (process, address):
+        yield process, address
+
+
+@pytest.fixture
+def client(served: tuple[Process, str]) -> Iterator[ServiceClient]:
+    """A client of it."""
+    with ServiceClient(served[1], timeout=30) as made:
+        yield made
+
+
+def same(detection: Detection) -> tuple[object, ...]:
+    """What two detections of one picture share: everything but the time they took."""
+    return detection.faces, detection.image, detection.model
+
+
+def listeners(port: int) -> int:
+    """How many sockets listen on a port, by the kernel's own table."""
+    tables = [Path("/proc/net/tcp").read_text(), Path("/proc/net/tcp6").read_text()]
+    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+
+
+def libraries(pid: int) -> str:
+    """The files that a process has mapped."""
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_all_workers_listen_on_one_port(served: tuple[Process, str]) -> None:
+    """By SO_REUSEPORT, so that each is a listener of its own."""
+    process, address = served
+    assert listeners(int(address.rpartition(":")[2])) == len(process.children()) == 2
+
+
+def test_a_face_is_found_where_it_is(client: ServiceClient) -> None:
+    """In the portrait, with the picture, the model and the times beside it."""
+    request = DetectRequest(ASTRONAUT.read_bytes(), image_id="a", metadata={"k": "v"})
+    detection = client.detect(request)
+    (face,) = detection.faces
+    assert 160 < face.box.up_left.x < face.landmarks.left_eye.x < face.landmarks.right_eye.x
+    assert face.landmarks.right_eye.x < face.box.lower_right.x < 290
+    assert face.confidence > 0.99
+    assert (detection.image.width, detection.image.height) == (512, 512)
+    assert (detection.image_id, detection.metadata) == ("a", {"k": "v"})
+    assert (detection.model.name, detection.model.engine) == ("mtcnn", "onnx")
+    assert 0 < detection.timings.detect_ms < detection.timings.total_ms
+
+
+def test_two_pictures_sent_in_parallel_get_each_its_own_answer(client: ServiceClient) -> None:
+    """Fifty times each, over one channel: the same as one at a time."""
+    pictures = [ASTRONAUT.read_bytes(), png(group_photo())]
+    alone = [same(client.detect(picture)) for picture in pictures]
+    assert len(alone[1][0]) > len(alone[0][0]) == 1  # type: ignore[arg-type]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda i: same(client.detect(pictures[i % 2])), range(100)))
+    assert together == [alone[i % 2] for i in range(100)]
+
+
+def test_options_reach_the_detector(client: ServiceClient) -> None:
+    """At most one face of a group; none where only larger ones are looked for."""
+    picture = png(group_photo())
+    assert len(client.detect(DetectRequest(picture, DetectOptions(max_faces=1))).faces) == 1
+    assert client.detect(DetectRequest(picture, DetectOptions(min_face_size=500))).faces == ()
+
+
+def test_a_stub_made_from_the_articles_text_alone_reads_the_faces(
+    served: tuple[Process, str], client: ServiceClient
+) -> None:
+    """In a process that knows nothing of ours: boxes, landmarks, confidence, id and metadata."""
+    command = [sys.executable, str(ROOT / "tests/article_client.py"), served[1], str(ASTRONAUT)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    said = json.loads(output)
+    (face,) = client.detect(ASTRONAUT.read_bytes()).faces
+    box = [face.box.up_left.x, face.box.up_left.y, face.box.lower_right.x, face.box.lower_right.y]
+    assert said["faces"][0]["box"] == box
+    assert said["faces"][0]["landmarks"][0] == [face.landmarks.left_eye.x, face.landmarks.left_eye.y]
+    assert said["faces"][0]["confidence"] == face.confidence
+    assert (said["image_id"], said["metadata"]) == ("42", {"from": "article"})
+
+
+def test_health_and_reflection_answer_on_the_same_port(served: tuple[Process, str]) -> None:
+    """For the whole server and for the service by its name."""
+    with grpc.insecure_channel(served[1]) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "Inference"):
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        services = ProtoReflectionDescriptorDatabase(channel).get_services()
+        assert {"Inference", "grpc.health.v1.Health"} <= set(services)
+
+
+def test_a_call_is_logged_once_with_its_id_and_without_its_picture(served: tuple[Process, str]) -> None:
+    """And the id comes back in the trailing metadata; one that is no id is replaced."""
+    process, address = served
+    with grpc.insecure_channel(address) as channel:
+        stub = infer_pb2_grpc.InferenceStub(channel)
+        image = pb.Image(raw_data=ASTRONAUT.read_bytes())
+        image._meta_data.values["secret"] = "hush"  # noqa: S105
+        for sent, kept in (("id-7", True), ("x" * 129, False)):
+            _, call = stub.Predict.with_call(image, timeout=30, metadata=[("x-request-id", sent)])
+            returned = dict(call.trailing_metadata())["x-request-id"]
+            assert (returned == sent) == kept
+            line = process.wait_for("request", request_id=returned)
+            assert (line["status"], line["faces"], line["width"]) == ("OK", 1, 512)
+            assert line["bytes"] == len(image.raw_data)
+            assert {"queue_ms", "decode_ms", "detect_ms", "total_ms"} <= set(line)
+    assert "hush" not in process.log()
+
+
+def test_no_process_loads_what_it_does_not_need(served: tuple[Process, str]) -> None:
+    """The supervisor none of gRPC, NumPy and the engines; a worker nothing of TensorFlow."""
+    process, _ = served
+    for name in ("grpc", "cygrpc", "numpy", "onnx", "tensorflow", "PIL"):
+        assert name not in libraries(process.pid)
+    workers = process.children()
+    assert len(workers) == 2
+    for worker in workers:
+        assert "tensorflow" not in libraries(worker)
+        assert "onnxruntime" in libraries(worker)
+
+
+def test_service_goes_on_when_a_worker_is_killed() -> None:
+    """Every call is answered, and a replacement comes."""
+    picture = ASTRONAUT.read_bytes()
+    with backend() as (process, address), ServiceClient(address, timeout=30) as client:
+        victim = process.children()[0]
+        with ThreadPoolExecutor(4) as threads:
+            calls = [threads.submit(client.detect, picture) for _ in range(40)]
+            os.kill(victim, signal.SIGKILL)
+            assert all(len(call.result().faces) == 1 for call in calls)
+        wait_until(lambda: len(set(process.children()) - {victim}) == 2, "a replacement")
+        process.wait_for("worker crashed", how="killed by SIGKILL")
+        process.wait_for("worker ready")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("group", [False, True], ids=["alone", "group"])
+def test_a_stop_finishes_what_was_accepted_and_exits_0(signum: signal.Signals, group: bool) -> None:
+    """Whether the signal reaches the supervisor alone or its whole process group."""
+    picture = png(group_photo())
+    with backend() as (process, address), ServiceClient(address, timeout=30) as client:
+        family = process.children()
+        client.detect(picture)
+        with ThreadPoolExecutor(4) as threads:
+            calls = [threads.submit(client.detect, picture) for _ in range(4)]
+            wait_until(lambda: len(process.logged("request")) >= 2, "calls under way")
+            (process.send_group if group else process.send)(signum)
+            assert process.wait() == 0
+            done = [call for call in calls if call.exception() is None]
+        assert not any(alive(pid) for pid in family)
+        assert done
+        assert not process.logged("worker crashed")
+
+
+def test_workers_die_with_their_supervisor() -> None:
+    """However it died."""
+    with backend() as (process, _):
+        family = process.children()
+        process.send(signal.SIGKILL)
+        wait_until(lambda: not any(map(alive, family)), "the workers are gone")
+
+
+def test_a_start_right_after_everything_was_killed_under_load_works() -> None:
+    """No lock file, no TIME_WAIT and no orphan is in its way."""
+    picture = ASTRONAUT.read_bytes()
+    with (
+        backend() as (process, address),
+        ServiceClient(address, timeout=30) as client,
+        ThreadPoolExecutor(4) as threads,
+    ):
+        calls = [threads.submit(client.detect, picture) for _ in range(20)]
+        wait_until(lambda: process.logged("request") != [], "load")
+        process.send_group(signal.SIGKILL)
+        with backend(FACET_GRPC_ADDRESS=address) as (_, again):
+            assert again == address
+            assert len(client.detect(picture).faces) == 1
+        for call in calls:
+            call.exception()
+
+
+def test_a_second_instance_on_the_same_address_is_refused(served: tuple[Process, str]) -> None:
+    """With one line that names the setting, and without a harm to the first."""
+    with running(COMMAND, FACET_GRPC_ADDRESS=served[1]) as second:
+        assert second.wait() == 1
+        assert len(second.lines) == 1
+        assert "FACET_GRPC_ADDRESS" in second.lines[0]
+        assert served[1] in second.lines[0]
+
+
+def test_a_port_that_another_program_has_is_refused() -> None:
+    """Even one that would let others share it."""
+    with socket.socket() as foreign:
+        foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        foreign.bind(("127.0.0.1", 0))
+        foreign.listen()
+        address = f"127.0.0.1:{foreign.getsockname()[1]}"
+        with running(COMMAND, FACET_GRPC_ADDRESS=address) as process:
+            assert process.wait() == 1
+            assert address in process.lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FACET_WORKERS", "many"),
+        ("FACET_GRPC_ADDRESS", "50051"),
+        ("FACET_ENGINE", "cuda"),
+        ("FACET_CACHE_DIR", "/dev/null/facet"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_clear_line(name: str, value: str) -> None:
+    """The last line names the variable, and there is no traceback."""
+    with running(COMMAND, **{"FACET_GRPC_ADDRESS": "127.0.0.1:0", name: value}) as process:
+        assert process.wait() == 1
+        assert name in process.lines[-1]
+        assert "Traceback" not in process.log()
+
+
+def test_an_unknown_setting_is_a_warning() -> None:
+    """The start goes on."""
+    with backend(FACET_WORKERZ="3") as (process, _):
+        assert any("FACET_WORKERS?" in line for line in process.lines)
+
+
+def test_a_cold_cache_is_filled_by_the_first_start(tmp_path: Path) -> None:
+    """By a process of its own, which is gone when the workers are ready; a second start finds it filled."""
+    for converted in (True, False):
+        with backend(FACET_CACHE_DIR=str(tmp_path)) as (process, _):
+            assert bool(process.logged("converting the models")) == converted
+            assert len(children(process.pid)) == 2
