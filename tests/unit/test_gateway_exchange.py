@@ -1,0 +1,367 @@
+"""Rules of the gateway's answers: headers, problems, permits, readiness, the line in the log."""
+
+import json
+import logging
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from gateway.readiness import Readiness
+from tests.gateway_fakes import FakeBackend, app_for
+from utils import errors
+from utils.errors import FacetError
+from utils.logs import JsonFormatter
+
+IMAGE = {"data": b"picture", "content_type": "image/jpeg"}
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    """A backend that answers."""
+    return FakeBackend()
+
+
+@pytest.fixture
+def client(backend: FakeBackend) -> FlaskClient:
+    """The gateway before it."""
+    return app_for(backend).test_client()
+
+
+def predict(client: FlaskClient, **headers: str) -> TestResponse:
+    """Post a picture with these headers, named with underscores."""
+    return client.post("/predict", headers={k.replace("_", "-"): v for k, v in headers.items()}, **IMAGE)
+
+
+# --- answers ----------------------------------------------------------------------------------------
+
+
+def test_the_answer_has_the_published_shape(client: FlaskClient) -> None:
+    """Every member is there, zeros included, and a float has nine digits at most."""
+    response = predict(client)
+    assert response.content_type == "application/json"
+    assert response.get_json() == {
+        "message": "",
+        "image_id": "",
+        "metadata": {},
+        "results": [
+            {
+                "box": {"upLeft": {"x": 10.5, "y": 0.0}, "lowerRight": {"x": 99.25, "y": 120.0}},
+                "landmarks": {
+                    "leftEye": {"x": 30, "y": 40},
+                    "rightEye": {"x": 70, "y": 40},
+                    "nose": {"x": 50, "y": 60},
+                    "mouthLeft": {"x": 35, "y": 90},
+                    "mouthRight": {"x": 65, "y": 90},
+                },
+                "confidence": 0.998765432,
+            }
+        ],
+        "image": {"width": 200, "height": 150, "exif_orientation": 6},
+        "model": {"name": "mtcnn", "version": "1.0.0", "engine": "onnx"},
+        "timings": {"queue_ms": 0.0, "decode_ms": 1.5, "detect_ms": 20.1234568, "total_ms": 21.75},
+    }
+
+
+def test_the_root_says_where_to_read_on(client: FlaskClient) -> None:
+    """And shows two commands for the host that was asked."""
+    text = client.get("/", headers={"Host": "faces:1"}).get_data(as_text=True)
+    assert "docs/" in text
+    assert text.count("http://faces:1/predict") == 2
+
+
+# --- headers ----------------------------------------------------------------------------------------
+
+
+def test_a_request_id_is_kept_and_passed_on(client: FlaskClient, backend: FakeBackend) -> None:
+    """The same id is in the answer and in the backend's call."""
+    response = predict(client, X_Request_ID="order-7/~")
+    assert response.headers["X-Request-ID"] == "order-7/~"
+    assert backend.request_ids == ["order-7/~"]
+
+
+@pytest.mark.parametrize("sent", [None, "", "a b", "x" * 129, "tab\there", "é"])
+def test_an_unusable_request_id_is_replaced(client: FlaskClient, sent: str | None) -> None:
+    """By a fresh one each time."""
+    headers = {} if sent is None else {"X_Request_ID": sent}
+    made = {predict(client, **headers).headers["X-Request-ID"] for _ in range(2)}
+    assert len(made) == 2
+    assert sent not in made
+
+
+def test_every_answer_names_its_request(client: FlaskClient) -> None:
+    """Errors in their body, too."""
+    for response in (client.get("/healthz"), client.get("/nowhere"), client.put("/predict")):
+        assert re.fullmatch(r"[\x21-\x7e]{1,128}", response.headers["X-Request-ID"])
+    problem = client.get("/nowhere", headers={"X-Request-ID": "mine"}).get_json()
+    assert problem["request_id"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("sent", "seconds"), [(None, 5), ("2", 2), ("0.5", 0.5), (".5", 0.5), ("1e1", 10), ("61", 60)]
+)
+def test_a_request_has_the_time_it_asks_for_up_to_the_maximum(
+    client: FlaskClient, backend: FakeBackend, sent: str | None, seconds: float
+) -> None:
+    """What the gateway itself has used is no longer there for the backend."""
+    assert predict(client, **({} if sent is None else {"X_Request_Timeout": sent})).status_code == 200
+    left = backend.timeouts[0]
+    assert left is not None
+    assert seconds - 0.4 < left < seconds
+
+
+@pytest.mark.parametrize("sent", ["0", "-1", "", "x", "nan", "inf", "1_0", "1e999", "5s", "٣"])
+def test_a_timeout_that_is_no_positive_number_is_refused(client: FlaskClient, sent: str) -> None:
+    """By the name of its header."""
+    response = predict(client, X_Request_Timeout=sent)
+    assert response.status_code == 400
+    assert response.get_json()["reason"] == "INVALID_HEADER"
+    assert response.get_json()["field"] == "X-Request-Timeout"
+
+
+def test_a_request_that_is_late_already_is_not_passed_on(client: FlaskClient, backend: FakeBackend) -> None:
+    """It is out of time."""
+    response = predict(client, X_Request_Timeout="1e-9")
+    assert (response.status_code, response.get_json()["reason"]) == (504, "DEADLINE_EXCEEDED")
+    assert backend.requests == []
+
+
+# --- problems ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", errors.error_classes(), ids=lambda kind: kind.reason)
+def test_every_error_of_the_tree_becomes_its_problem(kind: type[FacetError]) -> None:
+    """Status, reason, type and title are the class's; there is no member that looks like an answer."""
+    client = app_for(FakeBackend(kind("What happened.", field="options.x", retry_after=1.2))).test_client()
+    response = predict(client, X_Request_ID="r")
+    assert response.status_code == kind.http_status
+    assert response.content_type == "application/problem+json"
+    assert response.headers["Retry-After"] == "2"
+    assert response.get_json() == {
+        "type": "urn:facet:problem:" + kind.reason.lower().replace("_", "-"),
+        "title": kind.title,
+        "status": kind.http_status,
+        "detail": "What happened.",
+        "message": "What happened.",
+        "reason": kind.reason,
+        "request_id": "r",
+        "field": "options.x",
+    }
+
+
+def test_a_problem_has_only_what_applies() -> None:
+    """No field where none is at fault, no Retry-After where trying again does not help."""
+    client = app_for(FakeBackend(errors.BrokenImage("Truncated."))).test_client()
+    response = predict(client)
+    assert "field" not in response.get_json()
+    assert "Retry-After" not in response.headers
+
+
+def test_a_delay_is_told_in_whole_seconds_and_never_as_zero() -> None:
+    """Zero would mean at once."""
+    client = app_for(FakeBackend(errors.QueueFull("Full.", retry_after=0.0))).test_client()
+    assert predict(client).headers["Retry-After"] == "1"
+
+
+def test_an_unexpected_exception_tells_the_caller_nothing_of_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """The log has the traceback, under the request's id."""
+    client = app_for(FakeBackend(ValueError("secret"))).test_client()
+    response = predict(client, X_Request_ID="r7")
+    assert (response.status_code, response.get_json()["reason"]) == (500, "INTERNAL")
+    assert "secret" not in response.get_data(as_text=True)
+    [record] = [record for record in caplog.records if record.exc_info]
+    line = json.loads(JsonFormatter().format(record))
+    assert line["id"] == "r7"
+    assert "secret" in line["traceback"]
+
+
+@pytest.mark.parametrize("path", ["/predict/", "//predict", "/Predict", "/%0a", "/static/x"])
+def test_an_unknown_path_is_a_problem(client: FlaskClient, path: str) -> None:
+    """Nothing is redirected."""
+    response = client.post(path, **IMAGE)
+    assert (response.status_code, response.get_json()["reason"]) == (404, "ROUTE_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("GET", "/predict", "OPTIONS, POST"), ("POST", "/healthz", "GET, HEAD, OPTIONS")],
+)
+def test_a_wrong_method_is_told_the_right_ones(
+    client: FlaskClient, method: str, path: str, allowed: str
+) -> None:
+    """In Allow."""
+    response = client.open(path, method=method)
+    assert (response.status_code, response.get_json()["reason"]) == (405, "METHOD_NOT_ALLOWED")
+    assert response.headers["Allow"] == allowed
+
+
+def test_options_and_head_are_answered(client: FlaskClient) -> None:
+    """As HTTP has them: the methods of a path, and a GET without its body."""
+    response = client.options("/predict")
+    assert (response.status_code, response.headers["Allow"]) == (200, "POST, OPTIONS")
+    head = client.head("/healthz")
+    assert (head.status_code, head.data) == (200, b"")
+
+
+# --- permits ----------------------------------------------------------------------------------------
+
+
+def test_predict_leaves_eight_threads_to_the_other_paths(backend: FakeBackend) -> None:
+    """With 10 threads two pictures are under way at most; the third is told when to come again."""
+    app = app_for(backend, FACET_HTTP_THREADS="10")
+    backend.holding = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(lambda: predict(app.test_client())) for _ in range(2)]
+        for _ in running:
+            assert backend.held.acquire(timeout=30)
+        refused = predict(app.test_client())
+        alive = app.test_client().get("/healthz")
+        backend.holding.set()
+        assert [response.result(30).status_code for response in running] == [200, 200]
+    assert (refused.status_code, refused.get_json()["reason"]) == (429, "GATEWAY_BUSY")
+    assert refused.headers["Retry-After"] == "1"
+    assert alive.status_code == 200
+    assert predict(app.test_client()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [lambda b: setattr(b, "failure", errors.QueueFull("Full.")), lambda b: setattr(b, "failure", OSError())],
+)
+def test_a_failed_request_gives_its_permit_back(backend: FakeBackend, break_it: Any) -> None:  # noqa: ANN401
+    """However it failed."""
+    app = app_for(backend, FACET_HTTP_THREADS="9")
+    break_it(backend)
+    for _ in range(3):
+        assert predict(app.test_client()).get_json()["reason"] != "GATEWAY_BUSY"
+
+
+# --- health -----------------------------------------------------------------------------------------
+
+
+def test_healthz_asks_nobody(client: FlaskClient, backend: FakeBackend) -> None:
+    """It lives while the backend does not."""
+    backend.not_ready = errors.BackendUnavailable("Gone.")
+    response = client.get("/healthz")
+    assert (response.status_code, response.get_json()) == (200, {"status": "ok"})
+    assert backend.probes == 0
+
+
+@pytest.mark.parametrize(
+    "failure", [errors.BackendUnavailable("Gone.", retry_after=3), errors.DeadlineExceeded("Slow.")]
+)
+def test_readyz_says_whether_the_backend_serves(
+    client: FlaskClient, backend: FakeBackend, failure: FacetError
+) -> None:
+    """Whatever keeps it from serving is a 503 with a Retry-After."""
+    backend.not_ready = failure
+    response = client.get("/readyz")
+    assert (response.status_code, response.get_json()["reason"]) == (503, "BACKEND_UNAVAILABLE")
+    assert response.headers["Retry-After"] == ("3" if failure.retry_after else "1")
+    assert app_for(FakeBackend()).test_client().get("/readyz").status_code == 200
+
+
+def test_readiness_is_asked_again_after_half_a_second() -> None:
+    """And not before."""
+    now, probes = [0.0], []
+    readiness = Readiness(lambda: probes.append(now[0]), clock=lambda: now[0])
+    for now[0] in (100.0, 100.2, 100.49, 100.5, 100.7, 101.1):
+        assert readiness.check() is None
+    assert probes == [100.0, 100.5, 101.1]
+
+
+def test_who_asks_during_a_probe_gets_the_answer_before_it() -> None:
+    """A backend that does not answer holds one thread only."""
+    now, begun, release = [0.0], threading.Semaphore(0), threading.Event()
+    release.set()
+
+    def probe() -> None:
+        begun.release()
+        assert release.wait(30)
+
+    readiness = Readiness(probe, clock=lambda: now[0])
+    assert readiness.check() is None
+    assert begun.acquire(timeout=30)
+    release.clear()
+    now[0] = 1.0
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(readiness.check)
+        assert begun.acquire(timeout=30)
+        assert readiness.check() is None
+        assert not begun.acquire(blocking=False)
+        release.set()
+        assert waiting.result(30) is None
+
+
+# --- log --------------------------------------------------------------------------------------------
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """The lines about requests."""
+    formatted = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    return [line for line in formatted if line["message"] == "request"]
+
+
+def test_a_request_writes_one_line(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    """With what an operator asks for, and without the picture or the caller's notes."""
+    caplog.set_level(logging.INFO)
+    client.post(
+        "/predict",
+        data=b'{"image": "c2VjcmV0", "metadata": {"who": "private"}}',
+        content_type="application/json",
+        headers={"X-Request-ID": "r1"},
+    )
+    [line] = lines(caplog)
+    assert line.pop("elapsed_ms") > 0
+    assert {name: line[name] for name in line if name not in {"time", "pid", "logger", "level"}} == {
+        "message": "request",
+        "id": "r1",
+        "method": "POST",
+        "path": "/predict",
+        "status": 200,
+        "bytes": 53,
+        "image": "200x150",
+        "faces": 1,
+        "queue_ms": 0.0,
+        "decode_ms": 1.5,
+        "detect_ms": 20.123,
+        "total_ms": 21.75,
+    }
+
+
+def test_a_failed_request_writes_one_line_with_its_reason(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reason is the one that the caller is told."""
+    caplog.set_level(logging.INFO)
+    client.post("/nowhere%0D%0A%1B[31m" + "x" * 500, **IMAGE)
+    predict(client, X_Request_Timeout="never")
+    lost, refused = lines(caplog)
+    assert (lost["status"], lost["reason"]) == (404, "ROUTE_NOT_FOUND")
+    assert lost["path"].startswith("/nowhere%0D%0A%1B%5B31mxxx")
+    assert len(lost["path"]) <= 200
+    assert (refused["status"], refused["reason"]) == (400, "INVALID_HEADER")
+
+
+def test_probes_that_succeed_write_no_line(
+    client: FlaskClient, backend: FakeBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would drown the rest; one that fails is worth a line."""
+    caplog.set_level(logging.INFO)
+    client.get("/healthz")
+    client.get("/readyz")
+    assert lines(caplog) == []
+    backend.not_ready = errors.BackendUnavailable("Gone.")
+    app_for(backend).test_client().get("/readyz")
+    assert [line["status"] for line in lines(caplog)] == [503]
+
+
+def test_building_the_gateway_reads_the_given_settings_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invalid environment does not matter to who brings settings."""
+    monkeypatch.setenv("FACET_HTTP_THREADS", "none")
+    assert isinstance(app_for(FakeBackend()), Flask)

@@ -1,0 +1,354 @@
+"""Rules of what /predict takes: raw bytes, multipart forms, JSON."""
+
+import base64
+import io
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.gateway_fakes import FakeBackend, app_for
+from utils.domain import DetectOptions
+
+IMAGE = bytes(range(256)) * 8
+TEXT = base64.b64encode(IMAGE).decode()
+LIMIT = 4096
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    """A backend that answers."""
+    return FakeBackend()
+
+
+@pytest.fixture
+def client(backend: FakeBackend) -> FlaskClient:
+    """The gateway before it, with a small limit."""
+    return app_for(backend, FACET_MAX_IMAGE_BYTES=str(LIMIT)).test_client()
+
+
+def post_json(client: FlaskClient, body: Any) -> TestResponse:  # noqa: ANN401
+    """Post a document, or bytes as they are."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return client.post("/predict", data=data, content_type="application/json")
+
+
+def assert_refused(response: TestResponse, status: int, reason: str, field: str | None = None) -> str:
+    """Check a problem and return its detail."""
+    problem = response.get_json()
+    assert (response.status_code, problem["reason"], problem.get("field")) == (status, reason, field), problem
+    detail: str = problem["detail"]
+    return detail
+
+
+# --- raw --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "image/x-odd", "Application/Octet-Stream", "image/png; a=b"])
+def test_a_raw_body_of_any_image_type_is_the_image(
+    client: FlaskClient, backend: FakeBackend, kind: str
+) -> None:
+    """The bytes reach the backend as they came."""
+    response = client.post("/predict", data=IMAGE, content_type=kind)
+    assert response.status_code == 200
+    assert backend.requests[0].image == IMAGE
+    assert backend.requests[0].options == DetectOptions()
+
+
+def test_a_raw_body_takes_options_and_image_id_from_the_query(
+    client: FlaskClient, backend: FakeBackend
+) -> None:
+    """Each parameter arrives under its own name, percent-encoded UTF-8 decoded."""
+    query = "min_face_size=40&threshold_output=9e-1&max_faces=3&image_id=caf%C3%A9%20%00"
+    response = client.post(f"/predict?{query}", data=IMAGE, content_type="image/jpeg")
+    assert response.get_json()["image_id"] == "café \0"
+    assert backend.requests[0].options == DetectOptions(min_face_size=40, threshold_output=0.9, max_faces=3)
+
+
+@pytest.mark.parametrize(
+    ("query", "reason", "field"),
+    [
+        ("min_face_sise=40", "UNKNOWN_OPTION", "options.min_face_sise"),
+        ("metadata=x", "UNKNOWN_OPTION", "options.metadata"),
+        ("min_face_size=9", "OPTION_OUT_OF_RANGE", "options.min_face_size"),
+        ("min_face_size=", "OPTION_OUT_OF_RANGE", "options.min_face_size"),
+        ("min_face_size=nan", "OPTION_OUT_OF_RANGE", "options.min_face_size"),
+        ("min_face_size=true", "OPTION_OUT_OF_RANGE", "options.min_face_size"),
+        ("max_faces=2.5", "OPTION_OUT_OF_RANGE", "options.max_faces"),
+        ("threshold_proposal=0", "OPTION_OUT_OF_RANGE", "options.threshold_proposal"),
+        ("min_face_size=40&min_face_size=50", "MALFORMED_REQUEST", "min_face_size"),
+        ("image_id=%ff", "MALFORMED_REQUEST", None),
+    ],
+)
+def test_a_wrong_query_is_refused_by_name(
+    client: FlaskClient, query: str, reason: str, field: str | None
+) -> None:
+    """No parameter is ignored."""
+    response = client.post(f"/predict?{query}", data=IMAGE, content_type="image/jpeg")
+    assert_refused(response, 400, reason, field)
+
+
+def test_an_unknown_option_is_answered_with_the_known_ones(client: FlaskClient) -> None:
+    """The detail lists them."""
+    response = client.post("/predict?size=4", data=IMAGE, content_type="image/jpeg")
+    detail = assert_refused(response, 400, "UNKNOWN_OPTION", "options.size")
+    assert "min_face_size, threshold_proposal" in detail
+
+
+def test_an_empty_raw_body_is_an_empty_image(client: FlaskClient) -> None:
+    """It is not a picture without faces."""
+    response = client.post("/predict", data=b"", content_type="image/jpeg")
+    assert_refused(response, 400, "IMAGE_EMPTY", "image")
+
+
+def test_a_raw_body_may_have_exactly_the_limit(client: FlaskClient) -> None:
+    """One byte more is refused, with both numbers and the setting."""
+    assert client.post("/predict", data=b"x" * LIMIT, content_type="image/jpeg").status_code == 200
+    response = client.post("/predict", data=b"x" * (LIMIT + 1), content_type="image/jpeg")
+    detail = assert_refused(response, 413, "IMAGE_TOO_LARGE", "image")
+    assert "4097" in detail
+    assert "4096 (FACET_MAX_IMAGE_BYTES)" in detail
+
+
+# --- multipart --------------------------------------------------------------------------------------
+
+
+def test_a_form_gives_image_options_id_and_metadata(client: FlaskClient, backend: FakeBackend) -> None:
+    """Metadata is a field of JSON; the part's filename does not matter."""
+    response = client.post(
+        "/predict",
+        data={
+            "image": (io.BytesIO(IMAGE), "../x.jpg"),
+            "min_face_size": "33.5",
+            "image_id": "käse",
+            "metadata": '{"shot": "12"}',
+        },
+    )
+    assert response.get_json()["metadata"] == {"shot": "12"}
+    sent = backend.requests[0]
+    assert (sent.image, sent.image_id, sent.options.min_face_size) == (IMAGE, "käse", 33.5)
+
+
+def form(*parts: tuple[str, bytes]) -> tuple[bytes, str]:
+    """A multipart body of parts without filenames, and its Content-Type."""
+    body = b"".join(
+        b'--B\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (name.encode(), value)
+        for name, value in parts
+    )
+    return body + b"--B--\r\n", "multipart/form-data; boundary=B"
+
+
+def test_the_image_may_be_a_field_without_a_filename(client: FlaskClient, backend: FakeBackend) -> None:
+    """Not every client sends one."""
+    body, kind = form(("image", IMAGE))
+    assert client.post("/predict", data=body, content_type=kind).status_code == 200
+    assert backend.requests[0].image == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason", "field"),
+    [
+        ([], "IMAGE_MISSING", "image"),
+        ([("picture", b"x")], "IMAGE_MISSING", "image"),
+        ([("image", b"")], "IMAGE_EMPTY", "image"),
+        ([("image", b"x"), ("image", b"y")], "MALFORMED_REQUEST", "image"),
+        ([("image", b"x"), ("imageid", b"y")], "UNKNOWN_OPTION", "options.imageid"),
+        ([("image", b"x"), ("image_id", b"\xff")], "MALFORMED_REQUEST", "image_id"),
+        ([("image", b"x"), ("max_faces", b"many")], "OPTION_OUT_OF_RANGE", "options.max_faces"),
+        ([("image", b"x"), ("metadata", b"{")], "MALFORMED_REQUEST", "metadata"),
+        ([("image", b"x"), ("metadata", b'{"a": 1}')], "MALFORMED_REQUEST", "metadata.a"),
+        ([(f"part{n}", b"x") for n in range(200)], "MALFORMED_REQUEST", None),
+    ],
+)
+def test_a_wrong_form_is_refused_by_name(
+    client: FlaskClient, parts: list[tuple[str, bytes]], reason: str, field: str | None
+) -> None:
+    """No part is ignored."""
+    body, kind = form(*parts)
+    assert_refused(client.post("/predict", data=body, content_type=kind), 400, reason, field)
+
+
+@pytest.mark.parametrize("cut", [3, 30, 60, -3, -9])
+def test_a_form_that_was_cut_off_is_malformed(client: FlaskClient, cut: int) -> None:
+    """Wherever the cut is."""
+    body, kind = form(("image", IMAGE))
+    response = client.post("/predict", data=body[:cut], content_type=kind)
+    assert_refused(response, 400, "MALFORMED_REQUEST")
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=ä"])
+def test_a_form_needs_a_boundary(client: FlaskClient, kind: str) -> None:
+    """Without one nothing can be taken apart."""
+    response = client.post("/predict", data=form(("image", IMAGE))[0], content_type=kind)
+    assert_refused(response, 400, "MALFORMED_REQUEST", "Content-Type")
+
+
+def test_a_forms_image_has_the_images_limit_and_its_body_64_kib_more(client: FlaskClient) -> None:
+    """The one is about the image, the other about what is around it."""
+    body, kind = form(("image", b"x" * (LIMIT + 1)))
+    assert_refused(client.post("/predict", data=body, content_type=kind), 413, "IMAGE_TOO_LARGE", "image")
+    body, kind = form(("image", b"x" * (LIMIT + 64 * 1024)))
+    detail = assert_refused(client.post("/predict", data=body, content_type=kind), 413, "BODY_TOO_LARGE")
+    assert str(LIMIT + 64 * 1024) in detail
+    assert "FACET_MAX_IMAGE_BYTES" in detail
+
+
+# --- JSON -------------------------------------------------------------------------------------------
+
+
+def test_json_gives_image_options_id_and_metadata(client: FlaskClient, backend: FakeBackend) -> None:
+    """A number may be written as an integer where a float is meant."""
+    response = post_json(
+        client,
+        {
+            "image": TEXT,
+            "image_id": "a:b",
+            "metadata": {"shot": "12", "": "empty"},
+            "options": {"min_face_size": 40, "max_faces": None},
+        },
+    )
+    assert response.get_json()["metadata"] == {"shot": "12", "": "empty"}
+    sent = backend.requests[0]
+    assert (sent.image, sent.image_id, sent.options) == (IMAGE, "a:b", DetectOptions(min_face_size=40))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"data:image/jpeg;base64,{TEXT}",
+        f"DATA:;charset=x;BASE64,{TEXT}",
+        base64.encodebytes(IMAGE).decode(),
+        f" {TEXT[:7]}\r\n\t{TEXT[7:]}\n",
+    ],
+)
+def test_json_takes_data_uris_and_wrapped_base64(
+    client: FlaskClient, backend: FakeBackend, text: str
+) -> None:
+    """White space is what encoders put between lines."""
+    assert post_json(client, {"image": text}).status_code == 200
+    assert backend.requests[0].image == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("QUJD*UJD", "image has '*' at offset 4, which base64 does not have"),
+        ("QU JD\nQ-JD", "image has '-' at offset 7, of the URL-safe alphabet"),
+        ("QUJDé", "image has 'é' at offset 4"),
+        ("QUJD\0", r"image has '\x00' at offset 4"),
+        ("data:image/png;base64,QU_D", "image has '_' at offset 2, of the URL-safe"),
+        ("QQ==QUJD", "image has '=' at offset 2, before its end"),
+        ("QUJDQQ", "image ends at offset 6 with 6 characters, no multiple of 4"),
+        ("QUJDQ", "image ends at offset 5 with 5 characters"),
+        ("Q===", "image has '=' at offset 1 more than twice"),
+    ],
+)
+def test_bad_base64_is_named_with_its_place(client: FlaskClient, text: str, detail: str) -> None:
+    """The offset counts the characters of the base64 text as it was sent."""
+    said = assert_refused(post_json(client, {"image": text}), 400, "INVALID_BASE64", "image")
+    assert detail in said
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "field"),
+    [
+        (b"", "MALFORMED_REQUEST", None),
+        (b"hello", "MALFORMED_REQUEST", None),
+        (b"null", "MALFORMED_REQUEST", None),
+        (b"[]", "MALFORMED_REQUEST", None),
+        (b'{"image": ' + b"[" * 60_000, "MALFORMED_REQUEST", None),
+        (b'{"image": "\xff"}', "MALFORMED_REQUEST", None),
+        (b'{"image": "QQ==", "image_id": "\\ud800"}', "MALFORMED_REQUEST", None),
+        (b'{"image": "QQ==", "options": {"max_faces": 1e999}}', "MALFORMED_REQUEST", None),
+        (b'{"image": "QQ==", "options": {"max_faces": NaN}}', "MALFORMED_REQUEST", None),
+        (b'{"image": "QQ==", "image": "QQ=="}', "MALFORMED_REQUEST", "image"),
+        (b'{"image": %s0%s, "image": "QQ=="}' % (b"[" * 1000, b"]" * 1000), "MALFORMED_REQUEST", None),
+        (b'{"image": "QQ==", "options": {"max_faces": 1, "max_faces": 2}}', "MALFORMED_REQUEST", "max_faces"),
+        (b'{"image": "QQ==", "metadata": {"a": "1", "a": "2"}}', "MALFORMED_REQUEST", "a"),
+    ],
+)
+def test_a_body_that_is_no_request_is_malformed(
+    client: FlaskClient, body: bytes, reason: str, field: str | None
+) -> None:
+    """Whatever is wrong, it is told, and it is not an internal error."""
+    assert_refused(post_json(client, body), 400, reason, field)
+
+
+def test_200_000_nested_brackets_are_malformed(backend: FakeBackend) -> None:
+    """They exhaust no stack."""
+    client = app_for(backend).test_client()
+    assert_refused(post_json(client, b"[" * 200_000), 400, "MALFORMED_REQUEST")
+    assert_refused(post_json(client, b'{"image": ' + b"[" * 200_000), 400, "MALFORMED_REQUEST")
+
+
+@pytest.mark.parametrize(
+    ("members", "reason", "field"),
+    [
+        ({}, "IMAGE_MISSING", "image"),
+        ({"image": None}, "IMAGE_MISSING", "image"),
+        ({"image": ""}, "IMAGE_EMPTY", "image"),
+        ({"image": "data:image/jpeg;base64,"}, "IMAGE_EMPTY", "image"),
+        ({"image": 5}, "MALFORMED_REQUEST", "image"),
+        ({"image": ["QQ=="]}, "MALFORMED_REQUEST", "image"),
+        ({"image": "data:image/jpeg,QQ=="}, "MALFORMED_REQUEST", "image"),
+        ({"image": TEXT, "imageId": "x"}, "MALFORMED_REQUEST", "imageId"),
+        ({"image": TEXT, "image_id": 5}, "MALFORMED_REQUEST", "image_id"),
+        ({"image": TEXT, "options": []}, "MALFORMED_REQUEST", "options"),
+        ({"image": TEXT, "options": {"x": 1}}, "UNKNOWN_OPTION", "options.x"),
+        ({"image": TEXT, "options": {"max_faces": 0}}, "OPTION_OUT_OF_RANGE", "options.max_faces"),
+        ({"image": TEXT, "options": {"max_faces": 10**19}}, "OPTION_OUT_OF_RANGE", "options.max_faces"),
+        ({"image": TEXT, "options": {"max_faces": True}}, "OPTION_OUT_OF_RANGE", "options.max_faces"),
+        (
+            {"image": TEXT, "options": {"threshold_output": {"a": 1}}},
+            "OPTION_OUT_OF_RANGE",
+            "options.threshold_output",
+        ),
+        ({"image": TEXT, "metadata": ["a"]}, "MALFORMED_REQUEST", "metadata"),
+        ({"image": TEXT, "metadata": {"a": 1}}, "MALFORMED_REQUEST", "metadata.a"),
+    ],
+)
+def test_a_wrong_member_is_refused_by_name(
+    client: FlaskClient, members: dict[str, Any], reason: str, field: str
+) -> None:
+    """Each has its reason and its field."""
+    assert_refused(post_json(client, members), 400, reason, field)
+
+
+def test_an_error_repeats_only_the_beginning_of_what_was_sent(client: FlaskClient) -> None:
+    """A long value does not come back as a long answer."""
+    for members in (
+        {"image": TEXT, "options": {"max_faces": "9" * 5000}},
+        {"image": TEXT, "options": {"m" * 5000: 1}},
+        {"image": TEXT, "x" * 5000: 1},
+        {"image": TEXT, "metadata": {"m" * 5000: 1}},
+    ):
+        assert len(post_json(client, members).data) < 1500
+
+
+def test_a_json_image_has_the_images_limit(client: FlaskClient) -> None:
+    """It counts decoded bytes."""
+    text = base64.b64encode(b"x" * (LIMIT + 1)).decode()
+    assert_refused(post_json(client, {"image": text}), 413, "IMAGE_TOO_LARGE", "image")
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=B"])
+def test_only_a_raw_body_may_have_a_query(client: FlaskClient, kind: str) -> None:
+    """Options that stand where nobody reads them are refused."""
+    response = client.post("/predict?min_face_size=40", data=b"{}", content_type=kind)
+    assert_refused(response, 400, "MALFORMED_REQUEST", "min_face_size")
+
+
+# --- other ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [None, "", "text/plain", "image/", "application/x-www-form-urlencoded"])
+def test_another_content_type_is_answered_with_two_commands_that_work(
+    client: FlaskClient, kind: str | None
+) -> None:
+    """They name the host that was asked."""
+    response = client.post("/predict", data=IMAGE, content_type=kind, headers={"Host": "faces:8000"})
+    detail = assert_refused(response, 415, "UNSUPPORTED_CONTENT_TYPE", "Content-Type")
+    assert "curl -F image=@photo.jpg http://faces:8000/predict" in detail
+    assert "-H 'Content-Type: application/json' -d @- http://faces:8000/predict" in detail
