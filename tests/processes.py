@@ -9,7 +9,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -155,13 +154,3 @@ def running(command: Sequence[str], **environ: str) -> Iterator[Process]:
         yield process
     finally:
         process.end()
-
-
-@contextlib.contextmanager
-def backend(**environ: str) -> Iterator[tuple[Process, str]]:
-    """A backend on a port of its own, ready to detect, and its address."""
-    command = [sys.executable, "-m", "inference_server"]
-    with running(
-        command, **{"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_WORKERS": "2", **environ}
-    ) as process:
-        yield process, process.wait_for("ready")["grpc_address"]

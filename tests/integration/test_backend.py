@@ -17,8 +17,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
+from tests.facet import inference as backend
 from tests.pictures import ASTRONAUT, group_photo, png
-from tests.processes import ROOT, Process, alive, backend, children, running, wait_until
+from tests.processes import ROOT, Process, alive, children, running, wait_until
 from utils.domain import Detection, DetectOptions, DetectRequest
 from utils.service_client import ServiceClient
 

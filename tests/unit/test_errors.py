@@ -6,6 +6,7 @@ import sys
 import pytest
 from google.rpc import code_pb2
 
+from tests.processes import ROOT
 from utils.errors import Code, FacetError, InternalError, Overloaded, error_class, error_classes
 
 # The error table of docs/errors.md: reason -> canonical code, HTTP status.
@@ -41,6 +42,16 @@ TABLE = {
 def test_every_error_has_a_row_in_the_table() -> None:
     """A class without a row, or a row without a class, is a mistake."""
     assert {kind.reason: (kind.code, kind.http_status) for kind in error_classes()} == TABLE
+
+
+def test_every_error_has_a_row_in_the_documentation() -> None:
+    """With its codes, and whether trying again may help."""
+    page = (ROOT / "docs" / "errors.md").read_text()
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    assert set(rows) == set(TABLE)
+    for reason, (code, http_status) in TABLE.items():
+        assert f"| {code.name} | {http_status} |" in rows[reason]
+        assert ("after the delay" in rows[reason]) == (http_status in {429, 503})
 
 
 def test_every_error_is_found_by_its_reason_and_has_a_title() -> None:

@@ -1,0 +1,166 @@
+"""Rules that hold at every door: what is a face at one is a face at all, and so is an error."""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.doors import DOORS, http_request
+from tests.facet import Facet, facet
+from tests.pictures import ASTRONAUT, encoded, group_photo, png, portrait
+
+every_door = pytest.mark.parametrize("door", DOORS)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Facet]:
+    """Gateway and backend, shared by the tests of this module."""
+    with facet() as running:
+        yield running
+
+
+def one_bit_png(width: int, height: int) -> bytes:
+    """A PNG file that says it is so large, and is a few hundred bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def noise(side: int) -> bytes:
+    """A PNG file of black and white noise, in which the detector sees a great deal."""
+    bits = np.random.default_rng(7).integers(0, 2, (side, side), dtype=np.uint8) * 255
+    file = io.BytesIO()
+    Image.fromarray(bits).convert("1").save(file, "PNG")
+    return file.getvalue()
+
+
+BAD = {
+    "nothing": (b"", "IMAGE_EMPTY"),
+    "text": (b"this is not a picture", "UNSUPPORTED_IMAGE_FORMAT"),
+    "a picture in a format that is not accepted": (
+        encoded(portrait()[:32, :32], "ICO"),
+        "UNSUPPORTED_IMAGE_FORMAT",
+    ),
+    "a JPEG cut in the middle": (encoded(portrait(), "JPEG")[:20_000], "BROKEN_IMAGE"),
+    "a PNG cut in its header": (png(portrait())[:20], "BROKEN_IMAGE"),
+    "a byte too many": (b"\xff\xd8\xff" + bytes(10 * 1024**2 - 2), "IMAGE_TOO_LARGE"),
+    "900 megapixels": (one_bit_png(30_000, 30_000), "TOO_MANY_PIXELS"),
+}
+
+
+@every_door
+@pytest.mark.parametrize(("picture", "reason"), BAD.values(), ids=BAD.keys())
+def test_a_bad_picture_gets_its_reason_and_the_next_request_is_served(
+    service: Facet, door: str, picture: bytes, reason: str
+) -> None:
+    """The same reason at every door, never "no faces", and nobody is the worse for it."""
+    answer = DOORS[door](service.address(door), picture, {})
+    assert answer.reason == reason
+    assert answer.faces is None
+    again = DOORS[door](service.address(door), ASTRONAUT.read_bytes(), {})
+    assert len(again.faces or []) == 1
+
+
+@every_door
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"min_face_size": 9}, "OPTION_OUT_OF_RANGE"),
+        ({"threshold_proposal": 0.05}, "OPTION_OUT_OF_RANGE"),
+        ({"threshold_output": 1.5}, "OPTION_OUT_OF_RANGE"),
+        ({"max_faces": 0}, "OPTION_OUT_OF_RANGE"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(
+    service: Facet, door: str, options: dict[str, float], reason: str
+) -> None:
+    """At every door, and the problem document names the field."""
+    answer = DOORS[door](service.address(door), ASTRONAUT.read_bytes(), options)
+    assert answer.reason == reason
+    if answer.body is not None:
+        assert answer.body["field"] == f"options.{next(iter(options))}"
+
+
+@every_door
+def test_a_pyramid_over_the_limit_is_refused_before_decoding(service: Facet, door: str) -> None:
+    """Twenty megapixels searched for faces of ten pixels; the smallest size that fits is named."""
+    answer = DOORS[door](service.address(door), one_bit_png(5000, 4000), {"min_face_size": 10})
+    assert answer.reason == "PYRAMID_TOO_LARGE"
+
+
+@every_door
+def test_too_many_candidates_are_refused(service: Facet, door: str) -> None:
+    """Noise with a low threshold; never a part of the answer instead of the answer."""
+    options = {"min_face_size": 10, "threshold_proposal": 0.1}
+    answer = DOORS[door](service.address(door), noise(1200), options)
+    assert answer.reason == "TOO_MANY_CANDIDATES"
+
+
+@every_door
+@pytest.mark.parametrize("min_face_size", [10, 20])
+def test_the_worst_picture_is_answered_or_refused_within_its_deadline(
+    service: Facet, door: str, min_face_size: int
+) -> None:
+    """Twenty-five megapixels of noise with the lowest threshold."""
+    options = {"min_face_size": min_face_size, "threshold_proposal": 0.1}
+    answer = DOORS[door](service.address(door), noise(5000), options)
+    assert answer.reason in {None, "PYRAMID_TOO_LARGE", "TOO_MANY_CANDIDATES", "DEADLINE_EXCEEDED"}
+    assert len(DOORS[door](service.address(door), ASTRONAUT.read_bytes(), {}).faces or []) == 1
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [ASTRONAUT.read_bytes(), encoded(group_photo(), "JPEG"), png(np.full((64, 64, 3), 128, np.uint8))],
+    ids=["one face", "several", "none"],
+)
+def test_every_door_finds_the_same_faces(service: Facet, picture: bytes) -> None:
+    """To the last digit of a float32; a picture without faces is an answer without faces."""
+    found = [DOORS[door](service.address(door), picture, {"min_face_size": 24}).faces for door in DOORS]
+    assert found[0] is not None
+    for other in found[1:]:
+        assert other is not None
+        assert np.array_equal(np.float32(found[0]), np.float32(other))
+
+
+def test_an_answer_has_every_member_of_the_contract(service: Facet) -> None:
+    """With its zeros: a member is never left out because it has nothing to say."""
+    picture = png(np.full((64, 48, 3), 128, np.uint8))
+    body = DOORS["json"](service.http, picture, {}).body
+    assert body is not None
+    assert (body["message"], body["image_id"], body["metadata"], body["results"]) == ("", "", {}, [])
+    assert body["image"] == {"width": 48, "height": 64, "exif_orientation": 1}
+    assert body["model"]["engine"] == "onnx"
+    assert set(body["timings"]) == {"queue_ms", "decode_ms", "detect_ms", "total_ms"}
+
+
+def test_a_request_that_runs_out_of_time_is_told_so(service: Facet) -> None:
+    """A deadline that no detection can meet; the backend does not go on for nobody."""
+    status, headers, body = http_request(
+        service.http,
+        "POST",
+        "/predict",
+        encoded(np.tile(portrait(), (8, 8, 1)), "JPEG"),
+        {"Content-Type": "image/jpeg", "X-Request-Timeout": "0.05", "X-Request-ID": "late-1"},
+    )
+    assert status == 504
+    assert b"DEADLINE_EXCEEDED" in body
+    assert headers["x-request-id"] == "late-1"
+    line = service.inference.wait_for("request", request_id="late-1")
+    assert line["reason"] == "DEADLINE_EXCEEDED"
+
+
+def test_no_error_shows_a_path_or_a_traceback(service: Facet) -> None:
+    """Whatever was sent."""
+    for picture, _ in BAD.values():
+        body = DOORS["raw"](service.http, picture, {}).body
+        assert body is not None
+        assert "Traceback" not in str(body)
+        assert ".py" not in str(body)
+        assert "/tmp" not in str(body)  # noqa: S108 - looked for, not used

@@ -1,0 +1,78 @@
+"""The whole of Facet as the Procfile starts it, on free ports, for end-to-end tests."""
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.processes import ROOT, Process, running
+
+
+def procfile() -> dict[str, list[str]]:
+    """The Procfile's commands by name, to be run by a shell as a Procfile runner does."""
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    commands = dict(line.split(":", 1) for line in lines if line)
+    return {name: ["/bin/sh", "-c", command.strip()] for name, command in commands.items()}
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+PATHS = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+"""So that the Procfile's commands are those of this environment."""
+
+ROOMY = {
+    "FACET_WORKERS": "2",
+    # A machine that is busy with other tests must not look like a full queue, nor like a late answer.
+    "FACET_QUEUE_SECONDS": "60",
+    "FACET_TIMEOUT_SECONDS": "60",
+    "FACET_MAX_TIMEOUT_SECONDS": "120",
+}
+
+
+@dataclass(frozen=True)
+class Facet:
+    """A running gateway and backend."""
+
+    gateway: Process
+    inference: Process
+    http: str
+    grpc: str
+
+    def address(self, door: str) -> str:
+        """Where a door of tests.doors is."""
+        return self.grpc if door == "grpc" else self.http
+
+
+@contextlib.contextmanager
+def inference(**environ: str) -> Iterator[tuple[Process, str]]:
+    """The Procfile's backend, ready, and its address."""
+    settings = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", **PATHS, **ROOMY, **environ}
+    with running(procfile()["inference"], **settings) as process:
+        yield process, process.wait_for("ready")["grpc_address"]
+
+
+@contextlib.contextmanager
+def gateway(**environ: str) -> Iterator[tuple[Process, str]]:
+    """The Procfile's gateway, listening, and its address."""
+    settings = {"FACET_HTTP_ADDRESS": "127.0.0.1:0", **PATHS, **ROOMY, **environ}
+    with running(procfile()["web"], **settings) as process:
+        yield process, process.wait_for("ready")["http_address"]
+
+
+@contextlib.contextmanager
+def facet(**environ: str) -> Iterator[Facet]:
+    """Both, talking to each other."""
+    with (
+        inference(**environ) as (backend, grpc),
+        gateway(**{"FACET_BACKEND": grpc, **environ}) as (web, http),
+    ):
+        yield Facet(web, backend, http, grpc)
