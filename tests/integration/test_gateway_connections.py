@@ -1,0 +1,327 @@
+"""Rules of the gateway's connections: nobody holds a thread, nothing is misread, everyone gets an answer."""
+
+import contextlib
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests import processes
+from tests.integration import gateway_process
+from tests.integration.gateway_process import Backend, Gateway, ended, fake_backend, post, read_reply
+
+THREADS = 10
+LIMIT = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Backend]:
+    """One backend for all tests here."""
+    with fake_backend() as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def gateway(backend: Backend) -> Iterator[Gateway]:
+    """One gateway with few threads and a small image limit."""
+    settings = {"FACET_HTTP_THREADS": str(THREADS), "FACET_MAX_IMAGE_BYTES": str(LIMIT)}
+    with gateway_process.gateway(backend.target, **settings) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def calm(backend: Backend) -> Iterator[None]:
+    """Leave the backend as it was."""
+    yield
+    backend.held.set()
+    backend.answer = gateway_process.echo
+    while backend.began.acquire(blocking=False):
+        pass
+
+
+def head(length: int | None = None, kind: str = "image/jpeg", *, expect: bool = False) -> bytes:
+    """The head of a POST to /predict; chunked where no length is given."""
+    framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+    lines = ["POST /predict HTTP/1.1", "Host: x", f"Content-Type: {kind}", framing]
+    if expect:
+        lines.append("Expect: 100-continue")
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a body."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+@contextlib.contextmanager
+def connections(gateway: Gateway, count: int, first: bytes) -> Iterator[list[socket.socket]]:
+    """So many connections that each have sent this."""
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(contextlib.closing(gateway.connect())) for _ in range(count)]
+        for connection in opened:
+            connection.sendall(first)
+        yield opened
+
+
+# --- slow clients -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"G",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n",
+        b"GET /healthz HTTP/1.1\r\nContent-Length: 9\r\n\r\n",
+    ],
+    ids=["idle", "one byte", "half a head", "no body"],
+)
+def test_twice_as_many_slow_connections_as_threads_delay_nobody(gateway: Gateway, first: bytes) -> None:
+    """A good client is answered while all of them are still there."""
+    with connections(gateway, 2 * THREADS, first) as opened:
+        if first.endswith(b"\r\n\r\n"):
+            assert all(read_reply(connection).status == 200 for connection in opened)
+        began = time.monotonic()
+        assert gateway.get("/healthz").status == 200
+        assert gateway.predict().status == 200
+        # Far below the limits that would end the others, which is what it would have waited for.
+        assert time.monotonic() - began < 4
+        if not first.endswith(b"\r\n\r\n"):
+            opened[0].setblocking(False)
+            with pytest.raises(BlockingIOError):
+                opened[0].recv(1)
+
+
+def test_slow_bodies_take_no_more_than_the_permits(gateway: Gateway) -> None:
+    """Others are told to come again, and the health check is answered."""
+    with connections(gateway, THREADS, head(1000) + b"abc") as opened:
+        processes.wait_until(
+            lambda: len([c for c in opened if _answered(c)]) == 8, "eight of ten to be refused"
+        )
+        refused = [connection for connection in opened if _answered(connection)]
+        reply = read_reply(refused[0])
+        assert (reply.status, reply.json["reason"]) == (429, "GATEWAY_BUSY")
+        assert reply.headers["Retry-After"] == "1"
+        assert gateway.get("/healthz").status == 200
+    gateway_process.wait_for_status(gateway, "/healthz", 200)
+
+
+def _answered(connection: socket.socket) -> bool:
+    return bool(select.select([connection], [], [], 0)[0])
+
+
+def test_a_head_that_never_ends_is_given_up(gateway: Gateway) -> None:
+    """Even if it goes on and on: the limit is for all of it."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\n")
+        give_up = time.monotonic() + processes.PATIENCE
+        while not _answered(connection):
+            assert time.monotonic() < give_up
+            connection.sendall(b"X: y\r\n")
+            time.sleep(0.2)
+        reply = read_reply(connection)
+        assert (reply.status, reply.headers["Connection"]) == (408, "close")
+
+
+def test_a_body_that_never_ends_is_given_up(gateway: Gateway) -> None:
+    """Even if it goes on and on."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(head(100_000))
+        give_up = time.monotonic() + processes.PATIENCE
+        while not _answered(connection):
+            assert time.monotonic() < give_up
+            connection.sendall(b"x")
+            time.sleep(0.2)
+        reply = read_reply(connection)
+        assert (reply.status, reply.json["reason"]) == (408, "BODY_TOO_SLOW")
+        assert reply.headers["Connection"] == "close"
+
+
+def test_a_head_without_end_is_not_kept_in_memory(gateway: Gateway) -> None:
+    """Over 64 KiB it is refused."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 12_000)
+        assert read_reply(connection).status == 431
+
+
+def test_a_head_may_come_byte_by_byte(gateway: Gateway) -> None:
+    """Where its pieces end does not matter."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in head(3) + b"abc":
+            connection.send(bytes([byte]))
+        assert read_reply(connection).json["image"]["width"] == 3
+
+
+@pytest.mark.parametrize("first", [b"\n\n", b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /\n\n"])
+def test_what_is_no_http_is_refused_at_once(gateway: Gateway, first: bytes) -> None:
+    """By gunicorn's own words."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(first)
+        assert read_reply(connection).status == 400
+        assert ended(connection)
+
+
+# --- bodies -----------------------------------------------------------------------------------------
+
+
+def test_a_chunked_picture_is_as_good_as_any(gateway: Gateway) -> None:
+    """However it is cut; and the connection goes on."""
+    with contextlib.closing(gateway.connect()) as connection:
+        for _ in range(2):
+            connection.sendall(head() + chunk(b"x" * 5) + chunk(b"y" * 100_000) + b"0\r\n\r\n")
+            assert read_reply(connection).json["image"]["width"] == 100_005
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("image/jpeg", "IMAGE_TOO_LARGE"),
+        ("multipart/form-data; boundary=B", "BODY_TOO_LARGE"),
+        ("application/json", "BODY_TOO_LARGE"),
+    ],
+)
+def test_a_chunked_body_over_the_limit_is_refused_while_it_comes(
+    gateway: Gateway, kind: str, reason: str
+) -> None:
+    """Its end need not be seen."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(head(None, kind))
+        sent = 0
+        while sent <= 2 * LIMIT and not _answered(connection):
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(chunk(b"x" * 65536))
+            sent += 65536
+        reply = read_reply(connection)
+        assert (reply.status, reply.json["reason"]) == (413, reason)
+        assert "more than" in reply.json["detail"]
+        assert reply.headers["Connection"] == "close"
+
+
+def test_a_body_that_says_it_is_too_long_is_refused_unread(gateway: Gateway) -> None:
+    """The client has not sent a byte of it."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(head(LIMIT + 1))
+        reply = read_reply(connection)
+        assert (reply.status, reply.json["reason"]) == (413, "IMAGE_TOO_LARGE")
+        assert reply.headers["Connection"] == "close"
+        assert ended(connection)
+
+
+def test_a_client_that_sends_50_mb_all_the_same_can_read_the_refusal(gateway: Gateway) -> None:
+    """An ordinary client first sends everything, then reads."""
+    reply = gateway.predict(bytes(50 * 1024**2))
+    assert (reply.status, reply.json["reason"]) == (413, "IMAGE_TOO_LARGE")
+    assert str(50 * 1024**2) in reply.json["detail"]
+
+
+@pytest.mark.parametrize("refused", ["/predict", "/nowhere"])
+def test_an_unread_body_is_never_taken_for_a_request(gateway: Gateway, refused: str) -> None:
+    """The connection ends instead."""
+    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = f"POST {refused} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(smuggled)}\r\n\r\n".encode()
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(request + smuggled)
+        reply = read_reply(connection)
+        assert reply.status in {404, 415}
+        assert reply.headers["Connection"] == "close"
+        assert ended(connection)
+    assert not [line for line in gateway.process.logged("request") if line["path"] == "/smuggled"]
+
+
+def test_requests_that_were_sent_ahead_are_answered_in_order(gateway: Gateway) -> None:
+    """Their heads may come in one piece or cut anywhere."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(head(1) + b"a" + head(2) + b"bb" + head(3)[:20])
+        answers = connection.makefile("rb")
+        widths = []
+        for number in range(3):
+            if number == 2:
+                connection.sendall(head(3)[20:] + b"ccc")
+            assert answers.readline().startswith(b"HTTP/1.1 200")
+            length = 0
+            while line := answers.readline().strip():
+                name, _, value = line.partition(b":")
+                length = int(value) if name.lower() == b"content-length" else length
+            widths.append(answers.read(length).count(b'"width":%d' % (number + 1)))
+        assert widths == [1, 1, 1]
+
+
+@pytest.mark.parametrize("body", [b"xyz\r\n", b"5\r\nabc\r\nabcdef", b"-1\r\n\r\n"])
+def test_broken_chunks_are_malformed(gateway: Gateway, body: bytes) -> None:
+    """The caller is told, and the connection ends."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(head() + body)
+        reply = read_reply(connection)
+        assert (reply.status, reply.json["reason"]) == (400, "MALFORMED_REQUEST")
+        assert reply.headers["Connection"] == "close"
+
+
+def test_a_client_may_ask_before_it_sends(gateway: Gateway) -> None:
+    """Expect: 100-continue is answered."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(head(3, expect=True))
+        assert connection.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"abc")
+        assert read_reply(connection).status == 200
+
+
+# --- clients that leave -----------------------------------------------------------------------------
+
+
+def test_a_client_that_leaves_cancels_its_call(gateway: Gateway, backend: Backend) -> None:
+    """The backend is told, the log says 499, and the permit is free again."""
+    for number in range(THREADS):
+        backend.held.clear()
+        backend.cancelled.clear()
+        backend.answer = backend.hold
+        with contextlib.closing(gateway.open()) as connection:
+            headers = {
+                "Content-Type": "image/jpeg",
+                "X-Request-ID": f"left-{number}",
+                "X-Request-Timeout": "60",
+            }
+            connection.request("POST", "/predict", b"picture", headers)
+            assert backend.began.acquire(timeout=processes.PATIENCE)
+        assert backend.cancelled.wait(processes.PATIENCE)
+        line = gateway.process.wait_for("request", id=f"left-{number}")
+        assert (line["status"], line["reason"]) == (499, "CANCELLED")
+
+
+def test_a_client_that_leaves_amid_its_body_is_logged(gateway: Gateway, backend: Backend) -> None:
+    """The backend hears nothing of it."""
+    for framing in (head(1000), head()):
+        with contextlib.closing(gateway.connect()) as connection:
+            connection.sendall(framing + b"5\r\nab")
+        assert gateway.process.wait_for("request", status=499)["reason"] == "CANCELLED"
+    assert not backend.began.acquire(blocking=False)
+
+
+def test_a_client_that_stays_gets_its_answer_however_late(gateway: Gateway, backend: Backend) -> None:
+    """Also when it has sent its next request ahead, which is no sign of leaving."""
+    backend.held.clear()
+    backend.answer = backend.hold
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(head(3) + b"abc" + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert backend.began.acquire(timeout=processes.PATIENCE)
+        threading.Timer(0.5, backend.held.set).start()
+        assert read_reply(connection).status == 200
+
+
+def test_permits_that_are_taken_leave_health_and_are_given_back(gateway: Gateway, backend: Backend) -> None:
+    """Ten threads have two permits."""
+    backend.held.clear()
+    backend.answer = backend.hold
+    with contextlib.ExitStack() as stack:
+        holding = [stack.enter_context(contextlib.closing(gateway.open())) for _ in range(THREADS - 8)]
+        for connection in holding:
+            connection.request("POST", "/predict", b"picture", {"Content-Type": "image/jpeg"})
+            assert backend.began.acquire(timeout=processes.PATIENCE)
+        assert gateway.predict().json["reason"] == "GATEWAY_BUSY"
+        assert gateway.get("/healthz").status == 200
+        backend.held.set()
+        assert [gateway_process.read(c.getresponse()).status for c in holding] == [200] * (THREADS - 8)
+        assert post(holding[0]).status == 200

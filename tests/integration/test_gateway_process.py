@@ -1,0 +1,220 @@
+"""Rules of the gateway as a process: start, stop, settings, and a backend that comes and goes."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+from tests.integration import gateway_process
+from tests.integration.gateway_process import Backend, Gateway, failing, fake_backend, post
+from utils import errors
+from utils.errors import FacetError
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Backend]:
+    """One backend for all tests here that need none of their own."""
+    with fake_backend() as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def gateway(backend: Backend) -> Iterator[Gateway]:
+    """One gateway before it."""
+    with gateway_process.gateway(backend.target) as running:
+        yield running
+
+
+def test_a_picture_goes_through(gateway: Gateway, backend: Backend) -> None:
+    """With its request id, and with one line in the log."""
+    reply = gateway.predict(b"x" * 1000, X_Request_ID="through-1")
+    assert reply.status == 200
+    assert reply.json["image"]["width"] == 1000
+    assert reply.headers["X-Request-ID"] == "through-1"
+    assert backend.metadata["x-request-id"] == "through-1"
+    line = gateway.process.wait_for("request", id="through-1")
+    assert (line["status"], line["bytes"], line["faces"]) == (200, 1000, 0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.UnsupportedImageFormat("It is text.", field="image"),
+        errors.BrokenImage("It ends early.", field="image"),
+        errors.TooManyPixels("There are more.", field="image"),
+        errors.OptionOutOfRange("It is 5.", field="options.min_face_size"),
+        errors.QueueFull("Full.", retry_after=2.5),
+        errors.DeadlineExceeded("Late."),
+        errors.InternalError(),
+    ],
+    ids=lambda error: error.reason,
+)
+def test_an_error_of_the_backend_reaches_the_caller(
+    gateway: Gateway, backend: Backend, error: FacetError
+) -> None:
+    """With reason, field and delay."""
+    backend.answer = failing(error)
+    try:
+        reply = gateway.predict()
+    finally:
+        backend.answer = gateway_process.echo
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    assert (reply.status, reply.json["reason"], reply.json.get("field"), reply.json["detail"]) == (
+        error.http_status,
+        error.reason,
+        error.field,
+        error.detail,
+    )
+    assert reply.headers.get("Retry-After") == ("3" if error.retry_after else None)
+
+
+def test_a_request_ends_at_its_deadline(gateway: Gateway, backend: Backend) -> None:
+    """And the backend's call with it."""
+    backend.answer = backend.hold
+    backend.cancelled.clear()
+    try:
+        reply = gateway.predict(X_Request_Timeout="0.2")
+        assert (reply.status, reply.json["reason"]) == (504, "DEADLINE_EXCEEDED")
+        assert backend.cancelled.wait(processes.PATIENCE)
+    finally:
+        backend.answer = gateway_process.echo
+
+
+def test_a_process_of_the_gateway_loads_no_image_library(gateway: Gateway) -> None:
+    """Pictures pass through it undecoded; and its master, which forks, loads no gRPC."""
+    gateway.predict()
+    for pid in gateway.workers():
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        assert "numpy" not in maps
+        assert "PIL" not in maps
+    assert "grpc" not in Path(f"/proc/{gateway.process.pid}/maps").read_text()
+
+
+def test_it_starts_without_a_backend_and_recovers_by_itself() -> None:
+    """Until then the answer is 503 with a Retry-After, after it goes again, too."""
+    with fake_backend() as first:
+        port = first.port
+    with gateway_process.gateway(f"127.0.0.1:{port}") as running:
+        assert gateway_process.wait_for_status(running, "/readyz", 503).headers["Retry-After"] == "1"
+        reply = running.predict()
+        assert (reply.status, reply.json["reason"]) == (503, "BACKEND_UNAVAILABLE")
+        assert reply.headers["Retry-After"] == "1"
+        for _ in range(2):
+            with fake_backend(port):
+                gateway_process.wait_for_status(running, "/readyz", 200)
+                assert running.predict().status == 200
+            gateway_process.wait_for_status(running, "/readyz", 503)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_a_signal_ends_it_with_status_0_and_no_child(signum: int, whole_group: bool) -> None:
+    """Whether it comes to the master alone or, as from a terminal, to everyone."""
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target, FACET_HTTP_WORKERS="2") as running,
+    ):
+        processes.wait_until(lambda: len(running.workers()) == 2, "two workers")
+        assert running.predict().status == 200
+        family = running.workers()
+        (running.process.send_group if whole_group else running.process.send)(signum)
+        assert running.process.wait() == 0, running.process.log()
+        assert not [pid for pid in family if processes.alive(pid)]
+        assert "Traceback" not in running.process.log()
+
+
+def test_sigterm_lets_a_running_request_finish() -> None:
+    """Its answer says that the connection ends."""
+    with fake_backend() as serving, gateway_process.gateway(serving.target) as running:
+        serving.answer = serving.hold
+        with contextlib.closing(running.open()) as connection:
+            connection.request("POST", "/predict", b"picture", {"Content-Type": "image/jpeg"})
+            assert serving.began.acquire(timeout=processes.PATIENCE)
+            running.process.send(signal.SIGTERM)
+            running.process.wait_for("Handling signal: term")
+            serving.held.set()
+            reply = gateway_process.read(connection.getresponse())
+        assert reply.status == 200
+        assert running.process.wait() == 0
+
+
+def test_sigint_does_not_wait_for_a_running_request() -> None:
+    """Whoever presses Ctrl-C wants it to end."""
+    with fake_backend() as serving, gateway_process.gateway(serving.target) as running:
+        serving.answer = serving.hold
+        with contextlib.closing(running.open()) as connection:
+            connection.request(
+                "POST", "/predict", b"picture", {"Content-Type": "image/jpeg", "X-Request-Timeout": "60"}
+            )
+            assert serving.began.acquire(timeout=processes.PATIENCE)
+            running.process.send(signal.SIGINT)
+            assert running.process.wait(10) == 0
+
+
+def test_a_killed_worker_is_replaced(gateway: Gateway) -> None:
+    """And requests go on."""
+    [worker] = gateway.workers()
+    os.kill(worker, signal.SIGKILL)
+    processes.wait_until(lambda: gateway.workers() not in ([], [worker]), "a new worker")
+    assert gateway.predict().status == 200
+
+
+def test_a_reload_keeps_answering_on_the_same_port(gateway: Gateway) -> None:
+    """SIGHUP replaces the workers."""
+    before = gateway.workers()
+    gateway.process.send(signal.SIGHUP)
+    processes.wait_until(lambda: not set(before) & set(gateway.workers()), "the old workers to go")
+    assert gateway.predict().status == 200
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("FACET_HTTP_THREADS", "8"),
+        ("FACET_HTTP_ADDRESS", "8000"),
+        ("FACET_TIMEOUT_SECONDS", "soon"),
+        ("FACET_GRACE_SECONDS", "-1"),
+    ],
+)
+def test_an_invalid_setting_stops_the_start_with_one_line(variable: str, value: str) -> None:
+    """That names it; there is no traceback."""
+    with processes.running(gateway_process.COMMAND, **{variable: value}) as process:
+        assert process.wait() != 0
+        [line] = process.lines
+        assert f"{variable} is {value!r}; accepted:" in line
+
+
+def test_a_busy_port_stops_the_start() -> None:
+    """With a status that says so."""
+    with gateway_process.gateway("127.0.0.1:1") as running:
+        address = f"127.0.0.1:{running.address[1]}"
+        with processes.running(gateway_process.COMMAND, FACET_HTTP_ADDRESS=address) as second:
+            assert second.wait() != 0
+            assert "Traceback" not in second.log()
+        assert running.get("/healthz").status == 200
+
+
+def test_an_unknown_setting_is_warned_of_once() -> None:
+    """Not by every worker."""
+    environ = {"FACET_HTTP_WORKERS": "2", "FACET_HTTP_THREDS": "9"}
+    with gateway_process.gateway("127.0.0.1:1", **environ) as running:
+        processes.wait_until(lambda: len(running.workers()) == 2, "two workers")
+        warnings = [line for line in running.process.lines if "FACET_HTTP_THREDS" in line]
+        assert len(warnings) == 1
+        assert "did you mean FACET_HTTP_THREADS?" in warnings[0]
+
+
+def test_requests_on_one_connection_reuse_it_after_errors(gateway: Gateway) -> None:
+    """A refused picture costs no new connection."""
+    with contextlib.closing(gateway.open()) as connection:
+        assert post(connection).status == 200
+        connection.auto_open = 0
+        assert post(connection, b"").status == 400
+        assert post(connection, X_Request_Timeout="1e-9").status == 504
+        connection.request("GET", "/nowhere")
+        assert gateway_process.read(connection.getresponse()).status == 404
+        assert post(connection).status == 200
