@@ -81,17 +81,20 @@ class Level:
     def rows(self, start: int, stop: int) -> Floats:
         """Rows `start` to `stop` of the level: (3, stop - start, width), normalised to [-1, 1]."""
         reduced = self._reduce_vertically(start, stop).reshape(-1, self._pixels.shape[2])
-        level = np.empty((len(reduced), self.width), np.float32)
+        sums = np.empty((stop - start, 3, self.width), np.float32)
+        flat = sums.reshape(-1, self.width)
         band = self._horizontal
         block, span = band.weights.shape[1:]
         for number, begin in enumerate(band.starts):
-            out = level[:, number * block : (number + 1) * block]
+            out = flat[:, number * block : (number + 1) * block]
             weights = band.weights[number, : out.shape[1]].T
             np.matmul(reduced[:, begin : begin + span], weights, out=out)
         # (value - 127.5) / 128, for a mean of (value - 128) with weights that do not quite add up to 1.
         half = np.outer(self._vertical.sums[start:stop] * np.float32(0.5), band.sums)
-        level = level.reshape(stop - start, 3, self.width) + half[:, None, :]
-        return np.multiply(level.transpose(1, 0, 2), np.float32(1 / 128), order="C")
+        level = np.empty((3, stop - start, self.width), np.float32)
+        np.add(sums.transpose(1, 0, 2), half, out=level)
+        level *= np.float32(1 / 128)
+        return level
 
     def _reduce_vertically(self, start: int, stop: int) -> Floats:
         """Rows of the level in the picture's own columns: (stop - start, 3 * picture's width)."""

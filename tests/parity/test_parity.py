@@ -1,0 +1,62 @@
+"""Every engine finds what the untouched package finds, at default parameters."""
+
+import pytest
+
+from tests.parity import corpus
+from tests.parity.comparison import compare, explain
+from tests.parity.engines import ENGINES, detector
+from tests.parity.report import Report
+
+# A comparison may have to compute the reference's side first, a minute and a half on one core.
+pytestmark = pytest.mark.timeout(600)
+
+PICTURES = {"composites": corpus.composites, "photographs": corpus.photographs}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """The name of an engine."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module", params=PICTURES)
+def report(request: pytest.FixtureRequest, engine: str, reports: list[Report]) -> Report:
+    """One engine on one set of pictures."""
+    names = PICTURES[request.param]()
+    if not names:
+        pytest.skip("PHOTOS_DIR names no folder of photographs")
+    pairs = compare(detector(engine), names)
+    report = Report(engine, request.param, pairs, explain(detector(engine), pairs))
+    reports.append(report)
+    return report
+
+
+def test_there_are_as_many_faces_as_the_reference_finds(report: Report) -> None:
+    """A count may differ only where a score of the reference is as good as at its threshold."""
+    unequal = [pair.name for pair in report.pairs if not pair.same_count]
+    assert [name for name in unequal if report.exceptions[name] is None] == []
+
+
+def test_boxes_landmarks_and_order_are_the_references_after_rounding(report: Report) -> None:
+    """At least 99.5 % of the pictures have the reference's integers, in its order."""
+    assert report.equal_rounded >= 0.995 * len(report.pairs), "\n".join(report.lines())
+
+
+def test_every_other_picture_is_a_tie(report: Report) -> None:
+    """Where integers differ, the reference itself gave two boxes the same score."""
+    assert [name for name, reason in report.exceptions.items() if reason is None] == []
+
+
+def test_the_composites_show_faces() -> None:
+    """The composites test what they are for: they are not empty pictures on which all agree."""
+    faces = {name: len(detector().detect(corpus.picture(name))) for name in corpus.composites()}
+    assert faces["crowd of small faces"] >= 50
+    assert faces["crowd of middling faces"] >= 20
+    assert all(faces[name] >= 1 for name in faces if name.startswith(("face of", "orientation")))
+
+
+def test_no_photograph_is_left_out() -> None:
+    """A complete folder has 441 photographs of up to 6 megapixels."""
+    if corpus.photos_dir() is None:
+        pytest.skip("PHOTOS_DIR names no folder of photographs")
+    assert len(corpus.photographs()) == corpus.PHOTOGRAPHS
