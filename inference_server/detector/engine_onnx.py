@@ -18,8 +18,9 @@ from inference_server.detector.weights import NETWORKS, read_model
 _TILE_CELLS = 106
 _TILE_MARGIN = 10
 
-# Likewise for the crops that the other two networks see at once.
-_CROPS = {"rnet": 8, "onet": 4}
+# Likewise for the crops that the other two networks see at once. Cutting out is cheaper in larger portions.
+_CROPS_SEEN = {"rnet": 8, "onet": 4}
+_CROPS_CUT = 32
 
 _SIDES = {"rnet": 24, "onet": 48}
 
@@ -81,9 +82,12 @@ class _Prepared:
 
     def _see(self, network: str, boxes: Boxes, heads: int) -> Floats:
         seen = np.empty((len(boxes), heads), np.float32)
-        for start in range(0, len(boxes), _CROPS[network]):
-            portion = slice(start, start + _CROPS[network])
-            seen[portion] = self._engine.run(network, crop(self._pixels, boxes[portion], _SIDES[network]))
+        step = _CROPS_SEEN[network]
+        for cut in range(0, len(boxes), _CROPS_CUT):
+            crops = crop(self._pixels, boxes[cut : cut + _CROPS_CUT], _SIDES[network])
+            for start in range(0, len(crops), step):
+                heads_seen = self._engine.run(network, crops[start : start + step])
+                seen[cut + start : cut + start + len(heads_seen)] = heads_seen
         return seen
 
 

@@ -39,21 +39,22 @@ def suppress(boxes: Boxes, threshold: float, *, of_smaller: bool = False) -> Ind
         of_smaller: Take the overlap as a share of the smaller box's area, not of both boxes' union.
     """
     goes = np.zeros(len(boxes), dtype=bool)
+    up_left, lower_right = np.ascontiguousarray(boxes[:, :2].T), np.ascontiguousarray(boxes[:, 2:].T)
+    width, height = lower_right - up_left
+    areas = width * height
     for first, second in _near(boxes, 1.0 if of_smaller else 1.0 - threshold):
-        overlap = _overlap(boxes[first], boxes[second], of_smaller=of_smaller) > threshold
+        # Overlaps as the package computes them, without the + 1 that counts whole pixels.
+        right, bottom = np.minimum(lower_right[:, first], lower_right[:, second])
+        left, top = np.maximum(up_left[:, first], up_left[:, second])
+        intersection = np.maximum(0, right - left) * np.maximum(0, bottom - top)
+        if of_smaller:
+            whole = np.minimum(areas[first], areas[second])
+        else:
+            whole = areas[first] + areas[second] - intersection
+        with np.errstate(divide="ignore", invalid="ignore"):  # boxes without area overlap nothing
+            overlap = intersection / whole > threshold
         goes[np.maximum(first[overlap], second[overlap])] = True
     return np.flatnonzero(~goes)
-
-
-def _overlap(a: Boxes, b: Boxes, *, of_smaller: bool) -> npt.NDArray[np.float64]:
-    """Overlaps of pairs of boxes, without the + 1 that counts whole pixels; operations as the package's."""
-    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-    intersection = np.maximum(0, sides).prod(axis=1)
-    area_a, area_b = (a[:, 2:] - a[:, :2]).prod(axis=1), (b[:, 2:] - b[:, :2]).prod(axis=1)
-    whole = np.minimum(area_a, area_b) if of_smaller else area_a + area_b - intersection
-    with np.errstate(divide="ignore", invalid="ignore"):  # boxes without area overlap nothing
-        overlaps: npt.NDArray[np.float64] = intersection / whole
-    return overlaps
 
 
 def _near(boxes: Boxes, reach: float) -> Iterator[tuple[Indices, Indices]]:
