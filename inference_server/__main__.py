@@ -9,10 +9,13 @@ import time
 
 from inference_server.address import AddressUnavailable, reserve
 from inference_server.detector.weights import models_ready
+from inference_server.dispatch.shared import Shared
+from inference_server.recycling import Limits
 from inference_server.supervisor import Supervisor
+from inference_server.watch import Watch
 from inference_server.worker_process import WorkerProcess
 from utils import logs
-from utils.settings import Address, InvalidSetting, Settings, unknown_settings
+from utils.settings import InvalidSetting, Settings, unknown_settings
 
 logger = logging.getLogger("inference_server")
 
@@ -28,8 +31,12 @@ _SPARE_SLOTS = 32
 """How many workers may be added by signals to those of FACET_WORKERS."""
 
 
-def main() -> int:
-    """Run the backend until it is told to stop; gives the exit status."""
+def main(worker: str = "inference_server.worker") -> int:
+    """Run the backend until it is told to stop; gives the exit status.
+
+    Args:
+        worker: The module that a worker process runs.
+    """
     started = time.monotonic()
     try:
         settings = Settings.from_environ(os.environ)
@@ -48,10 +55,19 @@ def main() -> int:
             extra=logs.fields(grpc_address=str(address), workers=settings.workers, seconds=seconds),
         )
 
+    slots = 2 * settings.workers + _SPARE_SLOTS
+    shared = Shared.create(slots)
+
+    def spawn(slot: int, generation: int, release: int) -> WorkerProcess:
+        command = [sys.executable, "-m", worker, "--address", str(address), "--shared", shared.described()]
+        return WorkerProcess(command, slot, generation, release, inherit=shared.descriptors)
+
     supervisor = Supervisor(
-        lambda slot, release: _spawn(address, slot, release),
+        spawn,
         workers=settings.workers,
-        slots=2 * settings.workers + _SPARE_SLOTS,
+        slots=slots,
+        watch=Watch(shared.page, settings.hang_seconds),
+        limits=Limits(settings.recycle_requests, settings.recycle_seconds, settings.recycle_memory_bytes),
         drain_seconds=settings.drain_seconds,
         grace_seconds=settings.grace_seconds,
         on_ready=announce,
@@ -80,11 +96,6 @@ def _convert_models(settings: Settings) -> str | None:
         return None
     sys.stderr.write(converter.stderr)
     return (converter.stderr.strip().splitlines() or ["the models cannot be converted"])[-1]
-
-
-def _spawn(address: Address, slot: int, release: int) -> WorkerProcess:
-    command = [sys.executable, "-m", "inference_server.worker", "--address", str(address)]
-    return WorkerProcess(command, slot=slot, release=release)
 
 
 def _failed(reason: str) -> int:

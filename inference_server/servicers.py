@@ -1,26 +1,27 @@
-"""The gRPC edge: a message becomes a job, its answer a message. Errors are the interceptor's business."""
+"""The gRPC edge: a message becomes work, its answer a message. Errors are the interceptor's business."""
 
 import time
-from dataclasses import replace
 from typing import Any
 
 from inference_server import images
-from inference_server.admission import load_of
 from inference_server.detector.scales import check_pyramid
-from inference_server.dispatch import Dispatch, Job
+from inference_server.dispatch.admission import load_of
+from inference_server.dispatch.envelope import Work
+from inference_server.dispatch.front import Front
 from inference_server.interceptors import note, request_id
+from inference_server.work import decode_answer, encode_context
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from utils import codec
-from utils.domain import DetectRequest, Timings
+from utils.domain import DetectRequest
 from utils.settings import Settings
 
 
 class InferenceServicer(infer_pb2_grpc.InferenceServicer):
     """Answers /Inference/Predict."""
 
-    def __init__(self, dispatch: Dispatch, settings: Settings) -> None:
-        self._dispatch = dispatch
+    def __init__(self, front: Front, settings: Settings) -> None:
+        self._front = front
         self._settings = settings
 
     async def Predict(self, message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401, N802
@@ -30,17 +31,17 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
         request = codec.decode_request(message)
         header = self._inspect(request)
         note(format=header.format, width=header.width, height=header.height)
-        job = Job(
-            request=request,
-            load=load_of(len(request.image), header.width, header.height),
+        load = load_of(len(request.image), header.width, header.height)
+        work = Work(
+            context=encode_context(request.options, request_id.get()),
+            picture=request.image,
+            megapixels=load.megapixels,
             received=received,
             deadline=received + self._time_of(context),
-            request_id=request_id.get(),
         )
-        detection = await self._dispatch.detect(job)
-        note(faces=len(detection.faces), **_rounded(detection.timings))
-        own = replace(detection, image_id=request.image_id, metadata=request.metadata)
-        return codec.encode_detection(own)
+        results = decode_answer(await self._front.submit(work, load))
+        note(faces=len(results.results), **_times(results.timings))
+        return codec.returned_as_sent(results, request)
 
     def _inspect(self, request: DetectRequest) -> images.Header:
         """Refuse by its header what would be refused later, before it takes a place."""
@@ -52,13 +53,13 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
 
     def _time_of(self, context: Any) -> float:  # noqa: ANN401
         """Seconds that the caller gives, or the default, and never more than the maximum."""
-        remaining = context.time_remaining()
+        remaining: float | None = context.time_remaining()
         if remaining is None:
             remaining = self._settings.timeout_seconds
         return min(remaining, self._settings.max_timeout_seconds)
 
 
-def _rounded(timings: Timings) -> dict[str, float]:
+def _times(timings: pb.Timings) -> dict[str, float]:
     return {
         "queue_ms": round(timings.queue_ms, 3),
         "decode_ms": round(timings.decode_ms, 3),

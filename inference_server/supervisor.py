@@ -14,17 +14,21 @@ import selectors
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 from inference_server.backoff import Backoff
+from inference_server.recycling import Limits
+from inference_server.watch import Death, Watch
 from inference_server.worker_process import State, WorkerProcess, describe_exit
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)
 
-Spawn = Callable[[int, int], WorkerProcess]
-"""Starts a worker, given its slot and its release."""
+Spawn = Callable[[int, int, int], WorkerProcess]
+"""Starts a worker, given its slot, its generation and its release."""
 
 MAX_BOOT_FAILURES = 5
+_BOOT_SECONDS = 60.0
 _TICK_SECONDS = 0.5
 _KILL_MARGIN_SECONDS = 1.0
 """What a worker that used its whole grace may need to close its sockets."""
@@ -37,6 +41,8 @@ class Supervisor:
         spawn: Starts a worker.
         workers: How many there shall be.
         slots: How many there may be at once, replacements beside those they replace included.
+        watch: Sees which worker is hung, and remembers which died of what.
+        limits: What a worker may reach before it is replaced.
         drain_seconds: Time between a worker's announcing that it goes away and its refusing calls.
         grace_seconds: Time that a stopping worker has to finish what it has.
         on_ready: Called once, when all workers are ready for the first time.
@@ -48,6 +54,8 @@ class Supervisor:
         *,
         workers: int,
         slots: int,
+        watch: Watch,
+        limits: Limits = Limits(),
         drain_seconds: float = 0.0,
         grace_seconds: float = 25.0,
         on_ready: Callable[[], None] = lambda: None,
@@ -55,6 +63,8 @@ class Supervisor:
         self._spawn = spawn
         self._wanted = workers
         self._slots = slots
+        self._watch = watch
+        self._limits = limits
         self._patience = drain_seconds + grace_seconds + _KILL_MARGIN_SECONDS
         self._on_ready: Callable[[], None] | None = on_ready
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -82,6 +92,7 @@ class Supervisor:
                 self._read()
                 self._reap()
                 self._obey()
+                self._inspect()
                 self._fill()
                 self._enforce()
         finally:
@@ -116,6 +127,9 @@ class Supervisor:
                     self._mark_stopping(worker)
                 elif message["event"] == "failed":
                     worker.failure = message["reason"]
+                elif message["event"] == "innocent":
+                    self._watch.acquit(bytes.fromhex(message["checksum"]))
+                    self._tell_all("innocent", checksum=message["checksum"])
 
     def _became_ready(self, worker: WorkerProcess) -> None:
         if worker.state is State.STARTING:
@@ -123,6 +137,8 @@ class Supervisor:
         self._boot_failures = 0
         seconds = round(time.monotonic() - worker.started, 3)
         logger.info("worker ready", extra=fields(worker=worker.pid, slot=worker.slot, seconds=seconds))
+        for checksum, deaths in self._watch.suspects().items():
+            worker.control.send("suspect", checksum=checksum.hex(), deaths=deaths)
         if self._on_ready is not None and len(self._ready()) >= self._wanted:
             self._on_ready()
             self._on_ready = None
@@ -135,10 +151,25 @@ class Supervisor:
             self._workers.remove(worker)
             self._stop_by.pop(worker.pid, None)
             worker.close()
+            self._report_death(self._watch.dismiss(worker.slot))
             if worker.state is State.STOPPING:
                 logger.info("worker ended", extra=fields(worker=worker.pid, how=describe_exit(status)))
             else:
                 self._crashed(worker, worker.failure or describe_exit(status))
+
+    def _report_death(self, death: Death) -> None:
+        """Tell every front, so that it posts again what the dead worker had, or may have had, in hand."""
+        checksum = "" if death.checksum is None else death.checksum.hex()
+        self._tell_all(
+            "died", slot=death.slot, generation=death.generation, checksum=checksum, deaths=death.deaths
+        )
+        if death.checksum is not None:
+            logger.warning("picture in hand at a death", extra=fields(checksum=checksum, deaths=death.deaths))
+
+    def _tell_all(self, event: str, **values: Any) -> None:  # noqa: ANN401 - anything JSON can say
+        for worker in self._workers:
+            if not worker.control.send(event, **values) and worker.state is not State.STOPPING:
+                logger.warning("worker does not listen", extra=fields(worker=worker.pid, event=event))
 
     def _crashed(self, worker: WorkerProcess, how: str) -> None:
         logger.error("worker crashed", extra=fields(worker=worker.pid, slot=worker.slot, how=how))
@@ -176,6 +207,33 @@ class Supervisor:
         logger.info("scale", extra=fields(workers=wanted, before=self._wanted))
         self._wanted = wanted
 
+    def _inspect(self) -> None:
+        """Kill who is hung; mark who has reached a limit, one at a time."""
+        self._watch.look()
+        now = time.monotonic()
+        for worker in self._workers:
+            trouble = self._trouble(worker, now)
+            if trouble is not None:
+                logger.error("worker hung", extra=fields(worker=worker.pid, how=trouble))
+                worker.kill()
+        if any(worker.release < self._release for worker in self._workers) or self._stopping:
+            return
+        for worker in self._ready():
+            reached = worker.limits.reached(
+                worker.pid, self._watch.handled(worker.slot), now - worker.started
+            )
+            if reached is not None:
+                logger.info("worker recycled", extra=fields(worker=worker.pid, after=reached))
+                worker.release = self._release - 1
+                return
+
+    def _trouble(self, worker: WorkerProcess, now: float) -> str | None:
+        if worker.state is not State.STARTING:
+            return self._watch.trouble(worker.slot)
+        if now - worker.started > _BOOT_SECONDS:
+            return f"it was not ready within {_BOOT_SECONDS:g} s"
+        return None
+
     def _fill(self) -> None:
         """Start or stop workers until as many run as are wanted, all of them of the newest release."""
         if self._stopping:
@@ -195,7 +253,8 @@ class Supervisor:
     def _start(self) -> WorkerProcess:
         taken = {worker.slot for worker in self._workers}
         slot = next(slot for slot in range(self._slots) if slot not in taken)
-        worker = self._spawn(slot, self._release)
+        worker = self._spawn(slot, self._watch.enlist(slot), self._release)
+        worker.limits = self._limits.jittered()
         self._workers.append(worker)
         return worker
 

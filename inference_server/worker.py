@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -18,24 +19,30 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from inference_server import images
-from inference_server.admission import Admission
-from inference_server.control import Control
+from inference_server.control import Control, Message
 from inference_server.detector.factory import create_detector, self_test
 from inference_server.detector.pipeline import Detector
-from inference_server.dispatch import Checkpoint, Dispatch, Job
+from inference_server.dispatch.consumer import Abandoned, Checkpoint, Consumer
+from inference_server.dispatch.envelope import Work
+from inference_server.dispatch.front import Front
+from inference_server.dispatch.shared import Shared
 from inference_server.interceptors import CallInterceptor
 from inference_server.parent import die_with_parent
 from inference_server.servicers import InferenceServicer
+from inference_server.work import decode_context, encode_detection, encode_error
 from protos import infer_pb2, infer_pb2_grpc
 from utils import logs
-from utils.domain import Detection, ImageInfo, Timings
-from utils.service_client import SERVICE, TRANSPORT_MARGIN
+from utils.domain import Detection, DetectOptions, ImageInfo, Timings
+from utils.errors import FacetError, InternalError
+from utils.service_client import SERVER_KEEPALIVE, SERVICE, TRANSPORT_MARGIN
 from utils.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 EXIT_BOOT_FAILURE = 3
-EXIT_DETECTOR_DIED = 4
+EXIT_DIED = 4
+
+_BEAT_SECONDS = 0.25
 
 _SERVICES = ("", SERVICE)
 
@@ -50,13 +57,16 @@ def main() -> None:
     settings = Settings.from_environ(os.environ)
     logs.configure(settings.log_format)
     control = Control.inherited(arguments.control_fd)
+    # Requests travel as descriptors: as many may be open, or on their way, as the system allows.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         detector = _boot(settings)
     except Exception as error:
         logger.exception("the worker cannot start")
         control.send("failed", reason=f"{type(error).__name__}: {error}")
         sys.exit(EXIT_BOOT_FAILURE)
-    asyncio.run(Worker(settings, detector, control, arguments.address).run())
+    asyncio.run(Worker(settings, detector, control, arguments).run())
 
 
 def _arguments() -> argparse.Namespace:
@@ -64,7 +74,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--address", required=True, help="host:port, shared with the other workers")
     parser.add_argument("--control-fd", type=int, required=True, help="the line to the supervisor")
     parser.add_argument("--parent", type=int, required=True, help="the supervisor's process id")
+    parser.add_argument("--shared", required=True, help="descriptors of what all workers share")
     parser.add_argument("--slot", type=int, required=True, help="this worker's place among them")
+    parser.add_argument("--generation", type=int, required=True, help="its number among all there were")
     return parser.parse_args()
 
 
@@ -83,11 +95,18 @@ def _boot(settings: Settings) -> Detector:
 class Worker:
     """The part of a worker's life in which it serves."""
 
-    def __init__(self, settings: Settings, detector: Detector, control: Control, address: str) -> None:
+    def __init__(
+        self, settings: Settings, detector: Detector, control: Control, arguments: argparse.Namespace
+    ) -> None:
         self._settings = settings
         self._detector = detector
         self._control = control
-        self._address = address
+        self._address: str = arguments.address
+        self._place: tuple[Shared, int, int] = (
+            Shared.inherited(arguments.shared),
+            arguments.slot,
+            arguments.generation,
+        )
         self._health = health.aio.HealthServicer()
         self._stop = asyncio.Event()
         self._notice_seconds = 0.0
@@ -95,10 +114,17 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until told to stop, then finish what was accepted."""
-        dispatch = Dispatch(
-            self._detect, Admission(self._settings.queue_seconds), lambda: os._exit(EXIT_DETECTOR_DIED)
+        self._beat()
+        consumer = Consumer(
+            *self._place, compute=self._answer, refuse=encode_error, on_death=lambda: os._exit(EXIT_DIED)
         )
-        server = self._server(dispatch)
+        self._front = Front(
+            *self._place,
+            queue_seconds=self._settings.queue_seconds,
+            on_innocent=self._acquit,
+        )
+        consumer.start()
+        server = self._server(self._front)
         await server.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         loop = asyncio.get_running_loop()
@@ -111,9 +137,10 @@ class Worker:
             await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
         await asyncio.sleep(self._notice_seconds)
         await server.stop(self._settings.grace_seconds)
-        dispatch.close()
+        await asyncio.to_thread(consumer.stop)
+        self._front.close()
 
-    def _server(self, dispatch: Dispatch) -> grpc.aio.Server:
+    def _server(self, front: Front) -> grpc.aio.Server:
         largest = self._settings.max_image_bytes + TRANSPORT_MARGIN
         server = grpc.aio.server(
             interceptors=[CallInterceptor()],
@@ -121,14 +148,21 @@ class Worker:
                 ("grpc.so_reuseport", 1),
                 ("grpc.max_receive_message_length", largest),
                 ("grpc.max_send_message_length", largest),
+                *SERVER_KEEPALIVE,
             ],
         )
-        infer_pb2_grpc.add_InferenceServicer_to_server(InferenceServicer(dispatch, self._settings), server)
+        infer_pb2_grpc.add_InferenceServicer_to_server(InferenceServicer(front, self._settings), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in infer_pb2.DESCRIPTOR.services_by_name.values()]
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
         server.add_insecure_port(self._address)
         return server
+
+    def _beat(self) -> None:
+        """Show the supervisor that the event loop turns."""
+        shared, slot, _ = self._place
+        shared.page.rows[slot].beat = time.monotonic()
+        asyncio.get_running_loop().call_later(_BEAT_SECONDS, self._beat)
 
     def _stop_after_notice(self) -> None:
         """Stop, but go on serving while whoever balances the load takes notice."""
@@ -138,36 +172,64 @@ class Worker:
     def _obey(self) -> None:
         try:
             while (message := self._control.receive()) is not None:
-                if message["event"] == "drain":
-                    self._whole_backend_stops = True
-                    self._stop_after_notice()
-                elif message["event"] == "stop":
-                    self._stop.set()
+                self._handle(message)
         except EOFError:  # the supervisor is gone, and takes its workers along
-            os._exit(EXIT_BOOT_FAILURE)
+            os._exit(EXIT_DIED)
+
+    def _handle(self, message: Message) -> None:
+        event = message["event"]
+        if event == "drain":
+            self._whole_backend_stops = True
+            self._stop_after_notice()
+        elif event == "stop":
+            self._stop.set()
+        elif event == "died":
+            checksum = bytes.fromhex(message["checksum"]) or None
+            self._front.worker_died(message["slot"], message["generation"], checksum, message["deaths"])
+        elif event == "suspect":
+            checksum = bytes.fromhex(message["checksum"])
+            self._front.suspects.know(checksum, message["deaths"], time.monotonic())
+        elif event == "innocent":
+            self._front.suspects.clear(bytes.fromhex(message["checksum"]))
+
+    def _acquit(self, checksum: bytes) -> None:
+        """Tell the supervisor, which tells the others."""
+        self._control.send("innocent", checksum=checksum.hex())
 
     async def _say(self, status: int) -> None:
         """Answer health checks so. Health is the backend's: a worker that leaves alone stays SERVING."""
         for service in _SERVICES:
             await self._health.set(service, status)
 
-    def _detect(self, job: Job, checkpoint: Checkpoint) -> Detection:
-        """Compute a job's answer, on the detector thread."""
+    def _answer(self, work: Work, checkpoint: Checkpoint) -> bytes:
+        """Compute an answer, on the detector thread."""
+        options, request_id = decode_context(work)
+        try:
+            return encode_detection(self._detect(work, options, checkpoint))
+        except Abandoned:
+            raise
+        except FacetError as error:
+            return encode_error(error)
+        except Exception:
+            logger.exception("detection failed", extra=logs.fields(request_id=request_id))
+            return encode_error(InternalError())
+
+    def _detect(self, work: Work, options: DetectOptions, checkpoint: Checkpoint) -> Detection:
         started = time.monotonic()
-        pixels, orientation = images.decode(job.request.image, self._settings.max_image_pixels)
+        pixels, orientation = images.decode(work.picture, self._settings.max_image_pixels)
         checkpoint()
         decoded = time.monotonic()
-        faces = self._detector.detect(pixels, job.request.options, checkpoint)
+        faces = self._detector.detect(pixels, options, checkpoint)
         ended = time.monotonic()
         return Detection(
             faces=faces,
             image=ImageInfo(pixels.shape[1], pixels.shape[0], orientation),
             model=self._detector.model,
             timings=Timings(
-                queue_ms=(started - job.received) * 1000,
+                queue_ms=(started - work.received) * 1000,
                 decode_ms=(decoded - started) * 1000,
                 detect_ms=(ended - decoded) * 1000,
-                total_ms=(ended - job.received) * 1000,
+                total_ms=(ended - work.received) * 1000,
             ),
         )
 

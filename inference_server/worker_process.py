@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from inference_server.control import Control, Message
+from inference_server.recycling import Limits
 
 
 class State(enum.Enum):
@@ -22,22 +23,27 @@ class WorkerProcess:
     """A worker that was started just now.
 
     Args:
-        command: The program and its arguments. `--control-fd N --parent PID --slot N` are added.
+        command: The program and its arguments. `--control-fd`, `--parent`, `--slot` and `--generation` are
+            added.
         slot: The worker's place in what all workers share; no other living worker has it.
+        generation: Its number among all workers there were.
         release: Counts the reloads: the code that this worker runs.
         inherit: Descriptors that it keeps open.
     """
 
     def __init__(
-        self, command: Sequence[str], *, slot: int, release: int = 0, inherit: Sequence[int] = ()
+        self, command: Sequence[str], slot: int, generation: int, release: int, inherit: Sequence[int] = ()
     ) -> None:
         self.slot = slot
+        self.generation = generation
         self.release = release
         self.state = State.STARTING
         self.started = time.monotonic()
         self.failure: str | None = None
+        self.limits = Limits()
         self.control, theirs = Control.pair()
-        arguments = ["--control-fd", theirs.fileno(), "--parent", os.getpid(), "--slot", slot]
+        arguments: list[object] = ["--control-fd", theirs.fileno(), "--parent", os.getpid()]
+        arguments += ["--slot", slot, "--generation", generation]
         self._process = subprocess.Popen(
             [*command, *map(str, arguments)],
             stdin=subprocess.DEVNULL,

@@ -4,6 +4,7 @@
 that knows nothing of ours, calls the backend, and prints what it reads as JSON.
 """
 
+import importlib
 import json
 import sys
 import tempfile
@@ -41,14 +42,12 @@ def main() -> None:
     address, picture = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
-        import article_pb2
-        import article_pb2_grpc
-
-        messages: Any = article_pb2
+        messages: Any = importlib.import_module("article_pb2")
+        stubs: Any = importlib.import_module("article_pb2_grpc")
         with grpc.insecure_channel(address) as channel:
             image = messages.Image(raw_data=Path(picture).read_bytes(), image_id="42", height=1, width=1)
             image._meta_data.values["from"] = "article"
-            results = article_pb2_grpc.InferenceStub(channel).Predict(image, timeout=30)
+            results = stubs.InferenceStub(channel).Predict(image, timeout=30)
     sys.stdout.write(json.dumps(describe(results)))
 
 

@@ -144,6 +144,14 @@ def decode_detection(message: pb.InferResults) -> Detection:
     )
 
 
+def returned_as_sent(message: pb.InferResults, request: DetectRequest) -> pb.InferResults:
+    """The message of an answer, with the caller's own id and notes put in."""
+    message.image_id = request.image_id
+    if request.metadata:
+        message._meta_data.values.update(request.metadata)
+    return message
+
+
 def _encode_face(face: Face) -> pb.Result:
     landmarks = face.landmarks
     return pb.Result(

@@ -10,6 +10,7 @@
     │   └── GatewayBusy
     ├── BackendUnavailable      nobody there, or not ready yet
     ├── DeadlineExceeded, Cancelled
+    ├── WorkerCrashed           this picture has ended two workers
     └── InternalError           a fault of ours; the detail is in the log only
 
 A class states the canonical code, the HTTP status and the reason, which never changes once released.
@@ -292,6 +293,15 @@ class Cancelled(FacetError):
     http_status = 499
     reason = "CANCELLED"
     title = "The caller went away"
+
+
+class WorkerCrashed(FacetError):
+    """Workers died with this picture in hand, so it is not tried again for a while."""
+
+    code = Code.INTERNAL
+    http_status = 500
+    reason = "WORKER_CRASHED"
+    title = "The image crashes the detector"
 
 
 class InternalError(FacetError):

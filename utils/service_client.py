@@ -31,6 +31,13 @@ _MIB = 1024**2
 TRANSPORT_MARGIN = _MIB
 """Bytes that a message may exceed the image limit by: everything in it that is not the image."""
 
+_KEEPALIVE_MS = 20_000
+SERVER_KEEPALIVE = (
+    ("grpc.http2.min_ping_interval_without_data_ms", _KEEPALIVE_MS // 2),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+"""What a server must be told, or it closes connections that ping as often as our clients do."""
+
 
 class ServiceClient:
     """A channel to the backend. Thread-safe; one for each process is enough.
@@ -168,6 +175,9 @@ def channel_options(max_image_bytes: int) -> list[tuple[str, Any]]:
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1000),
+        # A connection whose other end vanished without a word is found out within half a minute.
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", 5_000),
         # The backend is inside; a proxy variable of the environment is meant for the outside.
         ("grpc.enable_http_proxy", 0),
     ]

@@ -193,6 +193,28 @@ class Settings:
         default=2.0,
         shown="2",
     )
+    hang_seconds: float = _setting(
+        _seconds(0.1, 3600),
+        "Time without progress after which a worker that has a request in hand is killed and replaced.",
+        default=5.0,
+        shown="5",
+    )
+    recycle_requests: int = _setting(
+        _whole(0, 10**9),
+        "Requests after which a worker is replaced, give or take a tenth; 0 is never.",
+        default=0,
+    )
+    recycle_seconds: float = _setting(
+        _seconds(0, 10**8),
+        "Age at which a worker is replaced, give or take a tenth; 0 is never.",
+        default=0.0,
+        shown="0",
+    )
+    recycle_memory_bytes: int = _setting(
+        _whole(0, 10**13),
+        "Memory in RAM at which a worker is replaced, in bytes; 0 is never.",
+        default=0,
+    )
     drain_seconds: float = _setting(
         _seconds(0, 3600),
         "Time between saying that the service goes away and refusing calls: the load balancer's "

@@ -126,7 +126,7 @@ def test_every_door_finds_the_same_faces(service: Facet, picture: bytes) -> None
     assert found[0] is not None
     for other in found[1:]:
         assert other is not None
-        assert np.array_equal(np.float32(found[0]), np.float32(other))
+        assert np.array_equal(np.array(found[0], np.float32), np.array(other, np.float32))
 
 
 def test_an_answer_has_every_member_of_the_contract(service: Facet) -> None:

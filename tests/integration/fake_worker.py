@@ -1,7 +1,6 @@
 """A worker that detects nothing: it speaks the supervisor's protocol and behaves as a test wants.
 
-`python fake_worker.py FOLDER --control-fd N --parent PID --slot N` reads how to behave from FOLDER/behave,
-which a test may change while workers run:
+`python fake_worker.py FOLDER ...` reads how to behave from FOLDER/behave, which a test may change:
 
     ok        become ready, stop when told to
     fail      say that it can never boot
@@ -26,6 +25,7 @@ def main() -> None:
     parser.add_argument("--control-fd", type=int)
     parser.add_argument("--parent", type=int)
     parser.add_argument("--slot", type=int)
+    parser.add_argument("--generation", type=int)
     arguments = parser.parse_args()
     behaviour = (arguments.folder / "behave").read_text()
     control = Control.inherited(arguments.control_fd)
@@ -40,6 +40,8 @@ def main() -> None:
         select.select([control], [], [])
         message = control.receive()
         assert message is not None
+        if message["event"] not in {"drain", "stop"}:
+            continue
         with (arguments.folder / "told").open("a") as told:
             told.write(f"{os.getpid()} {message['event']}\n")
         if behaviour != "stubborn":

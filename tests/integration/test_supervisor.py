@@ -9,11 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from inference_server.dispatch.page import Page
 from inference_server.supervisor import Supervisor
+from inference_server.watch import Watch
 from inference_server.worker_process import WorkerProcess
 from tests.processes import PATIENCE, ROOT, alive, wait_until
 
 FAKE = Path(__file__).parent / "fake_worker.py"
+
+
+class Trusting(Watch):
+    """A watch for workers that show no sign of life on the page: it believes in all but those named."""
+
+    def __init__(self, page: Page, hang_seconds: float) -> None:
+        super().__init__(page, hang_seconds)
+        self.hung: set[int] = set()
+
+    def trouble(self, slot: int) -> str | None:
+        return "as the test said" if slot in self.hung else None
 
 
 class Pool:
@@ -25,16 +38,22 @@ class Pool:
         self.ready = threading.Event()
         self.reason: str | None = None
         self.behave("ok")
+        self.watch = Trusting(Page(os.memfd_create("test-page"), 8), hang_seconds=3600)
         self.supervisor = Supervisor(
-            self._spawn, workers=workers, slots=8, grace_seconds=grace, on_ready=self.ready.set
+            self._spawn,
+            workers=workers,
+            slots=8,
+            watch=self.watch,
+            grace_seconds=grace,
+            on_ready=self.ready.set,
         )
         self.thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         self.reason = self.supervisor.run()
 
-    def _spawn(self, slot: int, release: int) -> WorkerProcess:
-        worker = WorkerProcess([sys.executable, str(FAKE), str(self.folder)], slot=slot, release=release)
+    def _spawn(self, slot: int, generation: int, release: int) -> WorkerProcess:
+        worker = WorkerProcess([sys.executable, str(FAKE), str(self.folder)], slot, generation, release)
         self.started.append(worker)
         return worker
 

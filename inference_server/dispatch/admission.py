@@ -1,0 +1,91 @@
+"""Whether a request is worth accepting: what waits is bounded by count, bytes and predicted seconds.
+
+The bounds are the machine's, not a worker's: every front sees on the shared page what all have accepted. Two
+that decide in the same moment may let in one request more than one would have. The time that a picture
+takes grows with its pixels, so the prediction is megapixels times the seconds that a megapixel took lately.
+"""
+
+from dataclasses import dataclass
+
+from inference_server.dispatch.page import Page
+from utils.errors import DeadlineExceeded, QueueFull
+
+MAX_WAITING = 1024
+MAX_WAITING_BYTES = 512 * 1024**2
+
+MARGIN_SECONDS = 0.005
+"""What an answer needs beyond its computation to reach its caller."""
+
+_WEIGHT = 0.1
+"""Weight of the newest measurement in the moving average."""
+_FIXED_MEGAPIXELS = 0.05
+"""What a picture costs however small it is, as if it were pixels."""
+_SHORTEST_RETRY_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one request, or all that waits, amounts to: how many, encoded bytes, megapixels."""
+
+    count: int = 0
+    size: int = 0
+    megapixels: float = 0.0
+
+    def __add__(self, other: "Load") -> "Load":
+        return Load(self.count + other.count, self.size + other.size, self.megapixels + other.megapixels)
+
+    def __sub__(self, other: "Load") -> "Load":
+        return Load(self.count - other.count, self.size - other.size, self.megapixels - other.megapixels)
+
+
+def load_of(size: int, width: int, height: int) -> Load:
+    """The load of one picture of so many encoded bytes and pixels."""
+    return Load(1, size, width * height / 1e6 + _FIXED_MEGAPIXELS)
+
+
+def averaged(rate: float, seconds: float, megapixels: float) -> float:
+    """The moving average of seconds per megapixel, after one more measurement."""
+    newest = seconds / megapixels
+    return rate + _WEIGHT * (newest - rate) if rate else newest
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What all workers together have accepted, and how fast they work it off."""
+
+    waiting: Load
+    workers: int
+    rate: float
+
+    @classmethod
+    def seen_on(cls, page: Page) -> "Machine":
+        """Sum up the shared page."""
+        rows = [row for row in page.rows if row.generation]
+        rates = [row.rate for row in rows if row.rate]
+        return cls(
+            waiting=sum((Load(*row.waiting) for row in rows), Load()),
+            workers=max(len(rows), 1),
+            rate=sum(rates) / len(rates) if rates else 0.0,
+        )
+
+    def admit(self, request: Load, remaining: float, queue_seconds: float) -> None:
+        """Accept a request that comes behind what waits already, or refuse it.
+
+        Args:
+            request: What it adds.
+            remaining: Seconds until its deadline.
+            queue_seconds: Longest predicted wait with which it is accepted.
+
+        Raises:
+            QueueFull: There is too much ahead of it; says when there will be room.
+            DeadlineExceeded: It would not be done in time.
+        """
+        # With a worker idle there is no wait, whatever the sum over workers says.
+        ahead = self.waiting.megapixels if self.waiting.count >= self.workers else 0.0
+        wait = ahead * self.rate / self.workers
+        total = self.waiting + request
+        if total.count > MAX_WAITING or total.size > MAX_WAITING_BYTES or wait > queue_seconds:
+            retry_after = max(wait - queue_seconds, _SHORTEST_RETRY_SECONDS)
+            raise QueueFull(f"{self.waiting.count} requests are waiting already.", retry_after=retry_after)
+        if wait + request.megapixels * self.rate > remaining:
+            raise DeadlineExceeded("The request cannot be answered before its deadline.")

@@ -1,0 +1,142 @@
+"""The consuming end: the detector thread of a worker, which takes the oldest request whenever it is idle."""
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from inference_server.dispatch.admission import MARGIN_SECONDS, averaged
+from inference_server.dispatch.envelope import Envelope, Work
+from inference_server.dispatch.shared import PACKET, Shared
+from utils.errors import DeadlineExceeded, FacetError
+from utils.logs import fields
+
+logger = logging.getLogger(__name__)
+
+Checkpoint = Callable[[], None]
+"""Called between two steps of a computation; raises where there is no point in going on."""
+Compute = Callable[[Work, Checkpoint], bytes]
+"""Computes an answer. Failures that the caller is told are answers, too."""
+Refuse = Callable[[FacetError], bytes]
+"""The answer that tells a caller of an error."""
+
+
+class Abandoned(Exception):
+    """Nobody wants the answer any more."""
+
+
+class LostDescriptor(Exception):
+    """A request arrived without its envelope: this process has no descriptor left."""
+
+
+class Consumer:
+    """The detector thread.
+
+    Args:
+        shared: What all workers share.
+        slot: This worker's.
+        generation: This worker's.
+        compute: Computes an answer, on this thread.
+        refuse: Makes an answer of an error.
+        on_death: Called on this thread when it ends by a fault.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        slot: int,
+        generation: int,
+        *,
+        compute: Compute,
+        refuse: Refuse,
+        on_death: Callable[[], None],
+    ) -> None:
+        self._shared = shared
+        self._slot = slot
+        self._generation = generation
+        self._row = shared.page.rows[slot]
+        self._compute = compute
+        self._refuse = refuse
+        self._on_death = on_death
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="detector", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take requests."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is in hand, and take no more."""
+        self._stopping = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._take()
+        except BaseException:
+            # A worker whose detector thread is gone would answer health checks and nothing else.
+            logger.exception("the detector thread died")
+            self._on_death()
+            raise
+
+    def _take(self) -> None:
+        """Wait a moment for a request, and see to it."""
+        try:
+            packet, descriptors, flags, _ = socket.recv_fds(self._shared.take, PACKET.size, 1)
+        except BlockingIOError:  # the socket's time limit
+            return
+        if flags & socket.MSG_CTRUNC or not descriptors:
+            raise LostDescriptor
+        front, generation, number = PACKET.unpack(packet)
+        envelope = Envelope(descriptors[0])
+        try:
+            if self._is_wanted(envelope, front, generation):
+                envelope.claim(self._slot, self._generation)
+                self._answer(envelope)
+                self._notify(front, packet)
+        except Abandoned:
+            logger.info("abandoned", extra=fields(front=front, number=number))
+        finally:
+            self._row.checksum = None
+            self._row.busy = False
+            envelope.close()
+
+    def _is_wanted(self, envelope: Envelope, front: int, generation: int) -> bool:
+        """Whether its front lives, and nobody has answered it or is about to."""
+        if not self._shared.page.is_alive(front, generation):
+            return False
+        if envelope.is_cancelled() or envelope.is_answered():
+            return False
+        claim = envelope.claimed_by()
+        return claim is None or not self._shared.page.is_alive(*claim)
+
+    def _answer(self, envelope: Envelope) -> None:
+        self._row.stamp = time.monotonic()
+        self._row.busy = True
+        work = envelope.open()
+        started = time.monotonic()
+
+        def checkpoint() -> None:
+            now = self._row.stamp = time.monotonic()
+            if envelope.is_cancelled():
+                raise Abandoned
+            if now > work.deadline:
+                raise DeadlineExceeded("The request's time ran out while it was computed.")
+
+        if started + work.megapixels * self._row.rate + MARGIN_SECONDS > work.deadline:
+            late = DeadlineExceeded("The request waited too long to be answered before its deadline.")
+            envelope.reply(self._slot, self._refuse(late))
+            return
+        self._row.checksum = work.checksum()
+        answer = self._compute(work, checkpoint)
+        self._row.rate = averaged(self._row.rate, time.monotonic() - started, work.megapixels)
+        self._row.handled += 1
+        envelope.reply(self._slot, answer)
+
+    def _notify(self, front: int, packet: bytes) -> None:
+        try:
+            self._shared.notify[front].send(packet, socket.MSG_DONTWAIT)
+        except BlockingIOError:  # its front does not read; it looks by itself when it does
+            logger.warning("notice found no room", extra=fields(front=front))

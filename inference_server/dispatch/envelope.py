@@ -1,0 +1,139 @@
+"""A request and its answer, in one file in memory (memfd) that travels between workers by descriptor.
+
+```
+   claim │ cancelled │ answered │ deadline │ received │ megapixels │ sizes │ context │ picture │ ... │ answers
+```
+
+The words are read and written by single `pread` and `pwrite` calls. Each worker that answers writes into a
+region of its own, so that two that computed the same request cannot mix their answers; the last word
+written says whose is complete.
+"""
+
+import hashlib
+import os
+import struct
+from dataclasses import dataclass
+
+from inference_server.dispatch.page import CHECKSUM_BYTES
+
+_WORD = struct.Struct("=Q")
+_CLAIM, _CANCELLED, _ANSWERED = 0, 8, 16
+_ABOUT = struct.Struct("=dddQQ")
+_ABOUT_AT = 24
+_CONTENT_AT = _ABOUT_AT + _ABOUT.size
+
+# The file is sparse: regions that far apart cost nothing until they are written.
+_REGION = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a detector is to do.
+
+    Attributes:
+        context: Everything but the picture, in the form that the two ends agreed on.
+        picture: The encoded picture.
+        megapixels: Its size, as admission counts it.
+        received: When its front received it, of the monotonic clock.
+        deadline: When its answer is no longer wanted.
+    """
+
+    context: bytes
+    picture: bytes
+    megapixels: float
+    received: float
+    deadline: float
+
+    def checksum(self) -> bytes:
+        """What the picture is known by: the SHA-256 of its encoded bytes."""
+        return checksum_of(self.picture)
+
+
+def checksum_of(picture: bytes) -> bytes:
+    """The SHA-256 of an encoded picture."""
+    checksum = hashlib.sha256(picture).digest()
+    assert len(checksum) == CHECKSUM_BYTES
+    return checksum
+
+
+class Envelope:
+    """One end's view on it. Close it when done; the memory is freed with the last descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    @classmethod
+    def seal(cls, work: Work) -> "Envelope":
+        """Put work into a new envelope."""
+        envelope = cls(os.memfd_create("facet-request", os.MFD_CLOEXEC))
+        about = _ABOUT.pack(
+            work.deadline, work.received, work.megapixels, len(work.context), len(work.picture)
+        )
+        parts = [bytes(_ABOUT_AT), about, work.context, work.picture]
+        written = os.pwritev(envelope.descriptor, parts, 0)
+        if written != sum(map(len, parts)):  # a file in memory takes all, or there is no memory
+            envelope.close()
+            raise MemoryError("the request does not fit into memory")
+        return envelope
+
+    def close(self) -> None:
+        """Give up this end."""
+        os.close(self.descriptor)
+
+    # --- the front's ---
+
+    def cancel(self) -> None:
+        """Say that nobody wants the answer."""
+        self._write(_CANCELLED, 1)
+
+    def answer(self) -> bytes | None:
+        """The answer, once there is one."""
+        answered = self._read(_ANSWERED)
+        if not answered:
+            return None
+        slot, size = answered >> 32, answered & 0xFFFFFFFF
+        return os.pread(self.descriptor, size, _REGION * slot)
+
+    # --- the consumer's ---
+
+    def claimed_by(self) -> tuple[int, int] | None:
+        """Slot and generation of the worker that has it in hand, or had."""
+        claim = self._read(_CLAIM)
+        return ((claim >> 48) - 1, claim & 0xFFFFFFFFFFFF) if claim else None
+
+    def claim(self, slot: int, generation: int) -> None:
+        """Say who has it in hand."""
+        self._write(_CLAIM, (slot + 1) << 48 | generation)
+
+    def is_cancelled(self) -> bool:
+        """Whether nobody wants the answer."""
+        return bool(self._read(_CANCELLED))
+
+    def is_answered(self) -> bool:
+        """Whether there is an answer already."""
+        return bool(self._read(_ANSWERED))
+
+    def open(self) -> Work:
+        """Take out what is to be done."""
+        about = os.pread(self.descriptor, _ABOUT.size, _ABOUT_AT)
+        deadline, received, megapixels, context, picture = _ABOUT.unpack(about)
+        return Work(
+            context=os.pread(self.descriptor, context, _CONTENT_AT),
+            picture=os.pread(self.descriptor, picture, _CONTENT_AT + context),
+            megapixels=megapixels,
+            received=received,
+            deadline=deadline,
+        )
+
+    def reply(self, slot: int, answer: bytes) -> None:
+        """Put the answer in, then say that it is there."""
+        region = slot + 1
+        os.pwrite(self.descriptor, answer, _REGION * region)
+        self._write(_ANSWERED, region << 32 | len(answer))
+
+    def _read(self, place: int) -> int:
+        value: int = _WORD.unpack(os.pread(self.descriptor, _WORD.size, place))[0]
+        return value
+
+    def _write(self, place: int, value: int) -> None:
+        os.pwrite(self.descriptor, _WORD.pack(value), place)

@@ -1,0 +1,209 @@
+"""The front of a request: the event loop of the worker that received it, until it has the answer."""
+
+import asyncio
+import errno
+import logging
+import socket
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from inference_server.dispatch.admission import Load, Machine
+from inference_server.dispatch.envelope import Envelope, Work, checksum_of
+from inference_server.dispatch.shared import PACKET, Shared
+from inference_server.dispatch.suspects import Suspects
+from utils.errors import WorkerCrashed
+from utils.logs import fields
+
+logger = logging.getLogger(__name__)
+
+_RESEND_SECONDS = 0.005
+_SWEEP_SECONDS = 0.5
+# The queue has no room now: it is full, or holds as many descriptors as this process may have open.
+_NO_ROOM = {errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS}
+
+
+@dataclass(eq=False, slots=True)
+class _Pending:
+    """A request that has no answer yet."""
+
+    number: int
+    envelope: Envelope
+    picture: bytes
+    future: "asyncio.Future[bytes]" = field(repr=False)
+
+
+class Front:
+    """Sends requests to whichever detector is idle, and waits for their answers.
+
+    Everything happens on the event loop that built it.
+
+    Args:
+        shared: What all workers share.
+        slot: This worker's.
+        generation: This worker's.
+        queue_seconds: Longest predicted wait with which a request is accepted.
+        on_innocent: Called with the checksum of a suspect that was computed after all.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        slot: int,
+        generation: int,
+        *,
+        queue_seconds: float,
+        on_innocent: Callable[[bytes], None],
+    ) -> None:
+        self._shared = shared
+        self._slot = slot
+        self._generation = generation
+        self._queue_seconds = queue_seconds
+        self._on_innocent = on_innocent
+        self._row = shared.page.rows[slot]
+        self._loop = asyncio.get_running_loop()
+        self._pending: dict[int, _Pending] = {}
+        self._unsent: deque[_Pending] = deque()
+        self._waiting = Load()
+        self._number = 0
+        self.suspects = Suspects()
+        self._loop.add_reader(shared.notices[slot], self._read_notices)
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    async def submit(self, work: Work, load: Load) -> bytes:
+        """Have work done by whichever detector is idle first; gives its answer.
+
+        Raises:
+            QueueFull: Too much is waiting.
+            DeadlineExceeded: It would not be done in time.
+            WorkerCrashed: Workers died with this picture in hand.
+        """
+        self._refuse_poison(work.picture)
+        remaining = work.deadline - time.monotonic()
+        Machine.seen_on(self._shared.page).admit(load, remaining, self._queue_seconds)
+        self._number += 1
+        pending = _Pending(self._number, Envelope.seal(work), work.picture, self._loop.create_future())
+        self._pending[pending.number] = pending
+        self._count(self._waiting + load)
+        try:
+            self._post(pending)
+            answer = await pending.future
+        except asyncio.CancelledError:
+            pending.envelope.cancel()
+            raise
+        finally:
+            del self._pending[pending.number]
+            self._count(self._waiting - load)
+            pending.envelope.close()
+        self._clear_suspect(work.picture)
+        return answer
+
+    def worker_died(self, slot: int, generation: int, checksum: bytes | None, deaths: int) -> None:
+        """Post again what a dead worker had in hand, or may have had.
+
+        Between receiving a request and claiming it, a worker has it without a trace: so all that is not
+        claimed by a living worker is posted again. Most of it is still in the queue; a claim makes the
+        second copy worthless.
+        """
+        if checksum is not None:
+            self.suspects.know(checksum, deaths, time.monotonic())
+        dead = (slot, generation)
+        again = [p for p in self._pending.values() if p.envelope.claimed_by() in {None, dead}]
+        for pending in again:
+            self._repost(pending, was_in_hand=pending.envelope.claimed_by() == dead)
+        if again:
+            logger.warning("posted again", extra=fields(requests=len(again), slot=slot))
+
+    def close(self) -> None:
+        """Stop listening for answers; nothing may be pending any more."""
+        self._sweeper.cancel()
+        self._loop.remove_reader(self._shared.notices[self._slot])
+
+    # --- poison ---
+
+    def _refuse_poison(self, picture: bytes) -> None:
+        if self.suspects and self.suspects.is_poison(checksum_of(picture), time.monotonic()):
+            raise _poisoned()
+
+    def _repost(self, pending: _Pending, *, was_in_hand: bool) -> None:
+        try:
+            if was_in_hand:
+                self._refuse_poison(pending.picture)
+        except WorkerCrashed as error:
+            if not pending.future.done():
+                pending.future.set_exception(error)
+        else:
+            self._post(pending)
+
+    def _clear_suspect(self, picture: bytes) -> None:
+        if self.suspects:
+            checksum = checksum_of(picture)
+            if self.suspects.clear(checksum):
+                self._on_innocent(checksum)
+
+    # --- sending ---
+
+    def _post(self, pending: _Pending) -> None:
+        """Send a request's datagram, behind those that found no room."""
+        if pending in self._unsent:
+            return
+        self._unsent.append(pending)
+        if len(self._unsent) == 1:
+            self._send_all()
+
+    def _send_all(self) -> None:
+        while self._unsent:
+            pending = self._unsent[0]
+            if pending.number in self._pending and not pending.future.done() and not self._send(pending):
+                self._loop.call_later(_RESEND_SECONDS, self._send_all)
+                return
+            self._unsent.popleft()
+
+    def _send(self, pending: _Pending) -> bool:
+        packet = PACKET.pack(self._slot, self._generation, pending.number)
+        rights = array("i", [pending.envelope.descriptor])
+        try:
+            # Not socket.send_fds, which takes flags and drops them: it would wait for room.
+            self._shared.post.sendmsg(
+                [packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], socket.MSG_DONTWAIT
+            )
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                return False
+            raise
+        return True
+
+    # --- receiving ---
+
+    def _read_notices(self) -> None:
+        while True:
+            try:
+                packet = self._shared.notices[self._slot].recv(PACKET.size, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            _, generation, number = PACKET.unpack(packet)
+            pending = self._pending.get(number)
+            # A notice may be meant for the one that had this slot before, or be the second for a request.
+            if generation == self._generation and pending is not None:
+                self._deliver(pending)
+
+    def _deliver(self, pending: _Pending) -> None:
+        answer = pending.envelope.answer()
+        if answer is not None and not pending.future.done():
+            pending.future.set_result(answer)
+
+    def _sweep(self) -> None:
+        """Find answers whose notice found no room."""
+        for pending in list(self._pending.values()):
+            self._deliver(pending)
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _count(self, waiting: Load) -> None:
+        self._waiting = waiting
+        self._row.waiting = (waiting.count, waiting.size, waiting.megapixels)
+
+
+def _poisoned() -> WorkerCrashed:
+    return WorkerCrashed("Workers crashed on this picture; it is refused for ten minutes.")

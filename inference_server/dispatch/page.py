@@ -1,0 +1,135 @@
+"""One page of memory that all workers share: a row for each slot, written by its owner alone.
+
+Every value is an aligned word of 8 bytes, so a reader sees the old one or the new one, without a lock. The
+supervisor writes a row's generation when it starts a worker there, and clears the row when that one is dead.
+"""
+
+import mmap
+import os
+
+_WORDS = 16  # of 8 bytes: two cache lines, so that neighbours do not disturb each other
+_GENERATION = 0
+_BEAT = 1
+_STAMP = 2
+_BUSY = 3
+_COUNT = 4
+_SIZE = 5
+_MEGAPIXELS = 6
+_RATE = 7
+_HANDLED = 8
+_CHECKSUM = 9
+_CHECKSUM_WORDS = 4
+
+CHECKSUM_BYTES = 8 * _CHECKSUM_WORDS
+
+
+class Row:
+    """One worker's row. Times are of the monotonic clock, which all processes of a machine share."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self._bytes = memory
+        self._words = memory.cast("Q")
+        self._reals = memory.cast("d")
+
+    # --- the supervisor's ---
+
+    @property
+    def generation(self) -> int:
+        """Which worker has the slot: no two ever have the same number. 0: none."""
+        return self._words[_GENERATION]
+
+    def enlist(self, generation: int, now: float) -> None:
+        """Give the slot to a worker that is about to start."""
+        self.clear()
+        self._reals[_BEAT] = self._reals[_STAMP] = now
+        self._words[_GENERATION] = generation
+
+    def clear(self) -> None:
+        """Take the slot from a worker that is dead. Its generation goes first: it is what others look at."""
+        for word in range(_WORDS):
+            self._words[word] = 0
+
+    # --- the owner's event loop ---
+
+    @property
+    def beat(self) -> float:
+        """When the event loop last turned."""
+        return self._reals[_BEAT]
+
+    @beat.setter
+    def beat(self, now: float) -> None:
+        self._reals[_BEAT] = now
+
+    @property
+    def waiting(self) -> tuple[int, int, float]:
+        """Requests received here and not answered yet: how many, encoded bytes, megapixels."""
+        return self._words[_COUNT], self._words[_SIZE], self._reals[_MEGAPIXELS]
+
+    @waiting.setter
+    def waiting(self, load: tuple[int, int, float]) -> None:
+        self._words[_COUNT], self._words[_SIZE], self._reals[_MEGAPIXELS] = load
+
+    # --- the owner's detector thread ---
+
+    @property
+    def stamp(self) -> float:
+        """When the detector thread last made progress."""
+        return self._reals[_STAMP]
+
+    @stamp.setter
+    def stamp(self, now: float) -> None:
+        self._reals[_STAMP] = now
+
+    @property
+    def busy(self) -> bool:
+        """Whether the detector thread has a request in hand."""
+        return bool(self._words[_BUSY])
+
+    @busy.setter
+    def busy(self, busy: bool) -> None:
+        self._words[_BUSY] = busy
+
+    @property
+    def rate(self) -> float:
+        """Seconds that a megapixel took lately; 0 before the first."""
+        return self._reals[_RATE]
+
+    @rate.setter
+    def rate(self, seconds: float) -> None:
+        self._reals[_RATE] = seconds
+
+    @property
+    def handled(self) -> int:
+        """Requests that the detector thread has computed."""
+        return self._words[_HANDLED]
+
+    @handled.setter
+    def handled(self, count: int) -> None:
+        self._words[_HANDLED] = count
+
+    @property
+    def checksum(self) -> bytes | None:
+        """The checksum of the picture in hand; None where there is none."""
+        place = 8 * _CHECKSUM
+        checksum = bytes(self._bytes[place : place + CHECKSUM_BYTES])
+        return checksum if any(checksum) else None
+
+    @checksum.setter
+    def checksum(self, checksum: bytes | None) -> None:
+        place = 8 * _CHECKSUM
+        self._bytes[place : place + CHECKSUM_BYTES] = checksum or bytes(CHECKSUM_BYTES)
+
+
+class Page:
+    """All rows."""
+
+    def __init__(self, descriptor: int, slots: int) -> None:
+        size = slots * 8 * _WORDS
+        os.ftruncate(descriptor, size)
+        memory = memoryview(mmap.mmap(descriptor, size))
+        width = 8 * _WORDS
+        self.rows = tuple(Row(memory[width * slot : width * (slot + 1)]) for slot in range(slots))
+
+    def is_alive(self, slot: int, generation: int) -> bool:
+        """Whether this very worker still has its slot."""
+        return self.rows[slot].generation == generation

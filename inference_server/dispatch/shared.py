@@ -1,0 +1,72 @@
+"""What all workers share: made by the supervisor before the first of them, inherited by each."""
+
+import os
+import socket
+import struct
+from collections.abc import Sequence
+
+from inference_server.dispatch.page import Page
+
+PACKET = struct.Struct("=QQQ")
+"""A request's datagram, and its notice: the front's slot and generation, the request's number."""
+
+RECEIVE_SECONDS = 0.2
+"""How long a detector thread waits for a request before it looks around."""
+
+_TIMEVAL = struct.Struct("=qq")
+
+
+class Shared:
+    """The queue, the notice sockets and the page.
+
+    No socket here is ever made non-blocking: that flag belongs to the open file, which all processes
+    share. Senders say MSG_DONTWAIT, and receivers have a time limit in the socket itself, which also
+    repairs a wake-up that a killed process took along.
+
+    Args:
+        descriptors: Of a Shared in the parent: `descriptors`, inherited.
+        slots: How many workers there can be at once.
+    """
+
+    def __init__(self, descriptors: Sequence[int], slots: int) -> None:
+        self.descriptors = tuple(descriptors)
+        self.page = Page(descriptors[0], slots)
+        self.post, self.take, *notices = (_socket(descriptor) for descriptor in descriptors[1:])
+        self.notify = tuple(notices[:slots])
+        self.notices = tuple(notices[slots:])
+
+    @classmethod
+    def create(cls, slots: int) -> "Shared":
+        """Make it, in the supervisor."""
+        page = os.memfd_create("facet-page", os.MFD_CLOEXEC)
+        post, take = _pair()
+        take.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(0, int(RECEIVE_SECONDS * 1_000_000))
+        )
+        pairs = [_pair() for _ in range(slots)]
+        ends = [post, take, *(send for send, _ in pairs), *(receive for _, receive in pairs)]
+        return cls([page, *(end.detach() for end in ends)], slots)
+
+    @classmethod
+    def inherited(cls, text: str) -> "Shared":
+        """Find it in a worker, by the text of `described`."""
+        descriptors = [int(part) for part in text.split(",")]
+        return cls(descriptors, (len(descriptors) - 3) // 2)
+
+    def described(self) -> str:
+        """Its descriptors as text, for a worker's command line."""
+        return ",".join(map(str, self.descriptors))
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        os.close(self.descriptors[0])
+        for end in (self.post, self.take, *self.notify, *self.notices):
+            end.close()
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _socket(descriptor: int) -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=descriptor)

@@ -1,0 +1,50 @@
+"""Pictures that were in hand when a worker died. Two deaths with no success between make one poison."""
+
+from collections import OrderedDict
+
+DEATHS = 2
+FORGET_SECONDS = 600.0
+_MOST = 1000
+
+
+class Suspects:
+    """Deaths by the checksum of the picture in hand. Times are of one monotonic clock."""
+
+    def __init__(self) -> None:
+        self._deaths: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        """Whether there is any, so that nobody computes checksums for nothing."""
+        return bool(self._deaths)
+
+    def blame(self, checksum: bytes, now: float) -> int:
+        """Count a death; gives how many there were, forgetting those that are too old."""
+        return self.know(checksum, self.deaths(checksum, now) + 1, now)
+
+    def know(self, checksum: bytes, deaths: int, now: float) -> int:
+        """Take over what somebody else has counted."""
+        self._deaths.pop(checksum, None)
+        self._deaths[checksum] = (deaths, now)
+        if len(self._deaths) > _MOST:
+            self._deaths.popitem(last=False)
+        return deaths
+
+    def clear(self, checksum: bytes) -> bool:
+        """Forget one that was computed after all; says whether it was known."""
+        return self._deaths.pop(checksum, None) is not None
+
+    def deaths(self, checksum: bytes, now: float) -> int:
+        """How many deaths a picture is blamed for."""
+        deaths, last = self._deaths.get(checksum, (0, now))
+        if now - last > FORGET_SECONDS:
+            del self._deaths[checksum]
+            return 0
+        return deaths
+
+    def is_poison(self, checksum: bytes, now: float) -> bool:
+        """Whether a picture shall not be tried again."""
+        return self.deaths(checksum, now) >= DEATHS
+
+    def known(self, now: float) -> dict[bytes, int]:
+        """All that are not forgotten, with their deaths."""
+        return {checksum: d for checksum in list(self._deaths) if (d := self.deaths(checksum, now))}

@@ -1,0 +1,88 @@
+"""The supervisor's eye on its workers, through the page that all share."""
+
+import itertools
+import time
+from dataclasses import dataclass
+
+from inference_server.dispatch.page import Page
+from inference_server.dispatch.suspects import Suspects
+
+BEAT_SECONDS = 2.0
+"""An event loop that has not turned for so long is hung."""
+
+_LATE_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """What the other workers need to know of one that died.
+
+    `checksum` is that of the picture it had in hand, None where it had none; `deaths` counts how many
+    workers died with that picture since it was last computed.
+    """
+
+    slot: int
+    generation: int
+    checksum: bytes | None
+    deaths: int
+
+
+class Watch:
+    """Gives slots to workers, sees who is hung, and remembers who died of what.
+
+    Args:
+        page: What all workers share.
+        hang_seconds: A detector that has a request in hand and made no progress for so long is hung.
+    """
+
+    def __init__(self, page: Page, hang_seconds: float) -> None:
+        self._page = page
+        self._hang_seconds = hang_seconds
+        self._generations = itertools.count(1)
+        self._suspects = Suspects()
+        self._looked = self._judge_from = time.monotonic()
+
+    def enlist(self, slot: int) -> int:
+        """Give a slot to a worker that is about to start; gives its generation."""
+        generation = next(self._generations)
+        self._page.rows[slot].enlist(generation, time.monotonic())
+        return generation
+
+    def dismiss(self, slot: int) -> Death:
+        """Take the slot from a worker that is dead."""
+        row = self._page.rows[slot]
+        generation, checksum = row.generation, row.checksum
+        row.clear()
+        deaths = 0 if checksum is None else self._suspects.blame(checksum, time.monotonic())
+        return Death(slot, generation, checksum, deaths)
+
+    def acquit(self, checksum: bytes) -> None:
+        """Forget a suspect that was computed after all."""
+        self._suspects.clear(checksum)
+
+    def suspects(self) -> dict[bytes, int]:
+        """Pictures that workers died with, and how many."""
+        return self._suspects.known(time.monotonic())
+
+    def handled(self, slot: int) -> int:
+        """How many requests the worker in a slot has computed."""
+        return self._page.rows[slot].handled
+
+    def look(self) -> None:
+        """Begin a round of looking. Who looks late, because the machine slept, judges nobody by that time."""
+        now = time.monotonic()
+        if now - self._looked > _LATE_SECONDS:
+            self._judge_from = now
+        self._looked = now
+
+    def trouble(self, slot: int) -> str | None:
+        """Why the worker in a slot is hung, None where it is not."""
+        row = self._page.rows[slot]
+        if self._since(row.beat) > BEAT_SECONDS:
+            return f"its event loop has not turned for {BEAT_SECONDS:g} s"
+        if row.busy and self._since(row.stamp) > self._hang_seconds:
+            return f"its detector has made no progress for {self._hang_seconds:g} s"
+        return None
+
+    def _since(self, moment: float) -> float:
+        return self._looked - max(moment, self._judge_from)

@@ -1,0 +1,49 @@
+"""What a front tells a detector, and the detector's answer, as bytes in an envelope."""
+
+import json
+from dataclasses import asdict
+
+from google.rpc import status_pb2
+
+from inference_server.dispatch.envelope import Work
+from protos import infer_pb2 as pb
+from utils import codec
+from utils.domain import Detection, DetectOptions
+from utils.errors import FacetError
+
+_DETECTION = b"+"
+_ERROR = b"-"
+
+
+def encode_context(options: DetectOptions, request_id: str) -> bytes:
+    """Everything about a request but its picture."""
+    return json.dumps({"request_id": request_id, "options": asdict(options)}).encode()
+
+
+def decode_context(work: Work) -> tuple[DetectOptions, str]:
+    """Options and request id."""
+    context = json.loads(work.context)
+    return DetectOptions(**context["options"]), context["request_id"]
+
+
+def encode_detection(detection: Detection) -> bytes:
+    """An answer with faces, or none."""
+    message: bytes = codec.encode_detection(detection).SerializeToString()
+    return _DETECTION + message
+
+
+def encode_error(error: FacetError) -> bytes:
+    """An answer that says what went wrong."""
+    message: bytes = codec.encode_error(error).SerializeToString()
+    return _ERROR + message
+
+
+def decode_answer(answer: bytes) -> pb.InferResults:
+    """The message of an answer.
+
+    Raises:
+        FacetError: What went wrong.
+    """
+    if answer[:1] == _ERROR:
+        raise codec.decode_error(status_pb2.Status.FromString(answer[1:]))
+    return pb.InferResults.FromString(answer[1:])

@@ -1,0 +1,535 @@
+"""Rules of dispatch, with real sockets and threads and no gRPC: several workers in one process."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from inference_server.dispatch.admission import Load
+from inference_server.dispatch.consumer import Abandoned, Checkpoint, Consumer
+from inference_server.dispatch.envelope import Envelope, Work, checksum_of
+from inference_server.dispatch.front import Front
+from inference_server.dispatch.page import Page
+from inference_server.dispatch.shared import PACKET, Shared
+from inference_server.dispatch.suspects import FORGET_SECONDS, Suspects
+from tests.processes import PATIENCE, wait_until
+from utils.errors import DeadlineExceeded, FacetError, QueueFull, WorkerCrashed
+
+ONE = Load(1, 10, 1.0)
+
+
+def work(picture: bytes, seconds: float = 60.0) -> Work:
+    """Work on a picture that is wanted for so long."""
+    now = time.monotonic()
+    return Work(b"context", picture, 1.0, now, now + seconds)
+
+
+def shout(given: Work, _checkpoint: Checkpoint) -> bytes:
+    """A detector whose answer shows what it was given."""
+    return given.context + b" " + given.picture.upper()
+
+
+class Machine:
+    """Slots with fronts and consumers on what they share."""
+
+    def __init__(self, slots: int) -> None:
+        self.shared = Shared.create(slots)
+        self.deaths: list[int] = []
+        self.innocent: list[bytes] = []
+        self.consumers: list[Consumer] = []
+        for slot in range(slots):
+            self.shared.page.rows[slot].enlist(100 + slot, time.monotonic())
+
+    def front(self, slot: int, queue_seconds: float = 60.0) -> Front:
+        return Front(
+            self.shared,
+            slot,
+            self.shared.page.rows[slot].generation,
+            queue_seconds=queue_seconds,
+            on_innocent=self.innocent.append,
+        )
+
+    def consume(self, slot: int, compute: Callable[[Work, Checkpoint], bytes] = shout) -> Consumer:
+        consumer = Consumer(
+            self.shared,
+            slot,
+            self.shared.page.rows[slot].generation,
+            compute=compute,
+            refuse=lambda error: f"refused: {error.reason}".encode(),
+            on_death=lambda: self.deaths.append(slot),
+        )
+        self.consumers.append(consumer)
+        consumer.start()
+        return consumer
+
+    def take(self) -> tuple[Envelope, int, bytes]:
+        """Receive the next request as a consumer does; envelope, front, packet."""
+        packet, (descriptor,), _, _ = socket.recv_fds(self.shared.take, PACKET.size, 1)
+        return Envelope(descriptor), PACKET.unpack(packet)[0], packet
+
+    def die(self, slot: int, front: Front, deaths: int = 1) -> None:
+        """Do what the supervisor does when the worker in a slot has died."""
+        row = self.shared.page.rows[slot]
+        generation, checksum = row.generation, row.checksum
+        row.clear()
+        front.worker_died(slot, generation, checksum, deaths if checksum else 0)
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    """Three slots; everything closed afterwards."""
+    made = Machine(3)
+    yield made
+    for consumer in made.consumers:
+        consumer.stop()
+    made.shared.close()
+
+
+def test_a_request_is_answered_by_whichever_consumer_is_idle(machine: Machine) -> None:
+    """While one is held by a long request, the other does all that come, from any front."""
+    release = threading.Event()
+
+    def slow(given: Work, checkpoint: Checkpoint) -> bytes:
+        if given.picture == b"long":
+            assert release.wait(PATIENCE)
+        return shout(given, checkpoint)
+
+    async def scenario() -> None:
+        fronts = [machine.front(0), machine.front(1)]
+        machine.consume(0, slow)
+        machine.consume(1, slow)
+        long = asyncio.create_task(fronts[0].submit(work(b"long"), ONE))
+        for i in range(20):
+            assert await fronts[i % 2].submit(work(b"short"), ONE) == b"context SHORT"
+        assert not long.done()
+        release.set()
+        assert await long == b"context LONG"
+        for front in fronts:
+            front.close()
+
+    asyncio.run(scenario())
+
+
+def test_requests_are_taken_in_the_order_of_their_arrival(machine: Machine) -> None:
+    """Whichever front they came from."""
+    seen: list[bytes] = []
+
+    def remember(given: Work, _checkpoint: Checkpoint) -> bytes:
+        seen.append(given.picture)
+        return b""
+
+    async def scenario() -> None:
+        fronts = [machine.front(0), machine.front(1)]
+        pictures = [f"{i}".encode() for i in range(50)]
+        tasks = []
+        for i, picture in enumerate(pictures):
+            tasks.append(asyncio.create_task(fronts[i % 2].submit(work(picture), ONE)))
+            await asyncio.sleep(0)
+        machine.consume(2, remember)
+        await asyncio.gather(*tasks)
+        assert seen == pictures
+        for front in fronts:
+            front.close()
+
+    asyncio.run(scenario())
+
+
+def test_more_requests_than_the_kernel_queue_holds_wait_in_order_at_their_front(machine: Machine) -> None:
+    """A full queue is no error."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        tasks = [asyncio.create_task(front.submit(work(b"%d" % i), ONE)) for i in range(900)]
+        await asyncio.sleep(0.05)
+        machine.consume(1)
+        assert await asyncio.gather(*tasks) == [b"context %d" % i for i in range(900)]
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_request_is_never_computed_and_frees_its_place(machine: Machine) -> None:
+    """It may still lie in the queue; whoever takes it sees that nobody wants it."""
+    seen: list[bytes] = []
+
+    def remember(given: Work, _checkpoint: Checkpoint) -> bytes:
+        seen.append(given.picture)
+        return b"done"
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        gone = asyncio.create_task(front.submit(work(b"gone"), ONE))
+        await asyncio.sleep(0)
+        assert machine.shared.page.rows[0].waiting == (1, 10, 1.0)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert machine.shared.page.rows[0].waiting == (0, 0, 0.0)
+        machine.consume(1, remember)
+        assert await front.submit(work(b"here"), ONE) == b"done"
+        assert seen == [b"here"]
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_cancelled_while_it_is_computed_is_given_up_at_the_next_step(machine: Machine) -> None:
+    """The checkpoint raises in the detector thread, which is then free for another."""
+    started, stopped = threading.Event(), threading.Event()
+
+    def endless(given: Work, checkpoint: Checkpoint) -> bytes:
+        if given.picture != b"endless":
+            return b"done"
+        started.set()
+        try:
+            give_up = time.monotonic() + PATIENCE
+            while time.monotonic() < give_up:
+                checkpoint()
+        except Abandoned:
+            stopped.set()
+            raise
+        raise AssertionError("never given up")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, endless)
+        task = asyncio.create_task(front.submit(work(b"endless"), ONE))
+        await asyncio.to_thread(started.wait, PATIENCE)
+        task.cancel()
+        assert await asyncio.to_thread(stopped.wait, PATIENCE)
+        assert await front.submit(work(b"next"), ONE) == b"done"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_whose_time_runs_out_while_it_is_computed_is_given_up(machine: Machine) -> None:
+    """By the checkpoint, with the error that its caller is told."""
+
+    def endless(_given: Work, checkpoint: Checkpoint) -> bytes:
+        try:
+            give_up = time.monotonic() + PATIENCE
+            while time.monotonic() < give_up:
+                checkpoint()
+        except FacetError as error:
+            return error.reason.encode()
+        raise AssertionError("never given up")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, endless)
+        assert await front.submit(work(b"x", seconds=0.1), ONE) == DeadlineExceeded.reason.encode()
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_waited_too_long_is_answered_without_being_computed(machine: Machine) -> None:
+    """Its consumer knows how long such a picture takes it."""
+    machine.shared.page.rows[1].rate = 10.0
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x", seconds=15.0), ONE))
+        late = asyncio.create_task(front.submit(work(b"y", seconds=10.5), ONE))
+        await asyncio.sleep(0)
+        machine.shared.page.rows[1].rate = 12.0
+        machine.consume(1)
+        assert await task == b"context X"
+        assert await late == b"refused: DEADLINE_EXCEEDED"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_full_machine_refuses_at_once(machine: Machine) -> None:
+    """By what all fronts have accepted, not only this one."""
+    for row in machine.shared.page.rows:
+        row.waiting = (10, 100, 10.0)
+        row.rate = 1.0
+
+    async def scenario() -> None:
+        front = machine.front(0, queue_seconds=2.0)
+        with pytest.raises(QueueFull):
+            await front.submit(work(b"x"), ONE)
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_dead_worker_had_claimed_is_posted_again(machine: Machine) -> None:
+    """And answered by another."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        envelope, _, _ = machine.take()
+        envelope.claim(2, machine.shared.page.rows[2].generation)
+        envelope.close()
+        machine.consume(1)
+        machine.die(2, front)
+        assert await task == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_dead_worker_had_received_and_not_claimed_is_posted_again(machine: Machine) -> None:
+    """Between the two there is no trace of who has it."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        machine.take()[0].close()
+        machine.consume(1)
+        machine.die(2, front)
+        assert await task == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_was_posted_twice_is_computed_once(machine: Machine) -> None:
+    """The claim of a living worker makes the second copy worthless."""
+    seen: list[bytes] = []
+
+    def remember(given: Work, _checkpoint: Checkpoint) -> bytes:
+        seen.append(given.picture)
+        return b"done"
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        tasks = [asyncio.create_task(front.submit(work(b"%d" % i), ONE)) for i in range(20)]
+        await asyncio.sleep(0)
+        machine.die(2, front)
+        machine.consume(0, remember)
+        machine.consume(1, remember)
+        assert await asyncio.gather(*tasks) == [b"done"] * 20
+        # All copies are out of the queue once one more request has been through it.
+        assert await front.submit(work(b"last"), ONE) == b"done"
+        front.close()
+
+    asyncio.run(scenario())
+    assert sorted(seen) == sorted([b"%d" % i for i in range(20)] + [b"last"])
+
+
+def test_two_answers_to_one_request_do_not_mix(machine: Machine) -> None:
+    """Each answers in a region of its own; the front takes what is complete, once."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        envelope, _, packet = machine.take()
+        envelope.reply(1, b"a" * 100_000)
+        envelope.reply(2, b"b" * 10)
+        machine.shared.notify[0].send(packet)
+        machine.shared.notify[0].send(packet)
+        assert await task in {b"a" * 100_000, b"b" * 10}
+        envelope.close()
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_of_a_dead_front_is_not_computed(machine: Machine) -> None:
+    """Nobody could receive the answer, not even the next one in its slot."""
+    seen: list[bytes] = []
+
+    def remember(given: Work, _checkpoint: Checkpoint) -> bytes:
+        seen.append(given.picture)
+        return b"done"
+
+    async def scenario() -> None:
+        dead = machine.front(0)
+        task = asyncio.create_task(dead.submit(work(b"orphan"), ONE))
+        await asyncio.sleep(0)
+        dead.close()
+        machine.shared.page.rows[0].enlist(500, time.monotonic())
+        successor = machine.front(0)
+        machine.consume(1, remember)
+        assert await successor.submit(work(b"mine"), ONE) == b"done"
+        assert seen == [b"mine"]
+        task.cancel()
+        successor.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_for_the_predecessor_in_a_slot_is_dropped(machine: Machine) -> None:
+    """Its numbers begin again, so only the generation tells them apart."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        machine.shared.notify[0].send(PACKET.pack(0, 99, 1))
+        machine.consume(1)
+        assert await task == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_notice_that_found_no_room_delays_an_answer_and_does_not_lose_it(machine: Machine) -> None:
+    """The front looks by itself now and then."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        envelope, _, _ = machine.take()
+        envelope.reply(1, b"found")
+        assert await asyncio.wait_for(task, PATIENCE) == b"found"
+        envelope.close()
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_picture_in_hand_at_two_deaths_is_not_tried_again(machine: Machine) -> None:
+    """The request that was in hand is refused, and so is the same picture from anybody."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"poison"), ONE))
+        await asyncio.sleep(0)
+        for slot, deaths in ((1, 1), (2, 2)):
+            envelope, _, _ = machine.take()
+            row = machine.shared.page.rows[slot]
+            envelope.claim(slot, row.generation)
+            row.checksum = checksum_of(b"poison")
+            envelope.close()
+            machine.die(slot, front, deaths)
+        with pytest.raises(WorkerCrashed):
+            await task
+        with pytest.raises(WorkerCrashed):
+            await front.submit(work(b"poison"), ONE)
+        machine.shared.page.rows[1].enlist(500, time.monotonic())
+        machine.consume(1)
+        assert await front.submit(work(b"other"), ONE) == b"context OTHER"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_suspect_that_is_computed_after_all_is_acquitted(machine: Machine) -> None:
+    """And the supervisor is told, so that it tells the others."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        front.suspects.know(checksum_of(b"x"), 1, time.monotonic())
+        machine.consume(1)
+        assert await front.submit(work(b"x"), ONE) == b"context X"
+        assert machine.innocent == [checksum_of(b"x")]
+        assert not front.suspects
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_page_shows_what_a_detector_has_in_hand(machine: Machine) -> None:
+    """Its picture's checksum and its progress while it computes; nothing when it is idle."""
+    row = machine.shared.page.rows[1]
+    release = threading.Event()
+
+    def slow(_given: Work, checkpoint: Checkpoint) -> bytes:
+        checkpoint()
+        assert release.wait(PATIENCE)
+        return b"done"
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, slow)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(wait_until, lambda: row.checksum is not None, "a picture in hand")
+        assert row.busy
+        assert row.checksum == checksum_of(b"x")
+        assert time.monotonic() - row.stamp < PATIENCE
+        release.set()
+        await task
+        await asyncio.to_thread(wait_until, lambda: not row.busy, "idle")
+        assert row.checksum is None
+        assert row.handled == 1
+        front.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_end_of_the_detector_thread_is_the_end_of_the_worker(machine: Machine) -> None:
+    """A fault that is nobody's answer: the process must not live on without a detector."""
+
+    def broken(_given: Work, _checkpoint: Checkpoint) -> bytes:
+        raise RuntimeError("a fault")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, broken)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(wait_until, lambda: machine.deaths == [1], "the end was told")
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_shared_is_found_again_by_its_descriptors() -> None:
+    """As a worker finds it after it was executed."""
+    made = Shared.create(3)
+    copies = ",".join(str(os.dup(d)) for d in made.descriptors)
+    found = Shared.inherited(copies)
+    made.page.rows[2].enlist(7, 1.0)
+    assert found.page.rows[2].generation == 7
+    assert len(found.notify) == len(found.notices) == 3
+    made.notify[1].send(b"hello")
+    assert found.notices[1].recv(10) == b"hello"
+    assert os.get_blocking(found.take.fileno())
+    made.close()
+    found.close()
+
+
+def test_suspects_are_forgotten_after_ten_minutes() -> None:
+    """A picture that was poison is tried again, and two more deaths are needed."""
+    suspects = Suspects()
+    assert suspects.blame(b"x", 0.0) == 1
+    assert not suspects.is_poison(b"x", 0.0)
+    assert suspects.blame(b"x", 1.0) == 2
+    assert suspects.is_poison(b"x", FORGET_SECONDS)
+    assert not suspects.is_poison(b"x", FORGET_SECONDS + 1.1)
+    assert suspects.blame(b"x", FORGET_SECONDS + 2) == 1
+
+
+def test_a_thousand_suspects_are_enough() -> None:
+    """The oldest make room, so that nobody fills the memory with pictures that kill."""
+    suspects = Suspects()
+    for i in range(1100):
+        suspects.blame(b"%d" % i, 0.0)
+    assert len(suspects.known(0.0)) == 1000
+    assert suspects.deaths(b"0", 0.0) == 0
+    assert suspects.deaths(b"1099", 0.0) == 1
+
+
+def test_a_row_is_its_owners_alone() -> None:
+    """Writing one leaves its neighbours as they were."""
+    page = Page(os.memfd_create("page"), 3)
+    row = page.rows[1]
+    row.enlist(2**63, 1.5)
+    row.waiting, row.rate, row.busy, row.checksum = (1, 2, 3.5), 0.25, True, b"\xff" * 32
+    assert (row.generation, row.beat, row.waiting, row.rate) == (2**63, 1.5, (1, 2, 3.5), 0.25)
+    for neighbour in (page.rows[0], page.rows[2]):
+        assert (neighbour.generation, neighbour.waiting, neighbour.checksum) == (0, (0, 0, 0.0), None)
+    row.clear()
+    assert row.checksum is None
+    assert (row.generation, row.beat) == (0, 0.0)
