@@ -82,12 +82,12 @@ class Detector:
         for scale in pyramid_scales(width, height, options.min_face_size):
             checkpoint()
             cells, level_scores, regressions = prepared.propose(scale, options.threshold_proposal)
-            self._check("proposal", len(cells), options.threshold_proposal)
+            self._check(len(cells), options)
             order = by_score(level_scores)
             level_boxes = boxes_of_cells(cells, regressions, scale)[order]
             kept = suppress(level_boxes, _OVERLAP_IN_LEVEL)
             total += len(kept)
-            self._check("proposal", total, options.threshold_proposal)
+            self._check(total, options)
             boxes.append(level_boxes[kept])
             scores.append(level_scores[order][kept])
         merged = np.concatenate(boxes)[by_score(np.concatenate(scores))]
@@ -100,7 +100,6 @@ class Detector:
         seen = [prepared.refine(chunk) for chunk in _chunks(boxes, checkpoint)]
         scores, regressions = _joined(seen, (), (4,))
         passed = _above(scores, options.threshold_refine)
-        self._check("refine", len(passed), options.threshold_refine)
         order = passed[by_score(scores[passed])]
         boxes = regressed(boxes, regressions)[order]
         return squared(boxes[suppress(boxes, _OVERLAP)])
@@ -112,20 +111,23 @@ class Detector:
         seen = [prepared.output(chunk) for chunk in _chunks(boxes, checkpoint)]
         scores, regressions, landmarks = _joined(seen, (), (4,), (10,))
         passed = _above(scores, options.threshold_output)
-        self._check("output", len(passed), options.threshold_output)
         order = passed[by_score(scores[passed])]
         landmarks = placed(landmarks, boxes)
         boxes = regressed(boxes, regressions)
         kept = order[suppress(boxes[order], _OVERLAP, of_smaller=True)]
         return boxes[kept], scores[kept], landmarks[kept]
 
-    def _check(self, stage: str, count: int, threshold: float) -> None:
-        """Refuse more candidates than may be compared; leaving some out would be a wrong answer."""
+    def _check(self, count: int, options: DetectOptions) -> None:
+        """Refuse more candidates than may be compared; leaving some out would be a wrong answer.
+
+        Later rounds of suppression have no more boxes than the last of this stage leaves.
+        """
         if count > self._max_candidates:
             raise TooManyCandidates(
-                f"the {stage} stage found {count} candidates with threshold_{stage} {threshold:g}; the limit "
-                f"is {self._max_candidates}; raise options.threshold_{stage} or options.min_face_size",
-                field=f"options.threshold_{stage}",
+                f"the proposal stage found {count} candidates or more at options.threshold_proposal "
+                f"{options.threshold_proposal:g}; the limit is {self._max_candidates}; raise "
+                "options.threshold_proposal or options.min_face_size",
+                field="options.threshold_proposal",
             )
 
 

@@ -26,8 +26,9 @@ _SPAN = 32
 
 def planes(image: Image) -> Planes:
     """Rearrange (height, width, 3) uint8 for the functions of this module and of `crops`."""
-    signed = np.ascontiguousarray(image.transpose(0, 2, 1))
-    return np.bitwise_xor(signed, np.uint8(0x80), out=signed).view(np.int8)
+    height, width, channels = image.shape
+    signed = np.empty((height, channels, width), np.uint8)
+    return np.bitwise_xor(image.transpose(0, 2, 1), np.uint8(0x80), out=signed).view(np.int8)
 
 
 @dataclass(frozen=True)

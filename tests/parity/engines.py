@@ -1,6 +1,7 @@
 """The detectors under test, with models in the tests' own cache."""
 
 from functools import cache
+from pathlib import Path
 
 from inference_server.detector.convert import convert
 from inference_server.detector.factory import create_detector
@@ -13,8 +14,14 @@ ENGINES = ("onnx",)
 
 
 @cache
-def detector(engine: str = "onnx", max_candidates: int = 20_000) -> Detector:
-    """A detector, made once and shared by the tests of a process."""
+def models() -> Path:
+    """The cache folder of the tests, with the models in it."""
     if not models_ready(cache_dir()):
         convert(cache_dir())
-    return create_detector(engine, cache_dir(), max_candidates)
+    return cache_dir()
+
+
+@cache
+def detector(engine: str = "onnx", max_candidates: int = 20_000) -> Detector:
+    """A detector, made once and shared by the tests of a process."""
+    return create_detector(engine, models(), max_candidates)

@@ -1,0 +1,94 @@
+"""Non-maximum suppression against the plain reading of its rule."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from inference_server.detector.engine import Boxes
+from inference_server.detector.nms import by_score, suppress
+
+
+def plainly(boxes: Boxes, threshold: float, *, of_smaller: bool = False) -> list[int]:
+    """A box stays if no box before it overlaps it by more than the threshold."""
+    stays = []
+    for j in range(len(boxes)):
+        for i in range(j):
+            sides = np.minimum(boxes[i, 2:], boxes[j, 2:]) - np.maximum(boxes[i, :2], boxes[j, :2])
+            shared = max(0.0, sides[0]) * max(0.0, sides[1])
+            areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (boxes[i], boxes[j])]
+            whole = min(areas) if of_smaller else sum(areas) - shared
+            if whole != 0 and shared / whole > threshold:
+                break
+        else:
+            stays.append(j)
+    return stays
+
+
+def random_boxes(count: int, seed: int, spread: tuple[float, float] = (300, 200)) -> Boxes:
+    """Boxes of many sizes, some of them inside out, as regressions can make them."""
+    random = np.random.default_rng(seed)
+    corner = random.uniform(-20, spread, (count, 2))
+    return np.hstack([corner, corner + random.uniform(-2, 90, (count, 2))])
+
+
+@pytest.mark.parametrize("of_smaller", [False, True])
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("spread", [(300, 200), (20, 900), (5, 5)])
+def test_it_keeps_what_the_plain_rule_keeps(
+    of_smaller: bool, threshold: float, spread: tuple[float, float]
+) -> None:
+    """Looking only at pairs that may overlap enough changes nothing."""
+    for seed in range(5):
+        boxes = random_boxes(120, seed, spread)
+        kept = suppress(boxes, threshold, of_smaller=of_smaller)
+        assert kept.tolist() == plainly(boxes, threshold, of_smaller=of_smaller)
+
+
+def test_a_suppressed_box_still_suppresses() -> None:
+    """Of a chain A > B > C in which neighbours overlap, A alone stays: the rule is not greedy."""
+    chain = np.array([[0.0, 0, 100, 100], [30, 0, 130, 100], [60, 0, 160, 100]])
+    assert suppress(chain, 0.5).tolist() == [0]
+    assert suppress(chain[[0, 2]], 0.5).tolist() == [0, 1]
+
+
+def test_an_overlap_of_exactly_the_threshold_stays() -> None:
+    """The comparison is strict."""
+    boxes = np.array([[0.0, 0, 4, 4], [0, 0, 4, 2]])
+    assert suppress(boxes, 0.5).tolist() == [0, 1]
+    assert suppress(boxes, 0.49).tolist() == [0]
+
+
+def test_equal_boxes_leave_the_first() -> None:
+    """Boxes that coincide overlap wholly."""
+    assert suppress(np.tile([[5.0, 5, 25, 25]], (7, 1)), 0.7).tolist() == [0]
+
+
+def test_no_boxes_leave_none() -> None:
+    """An empty round is a round."""
+    assert suppress(np.empty((0, 4)), 0.5).tolist() == []
+    assert by_score(np.empty(0, np.float32)).tolist() == []
+
+
+def test_portions_of_pairs_do_not_show() -> None:
+    """Thousands of boxes, far more pairs than are looked at at once, give what the plain rule gives."""
+    boxes = random_boxes(900, 7, (60, 60))
+    assert suppress(boxes, 0.5).tolist() == plainly(boxes, 0.5)
+
+
+def test_memory_does_not_grow_with_the_square_of_the_boxes() -> None:
+    """20,000 boxes in one place would need 3.2 GB as one matrix of numbers."""
+    boxes = random_boxes(20_000, 3, (2000, 2000))
+    tracemalloc.start()
+    suppress(boxes, 0.5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * 2**20
+
+
+def test_boxes_come_by_descending_score() -> None:
+    """The order is NumPy's own, of float64, reversed: that is what the reference does."""
+    scores = np.random.default_rng(1).choice([0.7, 0.9, 1.0], 500).astype(np.float32)
+    order = by_score(scores)
+    assert np.all(np.diff(scores[order]) <= 0)
+    assert order.tolist() == np.argsort(scores.astype(np.float64))[::-1].tolist()
