@@ -4,6 +4,7 @@ import logging
 import math
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import quote
@@ -31,11 +32,13 @@ class Exchange:
         request_id: The caller's, where it is 1 to 128 visible ASCII characters; else a fresh one.
         started: When the request's head had been read, by `time.monotonic`.
         facts: What its line in the log says.
+        closing: What is done once the client has the answer, or cannot get it.
     """
 
     request_id: str
     started: float = field(default_factory=time.monotonic)
     facts: dict[str, Any] = field(default_factory=dict)
+    closing: list[Callable[[], object]] = field(default_factory=list)
 
     def note(self, **facts: object) -> None:
         """Add to the request's line in the log."""
@@ -67,6 +70,8 @@ def end(response: Response) -> Response:
     """Name the request in its answer and write its one line; a hook that runs after each request."""
     exchange = current()
     response.headers[REQUEST_ID] = exchange.request_id
+    for action in exchange.closing:
+        response.call_on_close(action)
     quiet = request.endpoint in _PROBES and response.status_code == 200  # noqa: PLR2004 - OK
     _log.log(
         logging.DEBUG if quiet else logging.INFO,

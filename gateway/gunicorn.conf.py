@@ -5,6 +5,7 @@ Everything that an operator decides is a FACET_ setting (docs/settings.md).
 """
 
 import logging
+import math
 import os
 import resource
 import sys
@@ -28,7 +29,7 @@ threads = _settings.http_threads
 worker_class = "gateway.worker.Worker"
 # Above the idle timeout of common load balancers (60 s), so that it is they who close.
 keepalive = 75
-graceful_timeout = round(_settings.grace_seconds)
+graceful_timeout = math.ceil(_settings.grace_seconds)
 control_socket_disable = True
 
 logger_class = "gateway.worker.Logger"
@@ -36,7 +37,7 @@ logconfig_dict = logging_config(_settings.log_format) | {
     "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
 }
 
-worker_connections = 1000
+worker_connections = 1000 + threads
 _, _most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 # The soft limit, 1024 where nobody raised it, leaves too little beside the connections.
 resource.setrlimit(resource.RLIMIT_NOFILE, (_most_files, _most_files))

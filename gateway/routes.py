@@ -1,8 +1,7 @@
 """The paths of the gateway. Each is: parse, call, answer."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol
 
 import orjson
@@ -11,7 +10,7 @@ from flask import Flask, Response, request
 from gateway import exchange
 from gateway.answers import detection_response
 from gateway.body import client_left, read_body
-from gateway.exchange import requested_timeout
+from gateway.exchange import Exchange, requested_timeout
 from gateway.inputs import curl_lines, input_form
 from gateway.readiness import Readiness
 from utils.domain import Detection, DetectRequest
@@ -63,16 +62,16 @@ class Routes:
         here = exchange.current()
         timeout = requested_timeout(self._settings)
         form = input_form(request.content_type, request.host, self._settings.max_image_bytes)
-        with self._permit():
-            body = read_body(request.stream, request.content_length, form)
-            here.note(bytes=len(body))
-            wanted = form.parse(body, request.environ.get("QUERY_STRING", ""))
-            detection = self._backend.detect(
-                wanted,
-                timeout=here.remaining(timeout),
-                request_id=here.request_id,
-                abandoned=client_left(request.environ),
-            )
+        self._take_permit(here)
+        body = read_body(request.stream, request.content_length, form)
+        here.note(bytes=len(body))
+        wanted = form.parse(body, request.environ.get("QUERY_STRING", ""))
+        detection = self._backend.detect(
+            wanted,
+            timeout=here.remaining(timeout),
+            request_id=here.request_id,
+            abandoned=client_left(request.environ),
+        )
         here.note(
             image=f"{detection.image.width}x{detection.image.height}",
             faces=len(detection.faces),
@@ -100,16 +99,13 @@ class Routes:
         text = f"Facet finds faces.\n\n{lines}\n\nDocumentation: README.md and docs/ of the repository.\n"
         return Response(text, content_type="text/plain; charset=utf-8")
 
-    @contextmanager
-    def _permit(self) -> Iterator[None]:
+    def _take_permit(self, here: Exchange) -> None:
+        """Take a permit until the client has its answer: a slow reader, too, holds a thread."""
         if not self._permits.acquire(blocking=False):
             raise GatewayBusy(
                 "Every request thread of this gateway process is in use.", retry_after=_BUSY_SECONDS
             )
-        try:
-            yield
-        finally:
-            self._permits.release()
+        here.closing.append(self._permits.release)
 
 
 def _status(status: str) -> Response:

@@ -5,14 +5,13 @@ body for as long as the client likes, and closes connections on its main thread,
 there. Here the main thread collects heads and lets connections linger, never waiting for any of them; a
 thread gets a connection whose head is complete, and a total time for its body and for its answer.
 
-    accepted ─► idle ─► head ─► thread ─┬─► idle        a client may keep its connection
-                 │        │             └─► lingering ─► closed
-                 └ 75 s ──┴─ 5 s ─► 408 ──────┘
+    accepted ─► idle ─► head ─► thread ─┬─► idle          the client may keep its connection
+                 │       │              └─► lingering ─► closed
+              after      after 5 s, with 408 ──┘
+              75 s: closed
 """
 
-import errno
 import os
-import re
 import selectors
 import socket
 import time
@@ -25,103 +24,20 @@ from types import FrameType
 from typing import Any
 
 from gunicorn.glogging import Logger as GunicornLogger
-from gunicorn.http.body import LengthReader
-from gunicorn.http.message import Request as GunicornRequest
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
-HEAD_SECONDS = 5.0
-"""From the first byte of a request's head to its last."""
+from gateway.connection import HEAD_SECONDS, Client, Connection
+
 BODY_SECONDS = 10.0
 """From the end of the head to the end of the body."""
-ANSWER_SECONDS = 10.0
-"""For each piece of the answer that the client takes."""
 LINGER_SECONDS = 5.0
 """For a client to finish sending and to read its answer before the connection is cut."""
 MAX_HEAD_BYTES = 64 * 1024
 
-_HEAD_END = re.compile(rb"\n\r?\n")
 _PIECE = 8 * 1024
 _DRAINED_PIECE = 256 * 1024
 _TOO_SLOW = b"408 Request Timeout"
 _TOO_LARGE = b"431 Request Header Fields Too Large"
-
-
-class Client(socket.socket):
-    """The socket of a connection, on which threads neither read nor write longer than they may."""
-
-    read_until = 0.0
-
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        """Read what there is, waiting until `read_until` at most.
-
-        Raises:
-            TimeoutError: Nothing came.
-        """
-        self.settimeout(max(self.read_until - time.monotonic(), 0.001))
-        return super().recv(size, flags)
-
-    def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 - any buffer
-        """Send it all, within ANSWER_SECONDS.
-
-        Raises:
-            BrokenPipeError: The client does not take it, which is as good as gone.
-        """
-        self.settimeout(ANSWER_SECONDS)
-        try:
-            super().sendall(data, flags)
-        except TimeoutError as error:
-            raise BrokenPipeError(errno.EPIPE, "the client takes no answer") from error
-
-    def recv_now(self, size: int) -> bytes | None:
-        """Read what there is already; None where there is nothing yet."""
-        try:
-            return super().recv(size)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return b""
-
-
-class Request(GunicornRequest):  # type: ignore[misc]
-    """A request that ends its connection when its body was not read to the end.
-
-    What is left of a body cannot be told from the next request, and waiting for it would hold a thread.
-    """
-
-    def should_close(self) -> bool:
-        """Whether no other request can follow on this connection."""
-        return super().should_close() or not _finished(self.body)
-
-
-def _finished(body: Any) -> bool:  # noqa: ANN401 - gunicorn's Body
-    reader = body.reader
-    ended = reader.length == 0 if isinstance(reader, LengthReader) else reader.parser is None
-    return not body.failed and ended and body.buf.tell() == 0
-
-
-class Connection(TConn):  # type: ignore[misc]
-    """A connection and as much of its next request's head as has come."""
-
-    def __init__(self, cfg: Any, sock: Client, client: Any, server: Any) -> None:  # noqa: ANN401 - gunicorn's
-        super().__init__(cfg, sock, client, server)
-        self.head = bytearray()
-        # gunicorn's own wait for the first byte is over when a thread gets the connection.
-        self.data_ready = True
-
-    def init(self) -> None:
-        """Hand the head that was collected to gunicorn's parser."""
-        super().init()
-        self.sock.read_until = time.monotonic() + HEAD_SECONDS
-        self.parser.mesg_class = Request
-        self.parser.unreader.unread(bytes(self.head))
-        self.head.clear()
-
-    def extend_head(self, piece: bytes) -> bool:
-        """Add to the head; True where it has ended, well or badly."""
-        # The end may lie across two pieces.
-        start = max(0, len(self.head) - 3)
-        self.head += piece
-        return _HEAD_END.search(self.head, start) is not None
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from protos import infer_pb2 as pb
 from tests import processes
 from tests.integration import gateway_process
 from tests.integration.gateway_process import Backend, Gateway, ended, fake_backend, post, read_reply
@@ -113,6 +114,24 @@ def _answered(connection: socket.socket) -> bool:
     return bool(select.select([connection], [], [], 0)[0])
 
 
+def test_clients_that_take_no_answer_hold_permits_and_not_for_long(
+    gateway: Gateway, backend: Backend
+) -> None:
+    """Meanwhile others are told to come again, and the health check is answered."""
+    backend.answer = lambda _message, _context: pb.InferResults(results=[pb.Result()] * 60_000)
+    with contextlib.ExitStack() as stack:
+        for _ in range(THREADS - 8):
+            deaf = stack.enter_context(contextlib.closing(socket.socket()))
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(gateway.address)
+            deaf.sendall(head(3) + b"abc")
+            gateway.process.wait_for("request", faces=60_000)
+        backend.answer = gateway_process.echo
+        assert gateway.predict().json["reason"] == "GATEWAY_BUSY"
+        assert gateway.get("/healthz").status == 200
+        processes.wait_until(lambda: gateway.predict().status == 200, "the permits to be free")
+
+
 def test_a_head_that_never_ends_is_given_up(gateway: Gateway) -> None:
     """Even if it goes on and on: the limit is for all of it."""
     with contextlib.closing(gateway.connect()) as connection:
@@ -129,12 +148,13 @@ def test_a_head_that_never_ends_is_given_up(gateway: Gateway) -> None:
 def test_a_body_that_never_ends_is_given_up(gateway: Gateway) -> None:
     """Even if it goes on and on."""
     with contextlib.closing(gateway.connect()) as connection:
-        connection.sendall(head(100_000))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(head(1_000_000))
         give_up = time.monotonic() + processes.PATIENCE
         while not _answered(connection):
             assert time.monotonic() < give_up
             connection.sendall(b"x")
-            time.sleep(0.2)
+            time.sleep(0.0005)
         reply = read_reply(connection)
         assert (reply.status, reply.json["reason"]) == (408, "BODY_TOO_SLOW")
         assert reply.headers["Connection"] == "close"

@@ -35,7 +35,9 @@ def client(backend: FakeBackend) -> FlaskClient:
 
 def predict(client: FlaskClient, **headers: str) -> TestResponse:
     """Post a picture with these headers, named with underscores."""
-    return client.post("/predict", headers={k.replace("_", "-"): v for k, v in headers.items()}, **IMAGE)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    # Buffered: read to the end and closed, as a server does.
+    return client.post("/predict", headers=named, buffered=True, **IMAGE)
 
 
 # --- answers ----------------------------------------------------------------------------------------

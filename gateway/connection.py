@@ -1,0 +1,100 @@
+"""One client of the gateway: its socket with time limits, its request's head, its requests."""
+
+import errno
+import re
+import socket
+import time
+from typing import Any
+
+from gunicorn.http.body import LengthReader
+from gunicorn.http.message import Request as GunicornRequest
+from gunicorn.workers.gthread import TConn
+
+HEAD_SECONDS = 5.0
+"""From the first byte of a request's head to its last."""
+ANSWER_SECONDS = 10.0
+"""For each piece of the answer that the client takes."""
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+
+
+class Client(socket.socket):
+    """The socket of a connection, on which threads neither read nor write longer than they may."""
+
+    read_until = 0.0
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Read what there is, waiting until `read_until` at most.
+
+        Raises:
+            TimeoutError: Nothing came, or it is too late.
+        """
+        left = self.read_until - time.monotonic()
+        if left <= 0:
+            # Also where more has come already: a trickle must not outlast its time.
+            raise TimeoutError("the time to read is over")
+        self.settimeout(left)
+        return super().recv(size, flags)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 - any buffer
+        """Send it all, within ANSWER_SECONDS.
+
+        Raises:
+            BrokenPipeError: The client does not take it, which is as good as gone.
+        """
+        self.settimeout(ANSWER_SECONDS)
+        try:
+            super().sendall(data, flags)
+        except TimeoutError as error:
+            raise BrokenPipeError(errno.EPIPE, "the client takes no answer") from error
+
+    def recv_now(self, size: int) -> bytes | None:
+        """Read what there is already; None where there is nothing yet."""
+        try:
+            return super().recv(size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+
+class Request(GunicornRequest):  # type: ignore[misc]
+    """A request that ends its connection when its body was not read to the end.
+
+    What is left of a body cannot be told from the next request, and waiting for it would hold a thread.
+    """
+
+    def should_close(self) -> bool:
+        """Whether no other request can follow on this connection."""
+        return super().should_close() or not _finished(self.body)
+
+
+def _finished(body: Any) -> bool:  # noqa: ANN401 - gunicorn's Body
+    reader = body.reader
+    ended = reader.length == 0 if isinstance(reader, LengthReader) else reader.parser is None
+    return not body.failed and ended and body.buf.tell() == 0
+
+
+class Connection(TConn):  # type: ignore[misc]
+    """A connection and as much of its next request's head as has come."""
+
+    def __init__(self, cfg: Any, sock: Client, client: Any, server: Any) -> None:  # noqa: ANN401 - gunicorn's
+        super().__init__(cfg, sock, client, server)
+        self.head = bytearray()
+        # gunicorn's own wait for the first byte is over when a thread gets the connection.
+        self.data_ready = True
+
+    def init(self) -> None:
+        """Hand the head that was collected to gunicorn's parser."""
+        super().init()
+        self.sock.read_until = time.monotonic() + HEAD_SECONDS
+        self.parser.mesg_class = Request
+        self.parser.unreader.unread(bytes(self.head))
+        self.head.clear()
+
+    def extend_head(self, piece: bytes) -> bool:
+        """Add to the head; True where it has ended, well or badly."""
+        # The end may lie across two pieces.
+        start = max(0, len(self.head) - 3)
+        self.head += piece
+        return _HEAD_END.search(self.head, start) is not None
