@@ -1,0 +1,436 @@
+"""From bytes to an upright RGB array: every accepted format, mode and orientation; limits; broken files."""
+
+import io
+import struct
+import threading
+import zlib
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from inference_server.image_formats import ACCEPTED, sniff
+from inference_server.images import Header, decode, inspect
+from tests.pictures import Pixels, encoded, png, portrait
+from utils.errors import (
+    BrokenImage,
+    ImageEmpty,
+    ImageTooLarge,
+    TooManyPixels,
+    UnsupportedImageFormat,
+)
+
+LIMIT = 25_000_000
+BYTES = 10 * 2**20
+
+FORMS = {name: name.upper() for name in ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF")}
+
+# How an upright picture is stored, for each orientation to bring it back.
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def sample() -> Image.Image:
+    """A part of the portrait that no turn or mirroring maps to itself: 240 x 180."""
+    return Image.fromarray(np.ascontiguousarray(portrait()[40:220, 130:370]))
+
+
+def saved(image: Image.Image, form: str, **options: object) -> bytes:
+    """A picture of any mode as a file."""
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def decoded(data: bytes) -> Pixels:
+    """The array alone."""
+    return decode(data, LIMIT)[0]
+
+
+def difference(found: Pixels, expected: Pixels) -> float:
+    """The mean absolute difference of two pictures of the same size."""
+    assert found.shape == expected.shape
+    return float(np.abs(found.astype(float) - expected.astype(float)).mean())
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_accepted_format_is_decoded(name: str) -> None:
+    """The header says the name and size; the array is contiguous uint8 RGB of that size."""
+    data = saved(sample(), FORMS[name])
+    assert inspect(data, BYTES, LIMIT) == Header(name, 240, 180)
+    pixels, orientation = decode(data, LIMIT)
+    assert (pixels.shape, pixels.dtype.name, orientation) == ((180, 240, 3), "uint8", 1)
+    assert pixels.flags.c_contiguous
+    assert pixels.flags.writeable
+    assert difference(pixels, np.asarray(sample())) < 12
+
+
+def test_a_jpeg_file_of_several_pictures_counts_as_jpeg() -> None:
+    """MPO, which cameras write: the first picture is the one."""
+    data = saved(sample(), "MPO", save_all=True, append_images=[sample().rotate(180)])
+    assert inspect(data, BYTES, LIMIT).format == "JPEG"
+    assert difference(decoded(data), np.asarray(sample())) < 6
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_the_first_frame_is_used(form: str) -> None:
+    """Of an animation or a document of several pages."""
+    other = Image.new("RGB", sample().size, "red")
+    data = saved(sample(), form, save_all=True, append_images=[other, other])
+    assert difference(decoded(data), np.asarray(sample())) < 12
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_once(form: str, orientation: int) -> None:
+    """Whatever the orientation, the array is upright, and the tag that was applied is told."""
+    stored = sample().transpose(STORED[orientation]) if orientation in STORED else sample()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    pixels, applied = decode(saved(stored, form, exif=exif), LIMIT)
+    assert applied == orientation
+    assert difference(pixels, np.asarray(sample())) < 12
+
+
+@pytest.mark.parametrize("value", [0, 9, 700, 65535])
+def test_a_meaningless_orientation_is_none(value: int) -> None:
+    """The tag may hold anything."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = value
+    pixels, applied = decode(saved(sample(), "PNG", exif=exif), LIMIT)
+    assert (applied, pixels.shape) == (1, (180, 240, 3))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_broken_metadata_does_not_break_a_picture() -> None:
+    """EXIF data that cannot be read is as good as none."""
+    for exif in (
+        b"Exif\0\0nonsense",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\1" * 40,
+    ):
+        pixels, applied = decode(saved(sample(), "JPEG", exif=exif), LIMIT)
+        assert (applied, pixels.shape) == (1, (180, 240, 3))
+
+
+def half_transparent(mode: str) -> Image.Image:
+    """Black all over; the left half is transparent, the right one is not."""
+    image = Image.new("RGBA", (40, 20), (0, 0, 0, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 20, 20))
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "form"), [("RGBA", "PNG"), ("RGBA", "WEBP"), ("RGBA", "TIFF"), ("RGBA", "AVIF"), ("LA", "PNG"),
+                       ("PA", "TIFF"), ("RGBA", "GIF")],
+)  # fmt: skip
+def test_transparency_becomes_white(mode: str, form: str) -> None:
+    """Alpha channels, and palettes with one."""
+    options = {"lossless": True} if form == "WEBP" else {}
+    pixels = decoded(saved(half_transparent(mode), form, **options))
+    assert pixels[10, 2].min() > 250
+    assert pixels[10, 38].max() < 5
+
+
+def test_half_transparency_is_half_white() -> None:
+    """Alpha is a share."""
+    pixels = decoded(saved(Image.new("RGBA", (4, 4), (0, 100, 200, 128)), "PNG"))
+    assert np.abs(pixels[0, 0] - [127, 177, 227]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "black", "key"),
+    [("P", 0, 0), ("L", 0, 0), ("1", 0, 0), ("RGB", (0, 0, 0), (0, 0, 0)), ("I;16", 0, 0)],
+)
+def test_a_transparent_colour_becomes_white(mode: str, black: object, key: object) -> None:
+    """A PNG file may call one colour transparent, in any mode."""
+    image = Image.new(mode, (8, 8), black)  # type: ignore[arg-type] # a colour of that mode
+    image.putpixel((7, 7), {"RGB": (9, 9, 9), "I;16": 9000, "1": 255}.get(mode, 9))  # type: ignore[arg-type]
+    if mode == "P":
+        image.putpalette([0, 0, 0] * 9 + [9, 9, 9])
+    pixels = decoded(saved(image, "PNG", transparency=key))
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert pixels[7, 7].max() < 128 or mode == "1"
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def raw_png(bits: int, colour: int, row: bytes, width: int, *extra: bytes, height: int = 1) -> bytes:
+    """A PNG file made by hand, for what Pillow does not write."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row for _ in range(height)))
+    chunks = (chunk(b"IHDR", header), *extra, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_a_transparent_colour_has_the_bits_of_its_file() -> None:
+    """It is scaled to 8 bits as the samples are: here from 4, and from 16."""
+    four = raw_png(4, 0, b"\x3c", 2, chunk(b"tRNS", b"\0\3"))
+    assert decoded(four)[0].tolist() == [[255, 255, 255], [204, 204, 204]]
+    sixteen = raw_png(16, 2, b"\x12\x34" * 3 + b"\x40\0" * 3, 2, chunk(b"tRNS", b"\x12\x34" * 3))
+    assert decoded(sixteen)[0].tolist() == [[255, 255, 255], [64, 64, 64]]
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_16_bits_are_scaled_to_8(form: str) -> None:
+    """White stays white, and no grey is cut off."""
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None, :].repeat(4, axis=0)
+    pixels = decoded(saved(Image.fromarray(ramp), form))
+    assert np.abs(pixels[0, :, 0].astype(int) - np.arange(256)).max() <= 1
+    assert pixels[0, 255].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("largest", [1.0, 255.0, 65535.0, 3e6])
+def test_floats_are_scaled_by_their_convention(largest: float) -> None:
+    """A TIFF file of floats does not say what white is; black and white come out as such."""
+    ramp = np.linspace(0, largest, 256).astype(np.float32)[None, :].repeat(4, axis=0)
+    pixels = decoded(saved(Image.fromarray(ramp), "TIFF"))
+    assert np.abs(pixels[0, :, 0].astype(int) - np.arange(256)).max() <= 1
+
+
+def test_32_bit_integers_are_scaled_by_their_convention() -> None:
+    """As floats, from 255 on."""
+    for largest in (255, 65535, 2_000_000):
+        ramp = np.linspace(0, largest, 256).astype(np.int32)[None, :].repeat(4, axis=0)
+        pixels = decoded(saved(Image.fromarray(ramp), "TIFF"))
+        assert np.abs(pixels[0, :, 0].astype(int) - np.arange(256)).max() <= 1
+
+
+def test_floats_that_are_no_numbers_are_black_or_white() -> None:
+    """NaN and the infinities do not spoil the rest."""
+    values = np.array([[np.nan, -np.inf, np.inf, 0.5]], np.float32)
+    assert decoded(saved(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == [0, 0, 255, 128]
+
+
+@pytest.mark.parametrize(
+    ("mode", "form"), [("CMYK", "JPEG"), ("CMYK", "TIFF"), ("L", "JPEG"), ("P", "GIF"), ("P", "PNG"),
+                       ("LAB", "TIFF"), ("YCbCr", "TIFF"), ("1", "BMP"), ("1", "TIFF"), ("L", "BMP")],
+)  # fmt: skip
+def test_every_mode_becomes_rgb(mode: str, form: str) -> None:
+    """Colours come out as they went in, as far as the mode has them."""
+    image = sample()
+    if mode == "LAB":
+        from PIL import ImageCms
+
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        stored = ImageCms.profileToProfile(image, *profiles, outputMode="LAB")
+        assert stored is not None
+    else:
+        stored = image.quantize(256) if mode == "P" else image.convert(mode)
+    expected = image.convert(mode).convert("RGB") if mode in {"L", "1"} else image
+    assert difference(decoded(saved(stored, form)), np.asarray(expected)) < 9
+
+
+def test_no_bytes_are_no_image() -> None:
+    """An empty body has a reason of its own."""
+    with pytest.raises(ImageEmpty, match="0 bytes"):
+        inspect(b"", BYTES, LIMIT)
+
+
+def test_too_many_bytes_are_refused_before_they_are_looked_at() -> None:
+    """The limit itself is within it."""
+    data = png(portrait()[:50, :50])
+    assert inspect(data, len(data), LIMIT).width == 50
+    with pytest.raises(ImageTooLarge, match=rf"{len(data)} bytes; the limit is {len(data) - 1}"):
+        inspect(data, len(data) - 1, LIMIT)
+
+
+def test_too_many_pixels_are_refused_by_the_header() -> None:
+    """A one-bit PNG of 30000 x 30000 has 110 KB; nothing of it is decoded."""
+    data = raw_png(1, 0, b"\0" * 3750, 30_000, height=30_000)
+    assert len(data) < BYTES
+    for look in (lambda: inspect(data, BYTES, LIMIT), lambda: decode(data, LIMIT)):
+        with pytest.raises(TooManyPixels, match=r"30000 x 30000 = 900000000 pixels; the limit is 25000000"):
+            look()
+
+
+def test_the_pixel_limit_is_within_it() -> None:
+    """Exactly as many pixels as the limit are accepted."""
+    data = png(portrait()[:40, :50])
+    assert inspect(data, BYTES, 2000) == Header("PNG", 50, 40)
+    assert decode(data, 2000)[0].shape == (40, 50, 3)
+    for look in (lambda: inspect(data, BYTES, 1999), lambda: decode(data, 1999)):
+        with pytest.raises(TooManyPixels):
+            look()
+
+
+def test_a_gif_frame_larger_than_its_canvas_counts() -> None:
+    """Pillow enlarges the canvas to the frame, so the frame's size is what is limited."""
+    data = bytearray(saved(Image.new("P", (64, 64)), "GIF"))
+    frame = data.index(b"\x2c", 13)
+    data[frame + 5 : frame + 9] = struct.pack("<HH", 40_000, 40_000)
+    with pytest.raises(TooManyPixels, match="40000 x 40000"):
+        inspect(bytes(data), BYTES, LIMIT)
+
+
+def test_a_tiff_tile_larger_than_the_limit_is_refused() -> None:
+    """A small picture in an enormous tile would take the tile's memory."""
+    entries = [
+        (256, 16), (257, 16), (258, 8), (259, 8), (262, 1), (277, 1), (322, 60_000), (323, 60_000), (324, 8),
+        (325, 16),
+    ]  # fmt: skip
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    data = b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + struct.pack("<I", 0) + b"\0" * 32
+    assert inspect(data, BYTES, LIMIT) == Header("TIFF", 16, 16)
+    with pytest.raises(TooManyPixels, match="60000 x 60000"):
+        decode(data, LIMIT)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "GIF"])
+def test_a_truncated_file_is_broken(form: str, share: float) -> None:
+    """It is refused, at the front or by the decoder, and never half of it searched."""
+    data = saved(sample(), form)
+    data = data[: int(len(data) * share)]
+    with pytest.raises(BrokenImage) as caught:
+        decode(data, LIMIT)
+    assert caught.value.field == "image"
+
+
+def test_an_error_tells_nothing_of_the_inside() -> None:
+    """Neither a path nor an address, an exception's name or a traceback."""
+    data = saved(sample(), "JPEG")[:3000]
+    with pytest.raises(BrokenImage) as caught:
+        decode(data, LIMIT)
+    assert not any(word in caught.value.detail for word in ("0x", "/", "Error", "object", "PIL"))
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError, ValueError, NotImplementedError, SyntaxError, OverflowError, struct.error,
+              MemoryError, OSError, KeyError, UserWarning, RuntimeError, RecursionError],
+)  # fmt: skip
+def test_whatever_a_decoder_raises_is_a_broken_image(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoders raise all kinds of exceptions on hostile files."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error("secret")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(BrokenImage) as caught:
+        decode(saved(sample(), "JPEG"), LIMIT)
+    assert "secret" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"hello, this is not a picture\n", "text"), ("naïve text, étude".encode(), "text"),
+        (b"8BPS\0\1rest", "PSD"), (b"%PDF-1.7\n%\xe2\xe3", "PDF"), (b"\0\0\1\0\1\0rest", "ICO"),
+        (b"<svg xmlns='x'/>", "SVG"),
+        (b"<!DOCTYPE html><html>", "HTML"), (b"PK\3\4rest", "ZIP"), (b"RIFF\0\0\0\0AVI rest", "AVI"),
+        (b"\0\0\0\x18ftypmp42rest", "MP4"), (b"P6\n1 1\n255\n\0\0\0", "PPM"),
+        (b"\0\0\0\x0cJXL \r\n\x87\nrest", "JPEG XL"), (b"\xff\x4f\xff\x51rest", "JPEG 2000"),
+        (b"DDS rest", "DDS"),
+    ],
+)  # fmt: skip
+def test_what_is_not_accepted_is_named(data: bytes, name: str) -> None:
+    """The answer says what came, and what is accepted; neither step takes it."""
+    for look in (lambda: inspect(data, BYTES, LIMIT), lambda: decode(data, LIMIT)):
+        with pytest.raises(UnsupportedImageFormat) as caught:
+            look()
+        assert f"looks like {name};" in caught.value.detail
+        assert all(accepted in caught.value.detail for accepted in ACCEPTED)
+
+
+def test_bytes_of_no_known_kind_say_so() -> None:
+    """Nothing is guessed."""
+    with pytest.raises(UnsupportedImageFormat, match="no format known here"):
+        inspect(bytes(range(128, 256)) * 4, BYTES, LIMIT)
+
+
+def test_a_name_in_a_file_means_nothing() -> None:
+    """Only the bytes decide: a text is a text, and a PNG in disguise is a PNG."""
+    assert sniff(b"GIF is a format") == "text"
+    assert sniff(png(portrait()[:9, :9])) == "PNG"
+
+
+def flood(data: bytes, at: int, part: bytes) -> bytes:
+    """A file whose header has as many of these parts as the limit of bytes allows."""
+    return data[:at] + part * ((BYTES - len(data)) // len(part)) + data[at:]
+
+
+def test_a_header_of_endless_parts_is_broken() -> None:
+    """Millions of empty segments or chunks would keep the event loop busy for seconds."""
+    jpeg = flood(saved(sample(), "JPEG"), 2, b"\xff\xfe\0\2")
+    chunks = flood(png(portrait()[:9, :9]), 33, chunk(b"aaAa", b""))
+    for data in (jpeg, chunks):
+        with pytest.raises(BrokenImage):
+            inspect(data, BYTES, LIMIT)
+
+
+def test_text_that_inflates_to_megabytes_is_broken() -> None:
+    """A few kilobytes of PNG text may hold sixty megabytes."""
+    bomb = chunk(b"zTXt", b"k\0\0" + zlib.compress(b"a" * (2**20 - 10)))
+    data = png(portrait()[:9, :9])
+    assert inspect(data[:33] + bomb * 3 + data[33:], BYTES, LIMIT).width == 9
+    with pytest.raises(BrokenImage):
+        inspect(data[:33] + bomb * 60 + data[33:], BYTES, LIMIT)
+
+
+def test_a_jpeg_of_endless_scans_is_broken() -> None:
+    """Every scan of a progressive file is a pass over the whole picture."""
+    data = saved(sample(), "JPEG", progressive=True)
+    assert decoded(data).shape == (180, 240, 3)
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(BrokenImage, match="scans"):
+        decode(data[:-2] + data[last:-2] * 500 + data[-2:], LIMIT)
+
+
+def test_one_pixel_is_a_picture() -> None:
+    """The smallest there is, in every format."""
+    for form in FORMS.values():
+        assert decoded(saved(Image.new("RGB", (1, 1), "white"), form)).tolist() == [[[255, 255, 255]]]
+
+
+def test_decoding_in_many_threads_gives_what_one_gives() -> None:
+    """Nothing is shared between two images."""
+    files = [
+        encoded(np.ascontiguousarray(portrait()[i * 9 :, i * 5 :]), form)
+        for form in FORMS.values()
+        for i in range(4)
+    ]
+    expected = [decoded(data) for data in files]
+    wrong: list[int] = []
+
+    def work(start: int) -> None:
+        for step in range(len(files)):
+            number = (start + step) % len(files)
+            if not np.array_equal(decoded(files[number]), expected[number]):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(start * 7,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_no_flipped_byte_raises_anything_else() -> None:
+    """A damaged file is decoded or refused with a typed error."""
+    random = np.random.default_rng(11)
+    small = sample().resize((48, 36))
+    for form in FORMS.values():
+        data = saved(small, form)
+        for _ in range(60):
+            damaged = bytearray(data)
+            for place in random.integers(0, len(data), 3):
+                damaged[place] = random.integers(256)
+            try:
+                inspect(bytes(damaged), BYTES, LIMIT)
+                decode(bytes(damaged), LIMIT)
+            except (UnsupportedImageFormat, BrokenImage, TooManyPixels):
+                continue
