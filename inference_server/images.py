@@ -119,16 +119,16 @@ def decode(data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.uint8], int]:
         with _open(data) as image:
             _check_pixels(*image.size, max_pixels)
             _check_tiles(image, max_pixels)
-            orientation = _orientation(image)
-            image.load()
+            turned = _orientation(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 1
+            image.load()  # which turns a TIFF file, and no other
             _check_pixels(*image.size, max_pixels)
-            still_to_apply = _orientation(image)  # Pillow turns TIFF files itself, when it loads them
+            orientation = _orientation(image)
             if image.format == "PNG":
                 scale_transparent_colour(image, bits=data[_PNG_BIT_DEPTH])
             picture = to_rgb(image)
-        if still_to_apply != 1:
-            picture = picture.transpose(_TRANSPOSE[still_to_apply])
-        return np.array(picture), orientation
+        if orientation != 1:
+            picture = picture.transpose(_TRANSPOSE[orientation])
+        return np.array(picture), max(orientation, turned)
 
 
 class _HeaderReader(io.BytesIO):

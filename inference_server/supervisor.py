@@ -113,7 +113,8 @@ class Supervisor:
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake_read, selectors.EVENT_READ)
             for worker in self._workers:
-                selector.register(worker.control, selectors.EVENT_READ)
+                if not worker.silent:
+                    selector.register(worker.control, selectors.EVENT_READ)
             selector.select(max(timeout, 0))
         with contextlib.suppress(BlockingIOError):  # something else woke the loop
             os.read(self._wake_read, 4096)
@@ -123,8 +124,9 @@ class Supervisor:
             while (message := worker.receive()) is not None:
                 if message["event"] == "ready":
                     self._became_ready(worker)
-                elif message["event"] == "stopping":
-                    self._mark_stopping(worker)
+                elif message["event"] == "leaving":
+                    logger.info("worker wants to leave", extra=fields(worker=worker.pid))
+                    worker.release = min(worker.release, self._release - 1)
                 elif message["event"] == "failed":
                     worker.failure = message["reason"]
                 elif message["event"] == "innocent":
@@ -213,7 +215,7 @@ class Supervisor:
         now = time.monotonic()
         for worker in self._workers:
             trouble = self._trouble(worker, now)
-            if trouble is not None:
+            if trouble is not None and not worker.killed:
                 logger.error("worker hung", extra=fields(worker=worker.pid, how=trouble))
                 worker.kill()
         if any(worker.release < self._release for worker in self._workers) or self._stopping:

@@ -12,7 +12,8 @@ import resource
 import signal
 import sys
 import time
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, Protocol
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -20,8 +21,8 @@ from grpc_reflection.v1alpha import reflection
 
 from inference_server import images
 from inference_server.control import Control, Message
+from inference_server.detector.engine import Image
 from inference_server.detector.factory import create_detector, self_test
-from inference_server.detector.pipeline import Detector
 from inference_server.dispatch.consumer import Abandoned, Checkpoint, Consumer
 from inference_server.dispatch.envelope import Work
 from inference_server.dispatch.front import Front
@@ -32,7 +33,7 @@ from inference_server.servicers import InferenceServicer
 from inference_server.work import decode_context, encode_detection, encode_error
 from protos import infer_pb2, infer_pb2_grpc
 from utils import logs
-from utils.domain import Detection, DetectOptions, ImageInfo, Timings
+from utils.domain import Detection, DetectOptions, Face, ImageInfo, ModelInfo, Timings
 from utils.errors import FacetError, InternalError
 from utils.service_client import SERVER_KEEPALIVE, SERVICE, TRANSPORT_MARGIN
 from utils.settings import Settings
@@ -47,8 +48,31 @@ _BEAT_SECONDS = 0.25
 _SERVICES = ("", SERVICE)
 
 
-def main() -> None:
-    """Run a worker until it is told to stop."""
+class FaceDetector(Protocol):
+    """What a worker needs of inference_server.detector.pipeline.Detector."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """What finds the faces."""
+
+    def detect(self, image: Image, options: DetectOptions, checkpoint: Checkpoint) -> tuple[Face, ...]:
+        """Find the faces of an upright RGB picture, most confident first."""
+
+
+def boot(settings: Settings) -> FaceDetector:
+    """Build the detector, and find the face in the picture that it brings along."""
+    images.load_decoders()
+    detector = create_detector(settings.engine, settings.cache_dir, settings.max_candidates)
+    self_test(detector)
+    return detector
+
+
+def main(boot: Callable[[Settings], FaceDetector] = boot) -> None:
+    """Run a worker until it is told to stop.
+
+    Args:
+        boot: Builds the detector and proves that it works.
+    """
     arguments = _arguments()
     # A Ctrl-C reaches the whole process group; it is the supervisor's to act on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -61,7 +85,7 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
-        detector = _boot(settings)
+        detector = boot(settings)
     except Exception as error:
         logger.exception("the worker cannot start")
         control.send("failed", reason=f"{type(error).__name__}: {error}")
@@ -85,18 +109,11 @@ def _exit_at_once(_signum: int, _frame: object) -> NoReturn:
     os._exit(0)
 
 
-def _boot(settings: Settings) -> Detector:
-    images.load_decoders()
-    detector = create_detector(settings.engine, settings.cache_dir, settings.max_candidates)
-    self_test(detector)
-    return detector
-
-
 class Worker:
     """The part of a worker's life in which it serves."""
 
     def __init__(
-        self, settings: Settings, detector: Detector, control: Control, arguments: argparse.Namespace
+        self, settings: Settings, detector: FaceDetector, control: Control, arguments: argparse.Namespace
     ) -> None:
         self._settings = settings
         self._detector = detector
@@ -109,7 +126,6 @@ class Worker:
         )
         self._health = health.aio.HealthServicer()
         self._stop = asyncio.Event()
-        self._notice_seconds = 0.0
         self._whole_backend_stops = False
 
     async def run(self) -> None:
@@ -128,14 +144,13 @@ class Worker:
         await server.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stop_after_notice)
+        loop.add_signal_handler(signal.SIGTERM, self._ask_to_leave)
         loop.add_reader(self._control, self._obey)
         self._control.send("ready")
         await self._stop.wait()
-        self._control.send("stopping")
         if self._whole_backend_stops:
             await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await asyncio.sleep(self._notice_seconds)
+            await asyncio.sleep(self._settings.drain_seconds)  # whoever balances the load takes notice
         await server.stop(self._settings.grace_seconds)
         await asyncio.to_thread(consumer.stop)
         self._front.close()
@@ -164,10 +179,9 @@ class Worker:
         shared.page.rows[slot].beat = time.monotonic()
         asyncio.get_running_loop().call_later(_BEAT_SECONDS, self._beat)
 
-    def _stop_after_notice(self) -> None:
-        """Stop, but go on serving while whoever balances the load takes notice."""
-        self._notice_seconds = self._settings.drain_seconds
-        self._stop.set()
+    def _ask_to_leave(self) -> None:
+        """On a signal, stop when the supervisor says so, which first starts another or stops them all."""
+        self._control.send("leaving")
 
     def _obey(self) -> None:
         try:
@@ -180,7 +194,7 @@ class Worker:
         event = message["event"]
         if event == "drain":
             self._whole_backend_stops = True
-            self._stop_after_notice()
+            self._stop.set()
         elif event == "stop":
             self._stop.set()
         elif event == "died":

@@ -22,6 +22,13 @@ class State(enum.Enum):
 class WorkerProcess:
     """A worker that was started just now.
 
+    Attributes:
+        state: What it is doing, by what it said.
+        failure: Why it can never boot, if it said so.
+        silent: It has closed its end of the line, so it has ended or is about to.
+        killed: It was killed here, and has not ended yet.
+        limits: What it may reach before it is replaced.
+
     Args:
         command: The program and its arguments. `--control-fd`, `--parent`, `--slot` and `--generation` are
             added.
@@ -40,6 +47,8 @@ class WorkerProcess:
         self.state = State.STARTING
         self.started = time.monotonic()
         self.failure: str | None = None
+        self.silent = False
+        self.killed = False
         self.limits = Limits()
         self.control, theirs = Control.pair()
         arguments: list[object] = ["--control-fd", theirs.fileno(), "--parent", os.getpid()]
@@ -57,14 +66,16 @@ class WorkerProcess:
         return self._process.pid
 
     def receive(self) -> Message | None:
-        """Its next message, None where there is none; a closed line counts as none: see `poll`."""
+        """Its next message, None where there is none, or will be none: see `silent`."""
         try:
             return self.control.receive()
         except EOFError:
+            self.silent = True
             return None
 
     def kill(self) -> None:
         """End it now."""
+        self.killed = True
         self._process.kill()
 
     def poll(self) -> int | None:

@@ -31,6 +31,11 @@ _MIB = 1024**2
 TRANSPORT_MARGIN = _MIB
 """Bytes that a message may exceed the image limit by: everything in it that is not the image."""
 
+# gRPC retries while more than half of its tokens are left; a failed attempt takes one, ten good calls
+# give one back. A worker that dies takes all calls of its connection with it, so half of the tokens must
+# be more than the calls that a busy gateway process has under way, twice over.
+_RETRY_TOKENS = 256
+
 _KEEPALIVE_MS = 20_000
 SERVER_KEEPALIVE = (
     ("grpc.http2.min_ping_interval_without_data_ms", _KEEPALIVE_MS // 2),
@@ -165,7 +170,7 @@ def channel_options(max_image_bytes: int) -> list[tuple[str, Any]]:
                 },
             }
         ],
-        "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+        "retryThrottling": {"maxTokens": _RETRY_TOKENS, "tokenRatio": 0.1},
     }
     return [
         ("grpc.service_config", json.dumps(service_config)),

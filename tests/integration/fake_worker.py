@@ -34,7 +34,7 @@ def main() -> None:
         sys.exit(3)
     if behaviour == "crash":
         os._exit(9)
-    signal.signal(signal.SIGTERM, lambda _signum, _frame: control.send("stopping") and sys.exit(0))
+    signal.signal(signal.SIGTERM, lambda _signum, _frame: control.send("leaving"))
     control.send("ready")
     while True:
         select.select([control], [], [])
@@ -45,7 +45,6 @@ def main() -> None:
         with (arguments.folder / "told").open("a") as told:
             told.write(f"{os.getpid()} {message['event']}\n")
         if behaviour != "stubborn":
-            control.send("stopping")
             sys.exit(0)
 
 

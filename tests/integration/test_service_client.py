@@ -98,7 +98,7 @@ def test_a_call_carries_picture_options_id_and_deadline() -> None:
     message, metadata, remaining = servicer.calls[0]
     assert codec.decode_request(message) == request
     assert metadata["x-request-id"] == "id-1"
-    assert 5 < remaining <= 7
+    assert 5 < remaining < 7.5  # seconds travel rounded up
 
 
 @pytest.mark.parametrize(
@@ -137,14 +137,19 @@ def test_a_picture_of_any_allowed_size_is_sent_again(code: grpc.StatusCode, size
         assert len(servicer.calls) == 3
 
 
-def test_an_outage_is_not_made_worse_by_retries() -> None:
+def test_a_storm_of_failures_raises_the_load_by_a_tenth_at_most() -> None:
     """When most calls fail, the budget is used up and a call is made once."""
     answer = failing(code=grpc.StatusCode.UNAVAILABLE)
     with serving(answer) as (servicer, port), ServiceClient(f"127.0.0.1:{port}") as client:
-        for _ in range(60):
+
+        def fail(_: int) -> bool:
             with pytest.raises(BackendUnavailable):
-                client.detect(b"x")
-        assert len(servicer.calls) <= 66
+                client.detect(b"x", timeout=60)
+            return True
+
+        with futures.ThreadPoolExecutor(32) as threads:
+            assert all(threads.map(fail, range(2000)))
+        assert len(servicer.calls) <= 2200
 
 
 def test_a_deadline_ends_a_call_that_is_not_answered() -> None:

@@ -119,13 +119,16 @@ def test_a_killed_worker_is_replaced_in_its_slot(pool: Pool) -> None:
     assert other.pid in pool.living()
 
 
-def test_a_worker_that_leaves_by_itself_is_replaced_before_it_has_ended(pool: Pool) -> None:
-    """Someone may end a worker by SIGTERM: it drains while its replacement starts, without back-off."""
+def test_a_worker_that_wants_to_leave_is_replaced_before_it_stops(pool: Pool) -> None:
+    """Someone may end a worker by SIGTERM: its replacement is ready before it is told to stop."""
     pool.start()
-    for worker in list(pool.started):
-        os.kill(worker.pid, signal.SIGTERM)
-    pool.wait_for_start(4)
+    old = pool.living()
+    for pid in old:
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not set(old) & set(pool.living()), "the old workers ended")
     pool.wait_for_living(2)
+    assert len(pool.started) == 4
+    assert sorted(pool.told()) == sorted(f"{pid} stop" for pid in old)
 
 
 def test_sigterm_drains_all_workers_and_ends_without_a_reason(pool: Pool) -> None:

@@ -1,0 +1,88 @@
+"""A worker whose detector does what the picture's first pixel says: for tests of faults, and of balance.
+
+    red     end the process, as a fault in native code would
+    green   hang: no progress, and no checkpoint
+    blue    sleep for `min_face_size` milliseconds, looking at the checkpoint; then find one face
+    else    detect, really
+
+`python -m tests.hooked_worker` is a worker, `python -m tests.hooked_backend` a backend of such workers. If
+the file named by TEST_DIE_BEFORE_CLAIM exists, the first worker that takes a request removes it and is
+killed between receiving the request and claiming it.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from inference_server import worker
+from inference_server.detector.engine import Image
+from inference_server.dispatch.consumer import Checkpoint
+from inference_server.dispatch.envelope import Envelope
+from utils.domain import Box, DetectOptions, Face, Landmarks, ModelInfo, Point
+from utils.settings import Settings
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+_STEP_SECONDS = 0.01
+
+
+class HookedDetector:
+    """A detector with hooks for tests."""
+
+    def __init__(self, real: worker.FaceDetector) -> None:
+        self._real = real
+
+    @property
+    def model(self) -> ModelInfo:
+        return self._real.model
+
+    def detect(self, image: Image, options: DetectOptions, checkpoint: Checkpoint) -> tuple[Face, ...]:
+        """Do what the first pixel says."""
+        pixel = tuple(image[0, 0].tolist())
+        if pixel == RED:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if pixel == GREEN:
+            time.sleep(3600)
+        if pixel == BLUE:
+            _sleep(options.min_face_size / 1000, checkpoint)
+            return (_face(os.getpid()),)
+        return self._real.detect(image, options, checkpoint)
+
+
+def _sleep(seconds: float, checkpoint: Checkpoint) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, _STEP_SECONDS))
+        checkpoint()
+
+
+def _face(pid: int) -> Face:
+    """A face that says who found it: its nose is at the process's id."""
+    nowhere = Point(0.0, 0.0)
+    nose = Point(float(pid), 0.0)
+    return Face(Box(nowhere, nowhere), Landmarks(nowhere, nowhere, nose, nowhere, nowhere), 1.0)
+
+
+def boot(settings: Settings) -> HookedDetector:
+    """Build the real detector, and put the hooks before it."""
+    return HookedDetector(worker.boot(settings))
+
+
+def die_before_claim(token: Path) -> None:
+    """Be killed once between receiving a request and claiming it."""
+    claim = Envelope.claim
+
+    def hooked(envelope: Envelope, slot: int, generation: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            token.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        claim(envelope, slot, generation)
+
+    Envelope.claim = hooked  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    if "TEST_DIE_BEFORE_CLAIM" in os.environ:
+        die_before_claim(Path(os.environ["TEST_DIE_BEFORE_CLAIM"]))
+    worker.main(boot)

@@ -1,0 +1,293 @@
+"""Rules for the day when things break: real workers with hooks, real signals, every answer looked at."""
+
+import contextlib
+import itertools
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from protos import infer_pb2 as pb
+from protos import infer_pb2_grpc
+from tests.facet import ROOMY
+from tests.hooked_worker import BLUE, GREEN, RED
+from tests.pictures import ASTRONAUT, png
+from tests.processes import Process, alive, running, wait_until
+from utils.domain import Detection, DetectOptions, DetectRequest
+from utils.errors import BackendUnavailable, DeadlineExceeded, QueueFull, WorkerCrashed
+from utils.service_client import ServiceClient
+
+
+def coloured(colour: tuple[int, int, int], shade: int = 0) -> bytes:
+    """A picture whose first pixel makes a hooked detector do something; shades are different pictures."""
+    pixels = np.full((24, 24, 3), shade, np.uint8)
+    pixels[0, 0] = colour
+    return png(pixels)
+
+
+def sleeping(milliseconds: float) -> DetectRequest:
+    """A request that takes so long."""
+    return DetectRequest(coloured(BLUE), DetectOptions(min_face_size=milliseconds))
+
+
+def who(detection: Detection) -> int:
+    """Which process slept for a request."""
+    return round(detection.faces[0].landmarks.nose.x)
+
+
+@contextlib.contextmanager
+def hooked(**environ: str) -> Iterator[tuple[Process, ServiceClient]]:
+    """A backend of hooked workers, ready, and a client of it."""
+    command = [sys.executable, "-m", "tests.hooked_backend"]
+    with running(command, **{"FACET_GRPC_ADDRESS": "127.0.0.1:0", **ROOMY, **environ}) as process:
+        address = process.wait_for("ready")["grpc_address"]
+        with ServiceClient(address, timeout=60) as client:
+            yield process, client
+
+
+class Load:
+    """Threads that send pictures over one client until told to stop, and remember what went wrong.
+
+    Bytes behind the picture make each one another: a picture that two workers had in hand when the test
+    killed them both would rightly be taken for what killed them.
+    """
+
+    def __init__(self, client: ServiceClient, threads: int = 4) -> None:
+        self._client = client
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(threads)
+        self.done = 0
+        self.wrong: list[str] = []
+        self._numbers = itertools.count()
+        self._picture = ASTRONAUT.read_bytes()
+        self._right = client.detect(self._picture).faces
+        self._runs = [self._pool.submit(self._send) for _ in range(threads)]
+
+    def _send(self) -> None:
+        while not self._stop.is_set():
+            try:
+                detection = self._client.detect(self._picture + b"%d" % next(self._numbers))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
+                self.wrong.append(repr(error))
+                continue
+            if detection.faces != self._right:
+                self.wrong.append(f"other faces: {detection.faces}")
+            self.done += 1
+
+    def go_on(self, requests: int = 10) -> None:
+        """Wait until so many more requests have been answered."""
+        until = self.done + requests
+        wait_until(lambda: self.done >= until or self.wrong != [], f"{requests} more answers")
+
+    def __enter__(self) -> "Load":
+        self.go_on()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._pool.shutdown()
+
+
+def test_calls_over_one_channel_reach_every_worker() -> None:
+    """One connection, four workers: no request waits while a worker is idle."""
+    with hooked(FACET_WORKERS="4") as (_, client):
+        with ThreadPoolExecutor(4) as threads:
+            started = time.monotonic()
+            count = Counter(threads.map(lambda _: who(client.detect(sleeping(100))), range(40)))
+            took = time.monotonic() - started
+        assert len(count) == 4
+        assert max(count.values()) <= 14
+        assert took < 40 * 0.1 * 0.75  # one worker alone would have needed 4 s
+
+
+def test_a_worker_killed_under_load_costs_no_request() -> None:
+    """Neither one, nor all but one, nor again and again."""
+    with hooked(FACET_WORKERS="3") as (process, client), Load(client) as load:
+        for victims in (1, 2, 1):
+            for pid in process.children()[:victims]:
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: len(process.children()) == 3, "replacements")
+            load.go_on()
+            wait_until(
+                lambda: len(process.logged("worker ready")) == 3 + len(process.logged("worker crashed")),
+                "the replacements are ready",
+            )
+        assert len(process.logged("worker crashed")) == 4
+    assert load.wrong == []
+
+
+def test_a_worker_killed_between_taking_and_claiming_costs_no_request(tmp_path: Path) -> None:
+    """The request is neither queued nor claimed, and is posted again all the same."""
+    token = tmp_path / "die"
+    with hooked(TEST_DIE_BEFORE_CLAIM=str(token)) as (process, client):
+        token.touch()
+        assert len(client.detect(ASTRONAUT.read_bytes()).faces) == 1
+        assert not token.exists()
+        process.wait_for("worker crashed", how="killed by SIGKILL")
+
+
+def test_a_stopped_worker_is_killed_and_its_requests_are_answered() -> None:
+    """It neither reads nor beats; what it had in hand, and what it was the front of, is done again."""
+    with hooked(FACET_HANG_SECONDS="2") as (process, client), Load(client) as load:
+        os.kill(process.children()[0], signal.SIGSTOP)
+        process.wait_for("worker hung")
+        process.wait_for("worker ready")
+        load.go_on()
+    assert load.wrong == []
+
+
+def test_a_hung_detector_is_killed_and_health_answers_meanwhile() -> None:
+    """No progress for FACET_HANG_SECONDS; the picture is tried once more, then refused for ten minutes."""
+    with hooked(FACET_HANG_SECONDS="1") as (process, client):
+        with ThreadPoolExecutor(1) as thread:
+            call = thread.submit(client.detect, coloured(GREEN))
+            client.check_ready(timeout=5)
+            with pytest.raises(WorkerCrashed):
+                call.result(60)
+        assert len(process.logged("worker hung")) == 2
+        assert len(client.detect(ASTRONAUT.read_bytes()).faces) == 1
+
+
+def test_a_poison_picture_kills_two_workers_whoever_sends_it_and_however_often() -> None:
+    """Logged by its checksum; everybody else is served all the while."""
+    with hooked(FACET_WORKERS="3") as (process, client), Load(client, threads=2) as load:
+        poison = coloured(RED)
+        for _ in range(3):
+            with ServiceClient(address_of(process)) as other, pytest.raises(WorkerCrashed):
+                other.detect(poison, timeout=30)
+        with pytest.raises(WorkerCrashed):
+            client.detect(poison)
+        process.wait_for("picture in hand at a death", deaths=2)
+        load.go_on()
+    assert load.wrong == []
+    assert len([line for line in process.logged("worker crashed") if "SEGV" in line["how"]]) == 2
+
+
+def address_of(process: Process) -> str:
+    """Where a backend listens."""
+    address: str = process.logged("ready")[0]["grpc_address"]
+    return address
+
+
+def test_a_replacement_knows_the_poison_of_before() -> None:
+    """Also when every worker that saw it is gone."""
+
+    def refused() -> bool:
+        try:
+            client.detect(coloured(RED), timeout=30)
+        except BackendUnavailable:  # the only worker has just died
+            return False
+        except WorkerCrashed:
+            return True
+        raise AssertionError("it was computed")
+
+    with hooked(FACET_WORKERS="1") as (process, client):
+        wait_until(refused, "it is poison")
+        os.kill(process.children()[0], signal.SIGKILL)
+        wait_until(lambda: len(process.logged("worker ready")) == 4, "a replacement")
+        wait_until(refused, "it still is")
+        assert len(process.logged("worker crashed")) == 3
+
+
+def test_a_reload_under_load_costs_no_request_and_leaves_no_old_worker() -> None:
+    """Twice in a row, with a kill in the middle."""
+    with hooked() as (process, client), Load(client) as load:
+        old = process.children()
+        process.send(signal.SIGHUP)
+        process.wait_for("reload")
+        process.send(signal.SIGHUP)
+        process.wait_for("reload")
+        os.kill(old[0], signal.SIGKILL)
+        wait_until(lambda: not any(map(alive, old)), "the old workers are gone")
+        wait_until(lambda: len(process.children()) == 2, "as many as before")
+        load.go_on()
+    assert load.wrong == []
+
+
+def test_scaling_under_load_costs_no_request() -> None:
+    """Up by SIGTTIN, down by SIGTTOU, and a SIGTERM of one worker by somebody else."""
+    with hooked() as (process, client), Load(client) as load:
+        process.send(signal.SIGTTIN)
+        wait_until(lambda: len(process.logged("worker ready")) == 3, "a third worker")
+        process.send(signal.SIGTTOU)
+        process.wait_for("scale", workers=2)
+        process.send(signal.SIGTTOU)
+        wait_until(lambda: len(process.children()) == 1, "one worker")
+        load.go_on()
+        os.kill(process.children()[0], signal.SIGTERM)
+        wait_until(lambda: len(process.logged("worker ready")) == 4, "a replacement")
+        load.go_on()
+        assert process.logged("worker crashed") == []
+    assert load.wrong == []
+
+
+def test_workers_are_recycled_after_their_requests_and_nobody_notices() -> None:
+    """One at a time, the new before the old."""
+    with hooked(FACET_RECYCLE_REQUESTS="20") as (process, client), Load(client) as load:
+        wait_until(lambda: len(process.logged("worker recycled")) >= 3, "recycled")
+        load.go_on()
+        assert process.logged("worker crashed") == []
+    assert load.wrong == []
+
+
+def test_a_full_machine_refuses_at_once_and_says_when_to_come_back() -> None:
+    """And serves what it accepted."""
+    with hooked(FACET_QUEUE_SECONDS="0.5") as (_, client):
+        for _ in range(4):
+            client.detect(sleeping(200))
+        with ThreadPoolExecutor(40) as threads:
+            calls = [threads.submit(client.detect, sleeping(200)) for _ in range(40)]
+            failures = [call.exception() for call in calls]
+        refused = [failure for failure in failures if failure is not None]
+        assert 5 < len(refused) < 40
+        for failure in refused:
+            assert isinstance(failure, QueueFull)
+            assert failure.retry_after is not None
+            assert 0.1 <= failure.retry_after < 30
+
+
+def test_a_request_that_cannot_be_done_in_time_is_refused_before_it_waits() -> None:
+    """The machine knows how long such pictures take."""
+    with hooked() as (process, client):
+        for _ in range(4):
+            client.detect(sleeping(400))
+        with pytest.raises(DeadlineExceeded):
+            client.detect(sleeping(400), timeout=0.2, request_id="hopeless")
+        line = process.wait_for("request", request_id="hopeless")
+        assert line["total_ms"] < 150
+
+
+def test_a_caller_who_leaves_frees_the_detector() -> None:
+    """What is computed for nobody is given up at the next step."""
+    with hooked(FACET_WORKERS="1") as (process, _), grpc.insecure_channel(address_of(process)) as channel:
+        stub = infer_pb2_grpc.InferenceStub(channel)
+        image = pb.Image(raw_data=coloured(BLUE), options=pb.DetectOptions(min_face_size=2000))
+        for name in ("first", "second", "third"):
+            call = stub.Predict.future(image, timeout=60, metadata=[("x-request-id", name)])
+            time.sleep(0.1)
+            call.cancel()
+            line = process.wait_for("request", request_id=name)
+            assert line["reason"] == "CANCELLED"
+        started = time.monotonic()
+        image.options.min_face_size = 10
+        stub.Predict(image, timeout=60)
+        assert time.monotonic() - started < 1.5
+
+
+def test_a_stop_lets_what_was_accepted_finish() -> None:
+    """Also what still waits in the queue; nothing of it is lost."""
+    with hooked() as (process, client), ThreadPoolExecutor(8) as threads:
+        calls = [threads.submit(client.detect, sleeping(300)) for _ in range(8)]
+        time.sleep(0.15)
+        process.send(signal.SIGTERM)
+        assert [len(call.result(60).faces) for call in calls] == [1] * 8
+        assert process.wait() == 0
