@@ -1,8 +1,6 @@
-"""The body of a request: read within its limits, from a caller who may leave."""
+"""The body of a request, read within its limits."""
 
-import select
-from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import IO
 
 from gunicorn.http.errors import NoMoreData, ParseException
 
@@ -49,17 +47,3 @@ def _read(stream: IO[bytes], wanted: int) -> bytes:
         pieces.append(piece)
         wanted -= len(piece)
     return b"".join(pieces)
-
-
-def client_left(environ: Mapping[str, Any]) -> Callable[[], bool] | None:
-    """A question whether the caller closed its connection, or None where the server hides it.
-
-    A caller that closes only its sending half counts as gone, as it does for the common proxies.
-    """
-    connection = environ.get("gunicorn.socket")
-    if connection is None:
-        return None
-    watch = select.poll()
-    # Unlike a look at the next byte, this sees the end behind a request that was sent ahead.
-    watch.register(connection, select.POLLRDHUP)
-    return lambda: bool(watch.poll(0))

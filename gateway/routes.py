@@ -1,7 +1,6 @@
 """The paths of the gateway. Each is: parse, call, answer."""
 
 import threading
-from collections.abc import Callable
 from typing import Protocol
 
 import orjson
@@ -9,12 +8,14 @@ from flask import Flask, Response, request
 
 from gateway import exchange
 from gateway.answers import detection_response
-from gateway.body import client_left, read_body
+from gateway.body import read_body
+from gateway.departures import Departures
 from gateway.exchange import Exchange, requested_timeout
 from gateway.inputs import curl_lines, input_form
 from gateway.readiness import Readiness
 from utils.domain import Detection, DetectRequest
 from utils.errors import BackendUnavailable, GatewayBusy
+from utils.service_client import Cancellation
 from utils.settings import Settings
 
 RESERVED_THREADS = 8
@@ -33,7 +34,7 @@ class Backend(Protocol):
         *,
         timeout: float | None = None,
         request_id: str = "",
-        abandoned: Callable[[], bool] | None = None,
+        cancellation: Cancellation | None = None,
     ) -> Detection:
         """Find the faces in one encoded picture, or raise a FacetError."""
 
@@ -48,6 +49,7 @@ class Routes:
         self._backend = backend
         self._settings = settings
         self._permits = threading.BoundedSemaphore(settings.http_threads - RESERVED_THREADS)
+        self._departures = Departures()
         self._readiness = Readiness(lambda: backend.check_ready(timeout=_PROBE_SECONDS))
 
     def add_to(self, app: Flask) -> None:
@@ -66,12 +68,14 @@ class Routes:
         body = read_body(request.stream, request.content_length, form)
         here.note(bytes=len(body))
         wanted = form.parse(body, request.environ.get("QUERY_STRING", ""))
-        detection = self._backend.detect(
-            wanted,
-            timeout=here.remaining(timeout),
-            request_id=here.request_id,
-            abandoned=client_left(request.environ),
-        )
+        cancellation = Cancellation()
+        with self._departures.watch(request.environ.get("gunicorn.socket"), cancellation.cancel):
+            detection = self._backend.detect(
+                wanted,
+                timeout=here.remaining(timeout),
+                request_id=here.request_id,
+                cancellation=cancellation,
+            )
         here.note(
             image=f"{detection.image.width}x{detection.image.height}",
             faces=len(detection.faces),

@@ -1,7 +1,6 @@
 """A backend made by hand for tests of the gateway without processes."""
 
 import threading
-from collections.abc import Callable
 
 from flask import Flask
 
@@ -18,6 +17,7 @@ from utils.domain import (
     Timings,
 )
 from utils.errors import FacetError
+from utils.service_client import Cancellation
 from utils.settings import Settings
 
 FACE = Face(
@@ -48,7 +48,7 @@ class FakeBackend:
         *,
         timeout: float | None = None,
         request_id: str = "",
-        abandoned: Callable[[], bool] | None = None,  # noqa: ARG002 - the protocol's
+        cancellation: Cancellation | None = None,  # noqa: ARG002 - the protocol's
     ) -> Detection:
         self.requests.append(request)
         self.timeouts.append(timeout)
