@@ -11,6 +11,7 @@ killed between receiving the request and claiming it.
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import time
@@ -41,7 +42,7 @@ class HookedDetector:
         """Do what the first pixel says."""
         pixel = tuple(image[0, 0].tolist())
         if pixel == RED:
-            os.kill(os.getpid(), signal.SIGSEGV)
+            ctypes.string_at(0)  # a segmentation fault in this very thread
         if pixel == GREEN:
             time.sleep(3600)
         if pixel == BLUE:
@@ -79,7 +80,7 @@ def die_before_claim(token: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         claim(envelope, slot, generation)
 
-    Envelope.claim = hooked  # type: ignore[method-assign]
+    Envelope.claim = hooked  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

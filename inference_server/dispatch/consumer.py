@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from inference_server.dispatch.admission import MARGIN_SECONDS, averaged
 from inference_server.dispatch.envelope import Envelope, Work
+from inference_server.dispatch.page import Row
 from inference_server.dispatch.shared import PACKET, Shared
 from utils.errors import DeadlineExceeded, FacetError
 from utils.logs import fields
@@ -117,26 +118,39 @@ class Consumer:
         self._row.busy = True
         work = envelope.open()
         started = time.monotonic()
-
-        def checkpoint() -> None:
-            now = self._row.stamp = time.monotonic()
-            if envelope.is_cancelled():
-                raise Abandoned
-            if now > work.deadline:
-                raise DeadlineExceeded("The request's time ran out while it was computed.")
-
         if started + work.megapixels * self._row.rate + MARGIN_SECONDS > work.deadline:
             late = DeadlineExceeded("The request waited too long to be answered before its deadline.")
-            envelope.reply(self._slot, self._refuse(late))
+            envelope.reply(self._slot, self._refuse(late), computed=False)
             return
         self._row.checksum = work.checksum()
-        answer = self._compute(work, checkpoint)
-        self._row.rate = averaged(self._row.rate, time.monotonic() - started, work.megapixels)
-        self._row.handled += 1
-        envelope.reply(self._slot, answer)
+        progress = _Progress(self._row, envelope, work.deadline)
+        answer = self._compute(work, progress.checkpoint)
+        if not progress.interrupted:
+            self._row.rate = averaged(self._row.rate, time.monotonic() - started, work.megapixels)
+            self._row.handled += 1
+        envelope.reply(self._slot, answer, computed=not progress.interrupted)
 
     def _notify(self, front: int, packet: bytes) -> None:
         try:
             self._shared.notify[front].send(packet, socket.MSG_DONTWAIT)
         except BlockingIOError:  # its front does not read; it looks by itself when it does
             logger.warning("notice found no room", extra=fields(front=front))
+
+
+class _Progress:
+    """The checkpoint of one computation."""
+
+    def __init__(self, row: Row, envelope: Envelope, deadline: float) -> None:
+        self.interrupted = False
+        self._row = row
+        self._envelope = envelope
+        self._deadline = deadline
+
+    def checkpoint(self) -> None:
+        """Show progress, and raise where there is no point in going on."""
+        now = self._row.stamp = time.monotonic()
+        if self._envelope.is_cancelled():
+            raise Abandoned
+        if now > self._deadline:
+            self.interrupted = True
+            raise DeadlineExceeded("The request's time ran out while it was computed.")

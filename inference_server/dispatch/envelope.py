@@ -1,7 +1,7 @@
 """A request and its answer, in one file in memory (memfd) that travels between workers by descriptor.
 
 ```
-   claim │ cancelled │ answered │ deadline │ received │ megapixels │ sizes │ context │ picture │ ... │ answers
+   claim │ cancelled │ computed │ answered │ deadline, ... │ context │ picture │ ... │ answers
 ```
 
 The words are read and written by single `pread` and `pwrite` calls. Each worker that answers writes into a
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from inference_server.dispatch.page import CHECKSUM_BYTES
 
 _WORD = struct.Struct("=Q")
-_CLAIM, _CANCELLED, _ANSWERED = 0, 8, 16
+_CLAIM, _CANCELLED, _COMPUTED, _ANSWERED = 0, 8, 16, 24
 _ABOUT = struct.Struct("=dddQQ")
-_ABOUT_AT = 24
+_ABOUT_AT = 32
 _CONTENT_AT = _ABOUT_AT + _ABOUT.size
 
 # The file is sparse: regions that far apart cost nothing until they are written.
@@ -94,6 +94,10 @@ class Envelope:
         slot, size = answered >> 32, answered & 0xFFFFFFFF
         return os.pread(self.descriptor, size, _REGION * slot)
 
+    def is_computed(self) -> bool:
+        """Whether the answer is the outcome of the whole computation, and not of a lack of time."""
+        return bool(self._read(_COMPUTED))
+
     # --- the consumer's ---
 
     def claimed_by(self) -> tuple[int, int] | None:
@@ -125,9 +129,11 @@ class Envelope:
             deadline=deadline,
         )
 
-    def reply(self, slot: int, answer: bytes) -> None:
+    def reply(self, slot: int, answer: bytes, *, computed: bool) -> None:
         """Put the answer in, then say that it is there."""
         region = slot + 1
+        if computed:
+            self._write(_COMPUTED, 1)
         os.pwrite(self.descriptor, answer, _REGION * region)
         self._write(_ANSWERED, region << 32 | len(answer))
 

@@ -90,6 +90,9 @@ class Front:
         try:
             self._post(pending)
             answer = await pending.future
+            if pending.envelope.is_computed():
+                self._acquit(work.picture)
+            return answer
         except asyncio.CancelledError:
             pending.envelope.cancel()
             raise
@@ -97,8 +100,6 @@ class Front:
             del self._pending[pending.number]
             self._count(self._waiting - load)
             pending.envelope.close()
-        self._clear_suspect(work.picture)
-        return answer
 
     def worker_died(self, slot: int, generation: int, checksum: bytes | None, deaths: int) -> None:
         """Post again what a dead worker had in hand, or may have had.
@@ -137,7 +138,7 @@ class Front:
         else:
             self._post(pending)
 
-    def _clear_suspect(self, picture: bytes) -> None:
+    def _acquit(self, picture: bytes) -> None:
         if self.suspects:
             checksum = checksum_of(picture)
             if self.suspects.clear(checksum):

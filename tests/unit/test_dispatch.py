@@ -328,8 +328,8 @@ def test_two_answers_to_one_request_do_not_mix(machine: Machine) -> None:
         task = asyncio.create_task(front.submit(work(b"x"), ONE))
         await asyncio.sleep(0)
         envelope, _, packet = machine.take()
-        envelope.reply(1, b"a" * 100_000)
-        envelope.reply(2, b"b" * 10)
+        envelope.reply(1, b"a" * 100_000, computed=True)
+        envelope.reply(2, b"b" * 10, computed=True)
         machine.shared.notify[0].send(packet)
         machine.shared.notify[0].send(packet)
         assert await task in {b"a" * 100_000, b"b" * 10}
@@ -386,7 +386,7 @@ def test_a_notice_that_found_no_room_delays_an_answer_and_does_not_lose_it(machi
         task = asyncio.create_task(front.submit(work(b"x"), ONE))
         await asyncio.sleep(0)
         envelope, _, _ = machine.take()
-        envelope.reply(1, b"found")
+        envelope.reply(1, b"found", computed=True)
         assert await asyncio.wait_for(task, PATIENCE) == b"found"
         envelope.close()
         front.close()
@@ -430,6 +430,26 @@ def test_a_suspect_that_is_computed_after_all_is_acquitted(machine: Machine) -> 
         assert await front.submit(work(b"x"), ONE) == b"context X"
         assert machine.innocent == [checksum_of(b"x")]
         assert not front.suspects
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_suspect_whose_time_ran_out_is_not_acquitted(machine: Machine) -> None:
+    """It has not shown that it can be computed."""
+
+    def endless(_given: Work, checkpoint: Checkpoint) -> bytes:
+        with contextlib.suppress(FacetError):
+            while True:
+                checkpoint()
+        return b"late"
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        front.suspects.know(checksum_of(b"x"), 1, time.monotonic())
+        machine.consume(1, endless)
+        assert await front.submit(work(b"x", seconds=0.1), ONE) == b"late"
+        assert machine.innocent == []
         front.close()
 
     asyncio.run(scenario())
