@@ -232,6 +232,35 @@ def test_levels_are_not_computed_after_too_many_candidates() -> None:
     assert len(engine.levels) == 1
 
 
+def test_the_limit_holds_for_all_levels_together() -> None:
+    """No level alone has too many, but what they leave enters one more round."""
+    engine = FakeEngine(apart=6)
+    image = np.zeros((500, 500, 3), np.uint8)
+    first_level = len(FakeEngine(apart=6).prepare(image).propose(12 / 20, 0.6)[0])
+    with pytest.raises(TooManyCandidates):
+        Detector(engine, first_level).detect(image)
+    assert len(engine.levels) == 2
+
+
+def test_a_face_within_a_face_is_suppressed_at_the_end_only() -> None:
+    """The last round alone measures overlap by the smaller box."""
+
+    class Nested(FakeEngine):
+        """Proposes one cell in each of two levels, the later one around the earlier one."""
+
+        def propose(self, scale: float, threshold: float) -> tuple[Cells, Floats, Floats]:
+            self.levels.append(scale)
+            place = {1: 20, 3: 8}.get(len(self.levels))
+            cells = np.array([[place, place]] if place else [], dtype=np.intp).reshape(-1, 2)
+            scores = np.full(len(cells), threshold + 0.1, np.float32)
+            return cells, scores, np.zeros((len(cells), 4), np.float32)
+
+    engine = Nested()
+    faces = Detector(engine, 20_000).detect(np.zeros((300, 300, 3), np.uint8))
+    assert engine.crops == [2, 2]
+    assert len(faces) == 1
+
+
 def test_at_the_limit_is_within_it() -> None:
     """Exactly as many candidates as the limit are compared."""
     needed = _largest_round(group_photo())

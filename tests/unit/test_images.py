@@ -190,6 +190,20 @@ def test_16_bits_are_scaled_to_8(form: str) -> None:
     assert pixels[0, 255].tolist() == [255, 255, 255]
 
 
+def raw_tiff(pixels: bytes, *entries: tuple[int, int]) -> bytes:
+    """A TIFF file made by hand: its directory, entries as (tag, value), and then the pixels."""
+    end = 8 + 2 + 12 * (len(entries) + 1) + 4
+    placed = sorted([*entries, (273, end)])
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in placed)
+    return b"II*\0" + struct.pack("<IH", 8, len(placed)) + table + struct.pack("<I", 0) + pixels
+
+
+def test_12_bits_are_scaled_to_8() -> None:
+    """White has 4095 in a file that says so."""
+    tags = (256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (277, 1), (278, 1), (279, 3)
+    assert decoded(raw_tiff(b"\xff\xf8\x00", *tags))[0, :, 0].tolist() == [255, 128]
+
+
 @pytest.mark.parametrize("largest", [1.0, 255.0, 65535.0, 3e6])
 def test_floats_are_scaled_by_their_convention(largest: float) -> None:
     """A TIFF file of floats does not say what white is; black and white come out as such."""
@@ -275,12 +289,8 @@ def test_a_gif_frame_larger_than_its_canvas_counts() -> None:
 
 def test_a_tiff_tile_larger_than_the_limit_is_refused() -> None:
     """A small picture in an enormous tile would take the tile's memory."""
-    entries = [
-        (256, 16), (257, 16), (258, 8), (259, 8), (262, 1), (277, 1), (322, 60_000), (323, 60_000), (324, 8),
-        (325, 16),
-    ]  # fmt: skip
-    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
-    data = b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + struct.pack("<I", 0) + b"\0" * 32
+    tags = (256, 16), (257, 16), (258, 8), (259, 8), (262, 1), (277, 1), (322, 60_000), (323, 60_000)
+    data = raw_tiff(b"\0" * 32, *tags, (324, 8), (325, 16))
     assert inspect(data, BYTES, LIMIT) == Header("TIFF", 16, 16)
     with pytest.raises(TooManyPixels, match="60000 x 60000"):
         decode(data, LIMIT)
