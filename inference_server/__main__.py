@@ -10,6 +10,7 @@ import time
 from inference_server.address import AddressUnavailable, reserve
 from inference_server.detector.weights import models_ready
 from inference_server.dispatch.shared import Shared
+from inference_server.pool import Pool
 from inference_server.recycling import Limits
 from inference_server.supervisor import Supervisor
 from inference_server.watch import Watch
@@ -62,16 +63,15 @@ def main(worker: str = "inference_server.worker") -> int:
         command = [sys.executable, "-m", worker, "--address", str(address), "--shared", shared.described()]
         return WorkerProcess(command, slot, generation, release, inherit=shared.descriptors)
 
-    supervisor = Supervisor(
+    watch = Watch(shared.page, settings.hang_seconds)
+    pool = Pool(
         spawn,
-        workers=settings.workers,
         slots=slots,
-        watch=Watch(shared.page, settings.hang_seconds),
+        watch=watch,
         limits=Limits(settings.recycle_requests, settings.recycle_seconds, settings.recycle_memory_bytes),
-        drain_seconds=settings.drain_seconds,
-        grace_seconds=settings.grace_seconds,
-        on_ready=announce,
+        patience=settings.drain_seconds + settings.grace_seconds,
     )
+    supervisor = Supervisor(pool, watch, workers=settings.workers, on_ready=announce)
     reason = _convert_models(settings)
     if reason is None:
         for signum in _SIGNALS:

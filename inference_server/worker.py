@@ -13,28 +13,25 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from inference_server import images
+from inference_server.computer import Computer, FaceDetector
 from inference_server.control import Control, Message
-from inference_server.detector.engine import Image
 from inference_server.detector.factory import create_detector, self_test
-from inference_server.dispatch.consumer import Abandoned, Checkpoint, Consumer
-from inference_server.dispatch.envelope import Work
+from inference_server.dispatch.consumer import Consumer
 from inference_server.dispatch.front import Front
 from inference_server.dispatch.shared import Shared
 from inference_server.interceptors import CallInterceptor
 from inference_server.parent import die_with_parent
 from inference_server.servicers import InferenceServicer
-from inference_server.work import decode_context, encode_detection, encode_error
+from inference_server.work import encode_error
 from protos import infer_pb2, infer_pb2_grpc
 from utils import logs
-from utils.domain import Detection, DetectOptions, Face, ImageInfo, ModelInfo, Timings
-from utils.errors import FacetError, InternalError
 from utils.service_client import SERVER_KEEPALIVE, SERVICE, TRANSPORT_MARGIN
 from utils.settings import Settings
 
@@ -46,17 +43,6 @@ EXIT_DIED = 4
 _BEAT_SECONDS = 0.25
 
 _SERVICES = ("", SERVICE)
-
-
-class FaceDetector(Protocol):
-    """What a worker needs of inference_server.detector.pipeline.Detector."""
-
-    @property
-    def model(self) -> ModelInfo:
-        """What finds the faces."""
-
-    def detect(self, image: Image, options: DetectOptions, checkpoint: Checkpoint) -> tuple[Face, ...]:
-        """Find the faces of an upright RGB picture, most confident first."""
 
 
 def boot(settings: Settings) -> FaceDetector:
@@ -116,7 +102,7 @@ class Worker:
         self, settings: Settings, detector: FaceDetector, control: Control, arguments: argparse.Namespace
     ) -> None:
         self._settings = settings
-        self._detector = detector
+        self._computer = Computer(detector, settings.max_image_pixels)
         self._control = control
         self._address: str = arguments.address
         self._place: tuple[Shared, int, int] = (
@@ -132,7 +118,10 @@ class Worker:
         """Serve until told to stop, then finish what was accepted."""
         self._beat()
         consumer = Consumer(
-            *self._place, compute=self._answer, refuse=encode_error, on_death=lambda: os._exit(EXIT_DIED)
+            *self._place,
+            compute=self._computer.answer,
+            refuse=encode_error,
+            on_death=lambda: os._exit(EXIT_DIED),
         )
         self._front = Front(
             *self._place,
@@ -214,38 +203,6 @@ class Worker:
         """Answer health checks so. Health is the backend's: a worker that leaves alone stays SERVING."""
         for service in _SERVICES:
             await self._health.set(service, status)
-
-    def _answer(self, work: Work, checkpoint: Checkpoint) -> bytes:
-        """Compute an answer, on the detector thread."""
-        options, request_id = decode_context(work)
-        try:
-            return encode_detection(self._detect(work, options, checkpoint))
-        except Abandoned:
-            raise
-        except FacetError as error:
-            return encode_error(error)
-        except Exception:
-            logger.exception("detection failed", extra=logs.fields(request_id=request_id))
-            return encode_error(InternalError())
-
-    def _detect(self, work: Work, options: DetectOptions, checkpoint: Checkpoint) -> Detection:
-        started = time.monotonic()
-        pixels, orientation = images.decode(work.picture, self._settings.max_image_pixels)
-        checkpoint()
-        decoded = time.monotonic()
-        faces = self._detector.detect(pixels, options, checkpoint)
-        ended = time.monotonic()
-        return Detection(
-            faces=faces,
-            image=ImageInfo(pixels.shape[1], pixels.shape[0], orientation),
-            model=self._detector.model,
-            timings=Timings(
-                queue_ms=(started - work.received) * 1000,
-                decode_ms=(decoded - started) * 1000,
-                detect_ms=(ended - decoded) * 1000,
-                total_ms=(ended - work.received) * 1000,
-            ),
-        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One worker, as the supervisor sees it: a child process, its state, and the line to it."""
 
 import enum
+import math
 import os
 import signal
 import subprocess
@@ -27,6 +28,7 @@ class WorkerProcess:
         failure: Why it can never boot, if it said so.
         silent: It has closed its end of the line, so it has ended or is about to.
         killed: It was killed here, and has not ended yet.
+        stop_by: When it is killed, of the monotonic clock, if it has not ended; set when it is retired.
         limits: What it may reach before it is replaced.
 
     Args:
@@ -49,6 +51,7 @@ class WorkerProcess:
         self.failure: str | None = None
         self.silent = False
         self.killed = False
+        self.stop_by = math.inf
         self.limits = Limits()
         self.control, theirs = Control.pair()
         arguments: list[object] = ["--control-fd", theirs.fileno(), "--parent", os.getpid()]

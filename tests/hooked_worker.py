@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from inference_server import worker
+from inference_server.computer import FaceDetector
 from inference_server.detector.engine import Image
 from inference_server.dispatch.consumer import Checkpoint
 from inference_server.dispatch.envelope import Envelope
@@ -31,7 +32,7 @@ _STEP_SECONDS = 0.01
 class HookedDetector:
     """A detector with hooks for tests."""
 
-    def __init__(self, real: worker.FaceDetector) -> None:
+    def __init__(self, real: FaceDetector) -> None:
         self._real = real
 
     @property

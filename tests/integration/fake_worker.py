@@ -5,6 +5,7 @@
     ok        become ready, stop when told to
     fail      say that it can never boot
     crash     end before it is ready
+    slow      never become ready
     stubborn  become ready, then ignore being told to stop
 """
 
@@ -35,7 +36,8 @@ def main() -> None:
     if behaviour == "crash":
         os._exit(9)
     signal.signal(signal.SIGTERM, lambda _signum, _frame: control.send("leaving"))
-    control.send("ready")
+    if behaviour != "slow":
+        control.send("ready")
     while True:
         select.select([control], [], [])
         message = control.receive()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from inference_server import pool as pools
 from inference_server.dispatch.page import Page
+from inference_server.recycling import Limits
 from inference_server.supervisor import Supervisor
 from inference_server.watch import Watch
 from inference_server.worker_process import WorkerProcess
@@ -39,14 +41,8 @@ class Pool:
         self.reason: str | None = None
         self.behave("ok")
         self.watch = Trusting(Page(os.memfd_create("test-page"), 8), hang_seconds=3600)
-        self.supervisor = Supervisor(
-            self._spawn,
-            workers=workers,
-            slots=8,
-            watch=self.watch,
-            grace_seconds=grace,
-            on_ready=self.ready.set,
-        )
+        pool = pools.Pool(self._spawn, slots=8, watch=self.watch, limits=Limits(), patience=grace)
+        self.supervisor = Supervisor(pool, self.watch, workers=workers, on_ready=self.ready.set)
         self.thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
@@ -209,6 +205,40 @@ def test_a_reload_whose_code_cannot_boot_leaves_the_old_workers_serving(pool: Po
     pool.signal(signal.SIGHUP)
     wait_until(lambda: not set(old) & set(pool.living()), "a later reload works")
     assert pool.reason is None
+
+
+def test_a_killed_newcomer_does_not_end_a_reload(pool: Pool) -> None:
+    """It says nothing of the new code; another one is started."""
+    pool.start()
+    old = pool.living()
+    pool.behave("slow")
+    pool.signal(signal.SIGHUP)
+    pool.wait_for_start(3)
+    pool.behave("ok")
+    pool.started[2].kill()
+    wait_until(lambda: not set(old) & set(pool.living()), "the old workers ended")
+    pool.wait_for_living(2)
+
+
+def test_a_hung_worker_is_killed_and_replaced(pool: Pool) -> None:
+    """Once, by the word of the watch."""
+    pool.start()
+    victim = pool.started[0]
+    pool.watch.hung.add(victim.slot)
+    wait_until(lambda: not alive(victim.pid), "the hung worker is killed")
+    pool.watch.hung.clear()
+    pool.wait_for_living(2)
+
+
+def test_workers_that_have_reached_a_limit_are_replaced_one_at_a_time(pool: Pool) -> None:
+    """The new before the old, as in a reload."""
+    pool.start()
+    old = pool.living()
+    for worker in pool.started:
+        worker.limits = Limits(seconds=0.001)
+    wait_until(lambda: not set(old) & set(pool.living()), "both were replaced")
+    pool.wait_for_living(2)
+    assert sorted(pool.told()) == sorted(f"{pid} stop" for pid in old)
 
 
 def test_sigttin_and_sigttou_add_and_take_away_a_worker(pool: Pool) -> None:

@@ -1,0 +1,118 @@
+"""Rules of the supervisor's eye on its workers, and of what makes it replace them."""
+
+import os
+import time
+
+import pytest
+
+from inference_server.dispatch.page import Page
+from inference_server.recycling import Limits, resident_bytes
+from inference_server.watch import BEAT_SECONDS, Death, Watch
+
+
+@pytest.fixture
+def page() -> Page:
+    """Three slots."""
+    return Page(os.memfd_create("page"), 3)
+
+
+def test_no_two_workers_have_the_same_generation(page: Page) -> None:
+    """Not even in the same slot, one after the other."""
+    watch = Watch(page, hang_seconds=5)
+    given = [watch.enlist(slot) for slot in (0, 1, 0, 2)]
+    assert len(set(given)) == 4
+    assert page.rows[0].generation == given[2]
+
+
+def test_a_worker_that_beats_and_makes_progress_is_not_hung(page: Page) -> None:
+    """Nor is one that has nothing to do, however long ago it last had."""
+    watch = Watch(page, hang_seconds=5)
+    watch.enlist(0)
+    now = time.monotonic()
+    watch.look()
+    assert watch.trouble(0) is None
+    page.rows[0].stamp = now - 3600
+    page.rows[0].beat = now
+    assert watch.trouble(0) is None
+
+
+def test_no_beat_is_a_hung_event_loop(page: Page) -> None:
+    """For more than two seconds."""
+    watch = Watch(page, hang_seconds=5)
+    watch.enlist(0)
+    watch._judge_from = 0.0
+    watch.look()
+    page.rows[0].beat = time.monotonic() - BEAT_SECONDS - 0.1
+    assert "event loop" in str(watch.trouble(0))
+
+
+def test_a_busy_detector_without_progress_is_hung(page: Page) -> None:
+    """For FACET_HANG_SECONDS, whatever deadline its request has."""
+    watch = Watch(page, hang_seconds=5)
+    watch.enlist(0)
+    watch._judge_from = 0.0
+    watch.look()
+    row = page.rows[0]
+    row.busy, row.stamp = True, time.monotonic() - 4.9
+    assert watch.trouble(0) is None
+    row.stamp = time.monotonic() - 5.1
+    assert "progress" in str(watch.trouble(0))
+
+
+def test_a_supervisor_that_was_late_itself_judges_nobody(page: Page) -> None:
+    """After the machine slept, everybody's last beat is long ago."""
+    watch = Watch(page, hang_seconds=5)
+    watch.enlist(0)
+    page.rows[0].beat = time.monotonic() - 60
+    watch._judge_from = watch._looked = time.monotonic() - 60
+    watch.look()
+    assert watch.trouble(0) is None
+
+
+def test_a_death_tells_what_was_in_hand_and_how_often_it_killed(page: Page) -> None:
+    """Counted until somebody computes the picture after all."""
+    watch = Watch(page, hang_seconds=5)
+    picture = b"\x01" * 32
+    deaths = []
+    for _ in range(2):
+        generation = watch.enlist(1)
+        page.rows[1].checksum = picture
+        deaths.append(watch.dismiss(1))
+        assert deaths[-1] == Death(1, generation, picture, len(deaths))
+        assert page.rows[1].generation == 0
+    assert watch.suspects() == {picture: 2}
+    watch.acquit(picture)
+    assert watch.suspects() == {}
+    watch.enlist(1)
+    assert watch.dismiss(1).checksum is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "reached"),
+    [
+        (Limits(), None),
+        (Limits(requests=101, seconds=61, memory_bytes=2**50), None),
+        (Limits(requests=100), "100 requests"),
+        (Limits(seconds=60), "60 s"),
+        (Limits(memory_bytes=1), "bytes of memory"),
+    ],
+)
+def test_a_worker_is_due_when_it_has_reached_a_limit(limits: Limits, reached: str | None) -> None:
+    """Requests, age or memory; 0 is no limit."""
+    said = limits.reached(os.getpid(), requests=100, seconds=60)
+    assert (said is None) == (reached is None)
+    assert reached is None or reached in str(said)
+
+
+def test_limits_differ_a_little_from_worker_to_worker() -> None:
+    """So that not all are due in the same moment."""
+    drawn = {Limits(requests=10_000).jittered().requests for _ in range(20)}
+    assert len(drawn) > 1
+    assert all(9_000 <= requests <= 11_000 for requests in drawn)
+    assert Limits().jittered() == Limits()
+
+
+def test_the_memory_of_a_process_that_is_gone_is_none() -> None:
+    """And that of this one is some."""
+    assert resident_bytes(os.getpid()) > 2**20
+    assert resident_bytes(2**22 + 1) == 0
