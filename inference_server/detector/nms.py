@@ -6,7 +6,7 @@ So whether a box stays depends on pairs alone. The package makes N x N matrices 
 that may overlap enough are looked at, a bounded number at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -30,19 +30,29 @@ def by_score(scores: npt.NDArray[np.float32]) -> Indices:
     return np.argsort(scores.astype(np.float64))[::-1]
 
 
-def suppress(boxes: Boxes, threshold: float, *, of_smaller: bool = False) -> Indices:
+def suppress(
+    boxes: Boxes,
+    threshold: float,
+    *,
+    of_smaller: bool = False,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> Indices:
     """The indices of the boxes that stay, in their order.
 
     Args:
         boxes: (N, 4), best first.
         threshold: The overlap, above 0 and at most 1, that a box may have with a better one.
         of_smaller: Take the overlap as a share of the smaller box's area, not of both boxes' union.
+        checkpoint: Called every few milliseconds, since many boxes in one place take seconds.
     """
     goes = np.zeros(len(boxes), dtype=bool)
     up_left, lower_right = np.ascontiguousarray(boxes[:, :2].T), np.ascontiguousarray(boxes[:, 2:].T)
     width, height = lower_right - up_left
     areas = width * height
     for first, second in _near(boxes, 1.0 if of_smaller else 1.0 - threshold):
+        checkpoint()
+        undecided = ~goes[np.maximum(first, second)]
+        first, second = first[undecided], second[undecided]
         # Overlaps as the package computes them, without the + 1 that counts whole pixels.
         right, bottom = np.minimum(lower_right[:, first], lower_right[:, second])
         left, top = np.maximum(up_left[:, first], up_left[:, second])
