@@ -49,10 +49,9 @@ def suppress(
     up_left, lower_right = np.ascontiguousarray(boxes[:, :2].T), np.ascontiguousarray(boxes[:, 2:].T)
     width, height = lower_right - up_left
     areas = width * height
-    for first, second in _near(boxes, 1.0 if of_smaller else 1.0 - threshold):
+    for pairs in _near(boxes, 1.0 if of_smaller else 1.0 - threshold):
         checkpoint()
-        undecided = ~goes[np.maximum(first, second)]
-        first, second = first[undecided], second[undecided]
+        first, second = pairs[:, ~goes[pairs.max(axis=0)]]
         # Overlaps as the package computes them, without the + 1 that counts whole pixels.
         right, bottom = np.minimum(lower_right[:, first], lower_right[:, second])
         left, top = np.maximum(up_left[:, first], up_left[:, second])
@@ -67,8 +66,8 @@ def suppress(
     return np.flatnonzero(~goes)
 
 
-def _near(boxes: Boxes, reach: float) -> Iterator[tuple[Indices, Indices]]:
-    """All pairs that may overlap enough, each once, in bounded portions.
+def _near(boxes: Boxes, reach: float) -> Iterator[Indices]:
+    """All pairs that may overlap enough, each once, in bounded portions of shape (2, N).
 
     Boxes are sorted along the axis on which they are spread most. If an overlap is above t, the later
     box of a pair starts within (1 - t) of the earlier one's length: `reach`.
@@ -90,5 +89,5 @@ def _near(boxes: Boxes, reach: float) -> Iterator[tuple[Indices, Indices]]:
         first = np.repeat(np.arange(begin, end), counts[begin:end])
         before = np.repeat(totals[begin:end] - counts[begin:end] - done, counts[begin:end])
         second = first + 1 + np.arange(len(first)) - before
-        yield order[first], order[second]
+        yield order[np.stack([first, second])]
         begin = end

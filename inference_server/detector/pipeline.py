@@ -58,8 +58,8 @@ class Detector:
         Args:
             image: uint8 (height, width, 3), RGB, upright, C-contiguous, of any size from 1 x 1 on.
             options: What to look for.
-            checkpoint: Called between the levels of the pyramid and between chunks of at most 256 crops.
-                What it raises ends the detection and goes to the caller.
+            checkpoint: Called between the levels of the pyramid, between chunks of at most 256 crops, and
+                while many boxes are compared. What it raises ends the detection and goes to the caller.
 
         Raises:
             TooManyCandidates: A round of suppression would have more boxes than `max_candidates`.
@@ -85,13 +85,13 @@ class Detector:
             self._check(len(cells), options)
             order = by_score(level_scores)
             level_boxes = boxes_of_cells(cells, regressions, scale)[order]
-            kept = suppress(level_boxes, _OVERLAP_IN_LEVEL)
+            kept = suppress(level_boxes, _OVERLAP_IN_LEVEL, checkpoint=checkpoint)
             total += len(kept)
             self._check(total, options)
             boxes.append(level_boxes[kept])
             scores.append(level_scores[order][kept])
         merged = np.concatenate(boxes)[by_score(np.concatenate(scores))]
-        return squared(merged[suppress(merged, _OVERLAP)])
+        return squared(merged[suppress(merged, _OVERLAP, checkpoint=checkpoint)])
 
     def _refine(
         self, prepared: Prepared, boxes: Boxes, options: DetectOptions, checkpoint: Callable[[], None]
@@ -102,7 +102,7 @@ class Detector:
         passed = _above(scores, options.threshold_refine)
         order = passed[by_score(scores[passed])]
         boxes = regressed(boxes, regressions)[order]
-        return squared(boxes[suppress(boxes, _OVERLAP)])
+        return squared(boxes[suppress(boxes, _OVERLAP, checkpoint=checkpoint)])
 
     def _output(
         self, prepared: Prepared, boxes: Boxes, options: DetectOptions, checkpoint: Callable[[], None]
@@ -114,7 +114,7 @@ class Detector:
         order = passed[by_score(scores[passed])]
         landmarks = placed(landmarks, boxes)
         boxes = regressed(boxes, regressions)
-        kept = order[suppress(boxes[order], _OVERLAP, of_smaller=True)]
+        kept = order[suppress(boxes[order], _OVERLAP, of_smaller=True, checkpoint=checkpoint)]
         return boxes[kept], scores[kept], landmarks[kept]
 
     def _check(self, count: int, options: DetectOptions) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -130,9 +131,9 @@ def _rounds(detector: Detector, pixels: Pixels) -> list[Boxes]:
     """The boxes that enter each round of suppression in our pipeline."""
     entered: list[Boxes] = []
 
-    def record(boxes: Boxes, threshold: float, *, of_smaller: bool = False) -> object:
+    def record(boxes: Boxes, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - as suppress
         entered.append(boxes)
-        return suppress(boxes, threshold, of_smaller=of_smaller)
+        return suppress(boxes, *args, **kwargs)
 
     with patch.object(pipeline, "suppress", record):
         detector.detect(pixels)

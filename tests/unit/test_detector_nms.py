@@ -76,6 +76,16 @@ def test_portions_of_pairs_do_not_show() -> None:
     assert suppress(boxes, 0.5).tolist() == plainly(boxes, 0.5)
 
 
+def test_comparing_many_boxes_can_be_given_up() -> None:
+    """Thousands of boxes in one place take a while, and the checkpoint ends it."""
+
+    def checkpoint() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        suppress(random_boxes(50, 1, (5, 5)), 0.5, checkpoint=checkpoint)
+
+
 def test_memory_does_not_grow_with_the_square_of_the_boxes() -> None:
     """20,000 boxes in one place would need 3.2 GB as one matrix of numbers."""
     boxes = random_boxes(20_000, 3, (2000, 2000))

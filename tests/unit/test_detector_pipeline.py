@@ -188,7 +188,7 @@ def test_the_checkpoint_is_called_between_levels_and_chunks() -> None:
     faces = Detector(engine, 20_000).detect(image, checkpoint=lambda: stamps.append(None))
     assert faces
     assert max(engine.crops) == 256
-    assert len(stamps) == len(engine.levels) + len(engine.crops)
+    assert len(stamps) >= len(engine.levels) + len(engine.crops)
 
 
 @pytest.mark.parametrize("calls", [1, 3, 12])
