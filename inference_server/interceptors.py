@@ -11,10 +11,10 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from utils import codec
+from utils.channel import REQUEST_ID, SERVICE
 from utils.errors import Cancelled, DeadlineExceeded, FacetError, InternalError, MalformedRequest
 from utils.logs import fields
 from utils.request_ids import request_id as accept_request_id
-from utils.service_client import REQUEST_ID, SERVICE
 
 logger = logging.getLogger("inference_server.requests")
 

@@ -32,7 +32,7 @@ from inference_server.servicers import InferenceServicer
 from inference_server.work import encode_error
 from protos import infer_pb2, infer_pb2_grpc
 from utils import logs
-from utils.service_client import SERVER_KEEPALIVE, SERVICE, TRANSPORT_MARGIN
+from utils.channel import SERVER_KEEPALIVE, SERVICE, TRANSPORT_MARGIN
 from utils.settings import Settings
 
 logger = logging.getLogger(__name__)
