@@ -12,6 +12,11 @@ from inference_server.control import Control, Message
 from inference_server.recycling import Limits
 
 
+# A worker has one CPU. The libraries under NumPy would start a thread for each CPU of the machine, and
+# read this when they are loaded, which is before any line of the worker's.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
 class State(enum.Enum):
     """What a worker is doing."""
 
@@ -59,6 +64,7 @@ class WorkerProcess:
         self._process = subprocess.Popen(
             [*command, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
+            env={**os.environ, **_ONE_THREAD},
             pass_fds=[theirs.fileno(), *inherit],
         )
         theirs.close()

@@ -23,6 +23,7 @@ def fields(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - anything that can
 def configure(log_format: str) -> None:
     """Send every log line of this process to standard error in this format, from INFO up."""
     logging.config.dictConfig(logging_config(log_format))
+    logging.captureWarnings(capture=True)
 
 
 def logging_config(log_format: str) -> dict[str, Any]:

@@ -268,3 +268,11 @@ def test_a_cold_cache_is_filled_by_the_first_start(tmp_path: Path) -> None:
         with backend(FACET_CACHE_DIR=str(tmp_path)) as (process, _):
             assert bool(process.logged("converting the models")) == converted
             assert len(children(process.pid)) == 2
+
+
+def test_a_worker_computes_on_one_thread(served: tuple[Process, str], client: ServiceClient) -> None:
+    """No library under it starts a thread for each CPU: workers would fight for them."""
+    client.detect(ASTRONAUT.read_bytes())
+    for worker in served[0].children():
+        environ = Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
+        assert {b"OMP_NUM_THREADS=1", b"OPENBLAS_NUM_THREADS=1"} <= set(environ)
