@@ -40,7 +40,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "On Debian and Ubuntu: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
 
 $(VENV)/serve.done: requirements-serve.txt constraints.txt | $(VENV)/bin/python
-	@echo "Installing what serves faces (about 150 MB; a minute or two) ..."
+	@echo "Installing what serves faces (about 270 MB; a minute or so) ..."
 	@python -m pip install --disable-pip-version-check --progress-bar on -r requirements-serve.txt
 	@touch $@
 

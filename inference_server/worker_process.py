@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from inference_server.control import Control, Message
 from inference_server.recycling import Limits
 
-
 # A worker has one CPU. The libraries under NumPy would start a thread for each CPU of the machine, and
 # read this when they are loaded, which is before any line of the worker's.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

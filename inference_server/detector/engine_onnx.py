@@ -1,9 +1,14 @@
 """The `onnx` engine: the converted networks in ONNX Runtime, one thread, pyramid and crops in NumPy."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
+# ONNX Runtime's own builds report to their maker: from its import on there would be an identifier and a
+# database in the user's cache folder, and a thread that sends. It asks only this variable, and only once.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
 from inference_server.detector.crops import crop

@@ -276,3 +276,12 @@ def test_a_worker_computes_on_one_thread(served: tuple[Process, str], client: Se
     for worker in served[0].children():
         environ = Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
         assert {b"OMP_NUM_THREADS=1", b"OPENBLAS_NUM_THREADS=1"} <= set(environ)
+
+
+def test_nothing_but_the_models_is_written_and_nobody_is_called(tmp_path: Path) -> None:
+    """ONNX Runtime would leave an identifier in the cache folder, and report to its maker."""
+    with backend(XDG_CACHE_HOME=str(tmp_path)) as (process, address), ServiceClient(address) as client:
+        assert client.detect(ASTRONAUT.read_bytes(), timeout=30).faces
+        assert [path.name for path in tmp_path.iterdir()] == ["facet"]
+        for worker in process.children():
+            assert "/Microsoft/" not in str([os.readlink(fd) for fd in Path(f"/proc/{worker}/fd").iterdir()])
