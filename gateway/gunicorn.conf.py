@@ -11,6 +11,7 @@ import resource
 import sys
 from typing import Any
 
+from gateway.draining import Farewell
 from utils.logs import fields, logging_config
 from utils.settings import InvalidSetting, Settings, unknown_settings
 
@@ -29,7 +30,8 @@ threads = _settings.http_threads
 worker_class = "gateway.worker.Worker"
 # Above the idle timeout of common load balancers (60 s), so that it is they who close.
 keepalive = 75
-graceful_timeout = math.ceil(_settings.grace_seconds)
+# The master's patience with its workers; a worker has the second part when the first is over.
+graceful_timeout = math.ceil(_settings.drain_seconds + _settings.grace_seconds)
 control_socket_disable = True
 
 logger_class = "gateway.worker.Logger"
@@ -51,5 +53,14 @@ def on_starting(_server: Any) -> None:  # noqa: ANN401 - gunicorn's
 
 def when_ready(server: Any) -> None:  # noqa: ANN401 - gunicorn's
     """Say where the gateway listens, which port 0 leaves open until now."""
+    server.farewell = Farewell()
+    server.farewell.say_on_sigterm(server)
     addresses = ", ".join(str(listener).removeprefix("http://") for listener in server.LISTENERS)
     logging.getLogger("gateway").info("ready", extra=fields(http_address=addresses))
+
+
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ANN401 - gunicorn's
+    """Tell a worker how it shall leave."""
+    worker.farewell = server.farewell
+    worker.drain_seconds = _settings.drain_seconds
+    worker.cfg.set("graceful_timeout", math.ceil(_settings.grace_seconds))

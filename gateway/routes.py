@@ -10,6 +10,7 @@ from gateway import exchange
 from gateway.answers import detection_response
 from gateway.body import read_body
 from gateway.departures import Departures
+from gateway.draining import STOPPING
 from gateway.exchange import Exchange, requested_timeout
 from gateway.inputs import curl_lines, input_form
 from gateway.readiness import Readiness
@@ -91,7 +92,9 @@ class Routes:
         return _status("ok")
 
     def readyz(self) -> Response:
-        """Say whether the backend serves."""
+        """Say whether pictures may be sent here: the backend serves, and this gateway does not go away."""
+        if request.environ.get(STOPPING):
+            raise BackendUnavailable("This gateway is about to stop.", retry_after=_BUSY_SECONDS)
         failure = self._readiness.check()
         if failure is not None:
             raise BackendUnavailable(failure.detail, retry_after=failure.retry_after or _BUSY_SECONDS)

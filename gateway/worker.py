@@ -5,12 +5,16 @@ body for as long as the client likes, and closes connections on its main thread,
 there. Here the main thread collects heads and lets connections linger, never waiting for any of them; a
 thread gets a connection whose head is complete, and a total time for its body and for its answer.
 
+A worker that is told to stop goes on for `drain_seconds`, ending each connection with its answer; then it
+takes what has already connected, stops listening, and finishes.
+
     accepted ─► idle ─► head ─► thread ─┬─► idle          the client may keep its connection
                  │       │              └─► lingering ─► closed
               after      after 5 s, with 408 ──┘
               75 s: closed
 """
 
+import math
 import os
 import selectors
 import socket
@@ -27,6 +31,7 @@ from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from gateway.connection import HEAD_SECONDS, Client, Connection
+from gateway.draining import Farewell
 
 BODY_SECONDS = 10.0
 """From the end of the head to the end of the body."""
@@ -45,11 +50,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     gunicorn's `keepalived_conns` are the idle connections and its `pending_conns` those whose head has
     begun; each queue has one time limit, so that its first connection is always the next to expire.
+
+    Attributes:
+        drain_seconds: How long it serves on when it is told to stop.
+        farewell: What the master says when the whole gateway stops.
     """
+
+    drain_seconds = 0.0
+    farewell: Farewell | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - gunicorn's
         super().__init__(*args, **kwargs)
         self._lingering: deque[Connection] = deque()
+        self._leave_at = math.inf
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:  # noqa: ANN401 - gunicorn's
@@ -62,20 +75,35 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if cfg.is_ssl:
             raise RuntimeError("The gateway speaks plain HTTP; let a proxy before it speak TLS.")
 
-    def accept(self, listener: Any) -> None:  # noqa: ANN401 - gunicorn's
-        """Take a new connection and watch it: it gets a thread when it has sent a request."""
+    def load_wsgi(self) -> None:
+        """Load the application, and let it know when the whole gateway stops."""
+        super().load_wsgi()
+        if self.farewell is not None:
+            self.wsgi = self.farewell.tell(self.wsgi)
+
+    def accept(self, listener: Any) -> bool:  # noqa: ANN401 - gunicorn's
+        """Take a new connection and watch it: it gets a thread when it has sent a request.
+
+        Returns:
+            Whether there was one.
+        """
         try:
             sock, client = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return  # a sibling was faster, or the client has left already
+        except ConnectionAbortedError:
+            return True  # the client has left already
+        except BlockingIOError:
+            return False  # a sibling was faster
         self.nr_conns += 1
         owned = Client(sock.family, sock.type, sock.proto, fileno=sock.detach())
         conn = Connection(self.cfg, owned, client, listener.getsockname())
         self._watch(conn, self.keepalived_conns, self.cfg.keepalive, self._on_head)
+        return True
 
     def handle_request(self, req: Any, conn: Connection) -> Any:  # noqa: ANN401 - gunicorn's
         """Answer a request whose head was read; the body's time begins."""
         conn.sock.read_until = time.monotonic() + BODY_SECONDS
+        if self._leave_at < math.inf:
+            req.force_close()
         return super().handle_request(req, conn)
 
     def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
@@ -98,6 +126,32 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._refuse(conn, _TOO_SLOW)
         for conn in self._expired(self._lingering):
             self._close(conn)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to leave; the signal may come more than once."""
+        if not self.drain_seconds:
+            super().handle_exit(sig, frame)
+        elif self._leave_at == math.inf:
+            self._leave_at = time.monotonic() + self.drain_seconds
+            self.method_queue.defer(lambda: None)  # wakes the main thread
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Serve for a moment; `alive` ends when it is time to leave."""
+        if self.alive:
+            timeout = max(0.0, min(timeout, self._leave_at - time.monotonic()))
+        super().wait_for_and_dispatch_events(timeout)
+        if time.monotonic() >= self._leave_at:
+            self.alive = False
+
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's
+        """Listen or not; who leaves closes its listeners, so that nobody waits there for an answer."""
+        super().set_accept_enabled(enabled)
+        if self.alive:
+            return
+        for listener in self.sockets:
+            while self.accept(listener):
+                pass
+            listener.close()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's
         """Stop at once, however long a thread would still wait for the backend."""
