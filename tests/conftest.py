@@ -1,0 +1,35 @@
+"""What holds for all tests: in CI nothing is skipped that could run."""
+
+import os
+
+import pytest
+
+_NEEDS_PHOTOS = "PHOTOS_DIR"
+
+
+class _NoSkips:
+    """Fails a run in which a test was skipped for a reason that CI can mend."""
+
+    def __init__(self) -> None:
+        self.skipped: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember who was skipped; photographs that are not there cannot be installed."""
+        if report.skipped and not hasattr(report, "wasxfail") and _NEEDS_PHOTOS not in str(report.longrepr):
+            self.skipped.append(report.nodeid)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Turn skips into a failure."""
+        if self.skipped:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say so."""
+        for nodeid in self.skipped:
+            terminalreporter.write_line(f"SKIPPED IN CI, where it could run: {nodeid}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Be strict where CI says that it is CI."""
+    if os.environ.get("CI") == "true":
+        config.pluginmanager.register(_NoSkips(), "no-skips")
