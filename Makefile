@@ -30,6 +30,9 @@ protos: $(VENV)/dev.done  ## Generate the wire's code from protos/*.proto.
 docs: $(VENV)/dev.done  ## Write the generated parts of the documentation.
 	python -m scripts.document_settings
 
+bench: $(VENV)/dev.done  ## Measure: make bench NAME="balance tail", or everything.
+	@python -m benchmarks $(NAME)
+
 clean:  ## Remove the environment and what tools left behind.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 

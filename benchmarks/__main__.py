@@ -1,0 +1,49 @@
+"""`python -m benchmarks [NAME...] [--quick]`: measure, and show what was found. No name: everything.
+
+The figures go to benchmarks/results/NAME.json, and benchmarks/README.md is rendered from all of them. With
+--quick both go to .cache/benchmarks instead: its figures show that the scenario works, not how fast Facet is.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import machine, render, results
+from benchmarks.registry import NAMES, scenario
+from tests.processes import ROOT
+
+QUICK = ROOT / ".cache" / "benchmarks"
+
+
+def main() -> int:
+    """Run what the arguments say; gives 0 where everything was measured."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--quick", action="store_true", help="in seconds, into .cache/benchmarks")
+    parser.add_argument("--render", action="store_true", help="only write README.md from the results")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(NAMES)
+    if unknown:
+        parser.error(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    folder = QUICK if arguments.quick else results.FOLDER
+    if not arguments.render:
+        for name in arguments.names or NAMES:
+            measure(name, folder, quick=arguments.quick)
+    print(f"Written: {render.write(folder)}")
+    return 0
+
+
+def measure(name: str, folder: Path, *, quick: bool) -> None:
+    """Run one scenario and keep its figures."""
+    print(f"\n=== {name}: {scenario(name).title}", flush=True)
+    where, started = machine.describe(), time.monotonic()
+    figures = scenario(name).run(quick)
+    seconds = round(time.monotonic() - started)
+    results.save(folder, name, {"scenario": name, "quick": quick, "seconds": seconds, **where, **figures})
+    for goal in scenario(name).report(figures).goals:
+        print(f"    {render.goal_line(goal)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""One client process: sends what a plan on standard input says, writes what came of it to standard output.
+
+    plan (one line of JSON) ─► "ready" ◄─ start time ─► one line of JSON: a row for each call
+
+A plan has `target`, `timeout`, `channels` (how many, each a connection of its own), `pictures` (files), and
+either `open`, rows of (when, channel, picture, seconds that the detector sleeps) that are sent at their time
+whatever came of those before, or `closed`, so many calls at any time for so long. All times are in seconds;
+those of a plan and of its rows count from the start time, which is one of the monotonic clock.
+"""
+
+import asyncio
+import gc
+import itertools
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from benchmarks.load import Row
+from inference_server.parent import die_with_parent
+from protos import infer_pb2 as pb
+from protos import infer_pb2_grpc
+from utils.channel import channel_options
+
+_LARGEST = 10 * 1024**2
+_WARM_UP_CALLS = 3
+
+
+class Client:
+    """The channels of this process, and what came of their calls."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        options = [*channel_options(_LARGEST), ("grpc.use_local_subchannel_pool", 1)]
+        self._channels = [
+            grpc.aio.insecure_channel(plan["target"], options=options) for _ in range(plan["channels"])
+        ]
+        self._stubs: list[Any] = [infer_pb2_grpc.InferenceStub(channel) for channel in self._channels]
+        self._pictures = [Path(path).read_bytes() for path in plan["pictures"]]
+        self._timeout: float = plan["timeout"]
+        self._start = 0.0
+        self.rows: list[Row] = []
+
+    async def connect(self) -> None:
+        """Make each connection, and use it."""
+        for number in range(len(self._stubs)):
+            for _ in range(_WARM_UP_CALLS):
+                await self.call(0.0, number, 0, 0.0)
+        self.rows.clear()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for channel in self._channels:
+            await channel.close()
+
+    async def call(self, at: float, channel: int, picture: int, seconds: float | None) -> None:
+        """Make one call and keep its row."""
+        options = None if seconds is None else pb.DetectOptions(threshold_output=seconds)
+        message = pb.Image(raw_data=self._pictures[picture], options=options)
+        sent = time.monotonic() - self._start
+        worker, begun, service = 0, 0, 0.0
+        try:
+            reply = await self._stubs[channel].Predict(message, timeout=self._timeout)
+            code = "OK"
+            service = (reply.timings.decode_ms + reply.timings.detect_ms) / 1000
+            if seconds is not None:
+                nose = reply.results[0].landmarks.nose
+                worker, begun = int(nose.x), int(nose.y)
+        except grpc.aio.AioRpcError as error:
+            code = error.code().name
+        ended = time.monotonic() - self._start
+        self.rows.append(Row(at, sent, ended, code, worker, begun, service))
+
+    async def open_loop(self, start: float, requests: list[tuple[float, int, int, float | None]]) -> None:
+        """Send each request at its time."""
+        self._start = start
+        loop = asyncio.get_running_loop()
+        calls: list[asyncio.Task[None]] = []
+
+        def begin(request: tuple[float, int, int, float | None]) -> None:
+            calls.append(loop.create_task(self.call(*request)))
+
+        def pace() -> None:
+            # Not the event loop's own timers: they are late by up to a millisecond.
+            for request in requests:
+                time.sleep(max(start + request[0] - time.monotonic(), 0))
+                loop.call_soon_threadsafe(begin, request)
+
+        await asyncio.to_thread(pace)
+        await asyncio.sleep(0)  # the last call begins
+        await asyncio.gather(*calls)
+
+    async def closed_loop(self, start: float, closed: dict[str, Any]) -> None:
+        """Keep so many calls under way, pictures and sleeps in the order of their lists, for so long."""
+        self._start = start
+        pictures, sleeps = itertools.cycle(range(len(self._pictures))), itertools.cycle(closed["sleeps"])
+
+        async def caller(channel: int) -> None:
+            while (now := time.monotonic() - start) < closed["seconds"]:
+                await self.call(now, channel, next(pictures), next(sleeps))
+
+        await asyncio.sleep(max(start - time.monotonic(), 0))
+        channels = len(self._stubs)
+        await asyncio.gather(*(caller(number % channels) for number in range(closed["in_flight"])))
+
+
+async def main() -> None:
+    """Carry out the plan."""
+    plan = json.loads(sys.stdin.readline())
+    die_with_parent(plan["parent"])
+    client = Client(plan)
+    await client.connect()
+    print("ready", flush=True)
+    start = float(sys.stdin.readline())
+    gc.freeze()
+    if "open" in plan:
+        await client.open_loop(start, plan["open"])
+    else:
+        await client.closed_loop(start, plan["closed"])
+    await client.close()
+    print(json.dumps(client.rows))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,1 @@
+"""What Facet is measured beside."""

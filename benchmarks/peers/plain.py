@@ -1,0 +1,80 @@
+"""One process of a plain SO_REUSEPORT service: it detects what it receives itself, on one thread.
+
+It differs from a worker of Facet in dispatch alone: the same server, interceptor, servicer, decoder and
+detector. There is no supervisor, no admission and no queue but this process's own.
+"""
+
+import argparse
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import cast
+
+import grpc
+
+from benchmarks import sleeping_worker
+from inference_server import worker
+from inference_server.computer import Computer, FaceDetector
+from inference_server.dispatch.admission import Load
+from inference_server.dispatch.envelope import Work
+from inference_server.dispatch.front import Front
+from inference_server.interceptors import CallInterceptor
+from inference_server.parent import die_with_parent
+from inference_server.servicers import InferenceServicer
+from protos import infer_pb2_grpc
+from utils import logs
+from utils.channel import SERVER_KEEPALIVE, TRANSPORT_MARGIN
+from utils.settings import Settings
+
+_BOOTS = {"sleeping": sleeping_worker.boot, "real": worker.boot}
+
+
+class OwnThread:
+    """Stands where a worker has its front: what is submitted waits for this process's one thread."""
+
+    def __init__(self, computer: Computer) -> None:
+        self._computer = computer
+        self._thread = ThreadPoolExecutor(1)
+
+    async def submit(self, work: Work, _load: Load) -> bytes:
+        """Compute the answer after those that came before."""
+        compute = partial(self._computer.answer, work, lambda: None)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, compute)
+
+
+async def serve(address: str, detector: FaceDetector, settings: Settings) -> None:
+    """Serve until killed; `ready` is logged when it listens."""
+    largest = settings.max_image_bytes + TRANSPORT_MARGIN
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor()],
+        options=[
+            ("grpc.so_reuseport", 1),
+            ("grpc.max_receive_message_length", largest),
+            ("grpc.max_send_message_length", largest),
+            *SERVER_KEEPALIVE,
+        ],
+    )
+    front = cast(Front, OwnThread(Computer(detector, settings.max_image_pixels)))
+    infer_pb2_grpc.add_InferenceServicer_to_server(InferenceServicer(front, settings), server)
+    server.add_insecure_port(address)
+    await server.start()
+    worker.logger.info("ready")
+    await server.wait_for_termination()
+
+
+def main() -> None:
+    """Boot and serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--address", required=True, help="host:port, shared with the others")
+    parser.add_argument("--detector", choices=_BOOTS, required=True)
+    parser.add_argument("--parent", type=int, default=os.getppid())
+    arguments = parser.parse_args()
+    die_with_parent(arguments.parent)
+    settings = Settings.from_environ(os.environ)
+    logs.configure("json")
+    asyncio.run(serve(arguments.address, _BOOTS[arguments.detector](settings), settings))
+
+
+if __name__ == "__main__":
+    main()

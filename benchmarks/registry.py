@@ -1,0 +1,79 @@
+"""What a scenario is, and all there are."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+NAMES = ("balance", "tail")
+
+Figures = dict[str, Any]
+"""What a run of a scenario found, as it is written to JSON."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A number to hold, and the number that was measured.
+
+    Attributes:
+        what: What was measured.
+        figure: The number that was measured.
+        limit: The number to hold.
+        at_least: The limit is the least, not the most.
+        unit: Follows both numbers.
+    """
+
+    what: str
+    figure: float
+    limit: float
+    at_least: bool = False
+    unit: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the number was held."""
+        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a head."""
+
+    head: tuple[str, ...]
+    rows: list[tuple[object, ...]]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the figures of a scenario say. Plots are SVG by name."""
+
+    goals: list[Goal]
+    tables: list[Table]
+    plots: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing that is measured.
+
+    Attributes:
+        title: A line about it.
+        method: How it is measured, in Markdown.
+        run: Measures; told whether quickly, it gives figures of the same form from fewer requests.
+        report: Reads the figures.
+    """
+
+    title: str
+    method: str
+    run: Callable[[bool], Figures]
+    report: Callable[[Figures], Report]
+
+
+def scenario(name: str) -> Scenario:
+    """The scenario of this name."""
+    module = importlib.import_module(f"benchmarks.scenarios.{name}")
+    found = module.SCENARIO
+    assert isinstance(found, Scenario)
+    return found

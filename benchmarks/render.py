@@ -1,0 +1,110 @@
+"""README.md and plots, from the figures alone: the same JSON gives the same bytes."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks import results
+from benchmarks.registry import Goal, Report, Table, scenario
+
+_INTRODUCTION = """\
+# Benchmarks
+
+What Facet promises in numbers, and what was measured. Everything below is rendered from `results/*.json`
+by `python -m benchmarks --render`; nothing in it was typed.
+
+    make bench                          every scenario
+    make bench NAME="balance tail"      some of them
+    python -m benchmarks tail --quick   in seconds, into .cache/benchmarks: shows that it works, no figures
+
+Facet and what it is compared with run in turn in the same minutes on the same machine. Load is sent over
+loopback by processes of their own; in an open loop each request has its time beforehand, and its latency
+counts from that time even if the client or a full connection kept it from being sent (no coordinated
+omission).
+"""
+
+
+def write(folder: Path) -> Path:
+    """Write README.md and plots beside the results in this folder; gives the former's path."""
+    for path, text in files(folder).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder / "README.md"
+
+
+def files(folder: Path) -> dict[Path, str]:
+    """What the results of a folder render to, by path."""
+    found = results.load(folder)
+    reports = {name: scenario(name).report(result) for name, result in found.items()}
+    rendered = {
+        folder / "plots" / f"{plot}.svg": svg
+        for report in reports.values()
+        for plot, svg in report.plots.items()
+    }
+    sections = [_INTRODUCTION, _goals(reports)]
+    sections += [_section(name, found[name], report) for name, report in reports.items()]
+    rendered[folder / "README.md"] = "\n".join(sections)
+    return rendered
+
+
+def goal_line(goal: Goal) -> str:
+    """A goal in one line of text."""
+    return f"{goal.what}: {_number(goal.figure, goal.unit)} (goal {_limit(goal)}): {_met(goal)}"
+
+
+def table(content: Table) -> str:
+    """A table in Markdown."""
+    lines = [_row(content.head), _row("---" for _ in content.head), *map(_row, content.rows)]
+    return "\n".join([*([content.caption, ""] if content.caption else []), *lines, ""])
+
+
+def _goals(reports: dict[str, Report]) -> str:
+    rows: list[tuple[object, ...]] = [
+        (f"[{name}](#{name})", goal.what, _limit(goal), _number(goal.figure, goal.unit), _met(goal))
+        for name, report in reports.items()
+        for goal in report.goals
+    ]
+    return "## Goals\n\n" + table(Table(("scenario", "what", "goal", "measured", ""), rows))
+
+
+def _section(name: str, result: dict[str, Any], report: Report) -> str:
+    told = scenario(name)
+    parts = [f"## {name}", "", f"**{told.title}**", "", told.method.strip(), "", *map(table, report.tables)]
+    parts += [f"![{_words(plot)}](plots/{plot}.svg)\n" for plot in report.plots]
+    parts += [report.note.strip() + "\n"] if report.note else []
+    return "\n".join([*parts, _origin(name, result), ""])
+
+
+def _origin(name: str, result: dict[str, Any]) -> str:
+    """Where, when and with what the figures of a scenario were measured."""
+    packages = ", ".join(f"{package} {number}" for package, number in result["packages"].items())
+    tree = "" if result["clean"] else " with changes that were not committed"
+    quick = " `--quick`" if result["quick"] else ""
+    return (
+        f"<sub>`python -m benchmarks {name}`{quick}, {result['date']}, {result['seconds']} s, commit "
+        f"{result['commit']}{tree}; {result['cpus']} x {result['cpu']} ({' '.join(result['cpu_flags'])}), "
+        f"{result['cpus_idle_before']:.0%} idle before, {result['memory_gib']:g} GiB, Linux "
+        f"{result['kernel']}; Python {result['python']}, {packages}.</sub>"
+    )
+
+
+def _limit(goal: Goal) -> str:
+    return f"{'≥' if goal.at_least else '≤'} {_number(goal.limit, goal.unit)}"
+
+
+def _met(goal: Goal) -> str:
+    return "met" if goal.met else "**not met**"
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "%":
+        return f"{value * 100:.1f} %"
+    return f"{value:.2f}{unit}" if unit == "x" else f"{value:.2f} {unit}".strip()
+
+
+def _row(cells: Any) -> str:  # noqa: ANN401 - whatever can be written
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _words(name: str) -> str:
+    return re.sub(r"[-_]", " ", name)

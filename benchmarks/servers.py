@@ -1,0 +1,71 @@
+"""The servers that are measured, each started for a scenario and ended with it."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+
+from inference_server.address import reserve
+from tests.facet import free_port
+from tests.processes import Process, running
+from utils.settings import Address
+
+PATIENT = {
+    # Nothing is refused: what is measured is waiting.
+    "FACET_QUEUE_SECONDS": "600",
+    "FACET_TIMEOUT_SECONDS": "120",
+    "FACET_MAX_TIMEOUT_SECONDS": "120",
+    # Both are far above what a stalled virtual machine takes.
+    "FACET_HANG_SECONDS": "60",
+}
+"""Settings of a backend whose queue is as long as need be."""
+
+# As a worker of Facet has it.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_SLEEPING = [sys.executable, "-m", "benchmarks.sleeping_backend"]
+_REAL = [sys.executable, "-m", "inference_server"]
+
+
+@contextlib.contextmanager
+def facet(workers: int, *, sleeping: bool, **environ: str) -> Iterator[tuple[Process, str]]:
+    """Facet's backend, ready, and its address."""
+    settings = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_WORKERS": str(workers), **environ}
+    with running(_SLEEPING if sleeping else _REAL, **settings) as process:
+        yield process, process.wait_for("ready")["grpc_address"]
+        stop(process)
+
+
+@contextlib.contextmanager
+def plain(workers: int, *, sleeping: bool, **environ: str) -> Iterator[str]:
+    """As many processes of the plain service on one port; gives its address."""
+    reservation = reserve(Address("127.0.0.1", 0))
+    address = str(reservation.address)
+    kind = "sleeping" if sleeping else "real"
+    command = [sys.executable, "-m", "benchmarks.peers.plain", "--address", address, "--detector", kind]
+    with contextlib.ExitStack() as stack:
+        stack.callback(reservation.close)
+        processes = [stack.enter_context(running(command, **_ONE_THREAD, **environ)) for _ in range(workers)]
+        for process in processes:
+            process.wait_for("ready")
+        yield address
+
+
+@contextlib.contextmanager
+def gateway(backend: str, **environ: str) -> Iterator[tuple[Process, str]]:
+    """Facet's gateway before a backend, one process of it, and its address."""
+    settings = {
+        "FACET_HTTP_ADDRESS": f"127.0.0.1:{free_port()}",
+        "FACET_HTTP_WORKERS": "1",
+        "FACET_BACKEND": backend,
+        **environ,
+    }
+    command = [sys.executable, "-m", "gunicorn", "-c", "gateway/gunicorn.conf.py"]
+    with running(command, **settings) as process:
+        yield process, process.wait_for("ready")["http_address"]
+        stop(process)
+
+
+def stop(process: Process) -> None:
+    """End a service as its operator does."""
+    process.send(signal.SIGTERM)
+    process.wait()
