@@ -19,6 +19,7 @@ from PIL import AvifImagePlugin, ExifTags, Image, PngImagePlugin, TiffImagePlugi
 
 from inference_server.image_formats import ACCEPTED, sniff
 from inference_server.image_modes import scale_transparent_colour, to_rgb
+from inference_server.jpeg import decode_plain
 from utils.errors import BrokenImage, ImageEmpty, ImageTooLarge, TooManyPixels, UnsupportedImageFormat
 
 # Pillow's names of the accepted formats, in the order in which its plugins are asked. AVIF comes before
@@ -118,17 +119,27 @@ def decode(data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.uint8], int]:
         _check_cost(data, name)
         with _open(data) as image:
             _check_pixels(*image.size, max_pixels)
-            _check_tiles(image, max_pixels)
-            turned = _orientation(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 1
-            image.load()  # which turns a TIFF file, and no other
-            _check_pixels(*image.size, max_pixels)
+            plain = decode_plain(data, image.mode, image.size) if name == "JPEG" else None
+            if plain is None:
+                return _decode_opened(image, data, max_pixels)
             orientation = _orientation(image)
-            if image.format == "PNG":
-                scale_transparent_colour(image, bits=data[_PNG_BIT_DEPTH])
-            picture = to_rgb(image)
-        if orientation != 1:
-            picture = picture.transpose(_TRANSPOSE[orientation])
-        return np.array(picture), max(orientation, turned)
+        if orientation == 1:
+            return plain, orientation
+        return np.array(Image.fromarray(plain).transpose(_TRANSPOSE[orientation])), orientation
+
+
+def _decode_opened(image: Image.Image, data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.uint8], int]:
+    _check_tiles(image, max_pixels)
+    turned = _orientation(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 1
+    image.load()  # which turns a TIFF file, and no other
+    _check_pixels(*image.size, max_pixels)
+    orientation = _orientation(image)
+    if image.format == "PNG":
+        scale_transparent_colour(image, bits=data[_PNG_BIT_DEPTH])
+    picture = to_rgb(image)
+    if orientation != 1:
+        picture = picture.transpose(_TRANSPOSE[orientation])
+    return np.array(picture), max(orientation, turned)
 
 
 class _HeaderReader(io.BytesIO):
