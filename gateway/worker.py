@@ -31,7 +31,7 @@ from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from gateway.connection import HEAD_SECONDS, Client, Connection
-from gateway.draining import Farewell
+from gateway.draining import Application, Farewell
 
 BODY_SECONDS = 10.0
 """From the end of the head to the end of the body."""
@@ -56,6 +56,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         farewell: What the master says when the whole gateway stops.
     """
 
+    alive: bool
+    wsgi: Application
     drain_seconds = 0.0
     farewell: Farewell | None = None
 
@@ -143,7 +145,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if time.monotonic() >= self._leave_at:
             self.alive = False
 
-    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's
+    def set_accept_enabled(self, enabled: bool) -> None:
         """Listen or not; who leaves closes its listeners, so that nobody waits there for an answer."""
         super().set_accept_enabled(enabled)
         if self.alive:

@@ -1,0 +1,125 @@
+"""Rules of a gateway that goes away: it says so first, and whoever came in time is answered."""
+
+import contextlib
+import signal
+from collections import deque
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+from tests.integration import gateway_process
+from tests.integration.gateway_process import Gateway, fake_backend, post
+
+
+def refuses(gateway: Gateway) -> bool:
+    """Whether nobody listens any more."""
+    try:
+        gateway.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def draining(running: Gateway, *, whole_group: bool = False) -> None:
+    """Tell it to stop, and wait until it says that it does."""
+    (running.process.send_group if whole_group else running.process.send)(signal.SIGTERM)
+    reply = gateway_process.wait_for_status(running, "/readyz", 503)
+    assert reply.json["detail"] == "This gateway is about to stop."
+    assert reply.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_a_gateway_that_drains_says_so_and_serves_on(whole_group: bool) -> None:
+    """On new connections and on old ones, each of which ends with its answer; then it ends with status 0."""
+    environ = {"FACET_HTTP_WORKERS": "2", "FACET_DRAIN_SECONDS": "6"}
+    with fake_backend() as serving, gateway_process.gateway(serving.target, **environ) as running:
+        with contextlib.closing(running.open()) as connection:
+            assert "Connection" not in (before := post(connection).headers) or before["Connection"] != "close"
+            draining(running, whole_group=whole_group)
+            last = post(connection)
+            assert (last.status, last.headers["Connection"]) == (200, "close")
+        assert running.get("/healthz").status == 200
+        new = running.predict()
+        assert (new.status, new.headers["Connection"]) == (200, "close")
+        assert running.process.wait() == 0
+        assert refuses(running)
+
+
+def test_after_the_drain_nobody_can_connect_while_the_last_request_runs() -> None:
+    """A balancer goes elsewhere at once; the last request gets its answer."""
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target, FACET_DRAIN_SECONDS="1") as running,
+    ):
+        serving.answer = serving.hold
+        with contextlib.closing(running.open()) as connection:
+            headers = {"Content-Type": "image/jpeg", "X-Request-Timeout": "60"}
+            connection.request("POST", "/predict", b"picture", headers)
+            assert serving.began.acquire(timeout=processes.PATIENCE)
+            draining(running)
+            processes.wait_until(lambda: refuses(running), "the end of the drain")
+            serving.held.set()
+            assert gateway_process.read(connection.getresponse()).status == 200
+        assert running.process.wait() == 0
+
+
+def test_a_connection_made_in_the_last_moment_is_served() -> None:
+    """It may send its request when the gateway has stopped listening."""
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target, FACET_DRAIN_SECONDS="2") as running,
+        contextlib.ExitStack() as stack,
+    ):
+        draining(running)
+        made: deque[HTTPConnection] = deque(maxlen=2)
+
+        def connected() -> bool:
+            connection = running.open()
+            with contextlib.suppress(ConnectionRefusedError):
+                connection.connect()
+                made.append(stack.enter_context(contextlib.closing(connection)))
+                return True
+            return False
+
+        processes.wait_until(lambda: not connected(), "the end of the drain")
+        reply = post(made[0])
+        assert (reply.status, reply.headers["Connection"]) == (200, "close")
+        assert running.process.wait() == 0
+
+
+def test_a_reload_is_no_farewell() -> None:
+    """The old worker serves on for the drain, too, but the gateway stays ready."""
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target, FACET_DRAIN_SECONDS="2") as running,
+    ):
+        assert running.get("/readyz").status == 200
+        before = running.workers()
+        running.process.send(signal.SIGHUP)
+        running.process.wait_for("Handling signal: hup")
+        while set(before) & set(running.workers()):
+            assert running.get("/readyz").status == 200
+            assert running.predict().status == 200
+
+
+@pytest.mark.parametrize("again", [signal.SIGINT, signal.SIGQUIT])
+def test_a_drain_can_be_cut_short(again: int) -> None:
+    """By whoever presses Ctrl-C."""
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target, FACET_DRAIN_SECONDS="300") as running,
+    ):
+        draining(running)
+        running.process.send(again)
+        assert running.process.wait(20) == 0
+
+
+def test_the_gateway_refuses_to_speak_tls() -> None:
+    """It stops at its start and says who should."""
+    certificate = str(Path(__file__))  # any file will do
+    command = [*gateway_process.COMMAND, "--certfile", certificate, "--keyfile", certificate]
+    with processes.running(command, FACET_HTTP_ADDRESS="127.0.0.1:0") as process:
+        assert process.wait() != 0
+        assert "let a proxy before it speak TLS" in process.log()
