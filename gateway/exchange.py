@@ -14,6 +14,7 @@ from flask import Response, g, request
 from utils.errors import DeadlineExceeded, InvalidHeader
 from utils.logs import fields
 from utils.request_ids import request_id
+from utils.request_ids import request_id
 from utils.settings import Settings
 
 REQUEST_ID = "X-Request-ID"
@@ -77,7 +78,7 @@ def end(response: Response) -> Response:
         logging.DEBUG if quiet else logging.INFO,
         "request",
         extra=fields(
-            id=exchange.request_id,
+            request_id=exchange.request_id,
             method=request.method,
             # Escaped: a path may hold line breaks and a terminal's control codes.
             path=quote(request.path)[:_LONGEST_PATH],

@@ -86,6 +86,11 @@ class Envelope:
         """Say that nobody wants the answer."""
         self._write(_CANCELLED, 1)
 
+    def discard(self) -> None:
+        """Give up this end, and the memory: the queue may hold the envelope of a request that is over."""
+        os.ftruncate(self.descriptor, _CONTENT_AT)
+        self.close()
+
     def answer(self) -> bytes | None:
         """The answer, once there is one."""
         answered = self._read(_ANSWERED)

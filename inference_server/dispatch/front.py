@@ -99,7 +99,7 @@ class Front:
         finally:
             del self._pending[pending.number]
             self._count(self._waiting - load)
-            pending.envelope.close()
+            pending.envelope.discard()
 
     def worker_died(self, slot: int, generation: int, checksum: bytes | None, deaths: int) -> None:
         """Post again what a dead worker had in hand, or may have had.

@@ -307,7 +307,7 @@ def test_a_client_that_leaves_cancels_its_call(gateway: Gateway, backend: Backen
             connection.request("POST", "/predict", b"picture", headers)
             assert backend.began.acquire(timeout=processes.PATIENCE)
         assert backend.cancelled.wait(processes.PATIENCE)
-        line = gateway.process.wait_for("request", id=f"left-{number}")
+        line = gateway.process.wait_for("request", request_id=f"left-{number}")
         assert (line["status"], line["reason"]) == (499, "CANCELLED")
 
 

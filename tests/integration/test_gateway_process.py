@@ -36,7 +36,7 @@ def test_a_picture_goes_through(gateway: Gateway, backend: Backend) -> None:
     assert reply.json["image"]["width"] == 1000
     assert reply.headers["X-Request-ID"] == "through-1"
     assert backend.metadata["x-request-id"] == "through-1"
-    line = gateway.process.wait_for("request", id="through-1")
+    line = gateway.process.wait_for("request", request_id="through-1")
     assert (line["status"], line["bytes"], line["faces"]) == (200, 1000, 0)
 
 

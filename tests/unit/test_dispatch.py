@@ -178,6 +178,25 @@ def test_a_cancelled_request_is_never_computed_and_frees_its_place(machine: Mach
     asyncio.run(scenario())
 
 
+def test_a_cancelled_request_gives_its_memory_back_at_once(machine: Machine) -> None:
+    """Though its envelope lies in the queue until a detector is idle."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(bytes(1024**2)), ONE))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        envelope, _, _ = machine.take()
+        assert envelope.is_cancelled()
+        assert os.fstat(envelope.descriptor).st_blocks * 512 <= 4096
+        envelope.close()
+        front.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_request_cancelled_while_it_is_computed_is_given_up_at_the_next_step(machine: Machine) -> None:
     """The checkpoint raises in the detector thread, which is then free for another."""
     started, stopped = threading.Event(), threading.Event()

@@ -178,7 +178,7 @@ def test_an_unexpected_exception_tells_the_caller_nothing_of_itself(caplog: pyte
     assert "secret" not in response.get_data(as_text=True)
     [record] = [record for record in caplog.records if record.exc_info]
     line = json.loads(JsonFormatter().format(record))
-    assert line["id"] == "r7"
+    assert line["request_id"] == "r7"
     assert "secret" in line["traceback"]
 
 
@@ -322,7 +322,7 @@ def test_a_request_writes_one_line(client: FlaskClient, caplog: pytest.LogCaptur
     assert line.pop("elapsed_ms") > 0
     assert {name: line[name] for name in line if name not in {"time", "pid", "logger", "level"}} == {
         "message": "request",
-        "id": "r1",
+        "request_id": "r1",
         "method": "POST",
         "path": "/predict",
         "status": 200,
