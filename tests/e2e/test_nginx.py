@@ -1,0 +1,124 @@
+"""Two gateways behind a real nginx with the configuration that we recommend, restarted in turn."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.doors import http_request, post_raw
+from tests.facet import PATHS, ROOMY, free_port, inference, procfile
+from tests.pictures import ASTRONAUT
+from tests.processes import ROOT, Process, running, wait_until
+from tests.soak.doors import HttpCaller
+from tests.soak.load import Load, Tally
+from tests.soak.photos import photos
+
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+DRAIN = {"FACET_DRAIN_SECONDS": "1"}
+
+_MAIN = """
+daemon off;
+pid {folder}/pid;
+error_log stderr warn;
+{user}
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/facet.conf;
+}}
+"""
+
+
+def configuration(folder: Path, listen: int, gateways: list[int]) -> Path:
+    """deploy/nginx.conf with other ports, and the main file around it that a distribution has."""
+    text = (ROOT / "deploy" / "nginx.conf").read_text()
+    text, listens = re.subn(r"listen 80;", f"listen 127.0.0.1:{listen};", text)
+    text, servers = re.subn(r"127\.0\.0\.1:800([01])", lambda m: f"127.0.0.1:{gateways[int(m[1])]}", text)
+    assert (listens, servers) == (1, 2)
+    (folder / "facet.conf").write_text(text)
+    # Its processes write below pytest's folder, which is ours alone.
+    user = "user root;" if os.geteuid() == 0 else ""
+    main = folder / "nginx.conf"
+    main.write_text(_MAIN.format(folder=folder, user=user))
+    return main
+
+
+def answers(address: str, path: str, status: int) -> bool:
+    """Whether this is what a GET is answered with."""
+    try:
+        return http_request(address, "GET", path)[0] == status
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, gateways: list[int]) -> Iterator[str]:
+    """A real nginx before these gateways; gives its address."""
+    if NGINX is None:
+        assert "CI" not in os.environ, "nginx is not installed"
+        pytest.skip("nginx is not installed")
+    port = free_port()
+    command = [NGINX, "-e", "stderr", "-c", str(configuration(folder, port, gateways))]
+    with running(command) as process:
+        wait_until(lambda: answers(f"127.0.0.1:{port}", "/healthz", 200) or not process.alive(), "nginx")
+        assert process.alive(), process.log()
+        yield f"127.0.0.1:{port}"
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0, process.log()
+
+
+@contextlib.contextmanager
+def gateway(port: int, backend: str) -> Iterator[Process]:
+    """A gateway on this port, ready."""
+    address = f"127.0.0.1:{port}"
+    settings = {"FACET_HTTP_ADDRESS": address, "FACET_BACKEND": backend, **PATHS, **ROOMY, **DRAIN}
+    with running(procfile()["web"], **settings) as process:
+        wait_until(lambda: answers(address, "/readyz", 200), "the gateway is ready")
+        yield process
+
+
+def test_gateways_restarted_in_turn_behind_nginx_lose_no_request(tmp_path: Path) -> None:
+    """Each is stopped, and the next when the first serves again, under load with every answer compared."""
+    ports = [free_port(), free_port()]
+    tally = Tally()
+    with inference() as (_, backend), contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(gateway(port, backend)) for port in ports]
+        http = stack.enter_context(nginx(tmp_path, ports))
+        # The load ends before any gateway does.
+        with Load([partial(HttpCaller, http)] * 4, photos(12), tally) as load:
+            # To the master alone, as an init system does, and to all of a group, as a Procfile runner does.
+            for tell in (Process.send, Process.send_group):
+                for index, port in enumerate(ports):
+                    load.go_on(20)
+                    tell(processes[index], signal.SIGTERM)
+                    wait_until(partial(answers, f"127.0.0.1:{port}", "/readyz", 503), "it says so")
+                    assert processes[index].wait() == 0
+                    load.go_on(20)
+                    processes[index] = stack.enter_context(gateway(port, backend))
+    assert tally.sent >= 160
+    assert (tally.failed, tally.wrong, tally.refused, tally.gone) == (0, 0, 0, 0), tally
+    assert tally.crashed == []
+
+
+def test_nginx_asks_the_other_gateway_when_one_has_no_backend(tmp_path: Path) -> None:
+    """A 503 is not the caller's business while somebody can answer."""
+    ports = [free_port(), free_port()]
+    with inference() as (_, backend), contextlib.ExitStack() as stack:
+        stack.enter_context(gateway(ports[0], backend))
+        lonely = {"FACET_HTTP_ADDRESS": f"127.0.0.1:{ports[1]}", "FACET_BACKEND": f"127.0.0.1:{free_port()}"}
+        stack.enter_context(running(procfile()["web"], **lonely, **PATHS)).wait_for("ready")
+        http = stack.enter_context(nginx(tmp_path, ports))
+        assert [http_request(http, "GET", "/readyz")[0] for _ in range(4)] == [200] * 4
+        for _ in range(4):
+            assert len(post_raw(http, ASTRONAUT.read_bytes(), {}).faces or []) == 1

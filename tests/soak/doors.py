@@ -1,0 +1,112 @@
+"""Careful callers of Facet: over HTTP on a connection that is kept, and over gRPC by our own client."""
+
+import contextlib
+import http.client
+import json
+from dataclasses import dataclass
+from typing import Protocol
+
+from tests.soak.photos import Faces, of_domain, of_json
+from utils.errors import BackendUnavailable, FacetError, QueueFull
+from utils.service_client import ServiceClient
+from utils.settings import parse_address
+
+PATIENCE = 90.0
+"""Seconds after which a request that has no answer hangs; above every deadline."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one picture.
+
+    Attributes:
+        faces: Where it was answered.
+        refused: It was not, because too much is waiting, and it was said when to come again.
+        gone: It was not, because there is no backend, and it was said when to come again.
+        trouble: What else went wrong.
+        repeated: It was sent again because its first connection was closed before the answer's first byte.
+    """
+
+    faces: Faces | None = None
+    refused: bool = False
+    gone: bool = False
+    trouble: str = ""
+    repeated: bool = False
+
+
+class Caller(Protocol):
+    """One client."""
+
+    def ask(self, picture: bytes) -> Answer:
+        """Have the faces of one picture found; never raises."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+class HttpCaller:
+    """A client of the gateway that uses its connection again, and repeats once what it may repeat."""
+
+    def __init__(self, address: str) -> None:
+        where = parse_address(address)
+        self._connection = http.client.HTTPConnection(where.host, where.port, timeout=PATIENCE)
+
+    def ask(self, picture: bytes) -> Answer:
+        repeated = False
+        try:
+            try:
+                response = self._send(picture)
+            except (BrokenPipeError, ConnectionResetError):  # closed before the first byte of an answer
+                self._connection.close()
+                repeated = True
+                response = self._send(picture)
+            return _read(response, repeated=repeated)
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            return Answer(trouble=repr(error), repeated=repeated)
+
+    def _send(self, picture: bytes) -> http.client.HTTPResponse:
+        self._connection.request("POST", "/predict", picture, {"Content-Type": "image/jpeg"})
+        return self._connection.getresponse()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _read(response: http.client.HTTPResponse, *, repeated: bool) -> Answer:
+    body = response.read()
+    try:
+        said = json.loads(body)
+    except ValueError:  # from a proxy
+        return Answer(trouble=f"{response.status}: {body[:200]!r}", repeated=repeated)
+    if response.status == 200:
+        return Answer(of_json(said["results"]), repeated=repeated)
+    when = response.headers.get("Retry-After")
+    return Answer(
+        refused=response.status == 429 and when is not None,
+        gone=response.status == 503 and when is not None,
+        trouble=f"{response.status} {said.get('reason')}: {said.get('detail')}",
+        repeated=repeated,
+    )
+
+
+class GrpcCaller:
+    """A service that calls the backend itself."""
+
+    def __init__(self, address: str) -> None:
+        self._client = ServiceClient(address, timeout=60)
+
+    def ask(self, picture: bytes) -> Answer:
+        try:
+            return Answer(of_domain(self._client.detect(picture).faces))
+        except FacetError as error:
+            said_when = error.retry_after is not None
+            return Answer(
+                refused=isinstance(error, QueueFull) and said_when,
+                gone=isinstance(error, BackendUnavailable) and said_when,
+                trouble=f"{error.reason}: {error.detail}",
+            )
+
+    def close(self) -> None:
+        with contextlib.suppress(FacetError):
+            self._client.close()
