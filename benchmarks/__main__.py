@@ -5,6 +5,7 @@ The figures go to benchmarks/results/NAME.json, and benchmarks/README.md is rend
 """
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="in seconds, into .cache/benchmarks")
     parser.add_argument("--render", action="store_true", help="only write README.md from the results")
     arguments = parser.parse_args()
+    # However it is told to end, it ends what it has started first.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda number, _: sys.exit(128 + number))
     unknown = set(arguments.names) - set(NAMES)
     if unknown:
         parser.error(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")

@@ -19,14 +19,13 @@ from typing import Any
 
 import grpc
 
-from benchmarks.load import Row
+from benchmarks.load import WARM_UP_CALLS, Row
 from inference_server.parent import die_with_parent
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from utils.channel import channel_options
 
 _LARGEST = 10 * 1024**2
-_WARM_UP_CALLS = 3
 
 
 class Client:
@@ -46,7 +45,7 @@ class Client:
     async def connect(self) -> None:
         """Make each connection, and use it."""
         for number in range(len(self._stubs)):
-            for _ in range(_WARM_UP_CALLS):
+            for _ in range(WARM_UP_CALLS):
                 await self.call(0.0, number, 0, 0.0)
         self.rows.clear()
 

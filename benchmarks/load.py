@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from tests.processes import ROOT
 
+WARM_UP_CALLS = 3
+"""What each connection is used for before a run, without sleep."""
 _LEAD_SECONDS = 0.3
 """Between telling the clients when to start, and the start."""
 
@@ -93,6 +95,11 @@ class Clients:
         self._channels = channels
         self._processes = processes
         self._timeout = timeout
+
+    @property
+    def warm_up_calls(self) -> int:
+        """Calls of each run that are not among its rows."""
+        return self._channels * WARM_UP_CALLS
 
     def open_loop(self, requests: Sequence[Request]) -> list[Row]:
         """Send each request at its time; gives what came of them, in order of arrival."""

@@ -1,0 +1,79 @@
+"""Gateway: what /predict adds to the direct gRPC call."""
+
+import os
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import pairs, servers
+from benchmarks.progress import step
+from benchmarks.registry import Figures, Goal, Report, Scenario, Table
+from benchmarks.stats import describe, milliseconds
+from tests.processes import Process
+
+_BYTES = 100_000
+
+METHOD = f"""
+One client, one call at a time, a detector that answers at once. `/predict` with a raw body of {
+    _BYTES // 1000
+} KB over one kept connection to gunicorn (one process, as many threads as by default), and the same
+picture by `ServiceClient.detect` straight to the backend, in turn; the figure is the difference of their
+medians. CPU is what gunicorn's processes used in that time by `/proc/PID/stat`, divided by the requests.
+"""
+
+
+def run(quick: bool) -> Figures:
+    """Measure both in turn."""
+    rounds, repeats = (300, 1) if quick else (2000, 3)
+    runs: list[dict[str, Any]] = []
+    with (
+        servers.facet(2, sleeping=True, **servers.PATIENT) as (_, backend),
+        servers.gateway(backend) as (web, address),
+    ):
+        for number in range(repeats):
+            before = _cpu_seconds(web)
+            with step(f"gateway: run {number + 1} of {repeats}", rounds * 0.006 + 2):
+                gateway, direct = pairs.measure([("http", address), ("grpc", backend)], _BYTES, rounds)
+            requests = rounds + pairs.WARM_UP
+            runs.append(
+                {
+                    "gateway": describe(gateway),
+                    "direct": describe(direct),
+                    "added_ms": milliseconds(median(gateway) - median(direct)),
+                    "cpu_ms": milliseconds((_cpu_seconds(web) - before) / requests),
+                }
+            )
+    return {"parameters": {"picture_bytes": _BYTES, "rounds": rounds}, "runs": runs}
+
+
+def _cpu_seconds(web: Process) -> float:
+    """What gunicorn and its workers have used so far."""
+    ticks = 0
+    for pid in (web.pid, *web.children()):
+        ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def report(figures: Figures) -> Report:
+    """The difference of the medians, and CPU per request."""
+    runs = figures["runs"]
+    added, cpu = (median(run[what] for run in runs) for what in ("added_ms", "cpu_ms"))
+    rows: list[tuple[object, ...]] = [
+        (
+            *(run[door][which] for which in ("p50_ms", "p99_ms") for door in ("gateway", "direct")),
+            run["added_ms"],
+            run["cpu_ms"],
+        )
+        for run in runs
+    ]
+    head = ("/predict p50 ms", "direct p50 ms", "/predict p99 ms", "direct p99 ms", "added to p50, ms")
+    return Report(
+        goals=[
+            Goal("/predict over the direct gRPC call, p50", added, 1.0, unit="ms"),
+            Goal("CPU of the gateway for a request", cpu, 1.2, unit="ms"),
+        ],
+        tables=[Table((*head, "CPU ms a request"), rows)],
+    )
+
+
+SCENARIO = Scenario("What the HTTP door adds to the gRPC call", METHOD, run, report)

@@ -1,0 +1,111 @@
+"""Mixed: the real detector and pictures of all sizes, beside plain SO_REUSEPORT."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from benchmarks import servers
+from benchmarks.load import Clients, Row, poisson
+from benchmarks.pictures import composites, photographs
+from benchmarks.progress import step
+from benchmarks.registry import Figures, Goal, Report, Scenario, Table
+from benchmarks.stats import describe, percentile
+
+WORKERS = 2
+CHANNELS = 8
+IN_FLIGHT = 8
+SHARE = 0.6
+_PHOTOGRAPHS = 80
+_SETTLING = 1.0
+
+METHOD = f"""
+{WORKERS} workers with the real detector, {CHANNELS} connections, and {_PHOTOGRAPHS} photographs of up to 2
+MB from the folder that PHOTOS_DIR names (where there is none: group pictures of several sizes, drawn from
+the portrait in `examples/`). Short rounds of both in turn, with new connections in each. *Throughput*: a
+closed loop of {IN_FLIGHT} calls. *Latency*: arrivals that know nothing of each other (Poisson) at
+{SHARE:.0%} of Facet's throughput in the first round, the same ones for both. The figure is the median over
+the rounds of Facet's divided by the plain service's. Both share the CPUs with the client.
+"""
+
+
+def run(quick: bool) -> Figures:
+    """Measure both in turn, in short rounds."""
+    seconds, rounds = (5.0, 1) if quick else (12.0, 8)
+    pictures = photographs(_PHOTOGRAPHS)
+    source = "photographs" if pictures else "composites"
+    pictures = pictures or composites()
+    runs: list[dict[str, Any]] = []
+    rate = 0.0
+    with (
+        servers.facet(WORKERS, sleeping=False, **servers.PATIENT) as (_, ours),
+        servers.plain(WORKERS, sleeping=False) as plain,
+    ):
+        services = [("facet", ours), ("plain", plain)]
+        for number in range(rounds):
+            for name, target in services:
+                with step(f"mixed: {name}, throughput, round {number + 1} of {rounds}", seconds + 3):
+                    rows = Clients(target, pictures, CHANNELS).closed_loop(seconds, IN_FLIGHT)
+                throughput = _throughput(rows, seconds)
+                rate = rate or SHARE * throughput
+                with step(f"mixed: {name}, latency, round {number + 1} of {rounds}", seconds + 3):
+                    requests = poisson(rate, round(rate * seconds), CHANNELS, lambda _: None, number)
+                    rows = Clients(target, pictures, CHANNELS).open_loop(requests)
+                figures = {"per_second": throughput, "latency": describe([row.latency for row in rows])}
+                runs.append({"service": name, "round": number, **figures, "failed": _failed(rows)})
+            services.reverse()
+    sizes = [len(picture) for picture in pictures]
+    parameters = {
+        "pictures": source,
+        "count": len(pictures),
+        "bytes_p50": percentile(sizes, 0.5),
+        "bytes_max": max(sizes),
+        "offered_per_second": round(rate, 2),
+        "seconds": seconds,
+    }
+    return {"parameters": parameters, "runs": runs}
+
+
+def _throughput(rows: Sequence[Row], seconds: float) -> float:
+    counted = sum(row.code == "OK" and _SETTLING <= row.ended < seconds for row in rows)
+    return round(counted / (seconds - _SETTLING), 2)
+
+
+def _failed(rows: Sequence[Row]) -> int:
+    return sum(row.code != "OK" for row in rows)
+
+
+def report(figures: Figures) -> Report:
+    """The medians of the rounds' ratios."""
+    ours, plain = (
+        [run for run in figures["runs"] if run["service"] == service] for service in ("facet", "plain")
+    )
+    throughput = median(a["per_second"] / b["per_second"] for a, b in zip(ours, plain, strict=True))
+    p99, p50 = (
+        median(a["latency"][which] / b["latency"][which] for a, b in zip(ours, plain, strict=True))
+        for which in ("p99_ms", "p50_ms")
+    )
+    rows: list[tuple[object, ...]] = [
+        (
+            a["round"] + 1,
+            *(run["per_second"] for run in (a, b)),
+            *(run["latency"][which] for which in ("p50_ms", "p99_ms") for run in (a, b)),
+            a["failed"] + b["failed"],
+        )
+        for a, b in zip(ours, plain, strict=True)
+    ]
+    head = ("round", "facet /s", "plain /s", "facet p50 ms", "plain p50 ms", "facet p99 ms", "plain p99 ms")
+    asked = figures["parameters"]
+    caption = (
+        f"{asked['count']} {asked['pictures']}, median {asked['bytes_p50'] / 1000:.0f} KB; latency at "
+        f"{asked['offered_per_second']:g} requests/s; the p50 over the plain service's is {p50:.2f}x."
+    )
+    return Report(
+        goals=[
+            Goal("throughput over the plain service's, real detector", throughput, 1.0, True, "x"),
+            Goal("p99 over the plain service's, real detector", p99, 1.0, unit="x"),
+        ],
+        tables=[Table((*head, "failed"), rows, caption)],
+    )
+
+
+SCENARIO = Scenario("The real detector and pictures of all sizes", METHOD, run, report)

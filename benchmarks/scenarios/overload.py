@@ -1,0 +1,163 @@
+"""Overload: what four times more than the capacity does to a service."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from benchmarks import servers
+from benchmarks.load import Clients, Row, poisson
+from benchmarks.pictures import blank
+from benchmarks.progress import step
+from benchmarks.registry import Figures, Goal, Report, Scenario, Table
+from benchmarks.stats import describe
+
+WORKERS = 4
+CHANNELS = 8
+SLEEP = 0.020
+TIMES = 4
+TIMEOUTS = (5.0, 1.0)
+"""Seconds that a call may take: more than the longest queue that is accepted, and less."""
+_PROCESSES = 2
+_BYTES = 100_000
+_SETTLING = 3.0
+_IN_FLIGHT = 32
+
+METHOD = f"""
+{WORKERS} workers whose detector sleeps {SLEEP * 1000:g} ms, {CHANNELS} connections of {_PROCESSES} client
+processes, 100 KB each, the settings a user gets. *Capacity* is the throughput of a closed loop of
+{_IN_FLIGHT} calls; then {TIMES} times as many requests come (Poisson), each with a deadline of
+{TIMEOUTS[0]:g} s, which is longer than the queue that is accepted, or of {TIMEOUTS[1]:g} s, which is
+shorter. *Goodput* is what is answered with OK in time, after {_SETTLING:g} s of settling. A *refusal* is
+RESOURCE_EXHAUSTED, or DEADLINE_EXCEEDED within half of the deadline; its latency counts from when the
+request was due, so it contains all that kept the client from sending. *Late* is what failed after that.
+*Answers nobody got*: detections that were begun, by the workers' own counters before and after, less the
+answers that arrived. Beside it the plain service, which refuses nothing.
+"""
+
+
+def run(quick: bool) -> Figures:
+    """Measure capacity, then both services under both deadlines, in turn."""
+    seconds, repeats = (6.0, 1) if quick else (15.0, 3)
+    runs: list[dict[str, Any]] = []
+    with (
+        servers.facet(WORKERS, sleeping=True) as (_, ours),
+        servers.plain(WORKERS, sleeping=True) as plain,
+    ):
+        for number in range(repeats):
+            capacity = _capacity(ours, seconds)
+            for timeout in TIMEOUTS:
+                for name, target in (("facet", ours), ("plain", plain)):
+                    what = f"overload: {name}, {timeout:g} s, run {number + 1} of {repeats}"
+                    with step(what, seconds + timeout + 3):
+                        figures = _overload(target, capacity, seconds, timeout, number)
+                    runs.append({"service": name, "timeout_s": timeout, "capacity": capacity, **figures})
+    return {"parameters": {"workers": WORKERS, "channels": CHANNELS, "times": TIMES}, "runs": runs}
+
+
+def _clients(target: str, timeout: float) -> Clients:
+    return Clients(target, [blank(_BYTES)], CHANNELS, processes=_PROCESSES, timeout=timeout)
+
+
+def _capacity(target: str, seconds: float) -> float:
+    """Answers a second in a closed loop."""
+    with step("overload: capacity", seconds + 2):
+        rows = _clients(target, 60).closed_loop(seconds, _IN_FLIGHT, [SLEEP])
+    return round(_rate(rows, seconds), 2)
+
+
+def _overload(target: str, capacity: float, seconds: float, timeout: float, seed: int) -> dict[str, Any]:
+    rate = TIMES * capacity
+    requests = poisson(rate, round(rate * seconds), CHANNELS, lambda _: SLEEP, seed)
+    clients = _clients(target, timeout)
+    before, _ = _census(target)
+    rows = clients.open_loop(requests)
+    after, counting = _census(target)
+    detections = sum(after[worker] - before[worker] for worker in after) - counting - clients.warm_up_calls
+    answered = sum(row.code == "OK" for row in rows)
+    refused = [row.latency for row in rows if is_refusal(row, timeout)]
+    return {
+        "offered_per_second": round(rate, 1),
+        "goodput_per_second": round(_rate(rows, seconds), 2),
+        "requests": len(rows),
+        "answered": answered,
+        "refused": len(refused),
+        "late": len(rows) - answered - len(refused),
+        "answer": describe([row.latency for row in rows if row.code == "OK"]),
+        "refusal": describe(refused),
+        "sent_late": describe([row.sent - row.at for row in rows]),
+        "detections": detections,
+        "for_nobody": round(1 - answered / detections, 4),
+    }
+
+
+def is_refusal(row: Row, timeout: float) -> bool:
+    """Whether a call was refused, and not just late."""
+    quick = row.ended - row.sent < timeout / 2
+    return row.code == "RESOURCE_EXHAUSTED" or (row.code == "DEADLINE_EXCEEDED" and quick)
+
+
+def _rate(rows: Sequence[Row], seconds: float) -> float:
+    counted = sum(row.code == "OK" and _SETTLING <= row.ended < seconds for row in rows)
+    return counted / (seconds - _SETTLING)
+
+
+def _census(target: str) -> tuple[dict[int, int], int]:
+    """How many detections each worker has begun, and how many of them were for this question."""
+    # So many connections that one reaches every worker even where nobody dispatches.
+    clients = Clients(target, [blank(1000)], 32)
+    begun: dict[int, int] = defaultdict(int)
+    rows = clients.closed_loop(0.5, 32, [0.050])
+    for row in rows:
+        begun[row.worker] = max(begun[row.worker], row.begun)
+    return begun, len(rows) + clients.warm_up_calls
+
+
+def report(figures: Figures) -> Report:
+    """Goodput as a share of capacity, refusals at the client, and detections for nobody."""
+    goals = []
+    for timeout in TIMEOUTS:
+        ours = [r for r in figures["runs"] if r["service"] == "facet" and r["timeout_s"] == timeout]
+        goodput = median(run["goodput_per_second"] / run["capacity"] for run in ours)
+        refusals = median(run["refusal"].get("p99_ms", 0.0) for run in ours)
+        nobody = median(run["for_nobody"] for run in ours)
+        which = f"{TIMES}x the capacity, deadline {timeout:g} s"
+        goals += [
+            Goal(f"{which}: goodput as a share of the capacity", goodput, 0.95, at_least=True, unit="%"),
+            Goal(f"{which}: refusals, p99", refusals, 20, unit="ms"),
+            Goal(f"{which}: detections whose answer nobody got", nobody, 0.01, unit="%"),
+        ]
+    return Report(goals, [_table(figures)])
+
+
+def _table(figures: Figures) -> Table:
+    rows: list[tuple[object, ...]] = [
+        (
+            f"{run['timeout_s']:g} s",
+            run["service"],
+            run["capacity"],
+            run["offered_per_second"],
+            f"{run['goodput_per_second']} ({run['goodput_per_second'] / run['capacity']:.1%})",
+            f"{run['answered']} / {run['refused']} / {run['late']}",
+            run["answer"].get("p99_ms", ""),
+            run["refusal"].get("p50_ms", ""),
+            run["refusal"].get("p99_ms", ""),
+            run["sent_late"]["p99_ms"],
+            f"{run['for_nobody']:.2%}",
+        )
+        for run in sorted(figures["runs"], key=lambda run: (-run["timeout_s"], run["service"]))
+    ]
+    head = (
+        "deadline",
+        "service",
+        "capacity /s",
+        "offered /s",
+        "goodput /s",
+        "OK / refused / late",
+        "OK p99 ms",
+    )
+    head_2 = ("refusal p50 ms", "refusal p99 ms", "sent late p99 ms", "for nobody")
+    return Table((*head, *head_2), rows)
+
+
+SCENARIO = Scenario("Four times more than the capacity", METHOD, run, report)

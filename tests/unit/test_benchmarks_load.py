@@ -1,0 +1,79 @@
+"""The load of the benchmarks: what is sent when, and what is made of the answers."""
+
+import pytest
+
+from benchmarks import pairs, servers
+from benchmarks.load import Clients, Request, Row
+from benchmarks.pictures import blank
+from benchmarks.scenarios import balance, overload, tail
+from inference_server.images import decode
+
+
+def row(at: float, ended: float, code: str = "OK", worker: int = 1, service: float = 0.02) -> Row:
+    """A call that was sent when it was due."""
+    return Row(at, at, ended, code, worker, 1, service)
+
+
+def test_calls_are_counted_from_when_they_were_due_and_name_who_detected() -> None:
+    """The real thing: client processes before a backend whose detector sleeps, and beside it the plain one."""
+    with (
+        servers.facet(2, sleeping=True, **servers.PATIENT) as (_, ours),
+        servers.plain(1, sleeping=True) as plain,
+    ):
+        clients = Clients(ours, [blank(1000)], 2, processes=2)
+        closed = clients.closed_loop(0.5, 4, [0.01])
+        requests = [Request(0.02 * number, number % 2, 0, 0.05) for number in range(20)]
+        opened = clients.open_loop(requests)
+        beside = Clients(plain, [blank(1000)], 2).open_loop(requests[:2])
+        both = pairs.measure([("grpc", ours), ("grpc", plain)], 1000, 5)
+    assert {row.code for row in (*closed, *opened, *beside)} == {"OK"}
+    assert len({row.worker for row in closed}) == 2
+    assert [row.at for row in opened] == [request.at for request in requests]
+    assert all(row.sent >= row.at for row in opened)
+    assert all(row.latency >= row.service >= 0.05 for row in opened)
+    assert [len(seconds) for seconds in both] == [5, 5]
+
+
+def test_blank_picture_is_a_picture_of_about_the_size_that_was_asked_for() -> None:
+    """So that its way through the service costs what a photograph's does."""
+    picture = blank(100_000)
+    assert len(picture) == pytest.approx(100_000, rel=0.02)
+    pixels, _ = decode(picture, 10**6)
+    assert pixels.shape[2] == 3
+
+
+def test_balance_counts_throughput_as_a_share_of_detectors_that_are_never_idle() -> None:
+    """Four detectors that take 20 ms, 50 answers a second each, are all that is possible."""
+    rows = [
+        row(0.02 * number, 0.02 * (number + 1) - 0.001, worker=worker)
+        for number in range(100)
+        for worker in range(4)
+    ]
+    figures = balance.figures_of(rows, 2.0)
+    assert figures["of_ideal"] == pytest.approx(1, rel=0.01)
+    assert figures["busiest_over_mean"] == 1.0
+
+
+def test_tail_compares_with_an_ideal_that_serves_as_long_as_the_detectors_did() -> None:
+    """Requests that take exactly their service, far apart, are as good as ideal."""
+    requests = [Request(float(number), 0, 0, 0.02) for number in range(10)]
+    figures = tail.figures_of(requests, [row(r.at, r.at + 0.03, service=0.03) for r in requests], 0.001)
+    assert figures["p99_over_ideal"] == pytest.approx(1, abs=1e-3)
+    assert figures["p99_over_nominal"] == pytest.approx(1.5, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds", "refusal"),
+    [
+        ("RESOURCE_EXHAUSTED", 0.9, True),
+        ("DEADLINE_EXCEEDED", 0.01, True),
+        ("DEADLINE_EXCEEDED", 0.9, False),
+        ("OK", 0.01, False),
+        ("UNAVAILABLE", 0.01, False),
+    ],
+)
+def test_a_refusal_comes_at_once_and_a_late_failure_does_not(
+    code: str, seconds: float, refusal: bool
+) -> None:
+    """With a deadline of a second."""
+    assert overload.is_refusal(row(0, seconds, code), 1.0) is refusal
