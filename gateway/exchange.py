@@ -14,7 +14,6 @@ from flask import Response, g, request
 from utils.errors import DeadlineExceeded, InvalidHeader
 from utils.logs import fields
 from utils.request_ids import request_id
-from utils.request_ids import request_id
 from utils.settings import Settings
 
 REQUEST_ID = "X-Request-ID"

@@ -54,5 +54,5 @@ def _failure(error: Exception) -> FacetError:
         )
     if isinstance(error, HTTPException) and not isinstance(error, InternalServerError):
         return errors.MalformedRequest(error.description or "The request cannot be read.")
-    _log.error("request failed", exc_info=error, extra=fields(id=exchange.current().request_id))
+    _log.error("request failed", exc_info=error, extra=fields(request_id=exchange.current().request_id))
     return errors.InternalError()
