@@ -151,6 +151,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if self.alive:
             return
         for listener in self.sockets:
+            if listener.sock is None:  # closed the last time
+                continue
             while self.accept(listener):
                 pass
             listener.close()
