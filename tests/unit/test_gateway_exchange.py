@@ -205,7 +205,8 @@ def test_a_wrong_method_is_told_the_right_ones(
 def test_options_and_head_are_answered(client: FlaskClient) -> None:
     """As HTTP has them: the methods of a path, and a GET without its body."""
     response = client.options("/predict")
-    assert (response.status_code, response.headers["Allow"]) == (200, "POST, OPTIONS")
+    assert response.status_code == 200
+    assert set(response.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
     head = client.head("/healthz")
     assert (head.status_code, head.data) == (200, b"")
 
