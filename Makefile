@@ -11,7 +11,7 @@ else
 export PHOTOS_DIR ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help serve test setup lint protos docs bench clean
+.PHONY: help serve test setup lint protos docs soak bench clean
 
 help:  ## Show this list.
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,9 @@ protos: $(VENV)/dev.done  ## Generate the wire's code from protos/*.proto.
 
 docs: $(VENV)/dev.done  ## Write the generated parts of the documentation.
 	python -m scripts.document_settings
+
+soak: $(VENV)/dev.done  ## Break everything again and again under load: ten minutes, or SOAK_SECONDS.
+	@python -m tests.soak
 
 bench: $(VENV)/dev.done  ## Measure: make bench NAME="balance tail", or everything.
 	@python -m benchmarks $(NAME)

@@ -1,8 +1,15 @@
-"""A backend of hooked workers: see tests.hooked_worker."""
+"""A backend of hooked workers: see tests.hooked_worker.
 
+TEST_LONGEST_DELAY is the longest time in seconds between a crash and the next start of a worker, so that a
+dozen deaths fit into a minute.
+"""
+
+import os
 import sys
 
+from inference_server import backoff
 from inference_server.__main__ import main
 
 if __name__ == "__main__":
+    backoff.LONGEST_DELAY_SECONDS = float(os.environ.get("TEST_LONGEST_DELAY", backoff.LONGEST_DELAY_SECONDS))
     sys.exit(main("tests.hooked_worker"))

@@ -47,7 +47,8 @@ class Caller(Protocol):
 class HttpCaller:
     """A client of the gateway that uses its connection again, and repeats once what it may repeat."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, path: str = "/predict") -> None:
+        self._path = path
         where = parse_address(address)
         self._connection = http.client.HTTPConnection(where.host, where.port, timeout=PATIENCE)
 
@@ -66,7 +67,7 @@ class HttpCaller:
             return Answer(trouble=repr(error), repeated=repeated)
 
     def _send(self, picture: bytes) -> http.client.HTTPResponse:
-        self._connection.request("POST", "/predict", picture, {"Content-Type": "image/jpeg"})
+        self._connection.request("POST", self._path, picture, {"Content-Type": "image/jpeg"})
         return self._connection.getresponse()
 
     def close(self) -> None:

@@ -101,7 +101,7 @@ class Load:
             started = time.monotonic()
             answer = caller.ask(picture)
             self._count(tally, photo, picture, answer, time.monotonic() - started)
-            if answer.faces == photo.faces:
+            if answer.faces is not None and photo.accepts(answer.faces):
                 self._answered[index] += 1
             self._stop.wait(self._pause if answer.faces is not None else _AFTER_REFUSAL_SECONDS)
         caller.close()
@@ -114,7 +114,7 @@ class Load:
             tally.refused += answer.refused
             tally.gone += answer.gone
             if answer.faces is not None:
-                if answer.faces != photo.faces:
+                if not photo.accepts(answer.faces):
                     tally.wrong += 1
                     tally.troubles.append(f"{photo.name}: {answer.faces} instead of {photo.faces}")
             elif "WORKER_CRASHED" in answer.trouble:
@@ -122,3 +122,25 @@ class Load:
             elif not answer.refused and not answer.gone:
                 tally.failed += 1
                 tally.troubles.append(f"{answer.trouble} after {seconds:.1f} s")
+
+
+class Traffic:
+    """The load of both doors, counted by event and door."""
+
+    def __init__(self, loads: dict[str, Load]) -> None:
+        self._loads = loads
+
+    def begin(self, tallies: dict[str, Tally]) -> None:
+        """Count the requests that are sent from now on here, by door."""
+        for door, load in self._loads.items():
+            load.begin(tallies[door])
+
+    def go_on(self, requests: int) -> None:
+        """Wait until so many more have been answered, through each door."""
+        for load in self._loads.values():
+            load.go_on(requests)
+
+    def turn(self) -> None:
+        """Wait until what is in hand now is done."""
+        for load in self._loads.values():
+            load.turn()

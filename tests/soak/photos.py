@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 
 from inference_server.images import decode
+from tests.hooked_worker import BLUE
 from tests.parity.corpus import photos_dir
 from tests.parity.engines import detector
-from tests.pictures import Pixels, encoded, group_photo, portrait
+from tests.pictures import Pixels, encoded, group_photo, png, portrait
 from utils.domain import Face, Point
 
 Faces = tuple[tuple[float, ...], ...]
@@ -29,11 +30,29 @@ class Photo:
     data: bytes
     faces: Faces
 
+    def accepts(self, faces: Faces) -> bool:
+        """Whether this is the right answer."""
+        return faces == self.faces
+
+
+class Sleeper(Photo):
+    """A picture for which a hooked detector sleeps, and then says who it is."""
+
+    def accepts(self, faces: Faces) -> bool:
+        return len(faces) == 1 and faces[0][-1] == 1
+
 
 def photos(count: int) -> list[Photo]:
     """So many photographs, small ones; composites of the portrait where there is no folder of them."""
     files = _photographs(count) if photos_dir() is not None else _composites()
     return [Photo(name, data, _right(data)) for name, data in files]
+
+
+def sleeper() -> Photo:
+    """A picture of a megapixel, for which a hooked detector sleeps for its `min_face_size` in ms."""
+    pixels = np.full((1000, 1000, 3), 128, np.uint8)
+    pixels[0, 0] = BLUE
+    return Sleeper("sleeper", png(pixels), ())
 
 
 def of_domain(faces: Iterable[Face]) -> Faces:

@@ -1,0 +1,214 @@
+"""What happens to Facet during the soak. Each event returns when it is over and its effects are known."""
+
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from tests.hooked_worker import RED
+from tests.pictures import png
+from tests.processes import PATIENCE, alive, wait_until
+from tests.soak.doors import GrpcCaller, HttpCaller
+from tests.soak.load import Load, Tally, Traffic
+from tests.soak.photos import Photo, sleeper
+from tests.soak.slow import slow_answers, stalled
+from tests.soak.stage import Stage
+from utils.settings import parse_address
+
+_numbers = itertools.count()
+
+
+@dataclass
+class Scene:
+    """An event's surroundings: who answers, who asks, and where the event's requests are counted."""
+
+    stage: Stage
+    traffic: Traffic
+    photo: Photo
+    tallies: dict[str, Tally]
+
+
+def kill_one(scene: Scene) -> None:
+    """A worker dies."""
+    scene.stage.kill_one()
+
+
+def kill_all_but_one(scene: Scene) -> None:
+    """One is left, and has everything to do."""
+    for pid in scene.stage.ready()[1:]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_again_and_again(scene: Scene) -> None:
+    """Whenever what was in hand at the last death is done."""
+    for _ in range(3):
+        scene.stage.kill_one()
+        scene.traffic.turn()
+
+
+def kill_before_claim(scene: Scene) -> None:
+    """A worker dies between taking a request and claiming it."""
+    deaths = len(scene.stage.journal["worker crashed"])
+    scene.stage.token.touch()
+    wait_until(lambda: len(scene.stage.journal["worker crashed"]) > deaths, "a death")
+    assert not scene.stage.token.exists()
+
+
+def stop_one(scene: Scene) -> None:
+    """A worker neither works nor dies."""
+    hung = len(scene.stage.journal["worker hung"])
+    os.kill(scene.stage.any_worker(), signal.SIGSTOP)
+    wait_until(lambda: len(scene.stage.journal["worker hung"]) > hung, "it is found out")
+
+
+def reload_twice(scene: Scene) -> None:
+    """The second reload begins before the first is over."""
+    before = scene.stage.ready()
+    for _ in range(2):
+        _reload(scene.stage)
+    wait_until(lambda: not any(map(alive, before)), "the old workers are gone")
+
+
+def reload_and_kill(scene: Scene) -> None:
+    """A worker dies in the middle of a reload."""
+    before = scene.stage.ready()
+    _reload(scene.stage)
+    os.kill(before[-1], signal.SIGKILL)
+    wait_until(lambda: not any(map(alive, before)), "the old workers are gone")
+
+
+def scale(scene: Scene) -> None:
+    """One worker more, then one less."""
+    stage = scene.stage
+    ready = len(stage.journal["worker ready"])
+    stage.inference.send(signal.SIGTTIN)
+    wait_until(lambda: len(stage.journal["worker ready"]) > ready, "one more")
+    scene.traffic.go_on(2)
+    stage.inference.send(signal.SIGTTOU)
+
+
+def terminate_one(scene: Scene) -> None:
+    """Somebody tells one worker to stop."""
+    victim = scene.stage.any_worker()
+    os.kill(victim, signal.SIGTERM)
+    wait_until(lambda: not alive(victim), "it is gone")
+
+
+def reload_gateway(scene: Scene) -> None:
+    """New code for the gateway."""
+    before = scene.stage.gateway.children()
+    scene.stage.gateway.send(signal.SIGHUP)
+    wait_until(lambda: not any(map(alive, before)), "the old processes are gone")
+
+
+def full_queue(scene: Scene) -> None:
+    """Forty callers more, whose pictures take long."""
+    tally = scene.tallies["gateway"]
+    callers = [partial(HttpCaller, scene.stage.http, "/predict?min_face_size=400")] * 40
+    with Load(callers, [sleeper()], tally):
+        wait_until(lambda: tally.refused >= 20, "some are refused")
+
+
+def leave(scene: Scene) -> None:
+    """Callers go before they have sent everything, or before they have their answer."""
+    request = _request(scene.photo.data)
+    for end in (len(request) // 2, len(request)) * 10:
+        with contextlib.closing(_connect(scene.stage)) as connection:
+            connection.sendall(request[:end])
+            if end == len(request) and next(_numbers) % 2:  # not goodbye but a reset
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def slow(scene: Scene) -> None:
+    """Callers that send little by little are served; those that stop amid a head are given up."""
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(contextlib.closing(_connect(scene.stage))) for _ in range(8)]
+        for connection in connections[4:]:
+            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n")
+        faces = slow_answers(connections[:4], _request(scene.photo.data))
+        assert all(scene.photo.accepts(found) for found in faces), faces
+        assert stalled(connections[4:]) == [408] * 4
+
+
+def poison(scene: Scene) -> None:
+    """A picture kills its worker, twice; then it is refused, whoever sends it."""
+    pixels = np.full((24, 24, 3), 9, np.uint8)
+    pixels[0, 0] = RED
+    picture = png(pixels) + b"%d" % next(_numbers)
+    deaths = _segfaults(scene.stage)
+    for connect in (partial(HttpCaller, scene.stage.http), partial(GrpcCaller, scene.stage.grpc)) * 2:
+        with contextlib.closing(connect()) as caller:
+            answer = caller.ask(picture)
+        assert "WORKER_CRASHED" in answer.trouble, answer
+    assert _segfaults(scene.stage) == deaths + 2
+
+
+def restart(scene: Scene) -> None:
+    """The whole backend stops, and is started again when callers have noticed."""
+    scene.stage.inference.send(signal.SIGTERM)
+    assert scene.stage.inference.wait() == 0
+    wait_until(lambda: all(tally.gone > 0 for tally in scene.tallies.values()), "callers are told")
+    scene.stage.start_backend()
+    wait_until(scene.stage.serves, "the gateway has found it")
+
+
+def _reload(stage: Stage) -> None:
+    reloads = len(stage.journal["reload"])
+    stage.inference.send(signal.SIGHUP)
+    wait_until(lambda: len(stage.journal["reload"]) > reloads, "the reload begins")
+
+
+def _segfaults(stage: Stage) -> int:
+    return len([line for line in stage.journal["worker crashed"] if "SEGV" in line["how"]])
+
+
+def _connect(stage: Stage) -> socket.socket:
+    where = parse_address(stage.http)
+    return socket.create_connection((where.host, where.port), timeout=PATIENCE)
+
+
+def _request(picture: bytes) -> bytes:
+    picture += b"%d" % next(_numbers)
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}"
+    return head.encode() + b"\r\n\r\n" + picture
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens.
+
+    Attributes:
+        refuses: Callers may be told to come again, because too much is waiting.
+        goes: Callers may be told to come again, because there is no backend.
+    """
+
+    name: str
+    happen: Callable[[Scene], None]
+    refuses: bool = False
+    goes: bool = False
+
+
+EVENTS = (
+    Event("kill -9 of one worker", kill_one),
+    Event("reload of the gateway", reload_gateway),
+    Event("kill -9 of all workers but one", kill_all_but_one),
+    Event("worker killed between taking and claiming", kill_before_claim),
+    Event("workers scaled up and down", scale),
+    Event("kill -9 again and again", kill_again_and_again),
+    Event("clients that leave", leave),
+    Event("rolling reload, twice in a row", reload_twice),
+    Event("SIGSTOP of one worker", stop_one),
+    Event("SIGTERM of one worker", terminate_one),
+    Event("slow clients", slow),
+    Event("rolling reload with a kill in it", reload_and_kill),
+    Event("poison", poison),
+    Event("full queue", full_queue, refuses=True),
+    Event("backend stopped and started", restart, goes=True),
+)

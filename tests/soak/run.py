@@ -1,0 +1,97 @@
+"""The soak from its start to its end."""
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.processes import alive
+from tests.soak.events import EVENTS, Event, Scene
+from tests.soak.leaks import footprint, listens, roles
+from tests.soak.load import Tally
+from tests.soak.photos import Photo, photos
+from tests.soak.report import Report, Row
+from tests.soak.stage import DOORS, Stage, stage
+
+CALM = Event("calm", lambda _: None)
+_PICTURES = 24
+_PAUSE_SECONDS = 0.2
+
+
+def soak(folder: Path, seconds: float, *, calm: int, say: Callable[[str], None]) -> tuple[Report, list[str]]:
+    """Run the soak; gives its report and everything that is wrong.
+
+    Args:
+        folder: For what the hooks need.
+        seconds: How long it takes in all, about; each event happens at least once.
+        calm: Requests before the first event and after the last, between which memory is compared.
+        say: Told what happens.
+    """
+    report = Report()
+    end = time.monotonic() + seconds
+    with stage(folder) as facet:
+        pictures = photos(_PICTURES)
+        started = time.monotonic()
+        _calm(facet, pictures, report, calm)
+        report.before = footprint(facet)
+        took = time.monotonic() - started
+        say(f"calm: {calm} requests in {took:.0f} s")
+        _events(facet, pictures, report, end - took, say)
+        _calm(facet, pictures, report, calm)
+        report.after = footprint(facet)
+        report.troubles += report.before.leaks(report.after)
+        report.troubles += _ending(facet)
+        killed = [
+            line["checksum"]
+            for journal in facet.journals
+            for line in journal["picture in hand at a death"]
+            if line["deaths"] > 1
+        ]
+    return report, report.faults(killed)
+
+
+def _row(report: Report, event: Event) -> dict[str, Tally]:
+    row = Row(event, {door: Tally() for door in DOORS})
+    report.rows.append(row)
+    return row.tallies
+
+
+def _calm(facet: Stage, pictures: list[Photo], report: Report, requests: int) -> None:
+    """Load that nothing disturbs, a third of it over gRPC."""
+    with facet.traffic(pictures, _row(report, CALM), pause=0) as traffic:
+        traffic.go_on(requests // 3)
+
+
+def _events(
+    facet: Stage, pictures: list[Photo], report: Report, end: float, say: Callable[[str], None]
+) -> None:
+    """Let everything happen once, and again until the time is over."""
+    with facet.traffic(pictures, _row(report, CALM), pause=_PAUSE_SECONDS) as traffic:
+        traffic.turn()
+        for number, event in enumerate(itertools.cycle(EVENTS)):
+            if number >= len(EVENTS) and time.monotonic() >= end:
+                return
+            tallies = _row(report, event)
+            traffic.begin(tallies)
+            started = time.monotonic()
+            event.happen(Scene(facet, traffic, pictures[number % len(pictures)], tallies))
+            facet.settle()
+            traffic.turn()
+            say(f"{event.name}: {time.monotonic() - started:.1f} s, {_summary(tallies)}")
+
+
+def _summary(tallies: dict[str, Tally]) -> str:
+    return ", ".join(
+        f"{door} {tally.sent} sent, {tally.failed + tally.wrong} failed" for door, tally in tallies.items()
+    )
+
+
+def _ending(facet: Stage) -> list[str]:
+    """Stop everything; gives what is left of it."""
+    pids = [pid for members in roles(facet).values() for pid in members]
+    statuses = facet.stop()
+    found = [f"exit statuses {statuses}"] if statuses != (0, 0) else []
+    found += [f"process {pid} still lives" for pid in pids if alive(pid)]
+    return found + [
+        f"somebody listens at {address}" for address in (facet.http, facet.grpc) if listens(address)
+    ]

@@ -1,0 +1,127 @@
+"""Who answers during the soak: the whole of Facet as processes, with hooks in the detectors."""
+
+import contextlib
+import os
+import random
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from tests.doors import http_request
+from tests.facet import PATHS, ROOMY, free_port, procfile
+from tests.processes import Line, Process, parse, running, wait_until
+from tests.soak.doors import GrpcCaller, HttpCaller
+from tests.soak.load import Load, Tally, Traffic
+from tests.soak.photos import Photo
+
+WORKERS = 3
+DOORS = ("gateway", "gRPC")
+_SETTINGS = {
+    **PATHS,
+    **ROOMY,
+    "FACET_WORKERS": str(WORKERS),
+    "FACET_QUEUE_SECONDS": "3",
+    "FACET_HANG_SECONDS": "10",
+    "TEST_LONGEST_DELAY": "1",
+}
+
+
+class Journal:
+    """What a process has logged, by message, each line read once. Lines about requests are left out."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._read = 0
+        self._lines: dict[str, list[Line]] = defaultdict(list)
+
+    def __getitem__(self, message: str) -> list[Line]:
+        lines = self._process.lines
+        while self._read < len(lines):
+            text = lines[self._read]
+            self._read += 1
+            if '"message": "request"' not in text:
+                line = parse(text)
+                self._lines[line.get("message", "")].append(line)
+        return self._lines[message]
+
+
+class Stage:
+    """Backend and gateway, and what an event needs to disturb them."""
+
+    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+        self.token = folder / "die"
+        self.http = f"127.0.0.1:{free_port()}"
+        self.grpc = f"127.0.0.1:{free_port()}"
+        self.journals: list[Journal] = []
+        self.start_backend()
+        settings = {**_SETTINGS, "FACET_HTTP_ADDRESS": self.http, "FACET_BACKEND": self.grpc}
+        self.gateway = stack.enter_context(running(procfile()["web"], **settings))
+        wait_until(self.serves, "the gateway is ready")
+
+    def start_backend(self) -> None:
+        """Start the backend where it was, or for the first time."""
+        settings = {**_SETTINGS, "FACET_GRPC_ADDRESS": self.grpc, "TEST_DIE_BEFORE_CLAIM": str(self.token)}
+        command = [sys.executable, "-m", "tests.hooked_backend"]
+        self.inference = self._stack.enter_context(running(command, **settings))
+        self.journal = Journal(self.inference)
+        self.journals.append(self.journal)
+        self.settle()
+
+    def stop(self) -> tuple[int, int]:
+        """Stop both in order; gives their exit statuses."""
+        self.gateway.send(signal.SIGTERM)
+        status = self.gateway.wait()
+        self.inference.send(signal.SIGTERM)
+        return status, self.inference.wait()
+
+    def serves(self) -> bool:
+        """Whether the gateway says so."""
+        try:
+            return http_request(self.http, "GET", "/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def ready(self) -> list[int]:
+        """The process ids of the workers that serve."""
+        started = {line["worker"] for line in self.journal["worker ready"]}
+        return [pid for pid in self.inference.children() if pid in started]
+
+    def settle(self) -> None:
+        """Wait until there are as many workers as there shall be, all of them serving."""
+
+        def settled() -> bool:
+            assert self.inference.alive(), self.inference.log()
+            return len(self.inference.children()) == len(self.ready()) == WORKERS
+
+        wait_until(settled, "all workers serve")
+
+    def kill_one(self) -> None:
+        """End a worker that serves, as long as another does."""
+        wait_until(lambda: len(self.ready()) > 1, "two workers serve")
+        os.kill(self.any_worker(), signal.SIGKILL)
+
+    def any_worker(self) -> int:
+        """One of the workers that serve."""
+        return random.choice(self.ready())
+
+    @contextlib.contextmanager
+    def traffic(
+        self, photos: Sequence[Photo], tallies: dict[str, Tally], *, pause: float
+    ) -> Iterator[Traffic]:
+        """Load on both doors."""
+        with (
+            Load([partial(HttpCaller, self.http)] * 4, photos, tallies["gateway"], pause=pause) as http,
+            Load([partial(GrpcCaller, self.grpc)] * 2, photos, tallies["gRPC"], pause=pause) as grpc,
+        ):
+            yield Traffic({"gateway": http, "gRPC": grpc})
+
+
+@contextlib.contextmanager
+def stage(folder: Path) -> Iterator[Stage]:
+    """The whole of Facet, ended whatever happens."""
+    with contextlib.ExitStack() as stack:
+        yield Stage(folder, stack)
