@@ -23,7 +23,7 @@ whose decoding is the same in both.
 
 def run(quick: bool) -> Figures:
     """Measure both in turn, for each size."""
-    rounds, repeats = (300, 1) if quick else (2000, 3)
+    rounds, repeats = (200, 1) if quick else (1000, 3)
     runs: list[dict[str, Any]] = []
     with (
         servers.facet(WORKERS, sleeping=True, **servers.PATIENT) as (_, ours),
@@ -31,7 +31,9 @@ def run(quick: bool) -> Figures:
     ):
         for number in range(repeats):
             for size in SIZES:
-                with step(f"hop: {size:,} bytes, run {number + 1} of {repeats}", rounds * size * 5e-8 + 3):
+                with step(
+                    f"hop: {size:,} bytes, run {number + 1} of {repeats}", rounds * (0.004 + size * 2e-8) + 2
+                ):
                     facet, own = pairs.measure([("grpc", ours), ("grpc", plain)], size, rounds)
                 runs.append(
                     {

@@ -15,7 +15,7 @@ def row(at: float, ended: float, code: str = "OK", worker: int = 1, service: flo
 
 
 def test_calls_are_counted_from_when_they_were_due_and_name_who_detected() -> None:
-    """The real thing: client processes before a backend whose detector sleeps, and beside it the plain one."""
+    """Client processes before a backend whose detector sleeps, and before the plain service."""
     with (
         servers.facet(2, sleeping=True, **servers.PATIENT) as (_, ours),
         servers.plain(1, sleeping=True) as plain,
