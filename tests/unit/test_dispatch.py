@@ -293,7 +293,7 @@ def test_what_a_dead_worker_had_claimed_is_posted_again(machine: Machine) -> Non
         envelope.close()
         machine.consume(1)
         machine.die(2, front)
-        assert await task == b"context X"
+        assert await asyncio.wait_for(task, PATIENCE) == b"context X"
         front.close()
 
     asyncio.run(scenario())
@@ -309,7 +309,7 @@ def test_what_a_dead_worker_had_received_and_not_claimed_is_posted_again(machine
         machine.take()[0].close()
         machine.consume(1)
         machine.die(2, front)
-        assert await task == b"context X"
+        assert await asyncio.wait_for(task, PATIENCE) == b"context X"
         front.close()
 
     asyncio.run(scenario())
@@ -337,6 +337,37 @@ def test_a_request_that_was_posted_twice_is_computed_once(machine: Machine) -> N
 
     asyncio.run(scenario())
     assert sorted(seen) == sorted([b"%d" % i for i in range(20)] + [b"last"])
+
+
+def test_a_copy_of_what_a_living_worker_has_in_hand_is_not_computed(machine: Machine) -> None:
+    """However long it takes: who receives the copy drops it, and is free for the next request."""
+    seen: list[bytes] = []
+    taken, release = threading.Event(), threading.Event()
+
+    def slow(given: Work, _checkpoint: Checkpoint) -> bytes:
+        seen.append(given.picture)
+        if given.picture == b"long":
+            taken.set()
+            assert release.wait(PATIENCE)
+        return b"done"
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        long = asyncio.create_task(front.submit(work(b"long"), ONE))
+        await asyncio.sleep(0)
+        machine.die(2, front)  # of which nobody knows whether it had received it
+        machine.consume(0, slow)
+        assert await asyncio.to_thread(taken.wait, PATIENCE)
+        machine.consume(1, slow)
+        try:
+            assert await asyncio.wait_for(front.submit(work(b"next"), ONE), PATIENCE) == b"done"
+        finally:
+            release.set()
+        assert await long == b"done"
+        front.close()
+
+    asyncio.run(scenario())
+    assert seen == [b"long", b"next"]
 
 
 def test_two_answers_to_one_request_do_not_mix(machine: Machine) -> None:
