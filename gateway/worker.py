@@ -148,7 +148,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def set_accept_enabled(self, enabled: bool) -> None:
         """Listen or not; who leaves closes its listeners, so that nobody waits there for an answer."""
         super().set_accept_enabled(enabled)
-        if self.alive:
+        if self.alive or enabled:
             return
         for listener in self.sockets:
             if listener.sock is None:  # closed the last time
