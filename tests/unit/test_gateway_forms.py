@@ -251,6 +251,13 @@ def test_bad_base64_is_named_with_its_place(client: FlaskClient, text: str, deta
     assert detail in said
 
 
+def test_a_deeply_nested_body_is_malformed(client: FlaskClient) -> None:
+    """Whether this Python can look into it for names that come twice, or runs out of stack."""
+    nested = b'{"image": %s0%s, "image": "QQ=="}' % (b"[" * 1000, b"]" * 1000)
+    response = post_json(client, nested)
+    assert (response.status_code, response.get_json()["reason"]) == (400, "MALFORMED_REQUEST")
+
+
 @pytest.mark.parametrize(
     ("body", "reason", "field"),
     [
@@ -264,7 +271,6 @@ def test_bad_base64_is_named_with_its_place(client: FlaskClient, text: str, deta
         (b'{"image": "QQ==", "options": {"max_faces": 1e999}}', "MALFORMED_REQUEST", None),
         (b'{"image": "QQ==", "options": {"max_faces": NaN}}', "MALFORMED_REQUEST", None),
         (b'{"image": "QQ==", "image": "QQ=="}', "MALFORMED_REQUEST", "image"),
-        (b'{"image": %s0%s, "image": "QQ=="}' % (b"[" * 1000, b"]" * 1000), "MALFORMED_REQUEST", None),
         (b'{"image": "QQ==", "options": {"max_faces": 1, "max_faces": 2}}', "MALFORMED_REQUEST", "max_faces"),
         (b'{"image": "QQ==", "metadata": {"a": "1", "a": "2"}}', "MALFORMED_REQUEST", "a"),
     ],
