@@ -41,10 +41,15 @@ def main() -> int:
 def measure(name: str, folder: Path, *, quick: bool) -> None:
     """Run one scenario and keep its figures."""
     print(f"\n=== {name}: {scenario(name).title}", flush=True)
-    where, started = machine.describe(), time.monotonic()
+    where, neighbours, started = machine.describe(), machine.Neighbours(), time.monotonic()
     figures = scenario(name).run(quick)
-    seconds = round(time.monotonic() - started)
-    results.save(folder, name, {"scenario": name, "quick": quick, "seconds": seconds, **where, **figures})
+    how = {
+        "scenario": name,
+        "quick": quick,
+        "seconds": round(time.monotonic() - started),
+        "cpus_taken_by_others": neighbours.share(),
+    }
+    results.save(folder, name, {**how, **where, **figures})
     for goal in scenario(name).report(figures).goals:
         print(f"    {render.goal_line(goal)}")
 

@@ -142,20 +142,15 @@ class Clients:
 
 @contextlib.contextmanager
 def _client(plan: dict[str, Any]) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.client"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        with process:
+    command = [sys.executable, "-m", "benchmarks.client"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        try:
             assert process.stdin is not None
             print(json.dumps(plan), file=process.stdin, flush=True)
             yield process
-    finally:
-        process.kill()
+        finally:
+            process.kill()
 
 
 def _tell(client: "subprocess.Popen[str]", start: float | None) -> None:

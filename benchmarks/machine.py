@@ -2,8 +2,8 @@
 
 import os
 import platform
+import resource
 import subprocess
-import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +37,6 @@ def describe() -> dict[str, Any]:
         "cpu": _cpuinfo("model name") or platform.machine(),
         "cpu_flags": [flag for flag in _FLAGS if flag in flags],
         "cpus": len(os.sched_getaffinity(0)),
-        "cpus_idle_before": idle_share(),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
@@ -45,17 +44,30 @@ def describe() -> dict[str, Any]:
     }
 
 
-def idle_share(seconds: float = 1.0) -> float:
-    """The share of all CPU time that nobody uses, over so many seconds: 1 is a quiet machine."""
-    before = _cpu_times()
-    time.sleep(seconds)
-    spent = [after - earlier for after, earlier in zip(_cpu_times(), before, strict=True)]
-    return round((spent[3] + spent[4]) / max(sum(spent), 1), 2)
+class Neighbours:
+    """What other programs take of the CPUs, from when this is built."""
 
+    def __init__(self) -> None:
+        self._before = self._times()
 
-def _cpu_times() -> list[int]:
-    """Ticks that all CPUs spent on: user, nice, system, idle, waiting for a disk, ..."""
-    return [int(ticks) for ticks in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    def share(self) -> float:
+        """Their share of all CPU time so far: 0 is a quiet machine.
+
+        What this process started counts as its own once it has ended.
+        """
+        total, busy, own = (now - before for now, before in zip(self._times(), self._before, strict=True))
+        return round(max(busy - own, 0) / max(total, 1e-9), 2)
+
+    @staticmethod
+    def _times() -> tuple[float, float, float]:
+        """Seconds of all CPUs, those in which they worked, and those of them for this process."""
+        ticks = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
+        idle = ticks[3] + ticks[4]  # nothing to do, waiting for a disk
+        second = os.sysconf("SC_CLK_TCK")
+        own = sum(
+            sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        return sum(ticks) / second, (sum(ticks) - idle) / second, own
 
 
 def _cpuinfo(field: str) -> str:

@@ -18,9 +18,10 @@ by `python -m benchmarks --render`; nothing in it was typed.
     python -m benchmarks tail --quick   in seconds, into .cache/benchmarks: shows that it works, no figures
 
 Facet and what it is compared with run in turn in the same minutes on the same machine. Load is sent over
-loopback by processes of their own; in an open loop each request has its time beforehand, and its latency
+loopback by processes of their own. In an open loop each request has its time beforehand, and its latency
 counts from that time even if the client or a full connection kept it from being sent (no coordinated
-omission).
+omission). The line below each scenario says what other programs took of the CPUs meanwhile: the figures of a
+machine that was not quiet are pessimistic, latencies most of all.
 """
 
 
@@ -79,12 +80,14 @@ def _origin(name: str, result: dict[str, Any]) -> str:
     """Where, when and with what the figures of a scenario were measured."""
     packages = ", ".join(f"{package} {number}" for package, number in result["packages"].items())
     tree = "" if result["clean"] else " with changes that were not committed"
+    flags = " ".join(result["cpu_flags"])
     quick = " `--quick`" if result["quick"] else ""
     return (
         f"<sub>`python -m benchmarks {name}`{quick}, {result['date']}, {result['seconds']} s, commit "
-        f"{result['commit']}{tree}; {result['cpus']} x {result['cpu']} ({' '.join(result['cpu_flags'])}), "
-        f"{result['cpus_idle_before']:.0%} idle before, {result['memory_gib']:g} GiB, Linux "
-        f"{result['kernel']}; Python {result['python']}, {packages}.</sub>"
+        f"{result['commit']}{tree}; {result['cpus']} x {result['cpu']} ({flags}), "
+        f"{result['memory_gib']:g} GiB, Linux {result['kernel']}; Python "
+        f"{result['python']}, {packages}; other programs took {result['cpus_taken_by_others']:.0%} of the "
+        "CPUs meanwhile.</sub>"
     )
 
 

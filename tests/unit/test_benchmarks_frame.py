@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import machine, plots, render, results
+from benchmarks import plots, render, results
 from benchmarks.__main__ import measure
 from benchmarks.load import poisson
 from benchmarks.registry import NAMES, Goal, Report, Scenario, Table, scenario
@@ -45,12 +45,14 @@ def test_a_result_says_where_when_and_with_what_it_was_measured(
     counted = Scenario("A title", "A method", lambda quick: {"answer": 41 if quick else 43}, report)
     monkeypatch.setattr("benchmarks.__main__.scenario", lambda _: counted)
     monkeypatch.setattr("benchmarks.render.scenario", lambda _: counted)
-    monkeypatch.setattr(machine, "idle_share", lambda: 1.0)
     measure("balance", tmp_path, quick=True)
     saved = json.loads((tmp_path / "results" / "balance.json").read_text())
     assert saved["answer"] == 41
-    assert {"date", "commit", "clean", "cpu", "cpu_flags", "cpus", "kernel", "python"} <= set(saved)
+    assert {"date", "commit", "clean", "cpu", "cpu_flags", "cpus", "kernel", "python", "seconds"} <= set(
+        saved
+    )
     assert saved["packages"]["grpcio"]
+    assert 0 <= saved["cpus_taken_by_others"] <= 1
     text = render.write(tmp_path).read_text()
     assert "| [balance](#balance) | answer | ≤ 42.00 | 41.00 | met |" in text
     assert saved["cpu"] in text
