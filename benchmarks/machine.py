@@ -37,6 +37,7 @@ def describe() -> dict[str, Any]:
         "cpu": _cpuinfo("model name") or platform.machine(),
         "cpu_flags": [flag for flag in _FLAGS if flag in flags],
         "cpus": len(os.sched_getaffinity(0)),
+        "nice": os.getpriority(os.PRIO_PROCESS, 0),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),

@@ -20,8 +20,9 @@ by `python -m benchmarks --render`; nothing in it was typed.
 Facet and what it is compared with run in turn in the same minutes on the same machine. Load is sent over
 loopback by processes of their own. In an open loop each request has its time beforehand, and its latency
 counts from that time even if the client or a full connection kept it from being sent (no coordinated
-omission). The line below each scenario says what other programs took of the CPUs meanwhile: the figures of a
-machine that was not quiet are pessimistic, latencies most of all.
+omission). The line below each scenario says what other programs took of the CPUs meanwhile, and by how
+much scheduling preferred the run to them (a negative nice): the figures of a machine that was not quiet are
+pessimistic, latencies most of all.
 """
 
 
@@ -86,8 +87,8 @@ def _origin(name: str, result: dict[str, Any]) -> str:
         f"<sub>`python -m benchmarks {name}`{quick}, {result['date']}, {result['seconds']} s, commit "
         f"{result['commit']}{tree}; {result['cpus']} x {result['cpu']} ({flags}), "
         f"{result['memory_gib']:g} GiB, Linux {result['kernel']}; Python "
-        f"{result['python']}, {packages}; other programs took {result['cpus_taken_by_others']:.0%} of the "
-        "CPUs meanwhile.</sub>"
+        f"{result['python']}, {packages}; nice {result['nice']}, other programs took "
+        f"{result['cpus_taken_by_others']:.0%} of the CPUs meanwhile.</sub>"
     )
 
 
