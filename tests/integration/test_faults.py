@@ -266,6 +266,18 @@ def test_a_request_that_cannot_be_done_in_time_is_refused_before_it_waits() -> N
         assert line["total_ms"] < 150
 
 
+def test_a_request_that_waited_too_long_is_told_so_before_its_deadline() -> None:
+    """It is not begun: its detector has learned what such a picture takes, and is free for others."""
+    image = pb.Image(raw_data=coloured(BLUE), options=pb.DetectOptions(min_face_size=2000))
+    with hooked(FACET_WORKERS="1") as (process, _), grpc.insecure_channel(address_of(process)) as channel:
+        stub = infer_pb2_grpc.InferenceStub(channel)
+        first, *others = [stub.Predict.future(image, timeout=seconds) for seconds in (60, 3, 3)]
+        assert first.code() is grpc.StatusCode.OK
+        for late in others:
+            assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert "waited too long" in late.details()
+
+
 def test_a_caller_who_leaves_frees_the_detector() -> None:
     """What is computed for nobody is given up at the next step."""
     with hooked(FACET_WORKERS="1") as (process, _), grpc.insecure_channel(address_of(process)) as channel:
