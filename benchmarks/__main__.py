@@ -5,6 +5,7 @@ The figures go to benchmarks/results/NAME.json, and benchmarks/README.md is rend
 """
 
 import argparse
+import shutil
 import signal
 import sys
 import time
@@ -31,6 +32,9 @@ def main() -> int:
     if unknown:
         parser.error(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     folder = QUICK if arguments.quick else results.FOLDER
+    if arguments.quick and not arguments.render:
+        # Figures of an older form of a scenario could not be rendered.
+        shutil.rmtree(QUICK, ignore_errors=True)
     if not arguments.render:
         for name in arguments.names or NAMES:
             measure(name, folder, quick=arguments.quick)
