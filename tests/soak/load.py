@@ -83,11 +83,11 @@ class Load:
         wait_until(lambda: self.answered >= until, f"{requests} more answers", 120)
 
     def turn(self) -> None:
-        """Wait until every client has been answered twice: what was in hand now is then done."""
-        until = [count + 2 for count in self._answered]
+        """Wait until every client has been answered once more: what is in hand now is then done."""
+        until = [count + 1 for count in self._answered]
         wait_until(
             lambda: all(count >= least for count, least in zip(self._answered, until, strict=True)),
-            "two more answers for every client",
+            "one more answer for every client",
             120,
         )
 

@@ -75,6 +75,7 @@ def _events(
             traffic.begin(tallies)
             started = time.monotonic()
             try:
+                traffic.turn()  # what is in hand when it happens is counted here, too
                 event.happen(Scene(facet, traffic, pictures[number % len(pictures)], tallies))
                 facet.settle()
                 traffic.turn()
