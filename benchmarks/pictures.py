@@ -14,7 +14,8 @@ from tests.pictures import encoded, group_photo
 
 _MAX_BYTES = 2_000_000
 _FORMATS = {".jpg", ".jpeg"}
-_SETS = ("demo_photos", "dlib_faces", "wider_val", "lfw_5pt")
+# From the smallest to the largest.
+_SETS = ("dlib_faces", "wider_val", "demo_photos", "lfw_5pt")
 
 
 @cache
@@ -27,17 +28,17 @@ def blank(size: int) -> bytes:
 
 
 def photographs(count: int) -> list[bytes]:
-    """So many photographs of mixed sizes, the same ones each time; none where PHOTOS_DIR is not set."""
-    folder = os.environ.get("PHOTOS_DIR", "")
-    if not folder:
-        return []
-    found = sorted(
-        path
-        for name in _SETS
-        for path in (Path(folder) / name).rglob("*")
-        if path.suffix.lower() in _FORMATS and path.stat().st_size <= _MAX_BYTES
-    )
-    chosen = random.Random(0).sample(found, min(count, len(found)))
+    """So many photographs, the same ones each time, of all sets alike; none without PHOTOS_DIR."""
+    folder, rng = os.environ.get("PHOTOS_DIR", ""), random.Random(0)
+    chosen: list[Path] = []
+    for left, name in zip(range(len(_SETS), 0, -1), _SETS, strict=True) if folder else ():
+        found = sorted(
+            path
+            for path in (Path(folder) / name).rglob("*")
+            if path.suffix.lower() in _FORMATS and path.stat().st_size <= _MAX_BYTES
+        )
+        chosen += rng.sample(found, min((count - len(chosen)) // left, len(found)))
+    rng.shuffle(chosen)
     return [path.read_bytes() for path in chosen]
 
 
