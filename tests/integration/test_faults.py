@@ -271,11 +271,10 @@ def test_a_request_that_waited_too_long_is_told_so_before_its_deadline() -> None
     image = pb.Image(raw_data=coloured(BLUE), options=pb.DetectOptions(min_face_size=2000))
     with hooked(FACET_WORKERS="1") as (process, _), grpc.insecure_channel(address_of(process)) as channel:
         stub = infer_pb2_grpc.InferenceStub(channel)
-        first, *others = [stub.Predict.future(image, timeout=seconds) for seconds in (60, 3, 3)]
-        assert first.code() is grpc.StatusCode.OK
-        for late in others:
-            assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            assert "waited too long" in late.details()
+        calls = [stub.Predict.future(image, timeout=3.9) for _ in range(3)]
+        late = [call for call in calls if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED]
+        assert len(late) == 2
+        assert all("waited too long" in call.details() for call in late)
 
 
 def test_a_caller_who_leaves_frees_the_detector() -> None:
