@@ -11,18 +11,21 @@ else
 export PHOTOS_DIR ?= $(abspath ../shared/data)
 endif
 
+# The native engine is compiled again whenever its sources change.
+NATIVE := native/CMakeLists.txt native/pyproject.toml $(wildcard native/src/*)
+
 .PHONY: help serve test setup lint protos docs soak bench clean
 
 help:  ## Show this list.
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-serve: $(VENV)/serve.done  ## Start the backend and the gateway; Ctrl-C stops them.
+serve: $(VENV)/serve.done $(VENV)/native.done  ## Start the backend and the gateway; Ctrl-C stops them.
 	@exec python -m scripts.serve
 
-test: $(VENV)/dev.done  ## Run linters, types, import contract and every test.
+test: $(VENV)/dev.done $(VENV)/native.done  ## Run linters, types, import contract and every test.
 	@python -m scripts.check
 
-setup: $(VENV)/dev.done  ## Make the whole environment, TensorFlow and test tools included.
+setup: $(VENV)/dev.done $(VENV)/native.done  ## Make the whole environment, TensorFlow and test tools included.
 
 protos: $(VENV)/dev.done  ## Generate the wire's code from protos/*.proto.
 	python -m scripts.generate_protos
@@ -54,3 +57,16 @@ $(VENV)/dev.done: requirements-dev.txt requirements.txt requirements-serve.txt c
 	@echo "Installing everything, TensorFlow and test tools included (about 700 MB; a few minutes) ..."
 	@python -m pip install --disable-pip-version-check --progress-bar on -r requirements-dev.txt
 	@touch $@ $(VENV)/serve.done
+
+# Where it cannot be compiled, the service runs with ONNX Runtime, and says so when it starts. Then there is no
+# native.done either, so that the next make tries again.
+$(VENV)/native.done: $(NATIVE) | $(VENV)/bin/python
+	@python -m pip uninstall --quiet --yes facet-native 2> /dev/null || true
+	@if ! command -v "$${CXX:-c++}" > /dev/null && ! command -v g++ > /dev/null && ! command -v clang++ > /dev/null; then \
+	  echo "No C++ compiler: the native engine, several times faster, is left out. On Debian: apt-get install g++ python3-dev"; \
+	else \
+	  echo "Compiling the native engine (half a minute) ..."; \
+	  if python -m pip install --disable-pip-version-check ./native > $(VENV)/native.log 2>&1; then touch $@; \
+	  else echo "The native engine could not be compiled, and is left out. The reason is in $(VENV)/native.log:"; \
+	    grep -m 3 -E "rror[: ]" $(VENV)/native.log || tail -n 3 $(VENV)/native.log; fi; \
+	fi

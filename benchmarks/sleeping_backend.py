@@ -2,7 +2,7 @@
 
 import sys
 
-from inference_server.__main__ import main
+from inference_server.backend import run
 
 if __name__ == "__main__":
-    sys.exit(main("benchmarks.sleeping_worker"))
+    sys.exit(run("benchmarks.sleeping_worker"))

@@ -22,6 +22,8 @@ REQUEST_TIMEOUT = "X-Request-Timeout"
 _log = logging.getLogger("gateway")
 _PROBES = {"healthz", "readyz"}
 _LONGEST_PATH = 200
+_LONGEST_NUMBER = 32
+_NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -99,7 +101,8 @@ def requested_timeout(settings: Settings) -> float:
     if text is None:
         return settings.timeout_seconds
     # float() alone would also take 1_0, inf and nan.
-    seconds = float(text) if re.fullmatch(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) else 0.0
+    number = len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text)
+    seconds = float(text) if number else 0.0
     if seconds <= 0 or math.isinf(seconds):
         raise InvalidHeader(
             f"{REQUEST_TIMEOUT} is {text[:40]!r}; accepted: a positive number of seconds",

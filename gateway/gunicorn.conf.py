@@ -39,8 +39,9 @@ logconfig_dict = logging_config(_settings.log_format) | {
     "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
 }
 
-worker_connections = 1000 + threads
 _, _most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+# Beside connections a process has some dozens of files open; out of descriptors, it could accept nobody.
+worker_connections = min(1000 + threads, max(_most_files - 128, 16))
 # The soft limit, 1024 where nobody raised it, leaves too little beside the connections.
 resource.setrlimit(resource.RLIMIT_NOFILE, (_most_files, _most_files))
 

@@ -14,6 +14,7 @@ takes what has already connected, stops listening, and finishes.
               75 s: closed
 """
 
+import errno
 import math
 import os
 import selectors
@@ -41,6 +42,7 @@ MAX_HEAD_BYTES = 64 * 1024
 
 _PIECE = 8 * 1024
 _DRAINED_PIECE = 256 * 1024
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _TOO_SLOW = b"408 Request Timeout"
 _TOO_LARGE = b"431 Request Header Fields Too Large"
 
@@ -95,6 +97,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return True  # the client has left already
         except BlockingIOError:
             return False  # a sibling was faster
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self.log.error("connection not accepted: %s", error.strerror)
+            return False  # it waits in the backlog until another one ends
         self.nr_conns += 1
         owned = Client(sock.family, sock.type, sock.proto, fileno=sock.detach())
         conn = Connection(self.cfg, owned, client, listener.getsockname())

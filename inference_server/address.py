@@ -45,7 +45,7 @@ def reserve(address: Address) -> Reservation:
     family, place = found[0][0], found[0][4]
     try:
         if address.port != 0:
-            held = _hold_name(address)
+            held = _hold_name(Address(str(place[0]), address.port))
             _probe(family, place)
         port = _bind(family, place, reuse_port=True)
     except OSError as error:
@@ -53,7 +53,8 @@ def reserve(address: Address) -> Reservation:
             f"FACET_GRPC_ADDRESS is {address}, which cannot be used: {error.strerror}. "
             "Stop what listens there, or set FACET_GRPC_ADDRESS to another address."
         ) from error
-    bound = Address(address.host, port.getsockname()[1])
+    # By number: a name may stand for several addresses, and gRPC would listen on all of them.
+    bound = Address(str(place[0]), port.getsockname()[1])
     return Reservation(bound, (port, held if address.port != 0 else _hold_name(bound)))
 
 

@@ -5,10 +5,10 @@ import time
 from typing import Protocol
 
 from inference_server import images
+from inference_server.contents import decode_context, encode_detection, encode_error
 from inference_server.detector.engine import Image
-from inference_server.dispatch.consumer import Abandoned, Checkpoint
-from inference_server.dispatch.envelope import Work
-from inference_server.work import decode_context, encode_detection, encode_error
+from inference_server.dispatch.consumer import Checkpoint, Outcome
+from inference_server.dispatch.envelope import Abandoned, Work
 from utils.domain import Detection, DetectOptions, Face, ImageInfo, ModelInfo, Timings
 from utils.errors import FacetError, InternalError
 from utils.logs import fields
@@ -39,22 +39,24 @@ class Computer:
         self._detector = detector
         self._max_pixels = max_pixels
 
-    def answer(self, work: Work, checkpoint: Checkpoint) -> bytes:
+    def answer(self, work: Work, checkpoint: Checkpoint) -> Outcome:
         """Compute an answer; whatever fails is an answer too.
 
         Raises:
             Abandoned: Nobody wants it any more.
         """
-        options, request_id = decode_context(work)
         try:
-            return encode_detection(self._detect(work, options, checkpoint))
-        except Abandoned:
-            raise
+            options, request_id = decode_context(work)
+            try:
+                answer = encode_detection(self._detect(work, options, checkpoint))
+            except (Abandoned, FacetError):
+                raise
+            except Exception:
+                logger.exception("detection failed", extra=fields(request_id=request_id))
+                raise InternalError from None
         except FacetError as error:
-            return encode_error(error)
-        except Exception:
-            logger.exception("detection failed", extra=fields(request_id=request_id))
-            return encode_error(InternalError())
+            return Outcome(encode_error(error), complete=False)
+        return Outcome(answer, complete=True)
 
     def _detect(self, work: Work, options: DetectOptions, checkpoint: Checkpoint) -> Detection:
         started = time.monotonic()

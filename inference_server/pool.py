@@ -51,20 +51,27 @@ class Pool:
         return [worker for worker in self.workers if worker.state is not State.STOPPING]
 
     def start(self, release: int) -> WorkerProcess:
-        """Start a worker in a free slot."""
+        """Start a worker in a free slot.
+
+        Raises:
+            OSError: The system has no room for another process, or the program is gone.
+        """
         taken = {worker.slot for worker in self.workers}
         slot = next(slot for slot in range(self.slots) if slot not in taken)
-        worker = self._spawn(slot, self._watch.enlist(slot), release)
+        generation = self._watch.enlist(slot)
+        try:
+            worker = self._spawn(slot, generation, release)
+        except OSError:
+            self._watch.dismiss(slot)
+            raise
         worker.limits = self._limits.jittered()
         self.workers.append(worker)
         return worker
 
     def retire(self, worker: WorkerProcess, event: str = "stop") -> None:
         """Tell a worker to finish what it has and end; one that is still starting has nothing to finish."""
-        if worker.state is State.STARTING:
+        if worker.state is State.STARTING or not worker.control.send(event):
             worker.kill()
-        else:
-            worker.control.send(event)
         if worker.state is not State.STOPPING:
             worker.state = State.STOPPING
             worker.stop_by = time.monotonic() + self._patience
@@ -91,9 +98,9 @@ class Pool:
             status = worker.poll()
             if status is not None:
                 self.workers.remove(worker)
-                worker.close()
-                self._report(self._watch.dismiss(worker.slot))
+                self._report(self._watch.dismiss(worker.slot, blame=worker.at_fault))
                 yield worker, status
+                worker.close()
 
     def tell(self, event: str, **values: Any) -> None:  # noqa: ANN401 - anything JSON can say
         """Tell all of them something."""

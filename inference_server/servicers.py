@@ -4,12 +4,12 @@ import time
 from typing import Any
 
 from inference_server import images
+from inference_server.contents import decode_answer, encode_context
 from inference_server.detector.scales import check_pyramid
 from inference_server.dispatch.admission import load_of
 from inference_server.dispatch.envelope import Work
 from inference_server.dispatch.front import Front
 from inference_server.interceptors import note, request_id
-from inference_server.work import decode_answer, encode_context
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from utils import codec

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from inference_server.backoff import Backoff
 from inference_server.pool import Pool
-from inference_server.watch import Watch
+from inference_server.watch import Trouble, Watch
 from inference_server.worker_process import State, WorkerProcess, describe_exit
 from utils.logs import fields
 
@@ -92,17 +92,20 @@ class Supervisor:
 
     def _read(self) -> None:
         for worker in self._pool.workers:
-            while (message := worker.receive()) is not None:
-                if message["event"] == "ready":
-                    self._became_ready(worker)
-                elif message["event"] == "leaving":
-                    logger.info("worker wants to leave", extra=fields(worker=worker.pid))
-                    self._replace(worker)
-                elif message["event"] == "failed":
-                    worker.failure = message["reason"]
-                elif message["event"] == "innocent":
-                    self._watch.acquit(bytes.fromhex(message["checksum"]))
-                    self._pool.tell("innocent", checksum=message["checksum"])
+            self._hear(worker)
+
+    def _hear(self, worker: WorkerProcess) -> None:
+        while (message := worker.receive()) is not None:
+            if message["event"] == "ready":
+                self._became_ready(worker)
+            elif message["event"] == "leaving":
+                logger.info("worker wants to leave", extra=fields(worker=worker.pid))
+                self._replace(worker)
+            elif message["event"] == "failed":
+                worker.failure = message["reason"]
+            elif message["event"] == "innocent":
+                self._watch.acquit(bytes.fromhex(message["checksum"]))
+                self._pool.tell("innocent", checksum=message["checksum"])
 
     def _became_ready(self, worker: WorkerProcess) -> None:
         if worker.state is State.STARTING:
@@ -118,6 +121,7 @@ class Supervisor:
 
     def _reap(self) -> None:
         for worker, status in self._pool.reap():
+            self._hear(worker)  # its last words
             if worker.state is State.STOPPING:
                 logger.info("worker ended", extra=fields(worker=worker.pid, how=describe_exit(status)))
                 continue
@@ -125,17 +129,18 @@ class Supervisor:
             logger.error("worker crashed", extra=fields(worker=worker.pid, slot=worker.slot, how=how))
             self._backoff.crashed(time.monotonic())
             if worker.state is State.STARTING:
-                self._could_not_boot(worker, how)
+                self._could_not_boot(how, final=worker.failure is not None)
 
-    def _could_not_boot(self, worker: WorkerProcess, how: str) -> None:
+    def _could_not_boot(self, how: str, *, final: bool) -> None:
         """Give up where trying again is pointless: the reload if others serve, else the service."""
         self._boot_failures += 1
-        if worker.failure is None and self._boot_failures < MAX_BOOT_FAILURES:
+        if not final and self._boot_failures < MAX_BOOT_FAILURES:
             return
         if not self._pool.ready():
-            self._reason = self._reason or f"no worker can start: {how}"
-            self._stop(self._reason)
-        elif any(other.release < worker.release for other in self._pool.ready()):
+            if not self._stopping:
+                self._reason = f"no worker can start: {how}"
+                self._stop(self._reason)
+        elif any(other.release < self._release for other in self._pool.ready()):
             logger.error("reload abandoned", extra=fields(how=how))
             for other in self._pool.workers:
                 other.release = self._release
@@ -164,8 +169,8 @@ class Supervisor:
         for worker in self._pool.workers:
             trouble = self._trouble(worker, now)
             if trouble is not None and not worker.killed:
-                logger.error("worker hung", extra=fields(worker=worker.pid, how=trouble))
-                worker.kill()
+                logger.error("worker hung", extra=fields(worker=worker.pid, how=trouble.reason))
+                worker.kill(at_fault=trouble.at_fault)
         for worker in self._pool.ready():
             if self._stopping or any(other.release < self._release for other in self._pool.workers):
                 return
@@ -175,11 +180,11 @@ class Supervisor:
                 logger.info("worker recycled", extra=fields(worker=worker.pid, after=reached))
                 self._replace(worker)
 
-    def _trouble(self, worker: WorkerProcess, now: float) -> str | None:
+    def _trouble(self, worker: WorkerProcess, now: float) -> Trouble | None:
         if worker.state is not State.STARTING:
             return self._watch.trouble(worker.slot)
         if now - worker.started > _BOOT_SECONDS:
-            return f"it was not ready within {_BOOT_SECONDS:g} s"
+            return Trouble(f"it was not ready within {_BOOT_SECONDS:g} s", at_fault=False)
         return None
 
     def _fill(self) -> None:
@@ -191,7 +196,13 @@ class Supervisor:
         for _ in range(self._wanted + stale - len(staying)):
             if not self._pool.has_room() or self._backoff.wait(time.monotonic()):
                 break
-            self._pool.start(self._release)
+            try:
+                self._pool.start(self._release)
+            except OSError as error:
+                logger.exception("a worker cannot be started")
+                self._backoff.crashed(time.monotonic())
+                self._could_not_boot(str(error), final=False)
+                break
         ready = sorted(self._pool.ready(), key=lambda worker: (worker.release, worker.started))
         for worker in ready[: max(len(ready) - self._wanted, 0)]:
             self._pool.retire(worker)

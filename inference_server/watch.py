@@ -27,6 +27,14 @@ class Death:
     deaths: int
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a worker is hung, and whether the picture it has in hand may be the reason."""
+
+    reason: str
+    at_fault: bool
+
+
 class Watch:
     """Gives slots to workers, sees who is hung, and remembers who died of what.
 
@@ -48,10 +56,10 @@ class Watch:
         self._page.rows[slot].enlist(generation, time.monotonic())
         return generation
 
-    def dismiss(self, slot: int) -> Death:
-        """Take the slot from a worker that is dead."""
+    def dismiss(self, slot: int, *, blame: bool = True) -> Death:
+        """Take the slot from a worker that is dead; blame what it had in hand, or not."""
         row = self._page.rows[slot]
-        generation, checksum = row.generation, row.checksum
+        generation, checksum = row.generation, row.checksum if blame else None
         row.clear()
         deaths = 0 if checksum is None else self._suspects.blame(checksum, time.monotonic())
         return Death(slot, generation, checksum, deaths)
@@ -75,13 +83,13 @@ class Watch:
             self._judge_from = now
         self._looked = now
 
-    def trouble(self, slot: int) -> str | None:
+    def trouble(self, slot: int) -> Trouble | None:
         """Why the worker in a slot is hung, None where it is not."""
         row = self._page.rows[slot]
-        if self._since(row.beat) > BEAT_SECONDS:
-            return f"its event loop has not turned for {BEAT_SECONDS:g} s"
         if row.busy and self._since(row.stamp) > self._hang_seconds:
-            return f"its detector has made no progress for {self._hang_seconds:g} s"
+            return Trouble(f"its detector has made no progress for {self._hang_seconds:g} s", at_fault=True)
+        if self._since(row.beat) > BEAT_SECONDS:
+            return Trouble(f"its event loop has not turned for {BEAT_SECONDS:g} s", at_fault=False)
         return None
 
     def _since(self, moment: float) -> float:

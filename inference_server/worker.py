@@ -6,6 +6,7 @@ the face in a picture it brings along; only then does it listen and say that it 
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import resource
@@ -21,15 +22,16 @@ from grpc_reflection.v1alpha import reflection
 
 from inference_server import images
 from inference_server.computer import Computer, FaceDetector
+from inference_server.contents import encode_error
 from inference_server.control import Control, Message
 from inference_server.detector.factory import create_detector, self_test
+from inference_server.dispatch.admission import Machine
 from inference_server.dispatch.consumer import Consumer
 from inference_server.dispatch.front import Front
 from inference_server.dispatch.shared import Shared
 from inference_server.interceptors import CallInterceptor
 from inference_server.parent import die_with_parent
 from inference_server.servicers import InferenceServicer
-from inference_server.work import encode_error
 from protos import infer_pb2, infer_pb2_grpc
 from utils import logs
 from utils.channel import SERVER_KEEPALIVE, SERVICE, TRANSPORT_MARGIN
@@ -41,6 +43,9 @@ EXIT_BOOT_FAILURE = 3
 EXIT_DIED = 4
 
 _BEAT_SECONDS = 0.25
+_LOOK_SECONDS = 0.02
+_LAST_ANSWERS_SECONDS = 1.0
+_LONGEST_REASON = 500
 
 _SERVICES = ("", SERVICE)
 
@@ -48,7 +53,9 @@ _SERVICES = ("", SERVICE)
 def boot(settings: Settings) -> FaceDetector:
     """Build the detector, and find the face in the picture that it brings along."""
     images.load_decoders()
-    detector = create_detector(settings.engine, settings.cache_dir, settings.max_candidates)
+    detector = create_detector(
+        settings.engine, settings.cache_dir, settings.max_candidates, settings.native_isa
+    )
     self_test(detector)
     return detector
 
@@ -60,8 +67,9 @@ def main(boot: Callable[[Settings], FaceDetector] = boot) -> None:
         boot: Builds the detector and proves that it works.
     """
     arguments = _arguments()
-    # A Ctrl-C reaches the whole process group; it is the supervisor's to act on.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signals may reach the whole process group; these are the supervisor's to act on.
+    for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU):
+        signal.signal(signum, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _exit_at_once)
     die_with_parent(arguments.parent)
     settings = Settings.from_environ(os.environ)
@@ -71,12 +79,20 @@ def main(boot: Callable[[Settings], FaceDetector] = boot) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
+        shared = Shared.inherited(arguments.shared)
         detector = boot(settings)
-    except Exception as error:
-        logger.exception("the worker cannot start")
-        control.send("failed", reason=f"{type(error).__name__}: {error}")
-        sys.exit(EXIT_BOOT_FAILURE)
-    asyncio.run(Worker(settings, detector, control, arguments).run())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
+        _fail(control, error)
+    place = (shared, arguments.slot, arguments.generation)
+    asyncio.run(Worker(settings, detector, control, place).run(arguments.address))
+
+
+def _fail(control: Control, error: Exception) -> NoReturn:
+    """Tell the supervisor, in one line, why this worker can never boot."""
+    logger.error("the worker cannot start", exc_info=error)
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    control.send("failed", reason=reason[:_LONGEST_REASON])
+    sys.exit(EXIT_BOOT_FAILURE)
 
 
 def _arguments() -> argparse.Namespace:
@@ -99,52 +115,76 @@ class Worker:
     """The part of a worker's life in which it serves."""
 
     def __init__(
-        self, settings: Settings, detector: FaceDetector, control: Control, arguments: argparse.Namespace
+        self,
+        settings: Settings,
+        detector: FaceDetector,
+        control: Control,
+        place: tuple[Shared, int, int],
     ) -> None:
         self._settings = settings
         self._computer = Computer(detector, settings.max_image_pixels)
         self._control = control
-        self._address: str = arguments.address
-        self._place: tuple[Shared, int, int] = (
-            Shared.inherited(arguments.shared),
-            arguments.slot,
-            arguments.generation,
-        )
+        self._place = place
         self._health = health.aio.HealthServicer()
         self._stop = asyncio.Event()
         self._whole_backend_stops = False
 
-    async def run(self) -> None:
+    async def run(self, address: str) -> None:
         """Serve until told to stop, then finish what was accepted."""
         self._beat()
+        self._front = Front(
+            *self._place, queue_seconds=self._settings.queue_seconds, on_innocent=self._acquit
+        )
         consumer = Consumer(
             *self._place,
             compute=self._computer.answer,
             refuse=encode_error,
+            suspects=self._front.suspects,
             on_death=lambda: os._exit(EXIT_DIED),
         )
-        self._front = Front(
-            *self._place,
-            queue_seconds=self._settings.queue_seconds,
-            on_innocent=self._acquit,
-        )
+        try:
+            server = self._server(address)
+            await server.start()
+        except (RuntimeError, OSError) as error:
+            _fail(self._control, error)
         consumer.start()
-        server = self._server(self._front)
-        await server.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._ask_to_leave)
         loop.add_reader(self._control, self._obey)
         self._control.send("ready")
         await self._stop.wait()
+        await self._leave(server, consumer)
+
+    async def _leave(self, server: grpc.aio.Server, consumer: Consumer) -> None:
+        """Take no more calls, finish those that were accepted, and end."""
         if self._whole_backend_stops:
             await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
             await asyncio.sleep(self._settings.drain_seconds)  # whoever balances the load takes notice
-        await server.stop(self._settings.grace_seconds)
+        grace = self._settings.grace_seconds
+        stopping = asyncio.create_task(server.stop(grace))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._finish()
+        # What is left are streams that somebody watches health by: they would last the whole grace.
+        await server.stop(_LAST_ANSWERS_SECONDS)
+        await stopping
         await asyncio.to_thread(consumer.stop)
         self._front.close()
 
-    def _server(self, front: Front) -> grpc.aio.Server:
+    async def _finish(self) -> None:
+        """Wait until what was accepted here is answered; when all stop, what was accepted anywhere.
+
+        While everybody leaves, a worker without calls of its own still computes those of the others.
+        """
+        shared, _, _ = self._place
+        # Looked for, not told: the others' requests are known by the shared page alone.
+        while not self._front.idle or (  # noqa: ASYNC110
+            self._whole_backend_stops and Machine.seen_on(shared.page).waiting.count
+        ):
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _server(self, address: str) -> grpc.aio.Server:
         largest = self._settings.max_image_bytes + TRANSPORT_MARGIN
         server = grpc.aio.server(
             interceptors=[CallInterceptor()],
@@ -155,11 +195,11 @@ class Worker:
                 *SERVER_KEEPALIVE,
             ],
         )
-        infer_pb2_grpc.add_InferenceServicer_to_server(InferenceServicer(front, self._settings), server)
+        infer_pb2_grpc.add_InferenceServicer_to_server(InferenceServicer(self._front, self._settings), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in infer_pb2.DESCRIPTOR.services_by_name.values()]
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-        server.add_insecure_port(self._address)
+        server.add_insecure_port(address)
         return server
 
     def _beat(self) -> None:

@@ -32,6 +32,7 @@ class WorkerProcess:
         failure: Why it can never boot, if it said so.
         silent: It has closed its end of the line, so it has ended or is about to.
         killed: It was killed here, and has not ended yet.
+        at_fault: If it ends, what it has in hand may be the reason; not where we end it for another one.
         stop_by: When it is killed, of the monotonic clock, if it has not ended; set when it is retired.
         limits: What it may reach before it is replaced.
 
@@ -55,6 +56,7 @@ class WorkerProcess:
         self.failure: str | None = None
         self.silent = False
         self.killed = False
+        self.at_fault = True
         self.stop_by = math.inf
         self.limits = Limits()
         self.control, theirs = Control.pair()
@@ -81,9 +83,10 @@ class WorkerProcess:
             self.silent = True
             return None
 
-    def kill(self) -> None:
-        """End it now."""
+    def kill(self, *, at_fault: bool = False) -> None:
+        """End it now; `at_fault` where what it had in hand may be the reason."""
         self.killed = True
+        self.at_fault = at_fault
         self._process.kill()
 
     def poll(self) -> int | None:

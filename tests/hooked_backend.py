@@ -8,8 +8,8 @@ import os
 import sys
 
 from inference_server import backoff
-from inference_server.__main__ import main
+from inference_server.backend import run
 
 if __name__ == "__main__":
     backoff.LONGEST_DELAY_SECONDS = float(os.environ.get("TEST_LONGEST_DELAY", backoff.LONGEST_DELAY_SECONDS))
-    sys.exit(main("tests.hooked_worker"))
+    sys.exit(run("tests.hooked_worker"))

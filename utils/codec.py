@@ -25,6 +25,7 @@ from utils.domain import (
     ModelInfo,
     Point,
     Timings,
+    check_metadata,
 )
 from utils.errors import (
     BackendUnavailable,
@@ -61,7 +62,9 @@ def decode_request(message: pb.Image) -> DetectRequest:
 
     Raises:
         OptionOutOfRange: An option has a value outside its range.
+        MalformedRequest: The caller's id or notes are too long.
     """
+    check_metadata(message._meta_data.values)
     return DetectRequest(
         image=message.raw_data,
         options=_decode_options(message.options),

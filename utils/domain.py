@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from utils.errors import OptionOutOfRange
+from utils.errors import MalformedRequest, OptionOutOfRange
 
 MIN_FACE_SIZE_RANGE = (10.0, 2000.0)
 THRESHOLD_PROPOSAL_RANGE = (0.1, 1.0)
@@ -155,11 +155,48 @@ OPTION_NAMES = tuple(option.name for option in fields(DetectOptions))
 """The names a caller may use in a request's options."""
 
 
+MAX_METADATA_ENTRIES = 256
+MAX_METADATA_CHARACTERS = 65_536
+MAX_IMAGE_ID_CHARACTERS = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class DetectRequest:
-    """One encoded picture and what to do with it. `image` is the file's bytes."""
+    """One encoded picture and what to do with it. `image` is the file's bytes.
+
+    Raises:
+        MalformedRequest: The caller's own id or notes are longer than what is carried for them.
+    """
 
     image: bytes
     options: DetectOptions = DetectOptions()
     image_id: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse to carry a load that is no picture."""
+        if len(self.image_id) > MAX_IMAGE_ID_CHARACTERS:
+            raise MalformedRequest(
+                f"image_id has {len(self.image_id)} characters; accepted: {MAX_IMAGE_ID_CHARACTERS} at most",
+                field="image_id",
+            )
+        check_metadata(self.metadata)
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Refuse notes with too many entries or characters, the number first: it costs nothing to know.
+
+    Raises:
+        MalformedRequest: Names the limit.
+    """
+    entries = len(metadata)
+    if entries > MAX_METADATA_ENTRIES:
+        raise MalformedRequest(
+            f"metadata has {entries} entries; accepted: {MAX_METADATA_ENTRIES} at most", field="metadata"
+        )
+    characters = sum(len(name) + len(value) for name, value in metadata.items())
+    if characters > MAX_METADATA_CHARACTERS:
+        raise MalformedRequest(
+            f"metadata has {characters} characters; accepted: {MAX_METADATA_CHARACTERS} at most",
+            field="metadata",
+        )

@@ -155,8 +155,13 @@ class Settings:
         default=64,
     )
     engine: str = _setting(
-        _one_of("auto", "onnx"),
+        _one_of("auto", "native", "onnx"),
         "What computes the networks. auto takes the fastest that this machine can run.",
+        default="auto",
+    )
+    native_isa: str = _setting(
+        _one_of("auto", "avx512", "avx2", "base"),
+        "Instruction set of the native engine; one that the CPU cannot run stops the start.",
         default="auto",
     )
     timeout_seconds: float = _setting(
@@ -172,7 +177,7 @@ class Settings:
         shown="60",
     )
     max_image_bytes: int = _setting(
-        _whole(1024, 1024**3),
+        _whole(1024, 256 * 1024**2),
         "Largest encoded image, in bytes.",
         default=10 * 1024**2,
         shown="10485760 (10 MiB)",

@@ -40,7 +40,8 @@ class OwnThread:
     async def submit(self, work: Work, _load: Load) -> bytes:
         """Compute the answer after those that came before."""
         compute = partial(self._computer.answer, work, lambda: None)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, compute)
+        outcome = await asyncio.get_running_loop().run_in_executor(self._thread, compute)
+        return outcome.answer
 
 
 async def serve(address: str, detector: FaceDetector, settings: Settings) -> None:

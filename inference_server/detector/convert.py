@@ -14,6 +14,7 @@ from pathlib import Path
 from inference_server.detector.weights import (
     NETWORKS,
     WeightsError,
+    floats_path,
     manifest,
     manifest_path,
     model_path,
@@ -24,20 +25,25 @@ from utils.settings import InvalidSetting, Settings
 
 
 def convert(cache_dir: Path) -> None:
-    """Put the three models and their manifest into the cache folder, whatever lies there.
+    """Put the three models, in both forms, and their manifest into the cache folder, whatever lies there.
 
     Raises:
         WeightsError: The package's weights are not those expected, or the folder cannot be written.
     """
     import joblib  # noqa: PLC0415 - a start that finds its models needs neither of the two
 
+    from inference_server.detector.flat import flat_weights  # noqa: PLC0415
     from inference_server.detector.graphs import build_model  # noqa: PLC0415
 
-    models = {name: build_model(name, joblib.load(io.BytesIO(read_weights(name)))) for name in NETWORKS}
+    files: dict[Path, bytes] = {}
+    for network in NETWORKS:
+        weights = joblib.load(io.BytesIO(read_weights(network)))
+        files[model_path(cache_dir, network)] = build_model(network, weights)
+        files[floats_path(cache_dir, network)] = flat_weights(weights)
     try:
-        for name, model in models.items():
-            _replace(model_path(cache_dir, name), model)
-        _replace(manifest_path(cache_dir), manifest(models))
+        for path, content in files.items():
+            _replace(path, content)
+        _replace(manifest_path(cache_dir), manifest({path.name: content for path, content in files.items()}))
     except OSError as error:
         raise WeightsError(
             f"the models cannot be written into {cache_dir} ({error.strerror}); "

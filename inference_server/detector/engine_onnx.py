@@ -13,6 +13,7 @@ import onnxruntime
 
 from inference_server.detector.crops import crop
 from inference_server.detector.engine import Boxes, Cells, Floats, Image
+from inference_server.detector.logistic import probability
 from inference_server.detector.pyramid import Level, planes
 from inference_server.detector.scales import level_size
 from inference_server.detector.weights import NETWORKS, read_model
@@ -72,18 +73,18 @@ class _Prepared:
             for left, right in _tiles(columns):
                 tile = strip[None, :, :, 2 * left : 2 * right + _TILE_MARGIN]
                 heads[:, top:bottom, left:right] = self._engine.run("pnet", np.ascontiguousarray(tile))[0]
-        scores = _probability(heads[0])
+        scores = probability(heads[0])
         cells = np.argwhere(scores > threshold)
         row, column = cells.T
         return cells, scores[row, column], heads[1:, row, column].T
 
     def refine(self, boxes: Boxes) -> tuple[Floats, Floats]:
         heads = self._see("rnet", boxes, 5)
-        return _probability(heads[:, 0]), heads[:, 1:]
+        return probability(heads[:, 0]), heads[:, 1:]
 
     def output(self, boxes: Boxes) -> tuple[Floats, Floats, Floats]:
         heads = self._see("onet", boxes, 15)
-        return _probability(heads[:, 0]), heads[:, 1:5], heads[:, 5:]
+        return probability(heads[:, 0]), heads[:, 1:5], heads[:, 5:]
 
     def _see(self, network: str, boxes: Boxes, heads: int) -> Floats:
         seen = np.empty((len(boxes), heads), np.float32)
@@ -120,13 +121,3 @@ def _tiles(cells: int) -> Iterator[tuple[int, int]]:
     count = -(-cells // _TILE_CELLS)
     for number in range(count):
         yield cells * number // count, cells * (number + 1) // count
-
-
-def _probability(difference: Floats) -> Floats:
-    """The softmax of two logits, from their difference, rounded as the reference rounds it.
-
-    It must be computed in this form and in float32: near 1 it has few values, and equal scores matter.
-    """
-    with np.errstate(over="ignore"):
-        probability: Floats = np.float32(1) / (np.float32(1) + np.exp(-difference))
-    return probability

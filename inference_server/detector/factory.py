@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from inference_server.detector.choice import choose
+from inference_server.detector.engine import Engine
 from inference_server.detector.pipeline import Detector
 from utils.domain import Face
-
-ENGINES = ("auto", "onnx")
 
 # The built-in picture, drawn by scripts/draw_pictures.py, and where the eyes of its face are.
 _PORTRAIT = Path(__file__).with_name("portrait.jpg")
@@ -20,23 +20,32 @@ class SelfTestFailed(Exception):
     """The detector does not find the face in the built-in picture: its results cannot be trusted."""
 
 
-def create_detector(engine: str, cache_dir: Path, max_candidates: int) -> Detector:
+def create_detector(engine: str, cache_dir: Path, max_candidates: int, native_isa: str = "auto") -> Detector:
     """Build a detector for one thread.
 
     Args:
-        engine: onnx, or auto for the fastest that this machine can run.
+        engine: native, onnx, or auto for the fastest that this machine can run.
         cache_dir: The cache folder, in which `convert` has put the models.
         max_candidates: Most boxes that may enter one round of non-maximum suppression.
+        native_isa: The instruction set of the native engine, or auto for the best that the CPU has.
 
     Raises:
-        ValueError: There is no such engine.
+        EngineUnavailable: The engine or the instruction set that was named cannot run here.
         WeightsError: The models are missing or damaged.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"there is no engine {engine!r}; accepted: {', '.join(ENGINES)}")
-    from inference_server.detector.engine_onnx import OnnxEngine  # noqa: PLC0415 - only the chosen one loads
+    choice = choose(engine, native_isa)
+    return Detector(_load(choice.engine, choice.instruction_set, cache_dir), max_candidates)
 
-    return Detector(OnnxEngine(cache_dir), max_candidates)
+
+def _load(engine: str, instruction_set: str, cache_dir: Path) -> Engine:
+    """Load the chosen engine alone: each brings libraries that the others do not need."""
+    if engine == "native":
+        from inference_server.detector.engine_native import NativeEngine  # noqa: PLC0415
+
+        return NativeEngine(cache_dir, instruction_set)
+    from inference_server.detector.engine_onnx import OnnxEngine  # noqa: PLC0415
+
+    return OnnxEngine(cache_dir)
 
 
 def self_test(detector: Detector) -> None:

@@ -22,7 +22,7 @@ _WEIGHTS_SHA256 = {
 }
 
 # Raised whenever a model's form changes: a release never reads what another one wrote.
-_FORMAT = 1
+_FORMAT = 2
 
 _MANIFEST = "manifest.json"
 
@@ -33,15 +33,15 @@ class WeightsError(Exception):
 
 def models_folder(cache_dir: Path) -> Path:
     """The folder under the cache folder in which this release keeps its models."""
-    return cache_dir / f"mtcnn-onnx-{_FORMAT}"
+    return cache_dir / f"mtcnn-{_FORMAT}"
 
 
-def manifest(models: dict[str, bytes]) -> bytes:
-    """The text that describes these models, by network name; equal models give equal text."""
+def manifest(files: dict[str, bytes]) -> bytes:
+    """The text that describes these files, by name; equal files give equal text."""
     content = {
         "format": _FORMAT,
         "weights": _WEIGHTS_SHA256,
-        "models": {name: _sha256(model) for name, model in models.items()},
+        "files": {name: _sha256(content) for name, content in files.items()},
     }
     return json.dumps(content, indent=2, sort_keys=True).encode()
 
@@ -52,15 +52,21 @@ def manifest_path(cache_dir: Path) -> Path:
 
 
 def model_path(cache_dir: Path, network: str) -> Path:
-    """Where the model of one of NETWORKS lies."""
+    """Where the model of one of NETWORKS lies, for the onnx engine."""
     return models_folder(cache_dir) / f"{network}.onnx"
 
 
+def floats_path(cache_dir: Path, network: str) -> Path:
+    """Where the plain weights of one of NETWORKS lie, for the native engine."""
+    return models_folder(cache_dir) / f"{network}.f32"
+
+
 def models_ready(cache_dir: Path) -> bool:
-    """Whether the cache holds all three models, unchanged, from the pinned weights."""
+    """Whether the cache holds all three models in both forms, unchanged, from the pinned weights."""
     try:
         for network in NETWORKS:
             read_model(cache_dir, network)
+            read_floats(cache_dir, network)
     except WeightsError:
         return False
     return True
@@ -72,24 +78,38 @@ def read_model(cache_dir: Path, network: str) -> bytes:
     Raises:
         WeightsError: It is missing, or is not what the manifest says.
     """
+    return _read(cache_dir, model_path(cache_dir, network))
+
+
+def read_floats(cache_dir: Path, network: str) -> bytes:
+    """The plain weights of one of NETWORKS, verified: little-endian float32, as `flat` describes them.
+
+    Raises:
+        WeightsError: They are missing, or are not what the manifest says.
+    """
+    return _read(cache_dir, floats_path(cache_dir, network))
+
+
+def _read(cache_dir: Path, path: Path) -> bytes:
+    """A file of the cache, verified."""
     again = f"convert the models again: python -m inference_server.detector.convert {cache_dir}"
     try:
         described: Any = json.loads(manifest_path(cache_dir).read_bytes())
-        model = model_path(cache_dir, network).read_bytes()
+        content = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its manifest is not JSON"
-        raise WeightsError(f"no model of {network} in {cache_dir} ({reason}); {again}") from error
+        raise WeightsError(f"no {path.name} in {cache_dir} ({reason}); {again}") from error
     try:
-        valid = (described["format"], described["weights"], described["models"][network]) == (
+        valid = (described["format"], described["weights"], described["files"][path.name]) == (
             _FORMAT,
             _WEIGHTS_SHA256,
-            _sha256(model),
+            _sha256(content),
         )
     except (KeyError, TypeError):
         valid = False
     if not valid:
-        raise WeightsError(f"the model of {network} in {cache_dir} is not the one that was written; {again}")
-    return model
+        raise WeightsError(f"{path.name} in {cache_dir} is not the file that was written; {again}")
+    return content
 
 
 def read_weights(network: str) -> bytes:

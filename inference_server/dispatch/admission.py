@@ -64,7 +64,7 @@ class Machine:
         rates = [row.rate for row in rows if row.rate]
         return cls(
             waiting=sum((Load(*row.waiting) for row in rows), Load()),
-            workers=max(len(rows), 1),
+            workers=max(sum(row.consuming for row in rows), 1),
             rate=sum(rates) / len(rates) if rates else 0.0,
         )
 

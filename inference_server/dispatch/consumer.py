@@ -5,26 +5,38 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from inference_server.dispatch.admission import MARGIN_SECONDS, averaged
-from inference_server.dispatch.envelope import Envelope, Work
+from inference_server.dispatch.envelope import Abandoned, Envelope, Work
+from inference_server.dispatch.front import poisoned
 from inference_server.dispatch.page import Row
 from inference_server.dispatch.shared import PACKET, Shared
+from inference_server.dispatch.suspects import Suspects
 from utils.errors import DeadlineExceeded, FacetError
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)
 
+_DECODE_SECONDS_PER_MEGAPIXEL = 0.4
+_SUSPECT_SECONDS = 0.01
+
 Checkpoint = Callable[[], None]
 """Called between two steps of a computation; raises where there is no point in going on."""
-Compute = Callable[[Work, Checkpoint], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An answer, and whether it is a detection: errors come sooner, and teach nothing about time."""
+
+    answer: bytes
+    complete: bool
+
+
+Compute = Callable[[Work, Checkpoint], Outcome]
 """Computes an answer. Failures that the caller is told are answers, too."""
 Refuse = Callable[[FacetError], bytes]
 """The answer that tells a caller of an error."""
-
-
-class Abandoned(Exception):
-    """Nobody wants the answer any more."""
 
 
 class LostDescriptor(Exception):
@@ -40,6 +52,7 @@ class Consumer:
         generation: This worker's.
         compute: Computes an answer, on this thread.
         refuse: Makes an answer of an error.
+        suspects: What this worker's front knows of pictures that kill.
         on_death: Called on this thread when it ends by a fault.
     """
 
@@ -51,6 +64,7 @@ class Consumer:
         *,
         compute: Compute,
         refuse: Refuse,
+        suspects: Suspects,
         on_death: Callable[[], None],
     ) -> None:
         self._shared = shared
@@ -59,6 +73,7 @@ class Consumer:
         self._row = shared.page.rows[slot]
         self._compute = compute
         self._refuse = refuse
+        self._suspects = suspects
         self._on_death = on_death
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="detector", daemon=True)
@@ -74,8 +89,10 @@ class Consumer:
 
     def _run(self) -> None:
         try:
+            self._row.consuming = True
             while not self._stopping:
                 self._take()
+            self._row.consuming = False
         except BaseException:
             # A worker whose detector thread is gone would answer health checks and nothing else.
             logger.exception("the detector thread died")
@@ -99,10 +116,10 @@ class Consumer:
                 self._notify(front, packet)
         except Abandoned:
             logger.info("abandoned", extra=fields(front=front, number=number))
-        finally:
-            self._row.checksum = None
-            self._row.busy = False
-            envelope.close()
+        # Not in a `finally`: what a dying thread had in hand is what it may have died of.
+        self._row.checksum = None
+        self._row.busy = False
+        envelope.close()
 
     def _is_wanted(self, envelope: Envelope, front: int, generation: int) -> bool:
         """Whether its front lives, and nobody has answered it or is about to."""
@@ -122,13 +139,28 @@ class Consumer:
             late = DeadlineExceeded("The request waited too long to be answered before its deadline.")
             envelope.reply(self._slot, self._refuse(late), computed=False)
             return
-        self._row.checksum = work.checksum()
+        checksum = work.checksum()
+        self._wait_for_suspect(checksum)
+        if self._suspects.is_poison(checksum, time.monotonic()):
+            envelope.reply(self._slot, self._refuse(poisoned()), computed=False)
+            return
+        self._row.checksum = checksum
+        # Decoding has no steps to be seen: a large picture is allowed the time it may take on a slow CPU.
+        self._row.stamp = started + work.megapixels * _DECODE_SECONDS_PER_MEGAPIXEL
         progress = _Progress(self._row, envelope, work.deadline)
-        answer = self._compute(work, progress.checkpoint)
-        if not progress.interrupted:
+        outcome = self._compute(work, progress.checkpoint)
+        if outcome.complete:
             self._row.rate = averaged(self._row.rate, time.monotonic() - started, work.megapixels)
             self._row.handled += 1
-        envelope.reply(self._slot, answer, computed=not progress.interrupted)
+        envelope.reply(self._slot, outcome.answer, computed=not progress.interrupted)
+
+    def _wait_for_suspect(self, checksum: bytes) -> None:
+        """Let a picture that has killed before be tried by one worker at a time."""
+        while self._suspects.deaths(checksum, time.monotonic()) and any(
+            row.checksum == checksum for row in self._shared.page.rows if row is not self._row
+        ):
+            self._row.stamp = time.monotonic()
+            time.sleep(_SUSPECT_SECONDS)
 
     def _notify(self, front: int, packet: bytes) -> None:
         try:

@@ -9,6 +9,7 @@ region of its own, so that two that computed the same request cannot mix their a
 written says whose is complete.
 """
 
+import errno
 import hashlib
 import os
 import struct
@@ -24,6 +25,10 @@ _CONTENT_AT = _ABOUT_AT + _ABOUT.size
 
 # The file is sparse: regions that far apart cost nothing until they are written.
 _REGION = 1 << 32
+
+
+class Abandoned(Exception):
+    """Nobody wants the answer any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +69,23 @@ class Envelope:
 
     @classmethod
     def seal(cls, work: Work) -> "Envelope":
-        """Put work into a new envelope."""
-        envelope = cls(os.memfd_create("facet-request", os.MFD_CLOEXEC))
+        """Put work into a new envelope.
+
+        Raises:
+            OSError: There is no memory or no descriptor left.
+        """
         about = _ABOUT.pack(
             work.deadline, work.received, work.megapixels, len(work.context), len(work.picture)
         )
         parts = [bytes(_ABOUT_AT), about, work.context, work.picture]
-        written = os.pwritev(envelope.descriptor, parts, 0)
-        if written != sum(map(len, parts)):  # a file in memory takes all, or there is no memory
+        envelope = cls(os.memfd_create("facet-request", os.MFD_CLOEXEC))
+        try:
+            written = os.pwritev(envelope.descriptor, parts, 0)
+            if written != sum(map(len, parts)):  # a file in memory takes all, or there is no memory
+                raise OSError(errno.ENOMEM, "the request does not fit into memory")
+        except OSError:
             envelope.close()
-            raise MemoryError("the request does not fit into memory")
+            raise
         return envelope
 
     def close(self) -> None:
@@ -123,12 +135,20 @@ class Envelope:
         return bool(self._read(_ANSWERED))
 
     def open(self) -> Work:
-        """Take out what is to be done."""
+        """Take out what is to be done.
+
+        Raises:
+            Abandoned: Its front has discarded it in the meantime.
+        """
         about = os.pread(self.descriptor, _ABOUT.size, _ABOUT_AT)
         deadline, received, megapixels, context, picture = _ABOUT.unpack(about)
+        contents = os.pread(self.descriptor, context, _CONTENT_AT)
+        encoded = os.pread(self.descriptor, picture, _CONTENT_AT + context)
+        if len(contents) != context or len(encoded) != picture:
+            raise Abandoned
         return Work(
-            context=os.pread(self.descriptor, context, _CONTENT_AT),
-            picture=os.pread(self.descriptor, picture, _CONTENT_AT + context),
+            context=contents,
+            picture=encoded,
             megapixels=megapixels,
             received=received,
             deadline=deadline,

@@ -14,7 +14,7 @@ from inference_server.dispatch.admission import Load, Machine
 from inference_server.dispatch.envelope import Envelope, Work, checksum_of
 from inference_server.dispatch.shared import PACKET, Shared
 from inference_server.dispatch.suspects import Suspects
-from utils.errors import WorkerCrashed
+from utils.errors import DeadlineExceeded, InternalError, QueueFull, WorkerCrashed
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,10 @@ logger = logging.getLogger(__name__)
 _RESEND_SECONDS = 0.005
 _SWEEP_SECONDS = 0.5
 # The queue has no room now: it is full, or holds as many descriptors as this process may have open.
-_NO_ROOM = {errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS}
+_NO_ROOM = {errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
+# This machine has no more to give to requests.
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
+_LATE_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -84,22 +87,32 @@ class Front:
         remaining = work.deadline - time.monotonic()
         Machine.seen_on(self._shared.page).admit(load, remaining, self._queue_seconds)
         self._number += 1
-        pending = _Pending(self._number, Envelope.seal(work), work.picture, self._loop.create_future())
+        pending = _Pending(self._number, _sealed(work), work.picture, self._loop.create_future())
         self._pending[pending.number] = pending
         self._count(self._waiting + load)
         try:
             self._post(pending)
-            answer = await pending.future
+            # A consumer answers what is late; this is for the day when there is none.
+            async with asyncio.timeout_at(work.deadline + _LATE_SECONDS):
+                answer = await pending.future
             if pending.envelope.is_computed():
                 self._acquit(work.picture)
             return answer
         except asyncio.CancelledError:
             pending.envelope.cancel()
             raise
+        except TimeoutError:
+            pending.envelope.cancel()
+            raise DeadlineExceeded("The request's time ran out, and no detector has answered.") from None
         finally:
             del self._pending[pending.number]
             self._count(self._waiting - load)
             pending.envelope.discard()
+
+    @property
+    def idle(self) -> bool:
+        """Whether every request that was accepted here has been answered."""
+        return not self._pending
 
     def worker_died(self, slot: int, generation: int, checksum: bytes | None, deaths: int) -> None:
         """Post again what a dead worker had in hand, or may have had.
@@ -125,8 +138,9 @@ class Front:
     # --- poison ---
 
     def _refuse_poison(self, picture: bytes) -> None:
-        if self.suspects and self.suspects.is_poison(checksum_of(picture), time.monotonic()):
-            raise _poisoned()
+        now = time.monotonic()
+        if self.suspects.any(now) and self.suspects.is_poison(checksum_of(picture), now):
+            raise poisoned()
 
     def _repost(self, pending: _Pending, *, was_in_hand: bool) -> None:
         try:
@@ -139,7 +153,7 @@ class Front:
             self._post(pending)
 
     def _acquit(self, picture: bytes) -> None:
-        if self.suspects:
+        if self.suspects.any(time.monotonic()):
             checksum = checksum_of(picture)
             if self.suspects.clear(checksum):
                 self._on_innocent(checksum)
@@ -157,9 +171,15 @@ class Front:
     def _send_all(self) -> None:
         while self._unsent:
             pending = self._unsent[0]
-            if pending.number in self._pending and not pending.future.done() and not self._send(pending):
-                self._loop.call_later(_RESEND_SECONDS, self._send_all)
-                return
+            try:
+                wanted = pending.number in self._pending and not pending.future.done()
+                if wanted and not self._send(pending):
+                    self._loop.call_later(_RESEND_SECONDS, self._send_all)
+                    return
+            except OSError:
+                # This one cannot be sent; those behind it must not wait for it.
+                logger.exception("request not sent")
+                pending.future.set_exception(InternalError())
             self._unsent.popleft()
 
     def _send(self, pending: _Pending) -> bool:
@@ -206,5 +226,16 @@ class Front:
         self._row.waiting = (waiting.count, waiting.size, waiting.megapixels)
 
 
-def _poisoned() -> WorkerCrashed:
+def poisoned() -> WorkerCrashed:
+    """The error for a picture that is not tried again."""
     return WorkerCrashed("Workers crashed on this picture; it is refused for ten minutes.")
+
+
+def _sealed(work: Work) -> Envelope:
+    try:
+        return Envelope.seal(work)
+    except OSError as error:
+        if error.errno not in _EXHAUSTED:
+            raise
+        logger.exception("no room for a request")
+        raise QueueFull("The machine has no room for another request.", retry_after=_LATE_SECONDS) from error

@@ -19,6 +19,7 @@ _RATE = 7
 _HANDLED = 8
 _CHECKSUM = 9
 _CHECKSUM_WORDS = 4
+_CONSUMING = _CHECKSUM + _CHECKSUM_WORDS
 
 CHECKSUM_BYTES = 8 * _CHECKSUM_WORDS
 
@@ -73,12 +74,21 @@ class Row:
 
     @property
     def stamp(self) -> float:
-        """When the detector thread last made progress."""
+        """When the detector thread last made progress; in the future while it may take its time."""
         return self._reals[_STAMP]
 
     @stamp.setter
     def stamp(self, now: float) -> None:
         self._reals[_STAMP] = now
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the detector thread takes requests: not while its worker boots, nor when it leaves."""
+        return bool(self._words[_CONSUMING])
+
+    @consuming.setter
+    def consuming(self, consuming: bool) -> None:
+        self._words[_CONSUMING] = consuming
 
     @property
     def busy(self) -> bool:

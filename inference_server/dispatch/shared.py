@@ -16,6 +16,14 @@ RECEIVE_SECONDS = 0.2
 _TIMEVAL = struct.Struct("=qq")
 
 
+LAYOUT = 1
+"""Raised whenever page, envelope, packet or context change, so that no reload mixes two of them."""
+
+
+class LayoutMismatch(Exception):
+    """Supervisor and worker would not understand each other's memory."""
+
+
 class Shared:
     """The queue, the notice sockets and the page.
 
@@ -49,13 +57,23 @@ class Shared:
 
     @classmethod
     def inherited(cls, text: str) -> "Shared":
-        """Find it in a worker, by the text of `described`."""
-        descriptors = [int(part) for part in text.split(",")]
+        """Find it in a worker, by the text of `described`.
+
+        Raises:
+            LayoutMismatch: It was made by a supervisor of another release.
+        """
+        layout, _, rest = text.partition(":")
+        if layout != str(LAYOUT):
+            raise LayoutMismatch(
+                f"this release shares memory in layout {LAYOUT}, the running supervisor in {layout}; "
+                "restart the backend instead of reloading it"
+            )
+        descriptors = [int(part) for part in rest.split(",")]
         return cls(descriptors, (len(descriptors) - 3) // 2)
 
     def described(self) -> str:
         """Its descriptors as text, for a worker's command line."""
-        return ",".join(map(str, self.descriptors))
+        return f"{LAYOUT}:{','.join(map(str, self.descriptors))}"
 
     def close(self) -> None:
         """Close every descriptor."""

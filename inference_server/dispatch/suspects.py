@@ -8,14 +8,21 @@ _MOST = 1000
 
 
 class Suspects:
-    """Deaths by the checksum of the picture in hand. Times are of one monotonic clock."""
+    """Deaths by the checksum of the picture in hand. Times are of one monotonic clock.
+
+    The event loop writes; the detector thread may ask `deaths` and `is_poison` at any time.
+    """
 
     def __init__(self) -> None:
         self._deaths: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
 
-    def __bool__(self) -> bool:
-        """Whether there is any, so that nobody computes checksums for nothing."""
-        return bool(self._deaths)
+    def any(self, now: float) -> bool:
+        """Whether there is one that is not too old, so that nobody computes checksums for nothing."""
+        while self._deaths:
+            oldest = next(iter(self._deaths))
+            if self.deaths(oldest, now):
+                return True
+        return False
 
     def blame(self, checksum: bytes, now: float) -> int:
         """Count a death; gives how many there were, forgetting those that are too old."""
@@ -37,7 +44,7 @@ class Suspects:
         """How many deaths a picture is blamed for."""
         deaths, last = self._deaths.get(checksum, (0, now))
         if now - last > FORGET_SECONDS:
-            del self._deaths[checksum]
+            self._deaths.pop(checksum, None)
             return 0
         return deaths
 

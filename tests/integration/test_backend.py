@@ -15,13 +15,14 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from inference_server.detector.choice import choose
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from tests.facet import inference as backend
 from tests.pictures import ASTRONAUT, group_photo, png
 from tests.processes import ROOT, Process, alive, children, running, wait_until
 from utils.domain import Detection, DetectOptions, DetectRequest
-from utils.errors import BackendUnavailable
+from utils.errors import BackendUnavailable, MalformedRequest
 from utils.service_client import ServiceClient
 
 COMMAND = [sys.executable, "-m", "inference_server"]
@@ -82,7 +83,7 @@ def test_a_face_is_found_where_it_is(client: ServiceClient) -> None:
     assert face.confidence > 0.99
     assert (detection.image.width, detection.image.height) == (512, 512)
     assert (detection.image_id, detection.metadata) == ("a", {"k": "v"})
-    assert (detection.model.name, detection.model.engine) == ("mtcnn", "onnx")
+    assert (detection.model.name, detection.model.engine) == ("mtcnn", choose().engine)
     assert 0 < detection.timings.detect_ms < detection.timings.total_ms
 
 
@@ -156,7 +157,7 @@ def test_no_process_loads_what_it_does_not_need(served: tuple[Process, str]) -> 
     assert len(workers) == 2
     for worker in workers:
         assert "tensorflow" not in libraries(worker)
-        assert "onnxruntime" in libraries(worker)
+        assert ("onnxruntime" in libraries(worker)) == (choose().engine == "onnx")
 
 
 def test_service_goes_on_when_a_worker_is_killed() -> None:
@@ -286,3 +287,26 @@ def test_nothing_but_the_models_is_written_and_nobody_is_called(tmp_path: Path) 
         for worker in process.children():
             files = [fd.readlink() for fd in Path(f"/proc/{worker}/fd").iterdir()]
             assert not any("Microsoft" in file.parts for file in files)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_it_starts_is_a_stop(signum: signal.Signals, tmp_path: Path) -> None:
+    """Status 0 and no traceback, however early: here while it converts the models."""
+    settings = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_CACHE_DIR": str(tmp_path)}
+    with running(COMMAND, **settings) as process:
+        process.wait_for("converting the models")
+        process.send(signum)
+        assert process.wait() == 0
+        assert "Traceback" not in process.log()
+
+
+def test_notes_that_are_no_notes_are_refused(client: ServiceClient) -> None:
+    """Megabytes of metadata would keep the event loop from everybody else."""
+    for metadata in ({str(i): "" for i in range(300)}, {"a": "x" * 70_000}):
+        message = pb.Image(raw_data=ASTRONAUT.read_bytes())
+        message._meta_data.values.update(metadata)
+        with pytest.raises(MalformedRequest) as caught:
+            client._call(client._inference.Predict, message, 30, "")
+        assert caught.value.field == "metadata"
+    with pytest.raises(MalformedRequest):
+        DetectRequest(b"x", image_id="x" * 2000)

@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
@@ -292,6 +293,72 @@ def test_a_caller_who_leaves_frees_the_detector() -> None:
         image.options.min_face_size = 10
         stub.Predict(image, timeout=60)
         assert time.monotonic() - started < 1.5
+
+
+def test_a_poison_sent_by_many_at_once_leaves_workers_that_serve() -> None:
+    """Those that had it in hand at the same moment die; nobody tries it again, and everybody is told."""
+
+    def send(_: int) -> str:
+        with ServiceClient(address_of(process), timeout=60) as other:
+            for _ in range(20):
+                try:
+                    other.detect(coloured(RED))
+                except BackendUnavailable:  # the worker that was asked died of it
+                    continue
+                except WorkerCrashed:
+                    return "refused"
+        return "never told"
+
+    with hooked(FACET_WORKERS="4") as (process, client):
+        with ThreadPoolExecutor(12) as threads:
+            assert set(threads.map(send, range(12))) == {"refused"}
+        assert len(process.logged("worker crashed")) <= 4
+        wait_until(lambda: answers(client), "others are served")
+
+
+def answers(client: ServiceClient) -> bool:
+    """Whether a picture is answered."""
+    try:
+        return len(client.detect(ASTRONAUT.read_bytes()).faces) == 1
+    except BackendUnavailable:
+        return False
+
+
+def test_signals_to_the_whole_group_end_no_worker() -> None:
+    """They are the supervisor's: a reload replaces the workers, and nothing is lost."""
+    with hooked() as (process, client), Load(client) as load:
+        old = process.children()
+        process.send_group(signal.SIGHUP)
+        wait_until(lambda: not any(map(alive, old)), "the old workers are gone")
+        process.send_group(signal.SIGTTIN)
+        wait_until(lambda: len(process.logged("worker ready")) == 5, "one worker more")
+        load.go_on()
+        assert process.logged("worker crashed") == []
+    assert load.wrong == []
+
+
+def test_a_stop_does_not_wait_for_those_who_watch_its_health() -> None:
+    """A stream of health would last the whole grace."""
+    with (
+        hooked(FACET_GRACE_SECONDS="60") as (process, _),
+        grpc.insecure_channel(address_of(process)) as channel,
+    ):
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        process.send(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_a_stop_computes_what_was_accepted_with_all_detectors() -> None:
+    """Also for a worker that received none of it: all calls came over one connection."""
+    with hooked(FACET_WORKERS="4") as (process, client), ThreadPoolExecutor(24) as threads:
+        calls = [threads.submit(client.detect, sleeping(200)) for _ in range(24)]
+        time.sleep(0.3)
+        process.send(signal.SIGTERM)
+        detections = [call.result(60) for call in calls]
+        late = detections[12:]
+        assert len({who(detection) for detection in late}) >= 3
+        assert process.wait() == 0
 
 
 def test_a_stop_lets_what_was_accepted_finish() -> None:

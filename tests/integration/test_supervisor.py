@@ -13,7 +13,7 @@ from inference_server import pool as pools
 from inference_server.dispatch.page import Page
 from inference_server.recycling import Limits
 from inference_server.supervisor import Supervisor
-from inference_server.watch import Watch
+from inference_server.watch import Trouble, Watch
 from inference_server.worker_process import WorkerProcess
 from tests.processes import PATIENCE, ROOT, alive, wait_until
 
@@ -27,8 +27,8 @@ class Trusting(Watch):
         super().__init__(page, hang_seconds)
         self.hung: set[int] = set()
 
-    def trouble(self, slot: int) -> str | None:
-        return "as the test said" if slot in self.hung else None
+    def trouble(self, slot: int) -> Trouble | None:
+        return Trouble("as the test said", at_fault=True) if slot in self.hung else None
 
 
 class Pool:
@@ -41,8 +41,8 @@ class Pool:
         self.reason: str | None = None
         self.behave("ok")
         self.watch = Trusting(Page(os.memfd_create("test-page"), 8), hang_seconds=3600)
-        pool = pools.Pool(self._spawn, slots=8, watch=self.watch, limits=Limits(), patience=grace)
-        self.supervisor = Supervisor(pool, self.watch, workers=workers, on_ready=self.ready.set)
+        self.pool = pools.Pool(self._spawn, slots=8, watch=self.watch, limits=Limits(), patience=grace)
+        self.supervisor = Supervisor(self.pool, self.watch, workers=workers, on_ready=self.ready.set)
         self.thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
@@ -239,6 +239,27 @@ def test_workers_that_have_reached_a_limit_are_replaced_one_at_a_time(pool: Pool
     wait_until(lambda: not set(old) & set(pool.living()), "both were replaced")
     pool.wait_for_living(2)
     assert sorted(pool.told()) == sorted(f"{pid} stop" for pid in old)
+
+
+def test_a_reload_whose_worker_cannot_be_started_leaves_the_old_ones_serving(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program may be gone for a moment, or the system have no room: that ends nobody."""
+    pool.start()
+    old = pool.living()
+    tried = threading.Event()
+
+    def fail(*_: int) -> WorkerProcess:
+        tried.set()
+        raise FileNotFoundError(2, "there is no such program")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pool.pool, "_spawn", fail)
+        pool.signal(signal.SIGHUP)
+        assert tried.wait(PATIENCE)
+        assert pool.living() == old
+    wait_until(lambda: not set(old) & set(pool.living()), "the reload went on")
+    pool.wait_for_living(2)
 
 
 def test_sigttin_and_sigttou_add_and_take_away_a_worker(pool: Pool) -> None:

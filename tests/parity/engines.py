@@ -1,16 +1,22 @@
 """The detectors under test, with models in the tests' own cache."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import pytest
+
+from inference_server.detector.choice import EngineUnavailable, choose
 from inference_server.detector.convert import convert
 from inference_server.detector.factory import create_detector
 from inference_server.detector.pipeline import Detector
 from inference_server.detector.weights import models_ready
 from tests.parity.reference import cache_dir
 
-ENGINES = ("onnx",)
-"""Every engine; all of them must give the reference's detections."""
+ENGINES = ("onnx", "native avx512", "native avx2", "native base")
+"""Every engine, with every instruction set; all of them must give the reference's detections."""
+
+_SAMPLED = 5
 
 
 @cache
@@ -23,5 +29,19 @@ def models() -> Path:
 
 @cache
 def detector(engine: str = "onnx", max_candidates: int = 20_000) -> Detector:
-    """A detector, made once and shared by the tests of a process."""
-    return create_detector(engine, models(), max_candidates)
+    """A detector, made once and shared by the tests of a process; one that cannot run here skips the test."""
+    name, _, instruction_set = engine.partition(" ")
+    try:
+        return create_detector(name, models(), max_candidates, instruction_set or "auto")
+    except EngineUnavailable as error:
+        pytest.skip(str(error))
+
+
+def share_of(engine: str, names: Sequence[str]) -> Sequence[str]:
+    """The pictures that an engine has to see: all, or of many a fifth for instruction sets but the best.
+
+    What differs between instruction sets is the order of additions, not what is computed.
+    """
+    if not engine.startswith("native") or engine.endswith(choose().instruction_set) or len(names) < 100:
+        return names
+    return names[::_SAMPLED]

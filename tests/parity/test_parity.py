@@ -4,7 +4,7 @@ import pytest
 
 from tests.parity import corpus
 from tests.parity.comparison import compare, explain
-from tests.parity.engines import ENGINES, detector
+from tests.parity.engines import ENGINES, detector, share_of
 from tests.parity.report import Report
 
 # A comparison may have to compute the reference's side first, a minute and a half on one core.
@@ -22,7 +22,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module", params=PICTURES)
 def report(request: pytest.FixtureRequest, engine: str, reports: list[Report]) -> Report:
     """One engine on one set of pictures."""
-    names = PICTURES[request.param]()
+    names = share_of(engine, PICTURES[request.param]())
     if not names:
         pytest.skip("PHOTOS_DIR names no folder of photographs")
     pairs = compare(detector(engine), names)

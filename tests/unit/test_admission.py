@@ -80,14 +80,15 @@ def test_a_tiny_picture_is_not_free() -> None:
 
 
 def test_the_machine_is_the_sum_of_its_living_workers() -> None:
-    """What each has accepted, and the mean of what those that have worked have learned."""
+    """What each has accepted, how many take work (one is booting), and the mean of what they learned."""
     page = Page(os.memfd_create("page"), 4)
     for slot, (waiting, rate) in enumerate([((2, 10, 3.0), 0.2), ((1, 5, 1.0), 0.4), ((0, 0, 0.0), 0.0)]):
         row = page.rows[slot]
         row.enlist(slot + 1, time.monotonic())
+        row.consuming = slot < 2
         row.waiting = waiting
         row.rate = rate
     page.rows[3].waiting = (9, 9, 9.0)  # nobody's
     seen = Machine.seen_on(page)
-    assert (seen.waiting, seen.workers) == (Load(3, 15, 4.0), 3)
+    assert (seen.waiting, seen.workers) == (Load(3, 15, 4.0), 2)
     assert seen.rate == pytest.approx(0.3)

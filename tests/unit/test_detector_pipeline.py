@@ -288,7 +288,7 @@ def _largest_round(photo: Pixels) -> int:
 @pytest.mark.parametrize("engine", [*ENGINES, "auto"])
 def test_a_sound_detector_passes_its_self_test(engine: str) -> None:
     """The built-in picture's face is found where it is."""
-    self_test(create_detector(engine, models(), 20_000))
+    self_test(detector(engine))
 
 
 def test_a_detector_that_finds_nothing_or_elsewhere_fails_its_self_test() -> None:
@@ -306,7 +306,7 @@ def test_a_detector_that_finds_nothing_or_elsewhere_fails_its_self_test() -> Non
 
 def test_an_unknown_engine_is_named_with_the_known_ones() -> None:
     """A wrong setting can be put right from its message."""
-    with pytest.raises(ValueError, match=r"'cuda'.*auto, onnx"):
+    with pytest.raises(ValueError, match=r"'cuda'.*auto, native, onnx"):
         create_detector("cuda", models(), 20_000)
 
 

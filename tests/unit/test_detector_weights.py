@@ -46,7 +46,8 @@ def test_two_conversions_at_once_are_fine(tmp_path: Path) -> None:
     assert [converter.communicate(timeout=60)[1] for converter in converters] == ["", "", ""]
     assert [converter.returncode for converter in converters] == [0, 0, 0]
     assert models_ready(tmp_path)
-    assert set(files_of(tmp_path)) == {"manifest.json", *(f"{network}.onnx" for network in NETWORKS)}
+    names = {f"{network}.{form}" for network in NETWORKS for form in ("onnx", "f32")}
+    assert set(files_of(tmp_path)) == {"manifest.json", *names}
 
 
 def test_conversion_gives_the_same_bytes_every_time(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_a_damaged_cache_is_noticed_and_converted_again(tmp_path: Path, damage: 
         case "no manifest":
             manifest.unlink()
         case "another format":
-            manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 0'))
+            manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 0'))
         case "nonsense":
             manifest.write_text("[]")
     assert not models_ready(tmp_path)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -11,14 +12,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from inference_server.dispatch.admission import Load
-from inference_server.dispatch.consumer import Abandoned, Checkpoint, Consumer
-from inference_server.dispatch.envelope import Envelope, Work, checksum_of
+from inference_server.dispatch.consumer import Checkpoint, Consumer, Outcome
+from inference_server.dispatch.envelope import Abandoned, Envelope, Work, checksum_of
 from inference_server.dispatch.front import Front
 from inference_server.dispatch.page import Page
-from inference_server.dispatch.shared import PACKET, Shared
+from inference_server.dispatch.shared import PACKET, LayoutMismatch, Shared
 from inference_server.dispatch.suspects import FORGET_SECONDS, Suspects
 from tests.processes import PATIENCE, wait_until
-from utils.errors import DeadlineExceeded, FacetError, QueueFull, WorkerCrashed
+from utils.errors import DeadlineExceeded, FacetError, InternalError, QueueFull, WorkerCrashed
 
 ONE = Load(1, 10, 1.0)
 
@@ -44,6 +45,7 @@ class Machine:
         self.consumers: list[Consumer] = []
         for slot in range(slots):
             self.shared.page.rows[slot].enlist(100 + slot, time.monotonic())
+            self.shared.page.rows[slot].consuming = True
 
     def front(self, slot: int, queue_seconds: float = 60.0) -> Front:
         return Front(
@@ -54,12 +56,18 @@ class Machine:
             on_innocent=self.innocent.append,
         )
 
-    def consume(self, slot: int, compute: Callable[[Work, Checkpoint], bytes] = shout) -> Consumer:
+    def consume(
+        self,
+        slot: int,
+        compute: Callable[[Work, Checkpoint], bytes] = shout,
+        suspects: Suspects | None = None,
+    ) -> Consumer:
         consumer = Consumer(
             self.shared,
             slot,
             self.shared.page.rows[slot].generation,
-            compute=compute,
+            compute=lambda given, checkpoint: Outcome(compute(given, checkpoint), complete=True),
+            suspects=suspects or Suspects(),
             refuse=lambda error: f"refused: {error.reason}".encode(),
             on_death=lambda: self.deaths.append(slot),
         )
@@ -479,7 +487,7 @@ def test_a_suspect_that_is_computed_after_all_is_acquitted(machine: Machine) -> 
         machine.consume(1)
         assert await front.submit(work(b"x"), ONE) == b"context X"
         assert machine.innocent == [checksum_of(b"x")]
-        assert not front.suspects
+        assert not front.suspects.any(time.monotonic())
         front.close()
 
     asyncio.run(scenario())
@@ -559,7 +567,8 @@ def test_what_is_shared_is_found_again_by_its_descriptors() -> None:
     """As a worker finds it after it was executed."""
     made = Shared.create(3)
     copies = ",".join(str(os.dup(d)) for d in made.descriptors)
-    found = Shared.inherited(copies)
+    layout = made.described().partition(":")[0]
+    found = Shared.inherited(f"{layout}:{copies}")
     made.page.rows[2].enlist(7, 1.0)
     assert found.page.rows[2].generation == 7
     assert len(found.notify) == len(found.notices) == 3
@@ -568,6 +577,143 @@ def test_what_is_shared_is_found_again_by_its_descriptors() -> None:
     assert os.get_blocking(found.take.fileno())
     made.close()
     found.close()
+
+
+def test_what_another_release_shares_is_refused() -> None:
+    """A worker that would not understand the memory says so, instead of reading it wrong."""
+    with pytest.raises(LayoutMismatch, match="restart"):
+        Shared.inherited("0:1,2,3")
+
+
+def test_an_envelope_that_was_discarded_while_it_was_taken_is_abandoned() -> None:
+    """Its front truncates it when its caller has gone; half a request must not be computed."""
+    envelope = Envelope.seal(work(b"picture"))
+    other = Envelope(os.dup(envelope.descriptor))
+    envelope.discard()
+    with pytest.raises(Abandoned):
+        other.open()
+    other.close()
+
+
+def test_an_envelope_for_which_there_is_no_room_leaves_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And its caller is told to come back."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the listing's own descriptor counts alike
+    monkeypatch.setattr(os, "pwritev", full)
+    with pytest.raises(OSError, match="no space"):
+        Envelope.seal(work(b"picture"))
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_full_memory_is_a_full_queue(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a fault of ours, and nothing stays behind."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        monkeypatch.setattr(os, "pwritev", full)
+        with pytest.raises(QueueFull):
+            await front.submit(work(b"x"), ONE)
+        monkeypatch.undo()
+        assert machine.shared.page.rows[0].waiting == (0, 0, 0.0)
+        machine.consume(1)
+        assert await front.submit(work(b"x"), ONE) == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_cannot_be_sent_does_not_stop_those_behind_it(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets an error of its own."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        send = front._send
+        monkeypatch.setattr(front, "_send", broken_once(send))
+        machine.consume(1)
+        with pytest.raises(InternalError):
+            await front.submit(work(b"x"), ONE)
+        assert await front.submit(work(b"y"), ONE) == b"context Y"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def broken_once(send: Callable[..., bool]) -> Callable[..., bool]:
+    """A way to send that fails the first time as no known trouble does."""
+    left = [1]
+
+    def broken(*arguments: object) -> bool:
+        if left[0]:
+            left[0] = 0
+            raise OSError(errno.EIO, "odd")
+        return send(*arguments)
+
+    return broken
+
+
+def test_a_request_that_nobody_takes_ends_after_its_deadline(machine: Machine) -> None:
+    """Also where no caller's own clock would end it."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        with pytest.raises(DeadlineExceeded):
+            await front.submit(work(b"x", seconds=0.05), ONE)
+        assert front.idle
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_poison_that_lies_in_the_queue_is_not_computed(machine: Machine) -> None:
+    """Copies that were posted before anybody knew are refused by whoever takes them."""
+    suspects = Suspects()
+    seen: list[bytes] = []
+
+    def remember(given: Work, _checkpoint: Checkpoint) -> bytes:
+        seen.append(given.picture)
+        return b"done"
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        tasks = [asyncio.create_task(front.submit(work(p), ONE)) for p in (b"poison", b"other")]
+        await asyncio.sleep(0)
+        suspects.know(checksum_of(b"poison"), 2, time.monotonic())
+        machine.consume(1, remember, suspects)
+        assert await asyncio.gather(*tasks) == [b"refused: WORKER_CRASHED", b"done"]
+        front.close()
+
+    asyncio.run(scenario())
+    assert seen == [b"other"]
+
+
+def test_a_suspect_is_tried_by_one_worker_at_a_time(machine: Machine) -> None:
+    """So that a picture that kills does not take several of them along."""
+    suspects = Suspects()
+    suspects.know(checksum_of(b"x"), 1, time.monotonic())
+    elsewhere = machine.shared.page.rows[2]
+    elsewhere.checksum = checksum_of(b"x")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, suspects=suspects)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0.2)
+        assert not task.done()
+        elsewhere.checksum = None
+        assert await task == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
 
 
 def test_suspects_are_forgotten_after_ten_minutes() -> None:

@@ -54,7 +54,7 @@ def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object
         ("TIMEOUT_SECONDS", "nan", "a number of seconds"),
         ("TIMEOUT_SECONDS", "-1", "a number of seconds"),
         ("TIMEOUT_SECONDS", "61", "FACET_MAX_TIMEOUT_SECONDS"),
-        ("ENGINE", "cuda", "one of auto, onnx"),
+        ("ENGINE", "cuda", "one of auto, native, onnx"),
         ("CACHE_DIR", "cache", "absolute"),
         ("LOG_FORMAT", "xml", "text, json"),
     ],

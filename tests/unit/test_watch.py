@@ -104,6 +104,15 @@ def test_a_worker_is_due_when_it_has_reached_a_limit(limits: Limits, reached: st
     assert reached is None or reached in str(said)
 
 
+def test_a_worker_that_was_ended_for_another_reason_blames_no_picture(page: Page) -> None:
+    """Its grace was over, or its event loop hung: what its detector had in hand is innocent."""
+    watch = Watch(page, hang_seconds=5)
+    watch.enlist(1)
+    page.rows[1].checksum = b"\x01" * 32
+    assert watch.dismiss(1, blame=False).checksum is None
+    assert watch.suspects() == {}
+
+
 def test_limits_differ_a_little_from_worker_to_worker() -> None:
     """So that not all are due in the same moment."""
     drawn = {Limits(requests=10_000).jittered().requests for _ in range(20)}

@@ -1,6 +1,7 @@
 """What a front tells a detector, and the detector's answer, as bytes in an envelope."""
 
 import json
+import logging
 from dataclasses import asdict
 
 from google.rpc import status_pb2
@@ -9,7 +10,9 @@ from inference_server.dispatch.envelope import Work
 from protos import infer_pb2 as pb
 from utils import codec
 from utils.domain import Detection, DetectOptions
-from utils.errors import FacetError
+from utils.errors import FacetError, InternalError
+
+logger = logging.getLogger(__name__)
 
 _DETECTION = b"+"
 _ERROR = b"-"
@@ -22,8 +25,13 @@ def encode_context(options: DetectOptions, request_id: str) -> bytes:
 
 def decode_context(work: Work) -> tuple[DetectOptions, str]:
     """Options and request id."""
-    context = json.loads(work.context)
-    return DetectOptions(**context["options"]), context["request_id"]
+    try:
+        context = json.loads(work.context)
+        return DetectOptions(**context["options"]), context["request_id"]
+    except (ValueError, TypeError, KeyError) as error:
+        # While a reload is under way, a front of another release may have written it.
+        logger.exception("a request's context cannot be read")
+        raise InternalError from error
 
 
 def encode_detection(detection: Detection) -> bytes:

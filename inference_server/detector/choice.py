@@ -1,0 +1,67 @@
+"""Which engine computes the networks, and why.
+
+The supervisor asks before it starts workers, to say it in its log, and each worker asks again; so this
+stands on the standard library, and loads of the engines only the extension, which loads nothing else.
+"""
+
+from dataclasses import dataclass
+
+ENGINES = ("auto", "native", "onnx")
+INSTRUCTION_SETS = ("auto", "avx512", "avx2", "base")
+
+
+class EngineUnavailable(ValueError):
+    """What was asked for cannot run here; the message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine, and why it was taken.
+
+    Attributes:
+        engine: native or onnx.
+        instruction_set: Of the native engine; empty for others.
+        reason: One sentence for the log.
+        second_best: Whether a faster engine was passed over because it cannot run.
+    """
+
+    engine: str
+    instruction_set: str
+    reason: str
+    second_best: bool = False
+
+
+def choose(engine: str = "auto", native_isa: str = "auto") -> Choice:
+    """Choose the engine, and the instruction set of a native one.
+
+    Args:
+        engine: One of ENGINES; auto takes the fastest that runs here.
+        native_isa: One of INSTRUCTION_SETS; auto takes the best that the CPU has.
+
+    Raises:
+        EngineUnavailable: The engine or the instruction set that was named cannot run here.
+    """
+    if engine not in ENGINES:
+        raise EngineUnavailable(f"there is no engine {engine!r}; accepted: {', '.join(ENGINES)}")
+    if engine == "onnx":
+        return Choice("onnx", "", "FACET_ENGINE names it")
+    try:
+        import facet_native  # noqa: PLC0415 - an extension that is there only where it could be compiled
+    except ImportError as error:
+        reason = f"the native engine is not available: {error}; make builds it where there is a C++ compiler"
+        if engine == "native":
+            raise EngineUnavailable(f"FACET_ENGINE is 'native', but {reason}") from error
+        return Choice("onnx", "", reason, second_best=True)
+    why = "FACET_ENGINE names it" if engine == "native" else "it is the fastest that runs here"
+    return Choice("native", _instruction_set(native_isa, facet_native.instruction_sets()), why)
+
+
+def _instruction_set(wanted: str, available: list[str]) -> str:
+    """The one to use, of those that the CPU can run, best first."""
+    if wanted == "auto":
+        return available[0]
+    if wanted not in available:
+        raise EngineUnavailable(
+            f"FACET_NATIVE_ISA is {wanted!r}, which this CPU cannot run; it can: {', '.join(available)}"
+        )
+    return wanted

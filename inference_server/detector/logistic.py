@@ -1,0 +1,15 @@
+"""Scores from logits."""
+
+import numpy as np
+
+from inference_server.detector.engine import Floats
+
+
+def probability(difference: Floats) -> Floats:
+    """The softmax of two logits, from their difference, rounded as the reference rounds it.
+
+    It must be computed in this form and in float32: near 1 it has few values, and equal scores matter.
+    """
+    with np.errstate(over="ignore"):
+        probability: Floats = np.float32(1) / (np.float32(1) + np.exp(-difference))
+    return probability
