@@ -13,10 +13,11 @@ from flask import Response, g, request
 
 from utils.errors import DeadlineExceeded, InvalidHeader
 from utils.logs import fields
-from utils.request_ids import request_id
+from utils.request_ids import request_id, trace_context
 from utils.settings import Settings
 
 REQUEST_ID = "X-Request-ID"
+TRACEPARENT = "traceparent"
 REQUEST_TIMEOUT = "X-Request-Timeout"
 
 _log = logging.getLogger("gateway")
@@ -32,12 +33,14 @@ class Exchange:
 
     Attributes:
         request_id: The caller's, where it is 1 to 128 visible ASCII characters; else a fresh one.
+        traceparent: The caller's trace context, empty where there is no valid one.
         started: When the request's head had been read, by `time.monotonic`.
         facts: What its line in the log says.
         closing: What is done once the client has the answer, or cannot get it.
     """
 
     request_id: str
+    traceparent: str
     started: float = field(default_factory=time.monotonic)
     facts: dict[str, Any] = field(default_factory=dict)
     closing: list[Callable[[], object]] = field(default_factory=list)
@@ -65,7 +68,9 @@ def current() -> Exchange:
 
 def begin() -> None:
     """Open the exchange; a hook that runs before each request."""
-    g.exchange = Exchange(request_id(request.headers.get(REQUEST_ID)))
+    g.exchange = Exchange(
+        request_id(request.headers.get(REQUEST_ID)), trace_context(request.headers.get(TRACEPARENT))
+    )
 
 
 def end(response: Response) -> Response:
@@ -80,6 +85,7 @@ def end(response: Response) -> Response:
         "request",
         extra=fields(
             request_id=exchange.request_id,
+            traceparent=exchange.traceparent or None,
             method=request.method,
             # Escaped: a path may hold line breaks and a terminal's control codes.
             path=quote(request.path)[:_LONGEST_PATH],

@@ -35,6 +35,7 @@ class Backend(Protocol):
         *,
         timeout: float | None = None,
         request_id: str = "",
+        traceparent: str = "",
         cancellation: Cancellation | None = None,
     ) -> Detection:
         """Find the faces in one encoded picture, or raise a FacetError."""
@@ -75,6 +76,7 @@ class Routes:
                 wanted,
                 timeout=here.remaining(timeout),
                 request_id=here.request_id,
+                traceparent=here.traceparent,
                 cancellation=cancellation,
             )
         here.note(

@@ -46,13 +46,13 @@ class Computer:
             Abandoned: Nobody wants it any more.
         """
         try:
-            options, request_id = decode_context(work)
+            options, names = decode_context(work)
             try:
                 answer = encode_detection(self._detect(work, options, checkpoint))
             except (Abandoned, FacetError):
                 raise
             except Exception:
-                logger.exception("detection failed", extra=fields(request_id=request_id))
+                logger.exception("detection failed", extra=fields(**names))
                 raise InternalError from None
         except FacetError as error:
             return Outcome(encode_error(error), complete=False)

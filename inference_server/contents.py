@@ -18,16 +18,17 @@ _DETECTION = b"+"
 _ERROR = b"-"
 
 
-def encode_context(options: DetectOptions, request_id: str) -> bytes:
+def encode_context(options: DetectOptions, request_id: str, traceparent: str) -> bytes:
     """Everything about a request but its picture."""
-    return json.dumps({"request_id": request_id, "options": asdict(options)}).encode()
+    names = {"request_id": request_id, "traceparent": traceparent}
+    return json.dumps({"options": asdict(options), "names": names}).encode()
 
 
-def decode_context(work: Work) -> tuple[DetectOptions, str]:
-    """Options and request id."""
+def decode_context(work: Work) -> tuple[DetectOptions, dict[str, str]]:
+    """Options, and what names the request in a log line: request_id and traceparent."""
     try:
         context = json.loads(work.context)
-        return DetectOptions(**context["options"]), context["request_id"]
+        return DetectOptions(**context["options"]), context["names"]
     except (ValueError, TypeError, KeyError) as error:
         # While a reload is under way, a front of another release may have written it.
         logger.exception("a request's context cannot be read")

@@ -11,15 +11,19 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from utils import codec
-from utils.channel import REQUEST_ID, SERVICE
+from utils.channel import REQUEST_ID, SERVICE, TRACEPARENT
 from utils.errors import Cancelled, DeadlineExceeded, FacetError, InternalError, MalformedRequest
 from utils.logs import fields
 from utils.request_ids import request_id as accept_request_id
+from utils.request_ids import trace_context
 
 logger = logging.getLogger("inference_server.requests")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the call that the current task answers."""
+
+traceparent: ContextVar[str] = ContextVar("traceparent", default="")
+"""The trace context that the call came with; empty where it came with none."""
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _notes: ContextVar[dict[str, Any]] = ContextVar("notes")
@@ -53,6 +57,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 async def _answer(handler: Any, method: str, raw: bytes, context: Any) -> Any:  # noqa: ANN401
     metadata = dict(context.invocation_metadata() or ())
     request_id.set(accept_request_id(metadata.get(REQUEST_ID)))
+    traceparent.set(trace_context(metadata.get(TRACEPARENT)))
     _notes.set({})
     started = time.monotonic()
     try:
@@ -100,6 +105,7 @@ def _log(method: str, failure: FacetError | None, started: float) -> None:
         "request",
         extra=fields(
             request_id=request_id.get(),
+            traceparent=traceparent.get() or None,
             method=method,
             status="OK" if failure is None else failure.code.name,
             reason=None if failure is None else failure.reason,

@@ -9,7 +9,7 @@ from inference_server.detector.scales import check_pyramid
 from inference_server.dispatch.admission import load_of
 from inference_server.dispatch.envelope import Work
 from inference_server.dispatch.front import Front
-from inference_server.interceptors import note, request_id
+from inference_server.interceptors import note, request_id, traceparent
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from utils import codec
@@ -33,7 +33,7 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
         note(format=header.format, width=header.width, height=header.height)
         load = load_of(len(request.image), header.width, header.height)
         work = Work(
-            context=encode_context(request.options, request_id.get()),
+            context=encode_context(request.options, request_id.get(), traceparent.get()),
             picture=request.image,
             megapixels=load.megapixels,
             received=received,

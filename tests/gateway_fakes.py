@@ -48,6 +48,7 @@ class FakeBackend:
         *,
         timeout: float | None = None,
         request_id: str = "",
+        traceparent: str = "",  # noqa: ARG002 - the protocol's
         cancellation: Cancellation | None = None,  # noqa: ARG002 - the protocol's
     ) -> Detection:
         self.requests.append(request)

@@ -17,7 +17,15 @@ from grpc_health.v1 import health_pb2_grpc
 
 from protos import infer_pb2_grpc
 from utils import codec
-from utils.channel import HEALTH_REQUEST, MIB, call_metadata, channel_options, error_of, require_serving
+from utils.channel import (
+    HEALTH_REQUEST,
+    MIB,
+    Metadata,
+    call_metadata,
+    channel_options,
+    error_of,
+    require_serving,
+)
 from utils.domain import Detection, DetectRequest
 
 
@@ -31,23 +39,35 @@ class AsyncServiceClient:
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
 
     async def detect(
-        self, request: DetectRequest | bytes, *, timeout: float | None = None, request_id: str = ""
+        self,
+        request: DetectRequest | bytes,
+        *,
+        timeout: float | None = None,
+        request_id: str = "",
+        traceparent: str = "",
     ) -> Detection:
         """Find the faces in one encoded picture; arguments and errors as of ServiceClient.detect."""
         if isinstance(request, bytes):
             request = DetectRequest(request)
         message = codec.encode_request(request)
-        return codec.decode_detection(await self._call(self._inference.Predict, message, timeout, request_id))
+        metadata = call_metadata(request_id, traceparent)
+        return codec.decode_detection(await self._call(self._inference.Predict, message, timeout, metadata))
 
     async def check_ready(self, *, timeout: float | None = None) -> None:
         """Return when the backend serves; errors as of ServiceClient.check_ready."""
-        require_serving(await self._call(self._health.Check, HEALTH_REQUEST, timeout, ""))
+        require_serving(await self._call(self._health.Check, HEALTH_REQUEST, timeout))
 
-    async def _call(self, method: Any, message: Message, timeout: float | None, request_id: str) -> Any:  # noqa: ANN401
+    async def _call(
+        self,
+        method: Any,  # noqa: ANN401 - a stub's
+        message: Message,
+        timeout: float | None,
+        metadata: Metadata = (),
+    ) -> Any:  # noqa: ANN401
         """Every call goes through here: deadline, then gRPC's retries, then our errors."""
         seconds = self._timeout if timeout is None else timeout
         try:
-            return await method(message, timeout=seconds, metadata=call_metadata(request_id))
+            return await method(message, timeout=seconds, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise error_of(error) from error
 

@@ -15,6 +15,8 @@ from utils.errors import BackendUnavailable, Code, FacetError
 SERVICE = "Inference"
 REQUEST_ID = "x-request-id"
 """The metadata key under which a request's id travels."""
+TRACEPARENT = "traceparent"
+"""The metadata key, and HTTP header, of the trace context."""
 
 MIB = 1024**2
 TRANSPORT_MARGIN = MIB
@@ -35,9 +37,14 @@ SERVER_KEEPALIVE = (
 HEALTH_REQUEST = health_pb2.HealthCheckRequest(service=SERVICE)
 
 
-def call_metadata(request_id: str) -> tuple[tuple[str, str], ...] | None:
-    """The metadata of a call."""
-    return ((REQUEST_ID, request_id),) if request_id else None
+Metadata = tuple[tuple[str, str], ...]
+
+
+def call_metadata(request_id: str, traceparent: str) -> Metadata:
+    """The metadata of a call; what is empty is left out."""
+    return tuple(
+        (key, value) for key, value in ((REQUEST_ID, request_id), (TRACEPARENT, traceparent)) if value
+    )
 
 
 def error_of(failed: Any) -> FacetError:  # noqa: ANN401 - an RpcError of either client

@@ -21,7 +21,15 @@ from grpc_health.v1 import health_pb2_grpc
 
 from protos import infer_pb2, infer_pb2_grpc
 from utils import codec
-from utils.channel import HEALTH_REQUEST, MIB, call_metadata, channel_options, error_of, require_serving
+from utils.channel import (
+    HEALTH_REQUEST,
+    MIB,
+    Metadata,
+    call_metadata,
+    channel_options,
+    error_of,
+    require_serving,
+)
 from utils.domain import Detection, DetectRequest
 from utils.errors import Cancelled
 
@@ -93,6 +101,7 @@ class ServiceClient:
         *,
         timeout: float | None = None,
         request_id: str = "",
+        traceparent: str = "",
         cancellation: Cancellation | None = None,
     ) -> Detection:
         """Find the faces in one encoded picture.
@@ -101,6 +110,7 @@ class ServiceClient:
             request: The picture with its options, or just the bytes of its file.
             timeout: Seconds until the call is given up, retries included.
             request_id: Names the request in the backend's log.
+            traceparent: Its place in a distributed trace, by W3C Trace Context.
             cancellation: Lets another thread give the call up, so that its place in the backend is free.
 
         Raises:
@@ -111,11 +121,9 @@ class ServiceClient:
         if isinstance(request, bytes):
             request = DetectRequest(request)
         message = codec.encode_request(request)
-        if cancellation is None:
-            reply = self._call(self._inference.Predict, message, timeout, request_id)
-        else:
-            reply = self._call(cancellation.of(self._predict), message, timeout, request_id)
-        return codec.decode_detection(reply)
+        method = self._inference.Predict if cancellation is None else cancellation.of(self._predict)
+        metadata = call_metadata(request_id, traceparent)
+        return codec.decode_detection(self._call(method, message, timeout, metadata))
 
     def check_ready(self, *, timeout: float | None = None) -> None:
         """Return when the backend serves.
@@ -124,13 +132,19 @@ class ServiceClient:
             BackendUnavailable: It cannot be reached, or is starting or draining.
             DeadlineExceeded: It did not answer in time.
         """
-        require_serving(self._call(self._health.Check, HEALTH_REQUEST, timeout, ""))
+        require_serving(self._call(self._health.Check, HEALTH_REQUEST, timeout))
 
-    def _call(self, method: Any, message: Message, timeout: float | None, request_id: str) -> Any:  # noqa: ANN401
+    def _call(
+        self,
+        method: Any,  # noqa: ANN401 - a stub's
+        message: Message,
+        timeout: float | None,
+        metadata: Metadata = (),
+    ) -> Any:  # noqa: ANN401
         """Every call goes through here: deadline, then gRPC's retries, then our errors."""
         seconds = self._timeout if timeout is None else timeout
         try:
-            return method(message, timeout=seconds, metadata=call_metadata(request_id))
+            return method(message, timeout=seconds, metadata=metadata)
         except grpc.RpcError as error:
             raise error_of(error) from error
 

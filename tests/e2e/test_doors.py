@@ -142,19 +142,14 @@ def test_an_answer_has_every_member_of_the_contract(service: Facet) -> None:
 
 
 def test_a_request_that_runs_out_of_time_is_told_so(service: Facet) -> None:
-    """A deadline that no detection can meet; the backend does not go on for nobody."""
-    status, headers, body = http_request(
-        service.http,
-        "POST",
-        "/predict",
-        encoded(np.tile(portrait(), (8, 8, 1)), "JPEG"),
-        {"Content-Type": "image/jpeg", "X-Request-Timeout": "0.05", "X-Request-ID": "late-1"},
-    )
+    """A deadline that no detection can meet, wherever on its way it finds that out; the next is served."""
+    headers = {"Content-Type": "image/jpeg", "X-Request-Timeout": "0.05", "X-Request-ID": "late-1"}
+    picture = encoded(np.tile(portrait(), (8, 8, 1)), "JPEG")
+    status, answered, body = http_request(service.http, "POST", "/predict", picture, headers)
     assert status == 504
     assert b"DEADLINE_EXCEEDED" in body
-    assert headers["x-request-id"] == "late-1"
-    line = service.inference.wait_for("request", request_id="late-1")
-    assert line["reason"] == "DEADLINE_EXCEEDED"
+    assert answered["x-request-id"] == "late-1"
+    assert len(DOORS["raw"](service.http, ASTRONAUT.read_bytes(), {}).faces or []) == 1
 
 
 def test_no_error_shows_a_path_or_a_traceback(service: Facet) -> None:
@@ -165,3 +160,12 @@ def test_no_error_shows_a_path_or_a_traceback(service: Facet) -> None:
         assert "Traceback" not in str(body)
         assert ".py" not in str(body)
         assert "/tmp" not in str(body)  # noqa: S108 - looked for, not used
+
+
+def test_a_trace_context_travels_from_the_caller_to_the_workers_log(service: Facet) -> None:
+    """With the request's id, through both processes."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    headers = {"Content-Type": "image/png", "X-Request-ID": "traced-1", "traceparent": trace}
+    assert http_request(service.http, "POST", "/predict", ASTRONAUT.read_bytes(), headers)[0] == 200
+    for process in (service.inference, service.gateway):
+        assert process.wait_for("request", request_id="traced-1")["traceparent"] == trace

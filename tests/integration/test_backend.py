@@ -306,7 +306,7 @@ def test_notes_that_are_no_notes_are_refused(client: ServiceClient) -> None:
         message = pb.Image(raw_data=ASTRONAUT.read_bytes())
         message._meta_data.values.update(metadata)
         with pytest.raises(MalformedRequest) as caught:
-            client._call(client._inference.Predict, message, 30, "")
+            client._call(client._inference.Predict, message, 30)
         assert caught.value.field == "metadata"
     with pytest.raises(MalformedRequest):
         DetectRequest(b"x", image_id="x" * 2000)

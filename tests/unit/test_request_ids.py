@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.request_ids import request_id
+from utils.request_ids import request_id, trace_context
 
 
 @pytest.mark.parametrize("wish", ["a", "id-7", "x" * 128, "!~"])
@@ -17,3 +17,29 @@ def test_what_could_spoil_a_log_line_is_replaced(wish: str | None) -> None:
     made = {request_id(wish) for _ in range(3)}
     assert len(made) == 3
     assert all(len(one) == 32 and one.isalnum() for one in made)
+
+
+ID, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRACE = f"00-{ID}-{SPAN}-01"
+NO_TRACES = [
+    None,
+    "",
+    "x",
+    TRACE.upper(),
+    f"{TRACE}-x",
+    f"ff-{ID}-{SPAN}-01",
+    f"00-{'0' * 32}-{SPAN}-01",
+    f"00-{ID}-{'0' * 16}-01",
+]
+
+
+def test_a_valid_trace_context_is_kept() -> None:
+    """Of any version but ff, which the specification forbids."""
+    for valid in (TRACE, "01" + TRACE[2:]):
+        assert trace_context(valid) == valid
+
+
+@pytest.mark.parametrize("wish", NO_TRACES)
+def test_a_trace_context_that_is_none_is_ignored(wish: str | None) -> None:
+    """As the specification demands."""
+    assert trace_context(wish) == ""
