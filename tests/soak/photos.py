@@ -98,7 +98,7 @@ def _face(points: list[Point], confidence: float) -> tuple[float, ...]:
 
 def _right(data: bytes) -> Faces:
     pixels, _ = decode(data, _MOST_PIXELS)
-    return of_domain(detector().detect(pixels))
+    return of_domain(detector("auto").detect(pixels))
 
 
 def _photographs(count: int) -> list[tuple[str, bytes]]:
