@@ -1,0 +1,108 @@
+// The kernels of every instruction set that this CPU can run against plain loops, without Python: for emulated
+// processors, where NumPy is not. Ends with 0 where all agree.
+#include <array>
+#include <cstdio>
+#include <string>
+
+#include "engine.h"
+#include "reference.h"
+
+namespace {
+
+using facet::Engine;
+using facet::Picture;
+
+std::mt19937 generator(7);
+int failures = 0;
+
+std::vector<uint8_t> noise(size_t pixels) {
+    std::vector<uint8_t> bytes(3 * pixels);
+    for (uint8_t& value : bytes) value = static_cast<uint8_t>(generator());
+    return bytes;
+}
+
+void compare(const std::string& what, const float* found, const Map& right, double within) {
+    double worst = 0;
+    for (size_t i = 0; i < right.values.size(); i++) worst = std::max(worst, std::abs(found[i] - right.values[i]));
+    const bool good = worst <= within;
+    failures += !good;
+    std::printf("%-14s %4d x %-4d differs by %.1e%s\n", what.c_str(), right.columns, right.rows, worst, good ? "" : "  WRONG");
+}
+
+// The mean of squares of `by` x `by` pixels: what area resampling is where the sizes divide.
+Map reduced(const Picture& picture, int by) {
+    Map out(picture.height / by, picture.width / by, 3);
+    for (int y = 0; y < picture.height; y++)
+        for (int x = 0; x < picture.width; x++)
+            for (int n = 0; n < 3; n++) {
+                const double value = picture.pixels[(size_t(y) * picture.width + x) * 3 + n];
+                out.at(y / by, x / by, n) += (value - 127.5) / 128 / (by * by);
+            }
+    return out;
+}
+
+void test_level(const Engine& engine, const std::string& set, const std::vector<float>& plain, int by, int width, int height) {
+    const std::vector<uint8_t> pixels = noise(size_t(width) * height * by * by);
+    const Picture picture{pixels.data(), width * by, height * by};
+    const Map level = reduced(picture, by);
+    std::vector<float> found(level.values.size());
+    engine.resize(picture, width, height, found.data());
+    compare(set + " level", found.data(), level, 2e-6);
+    const Map heads = heads_of(facet::PNET, plain, level);
+    const auto proposals = engine.propose(picture, width, height, -std::numeric_limits<float>::infinity());
+    if (proposals.heads.size() == heads.values.size())
+        return compare(set + " P-Net", proposals.heads.data(), heads, 2e-5);
+    failures++;
+    std::printf("%s: cells are missing\n", set.c_str());
+}
+
+// Boxes across the picture's edges, the first ones without size, endless, or not numbers.
+std::vector<double> boxes(int count) {
+    const double infinity = std::numeric_limits<double>::infinity(), nan = std::nan("");
+    std::vector<double> all = {0, 0, 61, 47, 60, 46, 61, 47, -1e300, 0, 1e300, 5, nan, 0, 9, 9, 0, 0, infinity, 9, 9, 9, 2, 2};
+    for (int box = static_cast<int>(all.size()) / 4; box < count; box++)
+        all.insert(all.end(), {box * 9.0 - 30, box * 5.0 - 20, box * 12.0, box * 9.0});
+    return all;
+}
+
+void test_crops(const Engine& engine, const std::string& set, int network, const std::vector<float>& plain) {
+    const bool refines = network == facet::RNET;
+    const int side = refines ? facet::RNET_SIDE : facet::ONET_SIDE, count = facet::BATCH + 3, width = 61, height = 47;
+    const std::vector<uint8_t> pixels = noise(size_t(width) * height);
+    const Picture picture{pixels.data(), width, height};
+    const std::vector<double> all = boxes(count);
+    const size_t floats = size_t(side) * side * 3;
+    std::vector<float> crops(count * floats), heads(size_t(count) * HEADS[network]);
+    engine.crop(picture, all.data(), count, side, crops.data());
+    if (refines) engine.refine(picture, all.data(), count, heads.data());
+    else engine.output(picture, all.data(), count, heads.data());
+    Map right(count, 1, HEADS[network]);
+    for (int crop = 0; crop < count; crop++) {
+        Map image(side, side, 3);
+        std::copy_n(crops.data() + crop * floats, floats, image.values.begin());
+        const Map one = heads_of(network, plain, image);
+        std::copy(one.values.begin(), one.values.end(), right.values.begin() + crop * HEADS[network]);
+    }
+    compare(set + (refines ? " R-Net" : " O-Net"), heads.data(), right, 2e-5);
+}
+
+}  // namespace
+
+int main() {
+    std::vector<float> plain[facet::NETWORKS];
+    const float* weights[facet::NETWORKS];
+    for (int network = 0; network < facet::NETWORKS; network++) {
+        plain[network] = made_up(network, generator);
+        failures += plain[network].size() != facet::PLAIN_FLOATS[network];
+        weights[network] = plain[network].data();
+    }
+    for (const std::string& set : facet::instruction_sets()) {
+        const Engine engine(set, weights);
+        for (const auto& [by, width, height] : std::vector<std::array<int, 3>>{
+                 {1, 12, 12}, {1, 13, 14}, {2, 37, 24}, {3, 50, 21}, {1, 111, 23}, {300, 12, 13}, {2, 211, 12}})
+            test_level(engine, set, plain[facet::PNET], by, width, height);
+        for (int network : {facet::RNET, facet::ONET}) test_crops(engine, set, network, plain[network]);
+    }
+    std::printf(failures ? "%d WRONG\n" : "all agree\n", failures);
+    return failures != 0;
+}
