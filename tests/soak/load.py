@@ -80,7 +80,10 @@ class Load:
     def go_on(self, requests: int) -> None:
         """Wait until so many more have been answered."""
         until = self.answered + requests
-        wait_until(lambda: self.answered >= until, f"{requests} more answers", 120)
+        try:
+            wait_until(lambda: self.answered >= until, f"{requests} more answers", 120)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; until now {self._tally}") from None
 
     def turn(self) -> None:
         """Wait until every client has been answered once more: what is in hand now is then done."""
