@@ -22,8 +22,8 @@ _FIXED_MEGAPIXELS = 0.05
 """What a picture costs however small it is, as if it were pixels."""
 _SHORTEST_RETRY_SECONDS = 0.1
 _CAUTION = 1.25
-"""How much longer than predicted a wait may be. Filled exactly up to their deadlines, a full machine's answers
-come a moment too late, and one detection in ten was for nobody."""
+"""How much longer than predicted a wait may be: where it is filled exactly up to the deadlines, a full
+machine's answers come a moment too late, and one detection in ten is for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
