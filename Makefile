@@ -62,11 +62,11 @@ $(VENV)/dev.done: requirements-dev.txt requirements.txt requirements-serve.txt c
 # native.done either, so that the next make tries again.
 $(VENV)/native.done: $(NATIVE) | $(VENV)/bin/python
 	@python -m pip uninstall --quiet --yes facet-native 2> /dev/null || true
-	@if ! command -v "$${CXX:-c++}" > /dev/null && ! command -v g++ > /dev/null && ! command -v clang++ > /dev/null; then \
+	@cxx=$$(command -v "$${CXX:-c++}" || command -v g++ || command -v clang++); if [ -z "$$cxx" ]; then \
 	  echo "No C++ compiler: the native engine, several times faster, is left out. On Debian: apt-get install g++ python3-dev"; \
 	else \
 	  echo "Compiling the native engine (half a minute) ..."; \
-	  if python -m pip install --disable-pip-version-check ./native > $(VENV)/native.log 2>&1; then touch $@; \
+	  if CXX="$$cxx" python -m pip install --disable-pip-version-check ./native > $(VENV)/native.log 2>&1; then touch $@; \
 	  else echo "The native engine could not be compiled, and is left out. The reason is in $(VENV)/native.log:"; \
-	    grep -m 3 -E "rror[: ]" $(VENV)/native.log || tail -n 3 $(VENV)/native.log; fi; \
+	    grep -E "error: |CMake Error" $(VENV)/native.log | grep -v subprocess | head -n 3; fi; \
 	fi
