@@ -33,6 +33,7 @@ _MAX_HEADER_READS = 4096
 # Pixels that the scans of a JPEG file pass over: encoders write ten scans or so, a hostile file a hundred
 # thousand. A core takes about 150 megapixels a second.
 _MAX_SCANNED_PIXELS = 400_000_000
+_MAX_SCANS = 1000  # each costs something, however small the picture
 
 # Inflated text of a PNG file. Pillow's own limit of 64 MiB takes a seventh of a second.
 _MAX_PNG_TEXT = 4 * 1024**2
@@ -199,7 +200,7 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
 def _check_scans(data: bytes, size: tuple[int, int]) -> None:
     """Refuse a file that is made to take minutes."""
     scans = data.count(b"\xff\xda")
-    if scans > 1 and scans * size[0] * size[1] > _MAX_SCANNED_PIXELS:
+    if scans > _MAX_SCANS or (scans > 1 and scans * size[0] * size[1] > _MAX_SCANNED_PIXELS):
         raise BrokenImage(f"the JPEG image has {scans} scans, too many for its size", field="image")
 
 

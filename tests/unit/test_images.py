@@ -396,7 +396,16 @@ def test_a_jpeg_of_endless_scans_is_broken() -> None:
     assert decoded(data).shape == (180, 240, 3)
     last = data.rindex(b"\xff\xda")
     with pytest.raises(BrokenImage, match="scans"):
-        decode(data[:-2] + data[last:-2] * 500 + data[-2:], LIMIT)
+        decode(data[:-2] + data[last:-2] * 1000 + data[-2:], LIMIT)
+
+
+def test_a_large_jpeg_may_have_fewer_scans_than_a_small_one() -> None:
+    """What its scans pass over in all is bounded; as many as encoders write are always accepted."""
+    data = saved(Image.new("RGB", (4000, 4000)), "JPEG", progressive=True)
+    assert decoded(data).shape == (4000, 4000, 3)
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(BrokenImage, match="scans"):
+        decode(data[:-2] + data[last:-2] * 20 + data[-2:], LIMIT)
 
 
 def test_one_pixel_is_a_picture() -> None:
