@@ -2,14 +2,13 @@
 
 import json
 import logging
-from dataclasses import asdict
 
 from google.rpc import status_pb2
 
 from inference_server.dispatch.envelope import Work
 from protos import infer_pb2 as pb
 from utils import codec
-from utils.domain import Detection, DetectOptions
+from utils.domain import OPTION_NAMES, Detection, DetectOptions
 from utils.errors import FacetError, InternalError
 
 logger = logging.getLogger(__name__)
@@ -21,7 +20,8 @@ _ERROR = b"-"
 def encode_context(options: DetectOptions, request_id: str, traceparent: str) -> bytes:
     """Everything about a request but its picture."""
     names = {"request_id": request_id, "traceparent": traceparent}
-    return json.dumps({"options": asdict(options), "names": names}).encode()
+    values = {name: getattr(options, name) for name in OPTION_NAMES}
+    return json.dumps({"options": values, "names": names}).encode()
 
 
 def decode_context(work: Work) -> tuple[DetectOptions, dict[str, str]]:

@@ -21,10 +21,10 @@ def scale_transparent_colour(image: Image.Image, bits: int) -> None:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture in mode RGB, transparency laid on white."""
+    """The picture in mode RGB, transparency laid on white; the same one where it is so already."""
     image = _to_8_bits(image)
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     layer = image.convert("RGBA")
     picture = Image.new("RGB", image.size, _WHITE)
     picture.paste(layer, mask=layer.getchannel("A"))

@@ -63,16 +63,17 @@ async def _answer(handler: Any, method: str, raw: bytes, context: Any) -> Any:  
     try:
         reply = await handler.unary_unary(_parse(handler, raw), context)
     except asyncio.CancelledError:
-        _log(method, _cancellation(context), started)
+        _log(method, _cancellation(context), time.monotonic() - started)
         raise
     except Exception as error:  # noqa: BLE001 - the last place that can answer the caller
         failure = _failure(error)
-        _log(method, failure, started)
+        _log(method, failure, time.monotonic() - started)
         status = codec.encode_error(failure)
         trailing = (*codec.error_metadata(status), (REQUEST_ID, request_id.get()))
         return await context.abort(_STATUS_CODES[failure.code.value], failure.detail, trailing)
-    _log(method, None, started)
     context.set_trailing_metadata(((REQUEST_ID, request_id.get()),))
+    # After the answer has been sent: what it says was measured here.
+    asyncio.get_running_loop().call_soon(_log, method, None, time.monotonic() - started)
     return reply
 
 
@@ -99,7 +100,7 @@ def _parse(handler: Any, raw: bytes) -> Any:  # noqa: ANN401
         raise MalformedRequest("The request is not a message of infer.proto.") from error
 
 
-def _log(method: str, failure: FacetError | None, started: float) -> None:
+def _log(method: str, failure: FacetError | None, seconds: float) -> None:
     logger.log(
         logging.ERROR if isinstance(failure, InternalError) else logging.INFO,
         "request",
@@ -110,6 +111,6 @@ def _log(method: str, failure: FacetError | None, started: float) -> None:
             status="OK" if failure is None else failure.code.name,
             reason=None if failure is None else failure.reason,
             **_notes.get(),
-            total_ms=round((time.monotonic() - started) * 1000, 3),
+            total_ms=round(seconds * 1000, 3),
         ),
     )

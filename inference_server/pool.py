@@ -112,7 +112,12 @@ class Pool:
         """Every front posts again what the dead worker had, or may have had, in hand."""
         checksum = "" if death.checksum is None else death.checksum.hex()
         self.tell(
-            "died", slot=death.slot, generation=death.generation, checksum=checksum, deaths=death.deaths
+            "died",
+            slot=death.slot,
+            generation=death.generation,
+            checksum=checksum,
+            deaths=death.deaths,
+            count=self._watch.deaths,
         )
         if death.checksum is not None:
             logger.warning("picture in hand at a death", extra=fields(checksum=checksum, deaths=death.deaths))

@@ -1,14 +1,13 @@
 """The gRPC edge: a message becomes work, its answer a message. Errors are the interceptor's business."""
 
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from inference_server import images
 from inference_server.contents import decode_answer, encode_context
 from inference_server.detector.scales import check_pyramid
-from inference_server.dispatch.admission import load_of
+from inference_server.dispatch.admission import Load, load_of
 from inference_server.dispatch.envelope import Work
-from inference_server.dispatch.front import Front
 from inference_server.interceptors import note, request_id, traceparent
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
@@ -17,10 +16,20 @@ from utils.domain import DetectRequest
 from utils.settings import Settings
 
 
+class Dispatcher(Protocol):
+    """What is needed of inference_server.dispatch.front.Front."""
+
+    def check_room(self, size: int) -> None:
+        """Refuse a request of so many bytes before anything is done for it."""
+
+    async def submit(self, work: Work, load: Load) -> bytes:
+        """Have work done; gives its answer."""
+
+
 class InferenceServicer(infer_pb2_grpc.InferenceServicer):
     """Answers /Inference/Predict."""
 
-    def __init__(self, front: Front, settings: Settings) -> None:
+    def __init__(self, front: Dispatcher, settings: Settings) -> None:
         self._front = front
         self._settings = settings
 
@@ -28,6 +37,8 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
         """Find the faces in one picture."""
         received = time.monotonic()
         note(bytes=len(message.raw_data))
+        # First what costs least: a machine that is full must refuse more cheaply than it computes.
+        self._front.check_room(len(message.raw_data))
         request = codec.decode_request(message)
         header = self._inspect(request)
         note(format=header.format, width=header.width, height=header.height)

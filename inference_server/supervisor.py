@@ -115,6 +115,7 @@ class Supervisor:
         logger.info("worker ready", extra=fields(worker=worker.pid, slot=worker.slot, seconds=seconds))
         for checksum, deaths in self._watch.suspects().items():
             worker.control.send("suspect", checksum=checksum.hex(), deaths=deaths)
+        worker.control.send("heard", count=self._watch.deaths)
         if self._on_ready is not None and len(self._pool.ready()) >= self._wanted:
             self._on_ready()
             self._on_ready = None

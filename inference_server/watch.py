@@ -60,9 +60,17 @@ class Watch:
         """Take the slot from a worker that is dead; blame what it had in hand, or not."""
         row = self._page.rows[slot]
         generation, checksum = row.generation, row.checksum if blame else None
+        deaths = 0
+        if checksum is not None:
+            deaths = self._suspects.blame(checksum, time.monotonic())
+            self._page.deaths += 1  # before the row is cleared: see the quarantine
         row.clear()
-        deaths = 0 if checksum is None else self._suspects.blame(checksum, time.monotonic())
         return Death(slot, generation, checksum, deaths)
+
+    @property
+    def deaths(self) -> int:
+        """How many workers have died with a picture in hand."""
+        return self._page.deaths
 
     def acquit(self, checksum: bytes) -> None:
         """Forget a suspect that was computed after all."""

@@ -7,6 +7,7 @@ the face in a picture it brings along; only then does it listen and say that it 
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -147,6 +148,9 @@ class Worker:
             await server.start()
         except (RuntimeError, OSError) as error:
             _fail(self._control, error)
+        # What is there now stays: no collection has to walk through it while a request waits.
+        gc.collect()
+        gc.freeze()
         consumer.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         loop = asyncio.get_running_loop()
@@ -229,9 +233,12 @@ class Worker:
         elif event == "died":
             checksum = bytes.fromhex(message["checksum"]) or None
             self._front.worker_died(message["slot"], message["generation"], checksum, message["deaths"])
+            self._front.suspects.hear(message["count"])
         elif event == "suspect":
             checksum = bytes.fromhex(message["checksum"])
             self._front.suspects.know(checksum, message["deaths"], time.monotonic())
+        elif event == "heard":
+            self._front.suspects.heard = message["count"]
         elif event == "innocent":
             self._front.suspects.clear(bytes.fromhex(message["checksum"]))
 

@@ -9,7 +9,6 @@ import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import cast
 
 import grpc
 
@@ -18,7 +17,6 @@ from inference_server import worker
 from inference_server.computer import Computer, FaceDetector
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.envelope import Work
-from inference_server.dispatch.front import Front
 from inference_server.interceptors import CallInterceptor
 from inference_server.parent import die_with_parent
 from inference_server.servicers import InferenceServicer
@@ -37,7 +35,10 @@ class OwnThread:
         self._computer = computer
         self._thread = ThreadPoolExecutor(1)
 
-    async def submit(self, work: Work, _load: Load) -> bytes:
+    def check_room(self, size: int) -> None:
+        """Refuse nothing."""
+
+    async def submit(self, work: Work, load: Load) -> bytes:  # noqa: ARG002 - a dispatcher's
         """Compute the answer after those that came before."""
         compute = partial(self._computer.answer, work, lambda: None)
         outcome = await asyncio.get_running_loop().run_in_executor(self._thread, compute)
@@ -56,7 +57,7 @@ async def serve(address: str, detector: FaceDetector, settings: Settings) -> Non
             *SERVER_KEEPALIVE,
         ],
     )
-    front = cast(Front, OwnThread(Computer(detector, settings.max_image_pixels)))
+    front = OwnThread(Computer(detector, settings.max_image_pixels))
     infer_pb2_grpc.add_InferenceServicer_to_server(InferenceServicer(front, settings), server)
     server.add_insecure_port(address)
     await server.start()

@@ -18,5 +18,5 @@ and the supervisor sees who makes progress.
 Nothing here is locked: a lock would die with its holder. A worker may be killed at any instruction; its
 supervisor tells the others, and every front posts again what the dead one had, or may have had, in hand.
 So a request may be computed twice, rarely, and is answered once. A picture that was in hand at two
-deaths is not tried a third time (`suspects`).
+deaths is not tried a third time (`suspects`), and is in no third hand until then (`quarantine`).
 """

@@ -63,13 +63,19 @@ class Machine:
     @classmethod
     def seen_on(cls, page: Page) -> "Machine":
         """Sum up the shared page."""
-        rows = [row for row in page.rows if row.generation]
-        rates = [row.rate for row in rows if row.rate]
+        rates = page.rates
         return cls(
-            waiting=sum((Load(*row.waiting) for row in rows), Load()),
-            workers=max(sum(row.consuming for row in rows), 1),
+            waiting=Load(*page.waiting),
+            workers=max(page.consuming, 1),
             rate=sum(rates) / len(rates) if rates else 0.0,
         )
+
+    @property
+    def wait(self) -> float:
+        """Seconds that a request would wait now, as predicted."""
+        # With a worker idle there is no wait, whatever the sum over workers says.
+        ahead = self.waiting.megapixels if self.waiting.count >= self.workers else 0.0
+        return ahead * self.rate / self.workers
 
     def admit(self, request: Load, remaining: float, queue_seconds: float) -> None:
         """Accept a request that comes behind what waits already, or refuse it.
@@ -83,12 +89,22 @@ class Machine:
             QueueFull: There is too much ahead of it; says when there will be room.
             DeadlineExceeded: It would not be done in time.
         """
-        # With a worker idle there is no wait, whatever the sum over workers says.
-        ahead = self.waiting.megapixels if self.waiting.count >= self.workers else 0.0
-        wait = ahead * self.rate / self.workers
-        total = self.waiting + request
-        if total.count > MAX_WAITING or total.size > MAX_WAITING_BYTES or wait > queue_seconds:
-            retry_after = max(wait - queue_seconds, _SHORTEST_RETRY_SECONDS)
-            raise QueueFull(f"{self.waiting.count} requests are waiting already.", retry_after=retry_after)
-        if wait * _CAUTION + request.megapixels * self.rate > remaining:
+        self.check_room(request.size, queue_seconds)
+        if self.wait * _CAUTION + request.megapixels * self.rate > remaining:
             raise DeadlineExceeded("The request cannot be answered before its deadline.")
+
+    def check_room(self, size: int, queue_seconds: float) -> None:
+        """Refuse a request for which there is no room, whatever its deadline.
+
+        Args:
+            size: Its encoded bytes.
+            queue_seconds: Longest predicted wait with which it is accepted.
+
+        Raises:
+            QueueFull: There is too much ahead of it; says when there will be room.
+        """
+        wait, waiting = self.wait, self.waiting
+        full = waiting.count >= MAX_WAITING or waiting.size + size > MAX_WAITING_BYTES
+        if full or wait > queue_seconds:
+            retry_after = max(wait - queue_seconds, _SHORTEST_RETRY_SECONDS)
+            raise QueueFull(f"{waiting.count} requests are waiting already.", retry_after=retry_after)

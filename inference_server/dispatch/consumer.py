@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from inference_server.dispatch.admission import MARGIN_SECONDS, averaged
 from inference_server.dispatch.envelope import Abandoned, Envelope, Work
-from inference_server.dispatch.front import poisoned
 from inference_server.dispatch.page import Row
+from inference_server.dispatch.quarantine import Quarantine
 from inference_server.dispatch.shared import PACKET, Shared
 from inference_server.dispatch.suspects import Suspects
 from utils.errors import DeadlineExceeded, FacetError
@@ -19,7 +19,6 @@ from utils.logs import fields
 logger = logging.getLogger(__name__)
 
 _DECODE_SECONDS_PER_MEGAPIXEL = 0.4
-_SUSPECT_SECONDS = 0.01
 
 Checkpoint = Callable[[], None]
 """Called between two steps of a computation; raises where there is no point in going on."""
@@ -73,7 +72,7 @@ class Consumer:
         self._row = shared.page.rows[slot]
         self._compute = compute
         self._refuse = refuse
-        self._suspects = suspects
+        self._quarantine = Quarantine(shared.page, slot, suspects)
         self._on_death = on_death
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="detector", daemon=True)
@@ -134,33 +133,27 @@ class Consumer:
         self._row.stamp = time.monotonic()
         self._row.busy = True
         work = envelope.open()
-        started = time.monotonic()
-        if started + work.megapixels * self._row.rate + MARGIN_SECONDS > work.deadline:
+        if time.monotonic() + work.megapixels * self._row.rate + MARGIN_SECONDS > work.deadline:
             late = DeadlineExceeded("The request waited too long to be answered before its deadline.")
             envelope.reply(self._slot, self._refuse(late), computed=False)
             return
-        checksum = work.checksum()
-        self._wait_for_suspect(checksum)
-        if self._suspects.is_poison(checksum, time.monotonic()):
-            envelope.reply(self._slot, self._refuse(poisoned()), computed=False)
-            return
-        self._row.checksum = checksum
-        # Decoding has no steps to be seen: a large picture is allowed the time it may take on a slow CPU.
-        self._row.stamp = started + work.megapixels * _DECODE_SECONDS_PER_MEGAPIXEL
         progress = _Progress(self._row, envelope, work.deadline)
+        checksum = work.checksum()
+        try:
+            self._quarantine.enter(checksum, progress.checkpoint)
+        except FacetError as error:
+            envelope.reply(self._slot, self._refuse(error), computed=False)
+            return
+        # Decoding has no steps to be seen: a large picture is allowed the time it may take on a slow CPU.
+        started = time.monotonic()
+        self._row.stamp = started + work.megapixels * _DECODE_SECONDS_PER_MEGAPIXEL
         outcome = self._compute(work, progress.checkpoint)
         if outcome.complete:
             self._row.rate = averaged(self._row.rate, time.monotonic() - started, work.megapixels)
+        if not progress.interrupted:
             self._row.handled += 1
+            self._quarantine.trust(checksum)
         envelope.reply(self._slot, outcome.answer, computed=not progress.interrupted)
-
-    def _wait_for_suspect(self, checksum: bytes) -> None:
-        """Let a picture that has killed before be tried by one worker at a time."""
-        while self._suspects.deaths(checksum, time.monotonic()) and any(
-            row.checksum == checksum for row in self._shared.page.rows if row is not self._row
-        ):
-            self._row.stamp = time.monotonic()
-            time.sleep(_SUSPECT_SECONDS)
 
     def _notify(self, front: int, packet: bytes) -> None:
         try:

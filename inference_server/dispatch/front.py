@@ -75,6 +75,14 @@ class Front:
         self._loop.add_reader(shared.notices[slot], self._read_notices)
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
+    def check_room(self, size: int) -> None:
+        """Refuse a request of so many bytes before anything is done for it.
+
+        Raises:
+            QueueFull: Too much is waiting.
+        """
+        Machine.seen_on(self._shared.page).check_room(size, self._queue_seconds)
+
     async def submit(self, work: Work, load: Load) -> bytes:
         """Have work done by whichever detector is idle first; gives its answer.
 
@@ -107,7 +115,7 @@ class Front:
         finally:
             del self._pending[pending.number]
             self._count(self._waiting - load)
-            pending.envelope.discard()
+            self._loop.call_soon(pending.envelope.discard)  # the answer need not wait for it
 
     @property
     def idle(self) -> bool:
@@ -139,8 +147,8 @@ class Front:
 
     def _refuse_poison(self, picture: bytes) -> None:
         now = time.monotonic()
-        if self.suspects.any(now) and self.suspects.is_poison(checksum_of(picture), now):
-            raise poisoned()
+        if self.suspects.any(now):
+            self.suspects.refuse_poison(checksum_of(picture), now)
 
     def _repost(self, pending: _Pending, *, was_in_hand: bool) -> None:
         try:
@@ -224,11 +232,6 @@ class Front:
     def _count(self, waiting: Load) -> None:
         self._waiting = waiting
         self._row.waiting = (waiting.count, waiting.size, waiting.megapixels)
-
-
-def poisoned() -> WorkerCrashed:
-    """The error for a picture that is not tried again."""
-    return WorkerCrashed("Workers crashed on this picture; it is refused for ten minutes.")
 
 
 def _sealed(work: Work) -> Envelope:

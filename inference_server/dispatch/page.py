@@ -2,6 +2,7 @@
 
 Every value is an aligned word of 8 bytes, so a reader sees the old one or the new one, without a lock. The
 supervisor writes a row's generation when it starts a worker there, and clears the row when that one is dead.
+Behind the rows is a word of the supervisor's own: how many workers have died with a picture in hand.
 """
 
 import mmap
@@ -129,16 +130,53 @@ class Row:
         place = 8 * _CHECKSUM
         self._bytes[place : place + CHECKSUM_BYTES] = checksum or bytes(CHECKSUM_BYTES)
 
+    def holds(self, checksum: bytes) -> bool:
+        """Whether this is the checksum of the picture in hand."""
+        place = 8 * _CHECKSUM
+        return self._bytes[place : place + CHECKSUM_BYTES] == checksum
+
 
 class Page:
     """All rows."""
 
     def __init__(self, descriptor: int, slots: int) -> None:
-        size = slots * 8 * _WORDS
+        size = (slots + 1) * 8 * _WORDS
         os.ftruncate(descriptor, size)
         memory = memoryview(mmap.mmap(descriptor, size))
         width = 8 * _WORDS
         self.rows = tuple(Row(memory[width * slot : width * (slot + 1)]) for slot in range(slots))
+        self._words = memory[: width * slots].cast("Q")
+        self._reals = memory[: width * slots].cast("d")
+        self._own_words = memory[width * slots :].cast("Q")
+
+    @property
+    def waiting(self) -> tuple[int, int, float]:
+        """What all rows together have waiting: requests, encoded bytes, megapixels."""
+        # By columns: it is asked for twice a request. The rows of nobody are zero.
+        return (
+            sum(self._words[_COUNT::_WORDS]),
+            sum(self._words[_SIZE::_WORDS]),
+            sum(self._reals[_MEGAPIXELS::_WORDS]),
+        )
+
+    @property
+    def consuming(self) -> int:
+        """How many detector threads take requests."""
+        return sum(self._words[_CONSUMING::_WORDS])
+
+    @property
+    def rates(self) -> list[float]:
+        """Seconds that a megapixel took lately, of each worker that has measured."""
+        return [rate for rate in self._reals[_RATE::_WORDS] if rate]
+
+    @property
+    def deaths(self) -> int:
+        """How many workers have died with a picture in hand: counted before their rows are cleared."""
+        return self._own_words[0]
+
+    @deaths.setter
+    def deaths(self, count: int) -> None:
+        self._own_words[0] = count
 
     def is_alive(self, slot: int, generation: int) -> bool:
         """Whether this very worker still has its slot."""

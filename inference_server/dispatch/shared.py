@@ -16,7 +16,7 @@ RECEIVE_SECONDS = 0.2
 _TIMEVAL = struct.Struct("=qq")
 
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised whenever page, envelope, packet or context change, so that no reload mixes two of them."""
 
 

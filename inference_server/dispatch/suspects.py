@@ -2,6 +2,8 @@
 
 from collections import OrderedDict
 
+from utils.errors import WorkerCrashed
+
 DEATHS = 2
 FORGET_SECONDS = 600.0
 _MOST = 1000
@@ -11,10 +13,19 @@ class Suspects:
     """Deaths by the checksum of the picture in hand. Times are of one monotonic clock.
 
     The event loop writes; the detector thread may ask `deaths` and `is_poison` at any time.
+
+    Attributes:
+        heard: How many of the deaths that the page counts are known here.
     """
 
     def __init__(self) -> None:
+        self.heard = 0
         self._deaths: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
+
+    def hear(self, count: int) -> None:
+        """Be told of the death of this number. One that is not the next comes again, with those before it."""
+        if count == self.heard + 1:
+            self.heard = count
 
     def any(self, now: float) -> bool:
         """Whether there is one that is not too old, so that nobody computes checksums for nothing."""
@@ -51,6 +62,15 @@ class Suspects:
     def is_poison(self, checksum: bytes, now: float) -> bool:
         """Whether a picture shall not be tried again."""
         return self.deaths(checksum, now) >= DEATHS
+
+    def refuse_poison(self, checksum: bytes, now: float) -> None:
+        """Refuse a picture that shall not be tried again.
+
+        Raises:
+            WorkerCrashed: It is one.
+        """
+        if self.is_poison(checksum, now):
+            raise WorkerCrashed("Workers crashed on this picture; it is refused for ten minutes.")
 
     def known(self, now: float) -> dict[bytes, int]:
         """All that are not forgotten, with their deaths."""

@@ -55,6 +55,14 @@ def test_what_waits_is_bounded_by_count_and_by_bytes_before_anything_is_learned(
             full.admit(ONE, remaining=60, queue_seconds=2)
 
 
+def test_a_full_machine_is_full_whatever_a_picture_shows() -> None:
+    """So it refuses before it has looked at one: nothing is as cheap."""
+    machine(8, 8.0).check_room(1, queue_seconds=2)
+    for full in (machine(9, 9.0), machine(MAX_WAITING, 0.0), machine(3, 0.0, size=MAX_WAITING_BYTES)):
+        with pytest.raises(QueueFull):
+            full.check_room(1, queue_seconds=2)
+
+
 def test_a_request_that_cannot_be_done_in_time_is_refused_at_once() -> None:
     """Its own time counts, not only that of what is ahead."""
     machine(0, 0.0).admit(ONE, remaining=0.6, queue_seconds=2)
@@ -88,7 +96,8 @@ def test_the_machine_is_the_sum_of_its_living_workers() -> None:
         row.consuming = slot < 2
         row.waiting = waiting
         row.rate = rate
-    page.rows[3].waiting = (9, 9, 9.0)  # nobody's
+    page.rows[3].waiting = (9, 9, 9.0)
+    page.rows[3].clear()  # its worker is dead
     seen = Machine.seen_on(page)
     assert (seen.waiting, seen.workers) == (Load(3, 15, 4.0), 2)
     assert seen.rate == pytest.approx(0.3)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import resource
 import socket
 import threading
 import time
@@ -563,6 +564,42 @@ def test_the_end_of_the_detector_thread_is_the_end_of_the_worker(machine: Machin
     asyncio.run(scenario())
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_without_a_descriptor_left_ends_and_loses_no_request(machine: Machine) -> None:
+    """The kernel gives it the request without its envelope; those who live get it again."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        with no_descriptor_left():
+            machine.consume(1)
+            await asyncio.to_thread(wait_until, lambda: machine.deaths == [1], "the end was told")
+        machine.die(1, front)
+        machine.consume(2)
+        assert await task == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Use up what this process may open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 1, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+
+
 def test_what_is_shared_is_found_again_by_its_descriptors() -> None:
     """As a worker finds it after it was executed."""
     made = Shared.create(3)
@@ -744,8 +781,12 @@ def test_a_row_is_its_owners_alone() -> None:
     row.enlist(2**63, 1.5)
     row.waiting, row.rate, row.busy, row.checksum = (1, 2, 3.5), 0.25, True, b"\xff" * 32
     assert (row.generation, row.beat, row.waiting, row.rate) == (2**63, 1.5, (1, 2, 3.5), 0.25)
+    page.deaths = 2**63
+    assert row.holds(b"\xff" * 32)
+    assert not row.holds(b"\xff" * 31 + b"\xfe")
     for neighbour in (page.rows[0], page.rows[2]):
         assert (neighbour.generation, neighbour.waiting, neighbour.checksum) == (0, (0, 0, 0.0), None)
     row.clear()
+    assert page.deaths == 2**63
     assert row.checksum is None
     assert (row.generation, row.beat) == (0, 0.0)

@@ -80,6 +80,7 @@ def test_a_death_tells_what_was_in_hand_and_how_often_it_killed(page: Page) -> N
         deaths.append(watch.dismiss(1))
         assert deaths[-1] == Death(1, generation, picture, len(deaths))
         assert page.rows[1].generation == 0
+        assert watch.deaths == page.deaths == len(deaths)
     assert watch.suspects() == {picture: 2}
     watch.acquit(picture)
     assert watch.suspects() == {}
@@ -111,6 +112,7 @@ def test_a_worker_that_was_ended_for_another_reason_blames_no_picture(page: Page
     page.rows[1].checksum = b"\x01" * 32
     assert watch.dismiss(1, blame=False).checksum is None
     assert watch.suspects() == {}
+    assert watch.deaths == 0
 
 
 def test_limits_differ_a_little_from_worker_to_worker() -> None:
