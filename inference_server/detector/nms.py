@@ -7,6 +7,7 @@ that may overlap enough are looked at, a bounded number at a time.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,20 @@ from inference_server.detector.engine import Boxes
 Indices = npt.NDArray[np.intp]
 
 _PAIRS_AT_ONCE = 1 << 17
+
+
+class Suppress(Protocol):
+    """What `suppress` is, however it is computed."""
+
+    def __call__(
+        self,
+        boxes: Boxes,
+        threshold: float,
+        *,
+        of_smaller: bool = False,
+        checkpoint: Callable[[], None] = ...,
+    ) -> Indices:
+        """The indices of the boxes that stay, in their order."""
 
 
 def by_score(scores: npt.NDArray[np.float32]) -> Indices:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from inference_server.detector.boxes import boxes_of_cells, clipped, placed, regressed, squared
 from inference_server.detector.engine import Boxes, Engine, Floats, Image, Prepared
-from inference_server.detector.nms import Indices, by_score, suppress
+from inference_server.detector.nms import Indices, Suppress, by_score
+from inference_server.detector.nms import suppress as suppress_in_numpy
 from inference_server.detector.scales import pyramid_scales
 from utils.domain import Box, DetectOptions, Face, Landmarks, ModelInfo, Point
 from utils.errors import TooManyCandidates
@@ -36,12 +37,14 @@ class Detector:
         engine: What computes the networks.
         max_candidates: Most boxes that may enter one round of suppression, whose cost may grow with their
             square.
+        suppress: Non-maximum suppression; any that gives what `nms.suppress` gives.
     """
 
-    def __init__(self, engine: Engine, max_candidates: int) -> None:
+    def __init__(self, engine: Engine, max_candidates: int, suppress: Suppress = suppress_in_numpy) -> None:
         self.model = ModelInfo(name="mtcnn", version="1.0.0", engine=engine.name)
         self._engine = engine
         self._max_candidates = max_candidates
+        self._suppress = suppress
 
     def detect(
         self,
@@ -85,13 +88,13 @@ class Detector:
             self._check(len(cells), options)
             order = by_score(level_scores)
             level_boxes = boxes_of_cells(cells, regressions, scale)[order]
-            kept = suppress(level_boxes, _OVERLAP_IN_LEVEL, checkpoint=checkpoint)
+            kept = self._suppress(level_boxes, _OVERLAP_IN_LEVEL, checkpoint=checkpoint)
             total += len(kept)
             self._check(total, options)
             boxes.append(level_boxes[kept])
             scores.append(level_scores[order][kept])
         merged = np.concatenate(boxes)[by_score(np.concatenate(scores))]
-        return squared(merged[suppress(merged, _OVERLAP, checkpoint=checkpoint)])
+        return squared(merged[self._suppress(merged, _OVERLAP, checkpoint=checkpoint)])
 
     def _refine(
         self, prepared: Prepared, boxes: Boxes, options: DetectOptions, checkpoint: Callable[[], None]
@@ -102,7 +105,7 @@ class Detector:
         passed = _above(scores, options.threshold_refine)
         order = passed[by_score(scores[passed])]
         boxes = regressed(boxes, regressions)[order]
-        return squared(boxes[suppress(boxes, _OVERLAP, checkpoint=checkpoint)])
+        return squared(boxes[self._suppress(boxes, _OVERLAP, checkpoint=checkpoint)])
 
     def _output(
         self, prepared: Prepared, boxes: Boxes, options: DetectOptions, checkpoint: Callable[[], None]
@@ -114,7 +117,7 @@ class Detector:
         order = passed[by_score(scores[passed])]
         landmarks = placed(landmarks, boxes)
         boxes = regressed(boxes, regressions)
-        kept = order[suppress(boxes[order], _OVERLAP, of_smaller=True, checkpoint=checkpoint)]
+        kept = order[self._suppress(boxes[order], _OVERLAP, of_smaller=True, checkpoint=checkpoint)]
         return boxes[kept], scores[kept], landmarks[kept]
 
     def _check(self, count: int, options: DetectOptions) -> None:

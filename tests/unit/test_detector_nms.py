@@ -2,11 +2,20 @@
 
 import tracemalloc
 
+import facet_native
 import numpy as np
 import pytest
 
+from inference_server.detector import nms, nms_native
 from inference_server.detector.engine import Boxes
-from inference_server.detector.nms import by_score, suppress
+from inference_server.detector.nms import Suppress, by_score
+
+
+@pytest.fixture(params=[nms.suppress, nms_native.suppress], ids=["numpy", "native"])
+def suppress(request: pytest.FixtureRequest) -> Suppress:
+    """Each way of computing it."""
+    way: Suppress = request.param
+    return way
 
 
 def plainly(boxes: Boxes, threshold: float, *, of_smaller: bool = False) -> list[int]:
@@ -36,7 +45,7 @@ def random_boxes(count: int, seed: int, spread: tuple[float, float] = (300, 200)
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
 @pytest.mark.parametrize("spread", [(300, 200), (20, 900), (5, 5)])
 def test_it_keeps_what_the_plain_rule_keeps(
-    of_smaller: bool, threshold: float, spread: tuple[float, float]
+    suppress: Suppress, of_smaller: bool, threshold: float, spread: tuple[float, float]
 ) -> None:
     """Looking only at pairs that may overlap enough changes nothing."""
     for seed in range(5):
@@ -45,38 +54,38 @@ def test_it_keeps_what_the_plain_rule_keeps(
         assert kept.tolist() == plainly(boxes, threshold, of_smaller=of_smaller)
 
 
-def test_a_suppressed_box_still_suppresses() -> None:
+def test_a_suppressed_box_still_suppresses(suppress: Suppress) -> None:
     """Of a chain A > B > C in which neighbours overlap, A alone stays: the rule is not greedy."""
     chain = np.array([[0.0, 0, 100, 100], [30, 0, 130, 100], [60, 0, 160, 100]])
     assert suppress(chain, 0.5).tolist() == [0]
     assert suppress(chain[[0, 2]], 0.5).tolist() == [0, 1]
 
 
-def test_an_overlap_of_exactly_the_threshold_stays() -> None:
+def test_an_overlap_of_exactly_the_threshold_stays(suppress: Suppress) -> None:
     """The comparison is strict."""
     boxes = np.array([[0.0, 0, 4, 4], [0, 0, 4, 2]])
     assert suppress(boxes, 0.5).tolist() == [0, 1]
     assert suppress(boxes, 0.49).tolist() == [0]
 
 
-def test_equal_boxes_leave_the_first() -> None:
+def test_equal_boxes_leave_the_first(suppress: Suppress) -> None:
     """Boxes that coincide overlap wholly."""
     assert suppress(np.tile([[5.0, 5, 25, 25]], (7, 1)), 0.7).tolist() == [0]
 
 
-def test_no_boxes_leave_none() -> None:
+def test_no_boxes_leave_none(suppress: Suppress) -> None:
     """An empty round is a round."""
     assert suppress(np.empty((0, 4)), 0.5).tolist() == []
     assert by_score(np.empty(0, np.float32)).tolist() == []
 
 
-def test_portions_of_pairs_do_not_show() -> None:
+def test_portions_of_pairs_do_not_show(suppress: Suppress) -> None:
     """Thousands of boxes, far more pairs than are looked at at once, give what the plain rule gives."""
     boxes = random_boxes(900, 7, (60, 60))
     assert suppress(boxes, 0.5).tolist() == plainly(boxes, 0.5)
 
 
-def test_comparing_many_boxes_can_be_given_up() -> None:
+def test_comparing_many_boxes_can_be_given_up(suppress: Suppress) -> None:
     """Thousands of boxes in one place take a while, and the checkpoint ends it."""
 
     def checkpoint() -> None:
@@ -86,7 +95,7 @@ def test_comparing_many_boxes_can_be_given_up() -> None:
         suppress(random_boxes(50, 1, (5, 5)), 0.5, checkpoint=checkpoint)
 
 
-def test_memory_does_not_grow_with_the_square_of_the_boxes() -> None:
+def test_memory_does_not_grow_with_the_square_of_the_boxes(suppress: Suppress) -> None:
     """20,000 boxes in one place would need 3.2 GB as one matrix of numbers."""
     boxes = random_boxes(20_000, 3, (2000, 2000))
     tracemalloc.start()
@@ -102,3 +111,11 @@ def test_boxes_come_by_descending_score() -> None:
     order = by_score(scores)
     assert np.all(np.diff(scores[order]) <= 0)
     assert order.tolist() == np.argsort(scores.astype(np.float64))[::-1].tolist()
+
+
+def test_the_kernel_refuses_marks_that_do_not_fit() -> None:
+    """It writes nowhere else."""
+    boxes = random_boxes(5, 1)
+    for begin, end, marks in [(0, 6, 5), (3, 2, 5), (0, 5, 4)]:
+        with pytest.raises(ValueError, match="no such boxes"):
+            facet_native.mark_overlapped(boxes, begin, end, 0.5, False, np.zeros(marks, np.uint8))
