@@ -42,6 +42,12 @@ def photographs(count: int) -> list[bytes]:
     return [path.read_bytes() for path in chosen]
 
 
+def assortment(count: int) -> tuple[str, list[bytes]]:
+    """So many photographs, or composites where there are none; and which of the two they are."""
+    found = photographs(count)
+    return ("photographs", found) if found else ("composites", composites())
+
+
 def composites() -> list[bytes]:
     """Group pictures of several sizes, drawn from the portrait that the project ships."""
     sizes = ((320, 240), (640, 480), (640, 480), (800, 600), (1280, 720))

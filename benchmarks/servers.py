@@ -2,13 +2,14 @@
 
 import contextlib
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 
 from inference_server.address import reserve
 from tests.facet import free_port
-from tests.processes import Process, running
-from utils.settings import Address
+from tests.processes import Process, running, wait_until
+from utils.settings import Address, parse_address
 
 PATIENT = {
     # Nothing is refused: what is measured is waiting.
@@ -48,6 +49,40 @@ def plain(workers: int, *, sleeping: bool, **environ: str) -> Iterator[str]:
         for process in processes:
             process.wait_for("ready")
         yield address
+
+
+@contextlib.contextmanager
+def article_backend(processes: int) -> Iterator[tuple[list[Process], str]]:
+    """As many processes of the article's backend on one port, ready, and their address."""
+    reservation = reserve(Address("127.0.0.1", 0))
+    address = str(reservation.address)
+    command = [sys.executable, "-m", "benchmarks.peers.article.backend", "--address", address]
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    with contextlib.ExitStack() as stack:
+        stack.callback(reservation.close)
+        started = [stack.enter_context(running(command, **quiet)) for _ in range(processes)]
+        for process in started:
+            process.wait_for("ready")
+        yield started, address
+
+
+@contextlib.contextmanager
+def article_gateway(backend: str) -> Iterator[tuple[Process, str]]:
+    """The article's gateway before a backend, listening, and its address."""
+    address = f"127.0.0.1:{free_port()}"
+    options = ["--workers", "2", "--bind", address, "--no-control-socket"]
+    command = [sys.executable, "-m", "gunicorn", *options, "benchmarks.peers.article.gateway:create_app()"]
+    with running(command, TARGET=backend) as process:
+        wait_until(lambda: _listens(address) or not process.alive(), "the article's gateway listens")
+        assert process.alive(), process.log()
+        yield process, address
+        stop(process)
+
+
+def _listens(address: str) -> bool:
+    where = parse_address(address)
+    with socket.socket() as probe:
+        return probe.connect_ex((where.host, where.port)) == 0
 
 
 @contextlib.contextmanager

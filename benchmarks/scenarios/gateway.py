@@ -1,15 +1,12 @@
 """Gateway: what /predict adds to the direct gRPC call."""
 
-import os
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import pairs, servers
+from benchmarks import cpu, pairs, servers
 from benchmarks.progress import step
 from benchmarks.registry import Figures, Goal, Report, Scenario, Table
 from benchmarks.stats import describe, milliseconds
-from tests.processes import Process
 
 _BYTES = 100_000
 
@@ -33,27 +30,19 @@ def run(quick: bool) -> Figures:
         services = [("http", address), ("grpc", backend)]
         pairs.measure(services, _BYTES, 10)  # the process that answers has booted, so its CPU is not counted
         for number in range(repeats):
-            before = _cpu_seconds(web)
+            before = sum(cpu.seconds(cpu.family(web)))
             with step(f"gateway: run {number + 1} of {repeats}", rounds * 0.006 + 2):
                 gateway, direct = pairs.measure(services, _BYTES, rounds)
-            requests = rounds + pairs.WARM_UP
+            used = sum(cpu.seconds(cpu.family(web))) - before
             runs.append(
                 {
                     "gateway": describe(gateway),
                     "direct": describe(direct),
                     "added_ms": milliseconds(median(gateway) - median(direct)),
-                    "cpu_ms": milliseconds((_cpu_seconds(web) - before) / requests),
+                    "cpu_ms": milliseconds(used / (rounds + pairs.WARM_UP)),
                 }
             )
     return {"parameters": {"picture_bytes": _BYTES, "rounds": rounds}, "runs": runs}
-
-
-def _cpu_seconds(web: Process) -> float:
-    """What gunicorn and its workers have used so far."""
-    ticks = 0
-    for pid in (web.pid, *web.children()):
-        ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def report(figures: Figures) -> Report:

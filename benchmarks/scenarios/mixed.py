@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks import servers
 from benchmarks.load import Clients, Row, poisson
-from benchmarks.pictures import composites, photographs
+from benchmarks.pictures import assortment
 from benchmarks.progress import step
 from benchmarks.registry import Figures, Goal, Report, Scenario, Table
 from benchmarks.stats import describe, percentile
@@ -31,9 +31,7 @@ the rounds of Facet's divided by the plain service's. Both share the CPUs with t
 def run(quick: bool) -> Figures:
     """Measure both in turn, in short rounds."""
     seconds, rounds = (5.0, 1) if quick else (12.0, 8)
-    pictures = photographs(_PHOTOGRAPHS)
-    source = "photographs" if pictures else "composites"
-    pictures = pictures or composites()
+    source, pictures = assortment(_PHOTOGRAPHS)
     runs: list[dict[str, Any]] = []
     rate = 0.0
     with (

@@ -1,0 +1,237 @@
+"""Service: all of Facet beside the design of the article that it began with."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from statistics import fmean
+from typing import Any
+
+from benchmarks import cpu, crowd, servers
+from benchmarks.crowd import Call
+from benchmarks.pictures import assortment
+from benchmarks.plots import bar_plot
+from benchmarks.progress import step
+from benchmarks.registry import Figures, Goal, Report, Scenario, Table
+from benchmarks.stats import describe, milliseconds
+from tests.processes import Process
+from utils.cpus import usable_cpus
+
+CLIENTS = (1, 8, 64)
+DOORS = {"json": "/predict", "grpc": "gRPC"}
+"""How the doors that are compared are called in the report."""
+_PHOTOGRAPHS = 40
+_PASSES = {"facet": 6, "article": 2}
+_ROUND = ("facet", "article", "facet")
+
+METHOD = f"""
+Facet as it is installed, `python -m inference_server` and its gunicorn, beside the *article's design*, built
+plainly in `peers/article/`: as many processes as cores, each a synchronous gRPC server of 5 threads that
+share one `MTCNN()` of the untouched package on TensorFlow, on one port by bare SO_REUSEPORT; before them
+gunicorn with 2 sync processes, Flask, the standard library's JSON and base64, one channel for each process.
+Both have a backend process for each core.
+
+{", ".join(map(str, CLIENTS))} clients, each with one request at a time, send {_PHOTOGRAPHS} photographs of up
+to 2 MB in turn (where there are none: composites of the portrait in `examples/`): to /predict as base64 in
+JSON, as the article's client does, and straight to the backend by gRPC. For each door and number of clients
+Facet is measured, then the article, then Facet again; the ratio is the mean of Facet's two over the
+article's. *Images a second* are the answers until the last request was sent, over that time: while nobody
+ran out of work. Those are {_PASSES["article"]} whole rounds through the photographs for the article's
+design, and {_PASSES["facet"]} for Facet. *raw* is Facet's /predict with the picture as it is for a body.
+
+Nothing is refused: Facet's queue is as long as need be (its other settings are the defaults, but that either
+process of its gateway has a thread for every client), and the article's design knows no limit. Clients are
+threads of one process of their own. They, and both services, share the machine's cores, so a client's CPU is
+taken from whom it calls. CPU is that of all processes of a part, divided by the requests. The article's
+gateway has two connections, and the kernel may give both to one backend process; *busiest* is the share of
+the backend's CPU that its busiest worker used.
+"""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One that runs: where its doors are, and the processes of its parts."""
+
+    http: str
+    grpc: str
+    gateway: Process
+    backend: Sequence[Process]
+
+    def address(self, door: str) -> str:
+        """Where a door is."""
+        return self.grpc if door == "grpc" else self.http
+
+
+def run(quick: bool) -> Figures:
+    """Measure both services in turn, at each door, by each number of clients."""
+    counts: Sequence[int] = CLIENTS
+    pictures, passes = _PHOTOGRAPHS, _PASSES
+    if quick:
+        counts, pictures, passes = CLIENTS[:2], 4, {"facet": 5, "article": 1}
+    source, chosen = assortment(pictures)
+    runs: list[dict[str, Any]] = []
+    with contextlib.ExitStack() as stack:
+        with step("service: start", 25):
+            services = {
+                "facet": stack.enter_context(_facet(max(counts))),
+                "article": stack.enter_context(_article()),
+            }
+        speeds = {name: _warm_up(name, service, pictures, len(chosen)) for name, service in services.items()}
+
+        def measure(name: str, door: str, clients: int) -> None:
+            requests = passes[name] * len(chosen) + clients
+            what = f"service: {name}, {door}, {clients} client{'s' if clients > 1 else ''}"
+            with step(what, requests / speeds[name] + 2):
+                figures = _measure(services[name], door, pictures, clients, requests)
+            runs.append({"service": name, "door": door, "clients": clients, **figures})
+
+        for door, clients in product(DOORS, counts):
+            for name in _ROUND:
+                measure(name, door, clients)
+        for clients in counts:
+            measure("facet", "raw", clients)
+    return {"parameters": {"pictures": source, "count": len(chosen)}, "runs": runs}
+
+
+@contextlib.contextmanager
+def _facet(clients: int) -> Iterator[Service]:
+    # An empty setting is its default. Beside a thread for each client are those kept for other paths.
+    roomy = {"FACET_HTTP_WORKERS": "", "FACET_HTTP_THREADS": str(clients + 8), **servers.PATIENT}
+    with (
+        servers.facet(usable_cpus(), sleeping=False, **servers.PATIENT) as (backend, grpc),
+        servers.gateway(grpc, **roomy) as (web, http),
+    ):
+        yield Service(http, grpc, web, [backend])
+
+
+@contextlib.contextmanager
+def _article() -> Iterator[Service]:
+    with (
+        servers.article_backend(usable_cpus()) as (backend, grpc),
+        servers.article_gateway(grpc) as (web, http),
+    ):
+        yield Service(http, grpc, web, backend)
+
+
+def _warm_up(name: str, service: Service, pictures: int, count: int) -> float:
+    """Let every process answer something; gives about how many a second they do."""
+    with step(f"service: {name}, warming up", count / 4):
+        crowd.measure("json", service.http, pictures, 4, 8)
+        calls, _ = crowd.measure("grpc", service.grpc, pictures, 8, count + 8)
+    return len(calls) / calls[-1].ended
+
+
+def _measure(service: Service, door: str, pictures: int, clients: int, requests: int) -> dict[str, Any]:
+    web, workers = cpu.family(service.gateway), cpu.family(*service.backend)
+    before = cpu.seconds(web), cpu.seconds(workers)
+    calls, client = crowd.measure(door, service.address(door), pictures, clients, requests)
+    gateway, backend = (
+        [now - then for now, then in zip(cpu.seconds(pids), earlier, strict=True)]
+        for pids, earlier in zip((web, workers), before, strict=True)
+    )
+    used = {"gateway": sum(gateway), "backend": sum(backend), "client": client}
+    return {
+        **figures_of(calls),
+        "cpu_ms": {part: milliseconds(seconds / requests) for part, seconds in used.items()},
+        "busiest": round(max(backend) / max(sum(backend), 1e-9), 3),
+    }
+
+
+def figures_of(calls: Sequence[Call]) -> dict[str, Any]:
+    """Images a second while nobody had run out of work, latencies, failures, and the faces found."""
+    answered = [call for call in calls if call.faces is not None]
+    end = max(call.sent for call in calls)
+    return {
+        "requests": len(calls),
+        "failed": len(calls) - len(answered),
+        "per_second": round(sum(call.ended <= end for call in answered) / end, 3),
+        "latency": describe([call.ended - call.sent for call in answered]),
+        "faces": sum({call.picture: call.faces or 0 for call in answered}.values()),
+    }
+
+
+def report(figures: Figures) -> Report:
+    """Facet's images a second over the article's, and what each request costs."""
+    runs = figures["runs"]
+    compared = [_compare(runs, door, clients) for door in DOORS for clients in _counts(runs)]
+    goals = [
+        Goal(f"images/s through /predict over the article's, {_clients(row)}", row["ratio"], 10, True, "x")
+        for row in compared
+        if row["door"] == "json"
+    ]
+    asked = figures["parameters"]
+    caption = f"{asked['count']} {asked['pictures']}. Latencies of Facet are the means of its two runs."
+    head = ("door", "clients", "facet /s", "article /s", "ratio")
+    latencies = ("facet p50 ms", "article p50 ms", "facet p99 ms", "article p99 ms")
+    rows: list[tuple[object, ...]] = [
+        (
+            DOORS[row["door"]],
+            row["clients"],
+            *(f"{row[service]['per_second']:.2f}" for service in _PASSES),
+            f"{row['ratio']:.2f}x",
+            *(f"{row[service][which]:.1f}" for which in ("p50_ms", "p99_ms") for service in _PASSES),
+        )
+        for row in compared
+    ]
+    bars = [
+        (f"{service}, {_clients(row)}", round(row[service]["per_second"], 2))
+        for row in compared
+        if row["door"] == "json"
+        for service in _PASSES
+    ]
+    return Report(
+        goals,
+        [Table((*head, *latencies), rows, caption), _every_run(runs)],
+        {"service": bar_plot("Images a second through /predict", bars, "/s")},
+    )
+
+
+def _counts(runs: Sequence[dict[str, Any]]) -> list[int]:
+    return sorted({run["clients"] for run in runs})
+
+
+def _clients(row: dict[str, Any]) -> str:
+    return f"{row['clients']} client{'s' if row['clients'] > 1 else ''}"
+
+
+def _compare(runs: Sequence[dict[str, Any]], door: str, clients: int) -> dict[str, Any]:
+    """The means of both services at one door, and the ratio."""
+    here = [run for run in runs if (run["door"], run["clients"]) == (door, clients)]
+    means = {
+        service: {
+            "per_second": fmean(run["per_second"] for run in here if run["service"] == service),
+            **{
+                which: fmean(run["latency"][which] for run in here if run["service"] == service)
+                for which in ("p50_ms", "p99_ms")
+            },
+        }
+        for service in _PASSES
+    }
+    ratio = means["facet"]["per_second"] / means["article"]["per_second"]
+    return {"door": door, "clients": clients, "ratio": ratio, **means}
+
+
+def _every_run(runs: Sequence[dict[str, Any]]) -> Table:
+    """In the order in which they were measured."""
+    head = ("door", "clients", "service", "images/s", "p50 ms", "p99 ms", "requests", "failed", "faces")
+    parts = ("gateway", "backend", "client")
+    rows: list[tuple[object, ...]] = [
+        (
+            DOORS.get(run["door"], "/predict, raw"),
+            run["clients"],
+            run["service"],
+            f"{run['per_second']:.2f}",
+            *(run["latency"][which] for which in ("p50_ms", "p99_ms")),
+            *(run[what] for what in ("requests", "failed", "faces")),
+            *(f"{run['cpu_ms'][part]:.1f}" for part in parts),
+            f"{run['busiest']:.0%}",
+        )
+        for run in runs
+    ]
+    caption = (
+        "Every run. Faces are those of all the photographs, each once; CPU is in milliseconds for a request."
+    )
+    return Table((*head, *(f"CPU {part}" for part in parts), "busiest"), rows, caption)
+
+
+SCENARIO = Scenario("The whole service beside the article's design", METHOD, run, report)

@@ -1,0 +1,106 @@
+"""The service benchmark: what it makes of the calls, and that the article's design is a fair peer."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from benchmarks import crowd, servers
+from benchmarks.crowd import Call
+from benchmarks.scenarios import service
+from benchmarks.scenarios.service import CLIENTS, DOORS, figures_of
+from tests.doors import DOORS as WAYS
+from tests.pictures import group_photo, png
+
+Floats = npt.NDArray[np.float64]
+
+
+def run_of(name: str, door: str, clients: int, per_second: float) -> dict[str, object]:
+    """A run as the scenario keeps it."""
+    calls = [Call(0.0, 1.0, 0, 1), Call(1.0, 2.0, 0, 1)]
+    cost = {"cpu_ms": {"gateway": 1.0, "backend": 2.0, "client": 0.5}, "busiest": 0.5}
+    return {"service": name, "door": door, "clients": clients, **figures_of(calls), **cost} | {
+        "per_second": per_second
+    }
+
+
+def test_images_a_second_are_counted_while_every_client_has_something_to_send() -> None:
+    """Two clients, five pictures: what is answered after the last was sent does not count, nor its time."""
+    calls = [
+        Call(0.0, 1.0, 0, 1),
+        Call(0.0, 2.0, 1, 1),
+        Call(1.0, 3.0, 2, 1),
+        Call(2.0, 4.0, 3, 1),
+        Call(3.0, 9.0, 4, 1),
+    ]
+    assert figures_of(calls)["per_second"] == 1.0
+
+
+def test_a_failed_call_is_no_image_and_has_no_latency() -> None:
+    """A service that refuses quickly is not a fast one."""
+    calls = [Call(0.0, 2.0, 0, 3), Call(0.0, 0.1, 1, None), Call(0.1, 0.2, 2, None), Call(4.0, 5.0, 3, 1)]
+    figures = figures_of(calls)
+    assert (figures["requests"], figures["failed"], figures["per_second"]) == (4, 2, 0.25)
+    assert figures["latency"]["count"] == 2
+    assert figures["latency"]["p50_ms"] == 1000
+
+
+def test_faces_are_counted_once_for_each_photograph() -> None:
+    """However often it was sent, so that services that sent it differently often can be compared."""
+    calls = [Call(float(number), number + 0.5, number % 2, 2 + number % 2) for number in range(10)]
+    assert figures_of(calls)["faces"] == 5
+
+
+def test_the_ratio_is_of_facets_mean_and_is_a_goal_at_each_number_of_clients() -> None:
+    """Through /predict; the direct call has a ratio and no goal."""
+    runs = [
+        run_of(name, door, clients, per_second)
+        for door in DOORS
+        for clients in CLIENTS
+        for name, per_second in (("facet", 50.0), ("article", 5.0), ("facet", 40.0))
+    ]
+    report = service.report({"parameters": {"pictures": "photographs", "count": 40}, "runs": runs})
+    assert [(goal.figure, goal.limit, goal.met) for goal in report.goals] == [(9.0, 10, False)] * len(CLIENTS)
+    assert [goal.what.rpartition(", ")[2] for goal in report.goals] == ["1 client", "8 clients", "64 clients"]
+    assert [row[:2] for row in report.tables[0].rows] == [
+        (name, clients) for name in DOORS.values() for clients in CLIENTS
+    ]
+
+
+def boxes(door: str, address: str, picture: bytes) -> Floats:
+    """(N, 4), from the left of the picture to its right."""
+    faces = WAYS[door](address, picture, {}).faces
+    return np.array(sorted(face[:4] for face in faces or []))
+
+
+def faces(calls: Sequence[Call]) -> dict[int, int]:
+    """How many were found in each picture; a call that failed fails the test."""
+    assert None not in [call.faces for call in calls]
+    return {call.picture: call.faces or 0 for call in calls}
+
+
+def test_the_articles_design_finds_the_same_faces_as_facet_at_every_door(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is slower, not worse: the same boxes, to the pixel to which it rounds them, in every picture."""
+    monkeypatch.delenv("PHOTOS_DIR", raising=False)  # the pictures are drawn
+    with (
+        servers.facet(1, sleeping=False, **servers.PATIENT) as (_, ours),
+        servers.gateway(ours, **servers.PATIENT) as (_, web),
+        servers.article_backend(1) as (_, theirs),
+        servers.article_gateway(theirs) as (_, plain),
+    ):
+        picture = png(group_photo())
+        for door, address, other in (("json", web, plain), ("grpc", ours, theirs)):
+            expected = boxes(door, address, picture)
+            assert expected.shape == (5, 4)
+            assert np.abs(boxes(door, other, picture) - expected).max() <= 1
+        doors = (("json", web), ("raw", web), ("grpc", ours), ("json", plain), ("grpc", theirs))
+        crowds = [crowd.measure(door, address, 0, 2, 6) for door, address in doors]
+    for calls, cpu_seconds in crowds:
+        assert sorted(call.picture for call in calls) == [0, 0, 1, 2, 3, 4]
+        assert faces(calls) == faces(crowds[0].calls)
+        assert min(call.ended - call.sent for call in calls) > 0
+        assert cpu_seconds > 0
+    assert min(faces(crowds[0].calls).values()) > 0
