@@ -35,9 +35,11 @@ Both have a backend process for each core.
 to 2 MB in turn (where there are none: composites of the portrait in `examples/`): to /predict as base64 in
 JSON, as the article's client does, and straight to the backend by gRPC. For each door and number of clients
 Facet is measured, then the article, then Facet again; the ratio is the mean of Facet's two over the
-article's. *Images a second* are the answers until the last request was sent, over that time: while nobody
-ran out of work. Those are {_PASSES["article"]} whole rounds through the photographs for the article's
-design, and {_PASSES["facet"]} for Facet. *raw* is Facet's /predict with the picture as it is for a body.
+article's. *Images a second* and latencies are those of the answers that came after as many as there are
+clients, and before the last request was sent: while everybody is in the middle of something, or small
+pictures, which overtake, would count more than large ones. Those are {_PASSES["article"]} whole rounds
+through the photographs for the article's design, and {_PASSES["facet"]} for Facet. *raw* is Facet's /predict
+with the picture as it is for a body.
 
 Nothing is refused: Facet's queue is as long as need be (its other settings are the defaults, but that either
 process of its gateway has a thread for every client), and the article's design knows no limit. Clients are
@@ -79,7 +81,7 @@ def run(quick: bool) -> Figures:
         speeds = {name: _warm_up(name, service, pictures, len(chosen)) for name, service in services.items()}
 
         def measure(name: str, door: str, clients: int) -> None:
-            requests = passes[name] * len(chosen) + clients
+            requests = passes[name] * len(chosen) + 2 * clients
             what = f"service: {name}, {door}, {clients} client{'s' if clients > 1 else ''}"
             with step(what, requests / speeds[name] + 2):
                 figures = _measure(services[name], door, pictures, clients, requests)
@@ -131,21 +133,23 @@ def _measure(service: Service, door: str, pictures: int, clients: int, requests:
     )
     used = {"gateway": sum(gateway), "backend": sum(backend), "client": client}
     return {
-        **figures_of(calls),
+        **figures_of(calls, clients),
         "cpu_ms": {part: milliseconds(seconds / requests) for part, seconds in used.items()},
         "busiest": round(max(backend) / max(sum(backend), 1e-9), 3),
     }
 
 
-def figures_of(calls: Sequence[Call]) -> dict[str, Any]:
-    """Images a second while nobody had run out of work, latencies, failures, and the faces found."""
+def figures_of(calls: Sequence[Call], clients: int) -> dict[str, Any]:
+    """Images a second and latencies while everybody was in the middle of something; failures; faces."""
     answered = [call for call in calls if call.faces is not None]
+    start = sorted(call.ended for call in calls)[clients - 1]
     end = max(call.sent for call in calls)
+    seconds = [call.ended - call.sent for call in answered if start < call.ended <= end]
     return {
         "requests": len(calls),
         "failed": len(calls) - len(answered),
-        "per_second": round(sum(call.ended <= end for call in answered) / end, 3),
-        "latency": describe([call.ended - call.sent for call in answered]),
+        "per_second": round(len(seconds) / (end - start), 3),
+        "latency": describe(seconds),
         "faces": sum({call.picture: call.faces or 0 for call in answered}.values()),
     }
 

@@ -18,38 +18,34 @@ Floats = npt.NDArray[np.float64]
 
 def run_of(name: str, door: str, clients: int, per_second: float) -> dict[str, object]:
     """A run as the scenario keeps it."""
-    calls = [Call(0.0, 1.0, 0, 1), Call(1.0, 2.0, 0, 1)]
+    calls = [Call(float(number), number + 1.0, 0, 1) for number in range(4)]
     cost = {"cpu_ms": {"gateway": 1.0, "backend": 2.0, "client": 0.5}, "busiest": 0.5}
-    return {"service": name, "door": door, "clients": clients, **figures_of(calls), **cost} | {
-        "per_second": per_second
-    }
+    figures = {**figures_of(calls, 1), "per_second": per_second}
+    return {"service": name, "door": door, "clients": clients, **figures, **cost}
 
 
-def test_images_a_second_are_counted_while_every_client_has_something_to_send() -> None:
-    """Two clients, five pictures: what is answered after the last was sent does not count, nor its time."""
-    calls = [
-        Call(0.0, 1.0, 0, 1),
-        Call(0.0, 2.0, 1, 1),
-        Call(1.0, 3.0, 2, 1),
-        Call(2.0, 4.0, 3, 1),
-        Call(3.0, 9.0, 4, 1),
-    ]
-    assert figures_of(calls)["per_second"] == 1.0
+def test_images_a_second_are_counted_while_every_client_is_in_the_middle_of_something() -> None:
+    """Two clients: the first two answers do not count, nor what comes after the last picture was sent."""
+    ends = [1, 2, 5, 6, 7, 10, 30]
+    sent = [0, 0, 1, 2, 5, 6, 10]
+    calls = [Call(begun, ended, 0, 1) for begun, ended in zip(sent, ends, strict=True)]
+    figures = figures_of(calls, 2)
+    assert figures["per_second"] == 4 / 8
+    assert (figures["latency"]["count"], figures["latency"]["max_ms"]) == (4, 4000)
 
 
 def test_a_failed_call_is_no_image_and_has_no_latency() -> None:
     """A service that refuses quickly is not a fast one."""
-    calls = [Call(0.0, 2.0, 0, 3), Call(0.0, 0.1, 1, None), Call(0.1, 0.2, 2, None), Call(4.0, 5.0, 3, 1)]
-    figures = figures_of(calls)
+    calls = [Call(0, 1, 0, 3), Call(1, 1.1, 1, None), Call(1.1, 4, 2, 1), Call(5, 6, 3, None)]
+    figures = figures_of(calls, 1)
     assert (figures["requests"], figures["failed"], figures["per_second"]) == (4, 2, 0.25)
-    assert figures["latency"]["count"] == 2
-    assert figures["latency"]["p50_ms"] == 1000
+    assert (figures["latency"]["count"], figures["latency"]["p50_ms"]) == (1, 2900)
 
 
 def test_faces_are_counted_once_for_each_photograph() -> None:
     """However often it was sent, so that services that sent it differently often can be compared."""
     calls = [Call(float(number), number + 0.5, number % 2, 2 + number % 2) for number in range(10)]
-    assert figures_of(calls)["faces"] == 5
+    assert figures_of(calls, 1)["faces"] == 5
 
 
 def test_the_ratio_is_of_facets_mean_and_is_a_goal_at_each_number_of_clients() -> None:
