@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions, version
 from itertools import product
 from statistics import fmean
 from typing import Any
@@ -92,7 +93,14 @@ def run(quick: bool) -> Figures:
                 measure(name, door, clients)
         for clients in counts:
             measure("facet", "raw", clients)
-    return {"parameters": {"pictures": source, "count": len(chosen)}, "runs": runs}
+    return {"parameters": {"pictures": source, "count": len(chosen), "article": _packages()}, "runs": runs}
+
+
+def _packages() -> str:
+    """What the article's design stands on; TensorFlow has several distributions."""
+    return ", ".join(
+        f"{name} {version(packages_distributions()[name][0])}" for name in ("mtcnn", "tensorflow")
+    )
 
 
 @contextlib.contextmanager
@@ -164,7 +172,10 @@ def report(figures: Figures) -> Report:
         if row["door"] == "json"
     ]
     asked = figures["parameters"]
-    caption = f"{asked['count']} {asked['pictures']}. Latencies of Facet are the means of its two runs."
+    caption = (
+        f"{asked['count']} {asked['pictures']}; the article's design on {asked['article']}. "
+        "Latencies of Facet are the means of its two runs."
+    )
     head = ("door", "clients", "facet /s", "article /s", "ratio")
     latencies = ("facet p50 ms", "article p50 ms", "facet p99 ms", "article p99 ms")
     rows: list[tuple[object, ...]] = [
