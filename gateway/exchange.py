@@ -74,26 +74,24 @@ def begin() -> None:
 
 
 def end(response: Response) -> Response:
-    """Name the request in its answer and write its one line; a hook that runs after each request."""
+    """Name the request in its answer, and have its one line written; a hook that runs after each request."""
     exchange = current()
     response.headers[REQUEST_ID] = exchange.request_id
     for action in exchange.closing:
         response.call_on_close(action)
     quiet = request.endpoint in _PROBES and response.status_code == 200  # noqa: PLR2004 - OK
-    _log.log(
-        logging.DEBUG if quiet else logging.INFO,
-        "request",
-        extra=fields(
-            request_id=exchange.request_id,
-            traceparent=exchange.traceparent or None,
-            method=request.method,
-            # Escaped: a path may hold line breaks and a terminal's control codes.
-            path=quote(request.path)[:_LONGEST_PATH],
-            status=response.status_code,
-            elapsed_ms=round((time.monotonic() - exchange.started) * 1000, 3),
-            **exchange.facts,
-        ),
+    line = fields(
+        request_id=exchange.request_id,
+        traceparent=exchange.traceparent or None,
+        method=request.method,
+        # Escaped: a path may hold line breaks and a terminal's control codes.
+        path=quote(request.path)[:_LONGEST_PATH],
+        status=response.status_code,
+        elapsed_ms=round((time.monotonic() - exchange.started) * 1000, 3),
+        **exchange.facts,
     )
+    # The client need not wait until it is written.
+    response.call_on_close(lambda: _log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=line))
     return response
 
 

@@ -118,14 +118,20 @@ def test_clients_that_take_no_answer_hold_permits_and_not_for_long(
     gateway: Gateway, backend: Backend
 ) -> None:
     """Meanwhile others are told to come again, and the health check is answered."""
-    backend.answer = lambda _message, _context: pb.InferResults(results=[pb.Result()] * 60_000)
+    asked = threading.Semaphore(0)
+
+    def long_answer(_message: object, _context: object) -> pb.InferResults:
+        asked.release()
+        return pb.InferResults(results=[pb.Result()] * 60_000)
+
+    backend.answer = long_answer
     with contextlib.ExitStack() as stack:
         for _ in range(THREADS - 8):
             deaf = stack.enter_context(contextlib.closing(socket.socket()))
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect(gateway.address)
             deaf.sendall(head(3) + b"abc")
-            gateway.process.wait_for("request", faces=60_000)
+            assert asked.acquire(timeout=processes.PATIENCE)
         backend.answer = gateway_process.echo
         assert gateway.predict().json["reason"] == "GATEWAY_BUSY"
         assert gateway.get("/healthz").status == 200

@@ -318,7 +318,7 @@ def test_a_request_writes_one_line(client: FlaskClient, caplog: pytest.LogCaptur
         data=b'{"image": "c2VjcmV0", "metadata": {"who": "private"}}',
         content_type="application/json",
         headers={"X-Request-ID": "r1"},
-    )
+    ).close()
     [line] = lines(caplog)
     assert line.pop("elapsed_ms") > 0
     assert {name: line[name] for name in line if name not in {"time", "pid", "logger", "level"}} == {
@@ -342,8 +342,8 @@ def test_a_failed_request_writes_one_line_with_its_reason(
 ) -> None:
     """The reason is the one that the caller is told."""
     caplog.set_level(logging.INFO)
-    client.post("/nowhere%0D%0A%1B[31m" + "x" * 500, **IMAGE)
-    predict(client, X_Request_Timeout="never")
+    client.post("/nowhere%0D%0A%1B[31m" + "x" * 500, **IMAGE).close()
+    predict(client, X_Request_Timeout="never").close()
     lost, refused = lines(caplog)
     assert (lost["status"], lost["reason"]) == (404, "ROUTE_NOT_FOUND")
     assert lost["path"].startswith("/nowhere%0D%0A%1B%5B31mxxx")
@@ -356,11 +356,11 @@ def test_probes_that_succeed_write_no_line(
 ) -> None:
     """They would drown the rest; one that fails is worth a line."""
     caplog.set_level(logging.INFO)
-    client.get("/healthz")
-    client.get("/readyz")
+    client.get("/healthz").close()
+    client.get("/readyz").close()
     assert lines(caplog) == []
     backend.not_ready = errors.BackendUnavailable("Gone.")
-    app_for(backend).test_client().get("/readyz")
+    app_for(backend).test_client().get("/readyz").close()
     assert [line["status"] for line in lines(caplog)] == [503]
 
 
