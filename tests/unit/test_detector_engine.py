@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from inference_server.detector import engine_onnx
+from inference_server.detector import tiles
 from inference_server.detector.crops import crop
+from inference_server.detector.engine_onnx import OnnxEngine
 from inference_server.detector.pyramid import Level, planes
 from inference_server.detector.scales import level_size, pyramid_scales
 from tests.parity.engines import models
@@ -96,11 +97,11 @@ def test_a_crop_is_bilinear_and_grey_outside_the_picture() -> None:
 def test_tiles_do_not_show(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """The proposals of a level do not depend on the tiles in which it was looked at, whatever its parity."""
     pixels = np.ascontiguousarray(portrait()[: size[1], : size[0]])
-    engine = engine_onnx.OnnxEngine(models())
+    engine = OnnxEngine(models())
     for scale in (1.0, *pyramid_scales(*size, 20.0)[:2]):
-        monkeypatch.setattr(engine_onnx, "_TILE_CELLS", 10_000)
+        monkeypatch.setattr(tiles, "_TILE_CELLS", 10_000)
         cells, scores, regressions = engine.prepare(pixels).propose(scale, 0.3)
-        monkeypatch.setattr(engine_onnx, "_TILE_CELLS", 31)
+        monkeypatch.setattr(tiles, "_TILE_CELLS", 31)
         tiled = engine.prepare(pixels).propose(scale, 0.3)
         assert len(cells)
         assert np.array_equal(cells, tiled[0])
