@@ -9,9 +9,9 @@ import sys
 import time
 
 from inference_server.address import AddressUnavailable, reserve
-from inference_server.detector.choice import EngineUnavailable, choose
 from inference_server.detector.weights import models_ready
 from inference_server.dispatch.shared import Shared
+from inference_server.engine_log import EngineLog
 from inference_server.pool import Pool
 from inference_server.recycling import Limits
 from inference_server.supervisor import Supervisor
@@ -47,8 +47,7 @@ def run(worker: str = "inference_server.worker") -> int:
         for warning in unknown_settings(os.environ):
             logger.warning(warning)
         reservation = reserve(settings.grpc_address)
-        _log_engine(settings)
-    except (InvalidSetting, EngineUnavailable, AddressUnavailable) as error:
+    except (InvalidSetting, AddressUnavailable) as error:
         return _failed(str(error))
     address = reservation.address
 
@@ -79,25 +78,15 @@ def run(worker: str = "inference_server.worker") -> int:
         limits=Limits(settings.recycle_requests, settings.recycle_seconds, settings.recycle_memory_bytes),
         patience=settings.drain_seconds + settings.grace_seconds,
     )
-    supervisor = Supervisor(pool, watch, workers=settings.workers, on_ready=announce)
+    supervisor = Supervisor(
+        pool, watch, workers=settings.workers, on_ready=announce, on_worker_ready=EngineLog().heard
+    )
     reason = _convert_models(settings)
     if reason is None:
         for signum in _SIGNALS:
             signal.signal(signum, supervisor.notify)
         reason = supervisor.run()
     return 0 if reason is None else _failed(reason)
-
-
-def _log_engine(settings: Settings) -> None:
-    """Say which engine the workers will choose, and why; a lesser one than wished for is a warning."""
-    choice = choose(settings.engine, settings.native_isa)
-    logger.log(
-        logging.WARNING if choice.second_best else logging.INFO,
-        "engine",
-        extra=logs.fields(
-            engine=choice.engine, instruction_set=choice.instruction_set or None, reason=choice.reason
-        ),
-    )
 
 
 def _share(slots: int) -> Shared:

@@ -1,7 +1,8 @@
 """The line between the supervisor and one worker: short JSON messages, each a datagram.
 
-From a worker: `ready`; `failed` (it can never boot; why); `leaving` (somebody asked it to end; it serves on
-until it is told to stop); `innocent` (a suspect picture was computed after all).
+From a worker: `ready` (and which engine it chose, and why); `failed` (it can never boot; why); `leaving`
+(somebody asked it to end; it serves on until it is told to stop); `innocent` (a suspect picture was computed
+after all).
 From the supervisor: `drain` (the whole backend goes away); `stop` (only this worker does); `died` (another
 worker did, and what it had in hand); `suspect`, `innocent` (what is known of a picture).
 A closed line means that the other process has ended.

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 from inference_server.backoff import Backoff
+from inference_server.control import Message
 from inference_server.pool import Pool
 from inference_server.watch import Trouble, Watch
 from inference_server.worker_process import State, WorkerProcess, describe_exit
@@ -36,15 +37,23 @@ class Supervisor:
         watch: Sees which worker is hung, and remembers which died of what.
         workers: How many there shall be.
         on_ready: Called once, when all workers are ready for the first time.
+        on_worker_ready: Called with what each worker says when it is ready.
     """
 
     def __init__(
-        self, pool: Pool, watch: Watch, *, workers: int, on_ready: Callable[[], None] = lambda: None
+        self,
+        pool: Pool,
+        watch: Watch,
+        *,
+        workers: int,
+        on_ready: Callable[[], None] = lambda: None,
+        on_worker_ready: Callable[[Message], None] = lambda _: None,
     ) -> None:
         self._pool = pool
         self._watch = watch
         self._wanted = workers
         self._on_ready: Callable[[], None] | None = on_ready
+        self._on_worker_ready = on_worker_ready
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._release = 0
@@ -97,7 +106,7 @@ class Supervisor:
     def _hear(self, worker: WorkerProcess) -> None:
         while (message := worker.receive()) is not None:
             if message["event"] == "ready":
-                self._became_ready(worker)
+                self._became_ready(worker, message)
             elif message["event"] == "leaving":
                 logger.info("worker wants to leave", extra=fields(worker=worker.pid))
                 self._replace(worker)
@@ -107,12 +116,13 @@ class Supervisor:
                 self._watch.acquit(bytes.fromhex(message["checksum"]))
                 self._pool.tell("innocent", checksum=message["checksum"])
 
-    def _became_ready(self, worker: WorkerProcess) -> None:
+    def _became_ready(self, worker: WorkerProcess, message: Message) -> None:
         if worker.state is State.STARTING:
             worker.state = State.READY
         self._boot_failures = 0
         seconds = round(time.monotonic() - worker.started, 3)
         logger.info("worker ready", extra=fields(worker=worker.pid, slot=worker.slot, seconds=seconds))
+        self._on_worker_ready(message)
         for checksum, deaths in self._watch.suspects().items():
             worker.control.send("suspect", checksum=checksum.hex(), deaths=deaths)
         worker.control.send("heard", count=self._watch.deaths)

@@ -8,13 +8,12 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import logging
 import os
 import resource
 import signal
-import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import NoReturn
 
 import grpc
@@ -22,9 +21,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from inference_server import images
+from inference_server.boot_failure import fail
 from inference_server.computer import Computer, FaceDetector
 from inference_server.contents import encode_error
 from inference_server.control import Control, Message
+from inference_server.detector.choice import Choice, choose
 from inference_server.detector.factory import create_detector, self_test
 from inference_server.dispatch.admission import Machine
 from inference_server.dispatch.consumer import Consumer
@@ -38,15 +39,11 @@ from utils import logs
 from utils.channel import SERVER_KEEPALIVE, SERVICE, TRANSPORT_MARGIN
 from utils.settings import Settings
 
-logger = logging.getLogger(__name__)
-
-EXIT_BOOT_FAILURE = 3
 EXIT_DIED = 4
 
 _BEAT_SECONDS = 0.25
 _LOOK_SECONDS = 0.02
 _LAST_ANSWERS_SECONDS = 1.0
-_LONGEST_REASON = 500
 
 _SERVICES = ("", SERVICE)
 
@@ -81,19 +78,14 @@ def main(boot: Callable[[Settings], FaceDetector] = boot) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         shared = Shared.inherited(arguments.shared)
+        choice = choose(settings.engine, settings.native_isa)
+        # What is built is what the supervisor will be told of.
+        settings = replace(settings, engine=choice.engine, native_isa=choice.instruction_set or "auto")
         detector = boot(settings)
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
-        _fail(control, error)
+        fail(control, error)
     place = (shared, arguments.slot, arguments.generation)
-    asyncio.run(Worker(settings, detector, control, place).run(arguments.address))
-
-
-def _fail(control: Control, error: Exception) -> NoReturn:
-    """Tell the supervisor, in one line, why this worker can never boot."""
-    logger.error("the worker cannot start", exc_info=error)
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    control.send("failed", reason=reason[:_LONGEST_REASON])
-    sys.exit(EXIT_BOOT_FAILURE)
+    asyncio.run(Worker(settings, detector, choice, control, place).run(arguments.address))
 
 
 def _arguments() -> argparse.Namespace:
@@ -119,11 +111,13 @@ class Worker:
         self,
         settings: Settings,
         detector: FaceDetector,
+        choice: Choice,
         control: Control,
         place: tuple[Shared, int, int],
     ) -> None:
         self._settings = settings
         self._computer = Computer(detector, settings.max_image_pixels)
+        self._choice = choice
         self._control = control
         self._place = place
         self._health = health.aio.HealthServicer()
@@ -147,7 +141,7 @@ class Worker:
             server = self._server(address)
             await server.start()
         except (RuntimeError, OSError) as error:
-            _fail(self._control, error)
+            fail(self._control, error)
         # What is there now stays: no collection has to walk through it while a request waits.
         gc.collect()
         gc.freeze()
@@ -156,7 +150,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._ask_to_leave)
         loop.add_reader(self._control, self._obey)
-        self._control.send("ready")
+        self._control.send("ready", **asdict(self._choice))
         await self._stop.wait()
         await self._leave(server, consumer)
 

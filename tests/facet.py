@@ -52,6 +52,14 @@ class Facet:
         return self.grpc if door == "grpc" else self.http
 
 
+def without_native(folder: Path) -> dict[str, str]:
+    """An environment whose processes find no native engine, as where there is no compiler."""
+    missing = "raise ModuleNotFoundError(\"No module named 'facet_native'\", name='facet_native')\n"
+    (folder / "facet_native.py").write_text(missing)
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(paths)}
+
+
 @contextlib.contextmanager
 def inference(**environ: str) -> Iterator[tuple[Process, str]]:
     """The Procfile's backend, ready, and its address."""

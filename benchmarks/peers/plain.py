@@ -6,6 +6,7 @@ detector. There is no supervisor, no admission and no queue but this process's o
 
 import argparse
 import asyncio
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,6 +25,8 @@ from protos import infer_pb2_grpc
 from utils import logs
 from utils.channel import SERVER_KEEPALIVE, TRANSPORT_MARGIN
 from utils.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 _BOOTS = {"sleeping": sleeping_worker.boot, "real": worker.boot}
 
@@ -61,7 +64,7 @@ async def serve(address: str, detector: FaceDetector, settings: Settings) -> Non
     infer_pb2_grpc.add_InferenceServicer_to_server(InferenceServicer(front, settings), server)
     server.add_insecure_port(address)
     await server.start()
-    worker.logger.info("ready")
+    logger.info("ready")
     await server.wait_for_termination()
 
 

@@ -1,7 +1,7 @@
 """Which engine computes the networks, and why.
 
-The supervisor asks before it starts workers, to say it in its log, and each worker asks again; so this
-stands on the standard library, and loads of the engines only the extension, which loads nothing else.
+Each worker asks at its start, and tells the supervisor. This loads of the engines only the extension, which
+is small.
 """
 
 from dataclasses import dataclass

@@ -37,7 +37,7 @@ def main() -> None:
         os._exit(9)
     signal.signal(signal.SIGTERM, lambda _signum, _frame: control.send("leaving"))
     if behaviour != "slow":
-        control.send("ready")
+        control.send("ready", engine="none")
     while True:
         select.select([control], [], [])
         message = control.receive()

@@ -19,6 +19,7 @@ from inference_server.detector.choice import choose
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from tests.facet import inference as backend
+from tests.facet import without_native
 from tests.pictures import ASTRONAUT, group_photo, png
 from tests.processes import ROOT, Process, alive, children, running, wait_until
 from utils.domain import Detection, DetectOptions, DetectRequest
@@ -151,13 +152,14 @@ def test_a_call_is_logged_once_with_its_id_and_without_its_picture(served: tuple
 def test_no_process_loads_what_it_does_not_need(served: tuple[Process, str]) -> None:
     """The supervisor none of gRPC, NumPy and the engines; a worker nothing of TensorFlow."""
     process, _ = served
-    for name in ("grpc", "cygrpc", "numpy", "onnx", "tensorflow", "PIL"):
+    for name in ("grpc", "cygrpc", "numpy", "facet_native", "onnx", "tensorflow", "PIL"):
         assert name not in libraries(process.pid)
     workers = process.children()
     assert len(workers) == 2
     for worker in workers:
         assert "tensorflow" not in libraries(worker)
         assert ("onnxruntime" in libraries(worker)) == (choose().engine == "onnx")
+        assert ("facet_native" in libraries(worker)) == (choose().engine == "native")
 
 
 def test_service_goes_on_when_a_worker_is_killed() -> None:
@@ -255,6 +257,28 @@ def test_a_wrong_setting_stops_the_start_with_one_clear_line(name: str, value: s
         assert process.wait() == 1
         assert name in process.lines[-1]
         assert "Traceback" not in process.log()
+
+
+def test_an_engine_that_cannot_run_stops_the_start_with_one_clear_line(tmp_path: Path) -> None:
+    """A worker found it out; its first word is enough, and there is no traceback and no name of a class."""
+    settings = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_WORKERS": "1", "FACET_ENGINE": "native"}
+    with running(COMMAND, **settings, **without_native(tmp_path)) as process:
+        assert process.wait() == 1
+        reason = (
+            "FACET_ENGINE is 'native', but the native engine is not available: No module named 'facet_native'"
+        )
+        assert process.lines[-1].startswith(f"inference_server: no worker can start: {reason}")
+        assert len(process.logged("worker crashed")) == 1
+        assert not any(word in process.log() for word in ("Traceback", "traceback", "EngineUnavailable"))
+
+
+def test_the_engine_is_logged_once_by_what_the_workers_chose(served: tuple[Process, str]) -> None:
+    """Not by each of them; the line says why."""
+    (line,) = served[0].logged("engine")
+    chosen = choose()
+    assert (line["engine"], line["reason"]) == (chosen.engine, chosen.reason)
+    assert line.get("instruction_set", "") == chosen.instruction_set
+    assert line["level"] == ("warning" if chosen.second_best else "info")
 
 
 def test_an_unknown_setting_is_a_warning() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from inference_server import pool as pools
+from inference_server.control import Message
 from inference_server.dispatch.page import Page
 from inference_server.recycling import Limits
 from inference_server.supervisor import Supervisor
@@ -38,11 +39,18 @@ class Pool:
         self.folder = folder
         self.started: list[WorkerProcess] = []
         self.ready = threading.Event()
+        self.said: list[Message] = []
         self.reason: str | None = None
         self.behave("ok")
         self.watch = Trusting(Page(os.memfd_create("test-page"), 8), hang_seconds=3600)
         self.pool = pools.Pool(self._spawn, slots=8, watch=self.watch, limits=Limits(), patience=grace)
-        self.supervisor = Supervisor(self.pool, self.watch, workers=workers, on_ready=self.ready.set)
+        self.supervisor = Supervisor(
+            self.pool,
+            self.watch,
+            workers=workers,
+            on_ready=self.ready.set,
+            on_worker_ready=self.said.append,
+        )
         self.thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
@@ -103,6 +111,12 @@ def test_ready_is_announced_when_all_workers_are(pool: Pool) -> None:
     pool.start()
     assert len(pool.living()) == 2
     assert {worker.slot for worker in pool.started} == {0, 1}
+
+
+def test_what_each_worker_says_when_it_is_ready_is_passed_on(pool: Pool) -> None:
+    """Before all are announced to be ready; the supervisor itself makes nothing of it."""
+    pool.start()
+    assert pool.said == [{"event": "ready", "engine": "none"}] * 2
 
 
 def test_a_killed_worker_is_replaced_in_its_slot(pool: Pool) -> None:

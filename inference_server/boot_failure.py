@@ -1,0 +1,28 @@
+"""The last words of a worker that can never boot."""
+
+import logging
+import sys
+from typing import NoReturn
+
+from inference_server.control import Control
+from inference_server.detector.choice import EngineUnavailable
+from inference_server.detector.weights import WeightsError
+from utils.logs import fields
+
+logger = logging.getLogger(__name__)
+
+EXIT_BOOT_FAILURE = 3
+
+_LONGEST_REASON = 500
+
+# Their messages say to the operator what to do; neither a class nor a traceback would add to that.
+_CLEAR = (EngineUnavailable, WeightsError)
+
+
+def fail(control: Control, error: Exception) -> NoReturn:
+    """Tell the supervisor, in one line, why this worker can never boot, and end."""
+    clear = isinstance(error, _CLEAR)
+    reason = " ".join(f"{'' if clear else f'{type(error).__name__}: '}{error}".split())[:_LONGEST_REASON]
+    logger.error("the worker cannot start", exc_info=None if clear else error, extra=fields(reason=reason))
+    control.send("failed", reason=reason)
+    sys.exit(EXIT_BOOT_FAILURE)
