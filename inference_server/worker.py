@@ -86,6 +86,8 @@ def main(boot: Callable[[Settings], FaceDetector] = boot) -> None:
         fail(control, error)
     place = (shared, arguments.slot, arguments.generation)
     asyncio.run(Worker(settings, detector, choice, control, place).run(arguments.address))
+    # All is answered. Taking TensorFlow apart may last seconds, in which no beat shows that this is not hung.
+    os._exit(0)
 
 
 def _arguments() -> argparse.Namespace:

@@ -155,8 +155,8 @@ class Settings:
         default=64,
     )
     engine: str = _setting(
-        _one_of("auto", "native", "onnx"),
-        "What computes the networks. auto takes the fastest that this machine can run.",
+        _one_of("auto", "native", "onnx", "tensorflow"),
+        "What computes the networks. auto takes the fastest that this machine can run, and never tensorflow.",
         default="auto",
     )
     native_isa: str = _setting(

@@ -1,13 +1,16 @@
 """Which engine computes the networks, and why.
 
 Each worker asks at its start, and tells the supervisor. This loads of the engines only the extension, which
-is small.
+is small; that a package is there is found without importing it.
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
-ENGINES = ("auto", "native", "onnx")
+ENGINES = ("auto", "native", "onnx", "tensorflow")
 INSTRUCTION_SETS = ("auto", "avx512", "avx2", "base")
+
+_NAMED = "FACET_ENGINE names it"
 
 
 class EngineUnavailable(ValueError):
@@ -19,7 +22,7 @@ class Choice:
     """An engine, and why it was taken.
 
     Attributes:
-        engine: native or onnx.
+        engine: native, onnx or tensorflow.
         instruction_set: Of the native engine; empty for others.
         reason: One sentence for the log.
         second_best: Whether a faster engine was passed over because it cannot run.
@@ -35,7 +38,7 @@ def choose(engine: str = "auto", native_isa: str = "auto") -> Choice:
     """Choose the engine, and the instruction set of a native one.
 
     Args:
-        engine: One of ENGINES; auto takes the fastest that runs here.
+        engine: One of ENGINES; auto takes the fastest that runs here, which tensorflow never is.
         native_isa: One of INSTRUCTION_SETS; auto takes the best that the CPU has.
 
     Raises:
@@ -43,8 +46,10 @@ def choose(engine: str = "auto", native_isa: str = "auto") -> Choice:
     """
     if engine not in ENGINES:
         raise EngineUnavailable(f"there is no engine {engine!r}; accepted: {', '.join(ENGINES)}")
-    if engine == "onnx":
-        return Choice("onnx", "", "FACET_ENGINE names it")
+    if engine == "tensorflow":
+        _require_tensorflow()
+    if engine in {"onnx", "tensorflow"}:
+        return Choice(engine, "", _NAMED)
     try:
         import facet_native  # noqa: PLC0415 - an extension that is there only where it could be compiled
     except ImportError as error:
@@ -52,8 +57,17 @@ def choose(engine: str = "auto", native_isa: str = "auto") -> Choice:
         if engine == "native":
             raise EngineUnavailable(f"FACET_ENGINE is 'native', but {reason}") from error
         return Choice("onnx", "", reason, second_best=True)
-    why = "FACET_ENGINE names it" if engine == "native" else "it is the fastest that runs here"
+    why = _NAMED if engine == "native" else "it is the fastest that runs here"
     return Choice("native", _instruction_set(native_isa, facet_native.instruction_sets()), why)
+
+
+def _require_tensorflow() -> None:
+    """Look for its packages; importing them would take seconds."""
+    for package in ("tensorflow", "mtcnn"):
+        if find_spec(package) is None:
+            raise EngineUnavailable(
+                f"FACET_ENGINE is 'tensorflow', but {package} is not installed; make setup installs it"
+            )
 
 
 def _instruction_set(wanted: str, available: list[str]) -> str:

@@ -26,7 +26,7 @@ def create_detector(engine: str, cache_dir: Path, max_candidates: int, native_is
     """Build a detector for one thread.
 
     Args:
-        engine: native, onnx, or auto for the fastest that this machine can run.
+        engine: native, onnx, tensorflow, or auto for the fastest that this machine can run.
         cache_dir: The cache folder, in which `convert` has put the models.
         max_candidates: Most boxes that may enter one round of non-maximum suppression.
         native_isa: The instruction set of the native engine, or auto for the best that the CPU has.
@@ -46,6 +46,10 @@ def _load(engine: str, instruction_set: str, cache_dir: Path) -> Engine:
         from inference_server.detector.engine_native import NativeEngine  # noqa: PLC0415
 
         return NativeEngine(cache_dir, instruction_set)
+    if engine == "tensorflow":
+        from inference_server.detector.engine_tensorflow import TensorflowEngine  # noqa: PLC0415
+
+        return TensorflowEngine(cache_dir)
     from inference_server.detector.engine_onnx import OnnxEngine  # noqa: PLC0415
 
     return OnnxEngine(cache_dir)

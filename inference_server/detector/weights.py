@@ -57,7 +57,7 @@ def model_path(cache_dir: Path, network: str) -> Path:
 
 
 def floats_path(cache_dir: Path, network: str) -> Path:
-    """Where the plain weights of one of NETWORKS lie, for the native engine."""
+    """Where the plain weights of one of NETWORKS lie, for the engines without a graph."""
     return models_folder(cache_dir) / f"{network}.f32"
 
 

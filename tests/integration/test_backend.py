@@ -21,7 +21,7 @@ from protos import infer_pb2_grpc
 from tests.facet import inference as backend
 from tests.facet import without_native
 from tests.pictures import ASTRONAUT, group_photo, png
-from tests.processes import ROOT, Process, alive, children, running, wait_until
+from tests.processes import ROOT, Process, alive, children, parse, running, wait_until
 from utils.domain import Detection, DetectOptions, DetectRequest
 from utils.errors import BackendUnavailable, MalformedRequest
 from utils.service_client import ServiceClient
@@ -279,6 +279,22 @@ def test_the_engine_is_logged_once_by_what_the_workers_chose(served: tuple[Proce
     assert (line["engine"], line["reason"]) == (chosen.engine, chosen.reason)
     assert line.get("instruction_set", "") == chosen.instruction_set
     assert line["level"] == ("warning" if chosen.second_best else "info")
+
+
+def test_the_packages_own_networks_serve_where_tensorflow_is_named() -> None:
+    """It boots within the supervisor's patience, says who found the face, and prints nothing of its own."""
+    with (
+        backend(FACET_ENGINE="tensorflow") as (process, address),
+        ServiceClient(address, timeout=30) as client,
+    ):
+        detection = client.detect(ASTRONAUT.read_bytes())
+        assert (len(detection.faces), detection.model.engine) == (1, "tensorflow")
+        assert [line["engine"] for line in process.logged("engine")] == ["tensorflow"]
+        assert "tensorflow" not in libraries(process.pid)
+        assert all(parse(line) for line in process.lines)
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+        assert not process.logged("worker hung") + process.logged("worker crashed")
 
 
 def test_an_unknown_setting_is_a_warning() -> None:

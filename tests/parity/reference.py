@@ -2,7 +2,7 @@
 
 Its results are kept in a cache outside the repository, under the checksum of everything that they depend
 on: the package, TensorFlow, NumPy and its CPU features (they decide the order of equal scores), and the
-picture. Only `python -m tests.parity.reference`, which this module starts, imports TensorFlow.
+picture. It runs in `python -m tests.parity.reference`, which this module starts, alone.
 """
 
 import hashlib
