@@ -63,17 +63,16 @@ async def _answer(handler: Any, method: str, raw: bytes, context: Any) -> Any:  
     try:
         reply = await handler.unary_unary(_parse(handler, raw), context)
     except asyncio.CancelledError:
-        _log(method, _cancellation(context), time.monotonic() - started)
+        _log_soon(method, _cancellation(context), started)
         raise
     except Exception as error:  # noqa: BLE001 - the last place that can answer the caller
         failure = _failure(error)
-        _log(method, failure, time.monotonic() - started)
+        _log_soon(method, failure, started)
         status = codec.encode_error(failure)
         trailing = (*codec.error_metadata(status), (REQUEST_ID, request_id.get()))
         return await context.abort(_STATUS_CODES[failure.code.value], failure.detail, trailing)
     context.set_trailing_metadata(((REQUEST_ID, request_id.get()),))
-    # After the answer has been sent: what it says was measured here.
-    asyncio.get_running_loop().call_soon(_log, method, None, time.monotonic() - started)
+    _log_soon(method, None, started)
     return reply
 
 
@@ -98,6 +97,11 @@ def _parse(handler: Any, raw: bytes) -> Any:  # noqa: ANN401
         return handler.request_deserializer(raw)
     except DecodeError as error:
         raise MalformedRequest("The request is not a message of infer.proto.") from error
+
+
+def _log_soon(method: str, failure: FacetError | None, started: float) -> None:
+    """Write the line once this task has begun to send its answer, which need not wait for that."""
+    asyncio.get_running_loop().call_soon(_log, method, failure, time.monotonic() - started)
 
 
 def _log(method: str, failure: FacetError | None, seconds: float) -> None:
