@@ -29,13 +29,12 @@ _OWN = (":!benchmarks/results", ":!benchmarks/plots", ":!benchmarks/README.md")
 
 def describe() -> dict[str, Any]:
     """Machine, versions, date and commit."""
-    flags = _cpuinfo("flags").split()
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _git("rev-parse", "--short", "HEAD"),
         "clean": not _git("status", "--porcelain", "--", *_PRODUCT, *_OWN),
-        "cpu": _cpuinfo("model name") or platform.machine(),
-        "cpu_flags": [flag for flag in _FLAGS if flag in flags],
+        "cpu": cpu(),
+        "cpu_flags": cpu_flags(),
         "cpus": len(os.sched_getaffinity(0)),
         "nice": os.getpriority(os.PRIO_PROCESS, 0),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
@@ -43,6 +42,17 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
     }
+
+
+def cpu() -> str:
+    """The name of the CPU."""
+    return _cpuinfo("model name") or platform.machine()
+
+
+def cpu_flags() -> list[str]:
+    """What the CPU has of what decides how fast a detector is."""
+    flags = _cpuinfo("flags").split()
+    return [flag for flag in _FLAGS if flag in flags]
 
 
 class Neighbours:

@@ -1,0 +1,62 @@
+"""The process of one contender: `python -m benchmarks.contender NAME`, started by benchmarks.arena.
+
+    task (a line of JSON) ─► picture, drawn or decoded ─► detection, timed ─► a line of JSON
+
+The first line that it writes is its version, or why it is unavailable. A task has `draw` (name, width and
+height of a drawing) or `file`, and where it has `stages` the answer says what the engine's stages took.
+"""
+
+import json
+import os
+import sys
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders import Contender, Facet, Unavailable, build
+from benchmarks.drawings import DRAWINGS
+from inference_server.images import decode
+from inference_server.parent import die_with_parent
+from tests.pictures import Pixels
+
+_MAX_PIXELS = 200_000_000
+
+
+@lru_cache(maxsize=32)
+def _picture(source: tuple[Any, ...]) -> Pixels:
+    """A picture; those of the same sizes come again and again."""
+    if len(source) > 1:
+        name, width, height = source
+        return DRAWINGS[name](width, height)
+    return decode(Path(source[0]).read_bytes(), _MAX_PIXELS)[0]
+
+
+def _answer(contender: Contender, task: dict[str, Any]) -> dict[str, Any]:
+    picture = contender.taken(_picture(tuple(task.get("draw") or [task["file"]])))
+    ours = contender if isinstance(contender, Facet) and task.get("stages") else None
+    detect = ours.in_stages if ours else contender.detect
+    cpu, started = time.process_time(), time.perf_counter()
+    result = detect(picture)
+    seconds = time.perf_counter() - started
+    answer = {"seconds": seconds, "cpu_seconds": time.process_time() - cpu, "faces": contender.faces(result)}
+    return {**answer, **ours.seen(picture)} if ours else answer
+
+
+def main() -> None:
+    """Answer until there are no more tasks."""
+    die_with_parent(os.getppid())
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
+    try:
+        contender = build(sys.argv[1])
+    except Unavailable as error:
+        print(json.dumps({"unavailable": str(error)}), file=answers, flush=True)
+        return
+    print(json.dumps({"version": contender.version}), file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(_answer(contender, json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
