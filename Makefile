@@ -36,7 +36,7 @@ docs: $(VENV)/dev.done  ## Write the generated parts of the documentation.
 soak: $(VENV)/dev.done  ## Break everything again and again under load: ten minutes, or SOAK_SECONDS.
 	@python -m tests.soak
 
-bench: $(VENV)/dev.done  ## Measure: make bench NAME="balance tail", or everything.
+bench: $(VENV)/bench.done $(VENV)/native.done  ## Measure: make bench NAME="balance tail", or everything.
 	@python -m benchmarks $(NAME)
 
 clean:  ## Remove the environment and what tools left behind.
@@ -57,6 +57,11 @@ $(VENV)/dev.done: requirements-dev.txt requirements.txt requirements-serve.txt c
 	@echo "Installing everything, TensorFlow and test tools included (about 700 MB; a few minutes) ..."
 	@python -m pip install --disable-pip-version-check --progress-bar on -r requirements-dev.txt
 	@touch $@ $(VENV)/serve.done
+
+$(VENV)/bench.done: requirements-bench.txt $(VENV)/dev.done
+	@echo "Installing what Facet is measured beside (about 60 MB) ..."
+	@python -m pip install --disable-pip-version-check --progress-bar on -r requirements-bench.txt
+	@touch $@
 
 # Where it cannot be compiled, the service runs with ONNX Runtime, and says so when it starts. Then there is no
 # native.done either, so that the next make tries again.
