@@ -17,6 +17,10 @@ by `python -m benchmarks --render`; nothing in it was typed.
     make bench NAME="balance tail"      some of them
     python -m benchmarks tail --quick   in seconds, into .cache/benchmarks: shows that it works, no figures
 
+*engine*, *roofline* and *accuracy* measure detectors, each in a process of its own and on one thread: what
+is compared is computing. *memory* and *start* measure the backend's processes, and the others its service:
+what a request meets on its way. *accuracy* needs labelled photographs, which the project may not ship.
+
 Facet and what it is compared with run in turn in the same minutes on the same machine. Load is sent over
 loopback by processes of their own. In an open loop each request has its time beforehand, and its latency
 counts from that time even if the client or a full connection kept it from being sent (no coordinated
