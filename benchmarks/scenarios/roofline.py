@@ -6,7 +6,8 @@ from typing import Any
 
 from benchmarks import work
 from benchmarks.arena import Answer, Arena, Cell, arena
-from benchmarks.contenders import GEMM_SIDE, GEMMS, NATIVE
+from benchmarks.contenders import GEMM, GEMM_AVX2, GEMM_AVX512, GEMMS, NATIVE
+from benchmarks.peers.gemm import SIDE
 from benchmarks.plots import bar_plot
 from benchmarks.progress import step
 from benchmarks.registry import Figures, Goal, Report, Scenario, Table
@@ -22,7 +23,7 @@ METHOD = f"""
 The networks' multiply-adds at {CELL[1]} x {CELL[2]} with many faces, counted from the shapes of their layers,
 the levels of the pyramid, and the crops that R-Net and O-Net are really given (`benchmarks/work.py`; two
 operations each). Divided by the time of a detection, from pixels to faces, and by the machine's own fp32
-rate (`np.matmul`, {GEMM_SIDE} x {GEMM_SIDE}, one thread, best of {_BEST_OF}) they give the share that is
+rate (`np.matmul`, {SIDE} x {SIDE}, one thread, best of {_BEST_OF}) they give the share that is
 reached. Each round measures the matrix product and then {_DETECTIONS} detections with each instruction set,
 so that both meet the same clock and the same neighbours; figures are medians over the rounds of a round's
 median.
@@ -38,7 +39,7 @@ Beside it are its kernels for AVX-512 and for AVX2, where the CPU runs them.
 """
 
 _NAMES = {"proposal": "P-Net", "refinement": "R-Net", "output": "O-Net"}
-_KERNELS = {"gemm": "that it chooses", "gemm avx512": "for AVX-512", "gemm avx2": "for AVX2"}
+_KERNELS = {GEMM: "that it chooses", GEMM_AVX512: "for AVX-512", GEMM_AVX2: "for AVX2"}
 _SAMPLED = {"proposal": "the pyramid is", "refinement": "crops are", "output": "crops are"}
 _BESIDES = {
     "proposal": "Its first convolution has three input channels, so that only 27 multiply-adds pay for a "
@@ -72,7 +73,7 @@ def run(quick: bool) -> Figures:
 def _rate(contenders: Arena, name: str) -> float:
     """GFLOP/s of the best of some matrix products."""
     seconds: float = min(contenders.ask(name, draw=CELL)["seconds"] for _ in range(_BEST_OF))
-    return round(2 * GEMM_SIDE**3 / seconds / 1e9, 2)
+    return round(2 * SIDE**3 / seconds / 1e9, 2)
 
 
 def _detections(contenders: Arena, name: str) -> dict[str, Any]:
@@ -110,7 +111,7 @@ class _Reached:
         """The median over the rounds, each given as its matrix products and this one's detections."""
         return median(of_round(*one) for one in self._rounds)
 
-    def whole(self, gemm: str = "gemm") -> float:
+    def whole(self, gemm: str = GEMM) -> float:
         """The share of the whole detection."""
         gflop = sum(self._gflop.values())
         return self._median(lambda rates, took: gflop / took["whole_ms"] * 1000 / rates[gemm])
@@ -142,7 +143,7 @@ class _Reached:
 
     def floor_ms(self, stage: str) -> float:
         """What its multiply-adds would take at the rate of the matrix product."""
-        return self._median(lambda rates, _: self._gflop[stage] / rates["gemm"] * 1000)
+        return self._median(lambda rates, _: self._gflop[stage] / rates[GEMM] * 1000)
 
     def pipeline_ms(self) -> float:
         """What the engine leaves of a detection."""
@@ -151,9 +152,7 @@ class _Reached:
     def _share(self, stages: Sequence[str]) -> float:
         gflop = sum(self._gflop[stage] for stage in stages)
         return self._median(
-            lambda rates, took: (
-                gflop / sum(took["stages_ms"][stage] for stage in stages) * 1000 / rates["gemm"]
-            )
+            lambda rates, took: gflop / sum(took["stages_ms"][stage] for stage in stages) * 1000 / rates[GEMM]
         )
 
 

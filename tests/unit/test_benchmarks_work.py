@@ -3,8 +3,8 @@
 import pytest
 
 from benchmarks import work
-from benchmarks.contenders import Facet
 from benchmarks.drawings import CELLS, DRAWINGS
+from benchmarks.ours import Facet
 
 
 @pytest.mark.parametrize("size", [(12, 12), (57, 33), (384, 288)])

@@ -1,0 +1,67 @@
+"""Facet's engines as contenders."""
+
+from typing import Any
+
+from benchmarks.contest import Found, Unavailable, one_thread_of_tensorflow
+from benchmarks.staged import Staged, sampling
+from inference_server.detector.choice import EngineUnavailable
+from inference_server.detector.convert import convert
+from inference_server.detector.factory import create_detector
+from inference_server.detector.pipeline import Detector
+from inference_server.detector.weights import models_ready
+from tests.pictures import Pixels
+from utils.domain import Face
+from utils.settings import Settings
+
+_MAX_CANDIDATES = 20_000
+
+
+class Facet:
+    """An engine of ours."""
+
+    def __init__(self, engine: str, instruction_set: str = "auto") -> None:
+        cache_dir = Settings().cache_dir
+        if not models_ready(cache_dir):
+            convert(cache_dir)
+        if engine == "tensorflow":
+            one_thread_of_tensorflow()
+        try:
+            self.detector = create_detector(engine, cache_dir, _MAX_CANDIDATES, instruction_set)
+        except EngineUnavailable as error:
+            raise Unavailable(str(error)) from error
+        self.version = self.detector.model.version
+        self._staged = Staged(self.detector._engine)
+        self._in_stages = Detector(self._staged, _MAX_CANDIDATES)
+
+    def taken(self, pixels: Pixels) -> Pixels:
+        """Pixels, as they are."""
+        return pixels
+
+    def detect(self, picture: Pixels) -> tuple[Face, ...]:
+        """Detect."""
+        return self.detector.detect(picture)
+
+    def in_stages(self, picture: Pixels) -> tuple[Face, ...]:
+        """Detect, and keep what the stages took."""
+        return self._in_stages.detect(picture)
+
+    def seen(self, picture: Pixels) -> dict[str, Any]:
+        """What the stages of the last detection took, and what they saw of this picture."""
+        seen = self._staged.seen
+        return {
+            "stages": seen.seconds,
+            "sampling": sampling(self.detector._engine, picture, seen),
+            "levels": seen.levels,
+            "candidates": {stage: seen.candidates(stage) for stage in seen.boxes},
+        }
+
+    def faces(self, result: tuple[Face, ...]) -> list[Found]:
+        """In their order."""
+        return [_of_domain(face) for face in result]
+
+
+def _of_domain(face: Face) -> Found:
+    box, marks = face.box, face.landmarks
+    points = (marks.left_eye, marks.right_eye, marks.nose, marks.mouth_left, marks.mouth_right)
+    corners = (box.up_left.x, box.up_left.y, box.lower_right.x, box.lower_right.y)
+    return Found(corners, face.confidence, [(point.x, point.y) for point in points])

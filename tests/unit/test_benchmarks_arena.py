@@ -1,0 +1,98 @@
+"""Contenders: who they are, and how they take turns."""
+
+import io
+import json
+from collections.abc import Mapping
+from subprocess import Popen
+from typing import Any, cast
+
+import pytest
+
+from benchmarks.arena import Arena, arena
+from benchmarks.contenders import GEMM, GEMM_AVX2, GEMM_AVX512, NATIVE, environment
+from benchmarks.contest import Unavailable
+from benchmarks.drawings import few
+from benchmarks.ours import Facet
+from benchmarks.peers import gemm, package
+
+
+class _Recorded:
+    """Stands for the process of a contender: keeps who was asked, and answers with so many seconds."""
+
+    def __init__(self, name: str, asked: list[str], first: Mapping[str, str]) -> None:
+        self.stdout = io.StringIO(json.dumps(first) + "\n" + '{"seconds": 1}\n' * 9)
+        self.stdin = self
+        self._name, self._asked = name, asked
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            self._asked.append(self._name)
+
+    def flush(self) -> None: ...
+
+
+def _opened(asked: list[str], **first: Mapping[str, str]) -> Arena:
+    opened = Arena()
+    for name, line in first.items():
+        opened.enter(name, cast("Popen[str]", _Recorded(name, asked, line)))
+    return opened
+
+
+def test_everyone_has_a_turn_in_every_round_and_the_order_alternates() -> None:
+    """The first round does not count."""
+    asked: list[str] = []
+    opened = _opened(asked, a={"version": "1"}, b={"version": "2"})
+    answers = opened.rounds(["a", "b"], 2, draw=("few", 320, 240))
+    assert asked == ["b", "a", "a", "b", "b", "a"]
+    assert {name: len(found) for name, found in answers.items()} == {"a": 2, "b": 2}
+
+
+def test_whoever_cannot_run_is_left_out_with_the_reason() -> None:
+    """And the others are not kept from it."""
+    opened = _opened([], a={"unavailable": "no such package"}, b={"version": "2"})
+    assert opened.names == ["b"]
+    assert opened.versions == {"b": "2"}
+    assert opened.absent == {"a": "no such package"}
+
+
+def test_contenders_in_processes_answer_what_they_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is not there is a reason to be left out, and not an error."""
+    monkeypatch.setenv("PHOTOS_DIR", "/nowhere")
+    with arena(["onnx", "YuNet"]) as contenders:
+        assert contenders.names == ["onnx"]
+        assert contenders.absent["YuNet"]
+        answer = contenders.ask("onnx", draw=("few", 320, 240), stages=True)
+        assert contenders.ask("onnx", draw=("few", 320, 240), only_draw=True) == {}
+    ((box, score, landmarks),) = answer["faces"]
+    assert 100 < box[0] < box[2] < 200
+    assert score > 0.99
+    assert len(landmarks) == 5
+    assert answer["seconds"] > sum(answer["stages"].values()) > 0
+
+
+def test_every_contender_has_one_thread() -> None:
+    """And a matrix product for an instruction set has the kernels for it."""
+    names = ("mtcnn", "onnx", *NATIVE, "YuNet", GEMM, GEMM_AVX512, GEMM_AVX2)
+    assert {environment(name)["OMP_NUM_THREADS"] for name in names} == {"1"}
+    chosen: dict[str, Any] = {name: environment(name).get("OPENBLAS_CORETYPE") for name in names}
+    assert {name: kernels for name, kernels in chosen.items() if kernels} == {
+        GEMM_AVX512: "SkylakeX",
+        GEMM_AVX2: "Haswell",
+    }
+
+
+def test_kernels_that_the_cpu_cannot_run_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would end the process."""
+    monkeypatch.setattr(gemm, "cpu_flags", lambda: ["avx2"])
+    with pytest.raises(Unavailable, match="avx512"):
+        gemm.Gemm("avx512")
+
+
+def test_faces_have_the_same_form_whoever_found_them() -> None:
+    """Box by its corners, five landmarks as they are seen."""
+    facet = Facet("onnx")
+    detected = facet.detect(few(320, 240))
+    [face] = facet.faces(detected)
+    row = [0.0, *face.box, face.score, *(x for x, _ in face.landmarks), *(y for _, y in face.landmarks)]
+    assert package.found(row) == face
+    assert face.landmarks[0] == (detected[0].landmarks.left_eye.x, detected[0].landmarks.left_eye.y)
