@@ -34,11 +34,13 @@ class Judged:
     """A detection that was judged.
 
     Attributes:
+        number: Which one of the picture's it is.
         score: What the detector gave it.
         verdict: What it is.
         face: The index of the face that it is right about; else None.
     """
 
+    number: int
     score: float
     verdict: Verdict
     face: int | None = None
@@ -90,14 +92,14 @@ def judge(
         shares = overlaps(boxes[number], faces)
         face = int(shares.argmax()) if len(faces) else -1
         if face < 0 or shares[face] < OVERLAP:
-            judged.append(Judged(scores[number], Verdict.WRONG))
+            judged.append(Judged(number, scores[number], Verdict.WRONG))
         elif not counts[face]:
-            judged.append(Judged(scores[number], Verdict.IGNORED))
+            judged.append(Judged(number, scores[number], Verdict.IGNORED))
         elif face in taken:
-            judged.append(Judged(scores[number], Verdict.WRONG))
+            judged.append(Judged(number, scores[number], Verdict.WRONG))
         else:
             taken.add(face)
-            judged.append(Judged(scores[number], Verdict.RIGHT, face))
+            judged.append(Judged(number, scores[number], Verdict.RIGHT, face))
     return judged
 
 

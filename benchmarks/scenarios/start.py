@@ -27,7 +27,7 @@ counts, is thrown away. The goal is that of the native engine.
 
 def run(quick: bool) -> Figures:
     """Start and stop it a number of times with each engine."""
-    repeats = 1 if quick else 9
+    repeats = 1 if quick else 6
     engines = servers.available(_ENGINES)
     runs: list[dict[str, Any]] = []
     for number in range(repeats + 1):

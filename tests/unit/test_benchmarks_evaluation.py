@@ -25,7 +25,7 @@ def test_no_detections_have_an_average_precision_of_zero() -> None:
 def test_a_duplicate_is_wrong_even_if_it_overlaps_more() -> None:
     """The better score is right about the face."""
     judged = judge([[0, 0, 10, 10], [0, 0, 10, 9]], [0.7, 0.9], FACES, [True] * 3)
-    assert judged == [Judged(0.9, Verdict.RIGHT, 0), Judged(0.7, Verdict.WRONG)]
+    assert judged == [Judged(1, 0.9, Verdict.RIGHT, 0), Judged(0, 0.7, Verdict.WRONG)]
 
 
 def test_an_ignored_face_counts_for_nothing() -> None:
@@ -53,7 +53,7 @@ def test_half_of_the_union_is_enough(right: float, verdict: Verdict) -> None:
 
 def test_a_picture_without_faces_makes_every_detection_wrong() -> None:
     """There is nothing to be right about."""
-    assert judge([[0, 0, 5, 5]], [0.9], np.empty((0, 4)), []) == [Judged(0.9, Verdict.WRONG)]
+    assert judge([[0, 0, 5, 5]], [0.9], np.empty((0, 4)), []) == [Judged(0, 0.9, Verdict.WRONG)]
 
 
 def test_a_wrong_detection_costs_precision_only_at_lower_scores() -> None:
