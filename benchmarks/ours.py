@@ -29,7 +29,7 @@ class Facet:
             self.detector = create_detector(engine, cache_dir, _MAX_CANDIDATES, instruction_set)
         except EngineUnavailable as error:
             raise Unavailable(str(error)) from error
-        self.version = self.detector.model.version
+        self.version = getattr(self.detector._engine, "instruction_set", "")
         self._staged = Staged(self.detector._engine)
         self._in_stages = Detector(self._staged, _MAX_CANDIDATES)
 

@@ -14,7 +14,7 @@ class Package:
     def __init__(self) -> None:
         one_thread_of_tensorflow()
         self._detector = module("mtcnn").MTCNN()
-        self.version = version("mtcnn")
+        self.version = f"{version('mtcnn')} on TensorFlow {module('tensorflow').__version__}"
 
     def taken(self, pixels: Pixels) -> Pixels:
         """Pixels, as they are."""

@@ -180,7 +180,8 @@ def _allowed(figures: Figures, name: str, gemm: str) -> Table:
 
 def _note(figures: Figures, present: Sequence[str]) -> str:
     asked = figures["parameters"]
-    versions = ", ".join(f"{name} {asked['versions'][name]}" for name in present)
+    others = [name for name in present if name in (PACKAGE, *PEERS)]
+    versions = ", ".join(f"{name} {asked['versions'][name]}" for name in others)
     cpus = max(cell["contenders"][name]["cpus"] for cell in figures["cells"] for name in present)
     absent = [f"{name} was left out: {why}." for name, why in asked["absent"].items()]
     return " ".join([f"Versions: {versions}. None used more than {cpus:.2f} CPUs.", *absent])
