@@ -60,7 +60,7 @@ def _stages(engine: str, pictures: int) -> list[dict[str, Any]]:
     plan: list[tuple[str, Iterable[bytes]]] = [
         ("ready", ()),
         (f"{pictures} pictures of random size", _random_sizes(pictures)),
-        ("12 megapixels", [encoded(few(*LARGE), "JPEG", quality=90)]),
+        ("12 megapixels", [encoded(many(*LARGE), "JPEG", quality=90)]),
         (f"{SMALL} small ones", small),
         ("25 megapixels, the largest", [encoded(few(*LARGEST), "JPEG", quality=90)]),
         (f"{SMALL} small ones again", small),
