@@ -1,5 +1,6 @@
 """Facet's engines as contenders."""
 
+from copy import copy
 from typing import Any
 
 from benchmarks.contest import Found, Unavailable, one_thread_of_tensorflow
@@ -7,7 +8,6 @@ from benchmarks.staged import Staged, sampling
 from inference_server.detector.choice import EngineUnavailable
 from inference_server.detector.convert import convert
 from inference_server.detector.factory import create_detector
-from inference_server.detector.pipeline import Detector
 from inference_server.detector.weights import models_ready
 from tests.pictures import Pixels
 from utils.domain import Face
@@ -31,7 +31,8 @@ class Facet:
             raise Unavailable(str(error)) from error
         self.version = getattr(self.detector._engine, "instruction_set", "")
         self._staged = Staged(self.detector._engine)
-        self._in_stages = Detector(self._staged, _MAX_CANDIDATES)
+        self._in_stages = copy(self.detector)
+        self._in_stages._engine = self._staged
 
     def taken(self, pixels: Pixels) -> Pixels:
         """Pixels, as they are."""

@@ -5,7 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-NAMES = ("engine", "roofline", "memory", "accuracy", "balance", "tail", "overload", "hop", "gateway", "start", "mixed", "service")
+NAMES = (
+    "engine",
+    "roofline",
+    "memory",
+    "accuracy",
+    "balance",
+    "tail",
+    "overload",
+    "hop",
+    "gateway",
+    "start",
+    "mixed",
+    "service",
+)
 
 Figures = dict[str, Any]
 """What a run of a scenario found, as it is written to JSON."""

@@ -31,7 +31,7 @@ median.
 Only multiply-adds count. Pyramid, crops, activations, pools and everything between the networks take time
 and add nothing, so 100 % is out of reach, and the tables say what each takes. *P-Net* is timed with the
 pyramid, *R-Net* and *O-Net* with their crops; *pipeline* is what is left of the detection: boxes, sorting
-and suppression, in NumPy. *Sampling* is the pyramid or the crops by themselves, written out to memory, so
+and suppression. *Sampling* is the pyramid or the crops by themselves, written out to memory, so
 the most that they take within their stage. *The engine alone* leaves the pipeline out.
 
 The matrix product is OpenBLAS's, with the kernels that it takes for this CPU: the goal is judged by these.
@@ -239,8 +239,8 @@ def _note(best: _Reached) -> str:
     ]
     pipeline = (
         f"- The pipeline: {best.pipeline_ms():.2f} ms, {best.pipeline_ms() / best.whole_ms():.0%} of the "
-        "detection, with nothing to count: boxes, sorting and suppression in NumPy, whose calls cost some "
-        "microseconds each, however few boxes there are."
+        "detection, with nothing to count: boxes, sorting and suppression. Most of it is NumPy, whose calls "
+        "cost some microseconds each, however few boxes there are."
     )
     head = f"What {best.name} takes, against the time of its multiply-adds at GEMM's rate:\n"
     return "\n".join([head, *stages, pipeline])
