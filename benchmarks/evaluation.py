@@ -71,7 +71,9 @@ def overlaps(box: Sequence[float], boxes: Boxes) -> npt.NDArray[np.float64]:
     down = np.minimum(bottom, boxes[:, 3]) - np.maximum(top, boxes[:, 1])
     shared = np.maximum(across, 0) * np.maximum(down, 0)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    shares: npt.NDArray[np.float64] = shared / ((right - left) * (bottom - top) + areas - shared)
+    union = (right - left) * (bottom - top) + areas - shared
+    # Two boxes without area have no union either.
+    shares: npt.NDArray[np.float64] = np.divide(shared, union, out=np.zeros(len(boxes)), where=union > 0)
     return shares
 
 

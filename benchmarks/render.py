@@ -15,6 +15,7 @@ by `python -m benchmarks --render`; nothing in it was typed.
 
     make bench                          every scenario
     make bench NAME="balance tail"      some of them
+    make bench NAME=accuracy FACES_DIR=/photographs/WIDER
     python -m benchmarks tail --quick   in seconds, into .cache/benchmarks: shows that it works, no figures
 
 *engine*, *roofline* and *accuracy* measure detectors, each in a process of its own and on one thread: what

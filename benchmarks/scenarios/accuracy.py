@@ -1,6 +1,7 @@
 """Accuracy: how well faces and landmarks are found on labelled photographs."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
@@ -23,8 +24,9 @@ _SECONDS_EACH = 0.5
 
 METHOD = f"""
 Photographs whose faces somebody has marked: the sets of the folder that FACES_DIR names, else PHOTOS_DIR
-(`benchmarks/facesets.py` says how they lie there; WIDER FACE's own layout is one, with
-`wider_face_split/wider_face_val_bbx_gt.txt` and `WIDER_val/images`). All detectors get the same pixels.
+(`benchmarks/facesets.py` says how they lie there). WIDER FACE may lie there as it is published, with
+`wider_face_split/wider_face_val_bbx_gt.txt` and `WIDER_val/images`; its levels are in other files, so every
+face that is not marked invalid counts then. All detectors get the same pixels.
 
 A detection is right where it overlaps a face by {OVERLAP:g} of their union and no better one was right about
 that face before. A face of another level, one too unclear to be judged, and a detection of such a face count
@@ -42,8 +44,7 @@ row. The levels of wider_val_416 are those of the same faces before their pictur
 
 def run(quick: bool) -> Figures:
     """Let every detector look at every photograph."""
-    folder = os.environ.get("FACES_DIR") or os.environ.get("PHOTOS_DIR")
-    found = sets(Path(folder)) if folder else {}
+    found = _found()
     results: list[dict[str, Any]] = []
     with arena([PACKAGE, choose().engine, "YuNet"]) as contenders:
         for name, pictures in found.items():
@@ -51,6 +52,15 @@ def run(quick: bool) -> Figures:
             with step(f"accuracy: {name}, {len(chosen)} pictures", len(chosen) * _SECONDS_EACH):
                 results.append({"set": name, **_measured(contenders, chosen)})
     return {"parameters": {"versions": contenders.versions, "absent": contenders.absent}, "sets": results}
+
+
+def _found() -> dict[str, list[Labelled]]:
+    """The sets of the folder that is named; none where none is."""
+    asked, folder = os.environ.get("FACES_DIR", ""), os.environ.get("PHOTOS_DIR", "")
+    found = sets(Path(asked or folder).absolute()) if asked or folder else {}
+    if asked and not found:
+        sys.exit(f"FACES_DIR is {asked}, where no labelled photographs are; see benchmarks/facesets.py")
+    return found
 
 
 def _measured(contenders: Arena, pictures: Sequence[Labelled]) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def test_overlap_is_intersection_over_union() -> None:
     """Boxes beside each other have none."""
     boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [10, 10, 20, 20]], float)
     assert overlaps([0, 0, 10, 10], boxes) == pytest.approx([1, 1 / 3, 0])
+    assert overlaps([0, 0, 0, 0], np.zeros((1, 4))) == 0
 
 
 def test_landmark_error_is_a_share_of_the_distance_of_the_eyes() -> None:
