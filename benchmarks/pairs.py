@@ -4,8 +4,9 @@ A service is `grpc` or `http` and an address. In every round each is called once
 from one round to the next, so that whatever disturbs the machine disturbs them alike.
 """
 
-import http.client
 import json
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -44,18 +45,34 @@ def _grpc(address: str, picture: bytes) -> Callable[[], object]:
 
 
 def _http(address: str, picture: bytes) -> Callable[[], object]:
+    """Send what was written beforehand over one connection: a client library takes time of its own."""
     where = parse_address(address)
-    connection = http.client.HTTPConnection(where.host, where.port, timeout=60)
-    headers = {"Content-Type": "application/octet-stream"}
+    connection = socket.create_connection((where.host, where.port), timeout=60)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    head = (
+        f"POST /predict?threshold_output=0 HTTP/1.1\r\nHost: {where}\r\n"
+        f"Content-Type: application/octet-stream\r\nContent-Length: {len(picture)}\r\n\r\n"
+    )
+    request = head.encode() + picture
 
     def call() -> None:
-        connection.request("POST", "/predict?threshold_output=0", picture, headers)
-        response = connection.getresponse()
-        body = response.read()
-        if response.status != http.client.OK:
-            raise RuntimeError(f"HTTP {response.status}: {body[:200]!r}")
+        connection.sendall(request)
+        answer = b""
+        while not _is_whole(answer):
+            piece = connection.recv(65536)
+            if not piece:
+                raise RuntimeError("the gateway has closed the connection")
+            answer += piece
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError(f"the gateway answers {answer[:500]!r}")
 
     return call
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\nContent-Length: (\d+)", head)
+    return bool(end) and length is not None and len(body) >= int(length[1])
 
 
 _KINDS = {"grpc": _grpc, "http": _http}

@@ -40,6 +40,7 @@ LINGER_SECONDS = 5.0
 """For a client to finish sending and to read its answer before the connection is cut."""
 MAX_HEAD_BYTES = 64 * 1024
 
+_NOTIFY_SECONDS = 1.0  # the master waits for `timeout`, 30 s
 _PIECE = 8 * 1024
 _DRAINED_PIECE = 256 * 1024
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -67,6 +68,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._lingering: deque[Connection] = deque()
         self._leave_at = math.inf
+        self._notify_at = 0.0
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:  # noqa: ANN401 - gunicorn's
@@ -84,6 +86,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().load_wsgi()
         if self.farewell is not None:
             self.wsgi = self.farewell.tell(self.wsgi)
+
+    def notify(self) -> None:
+        """Show the master that this process lives: not at every turn of the loop, for it changes a file."""
+        now = time.monotonic()
+        if now >= self._notify_at:
+            super().notify()
+            self._notify_at = now + _NOTIFY_SECONDS
 
     def accept(self, listener: Any) -> bool:  # noqa: ANN401 - gunicorn's
         """Take a new connection and watch it: it gets a thread when it has sent a request.

@@ -97,7 +97,9 @@ class Watch:
         if row.busy and self._since(row.stamp) > self._hang_seconds:
             return Trouble(f"its detector has made no progress for {self._hang_seconds:g} s", at_fault=True)
         if self._since(row.beat) > BEAT_SECONDS:
-            return Trouble(f"its event loop has not turned for {BEAT_SECONDS:g} s", at_fault=False)
+            # Where its detector stands still, too, the picture may have frozen the whole process.
+            frozen = row.busy and self._since(row.stamp) > BEAT_SECONDS
+            return Trouble(f"its event loop has not turned for {BEAT_SECONDS:g} s", at_fault=frozen)
         return None
 
     def _since(self, moment: float) -> float:

@@ -128,6 +128,9 @@ class Worker:
 
     async def run(self, address: str) -> None:
         """Serve until told to stop, then finish what was accepted."""
+        # What is there now stays: no collection has to walk through it while a request waits.
+        gc.collect()
+        gc.freeze()
         self._beat()
         self._front = Front(
             *self._place, queue_seconds=self._settings.queue_seconds, on_innocent=self._acquit
@@ -144,9 +147,6 @@ class Worker:
             await server.start()
         except (RuntimeError, OSError) as error:
             fail(self._control, error)
-        # What is there now stays: no collection has to walk through it while a request waits.
-        gc.collect()
-        gc.freeze()
         consumer.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         loop = asyncio.get_running_loop()

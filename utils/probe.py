@@ -35,7 +35,10 @@ def check_gateway(settings: Settings) -> None:
 
 def main(arguments: list[str]) -> int:
     """Ask once; gives the exit status."""
-    check = check_gateway if arguments == ["gateway"] else check_backend
+    if arguments not in ([], ["gateway"]):
+        sys.stderr.write("usage: python -m utils.probe [gateway]\n")
+        return 2
+    check = check_gateway if arguments else check_backend
     try:
         check(Settings.from_environ(os.environ))
     except (InvalidSetting, FacetError, OSError, http.client.HTTPException) as error:

@@ -35,7 +35,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["KERAS_HOME"] = os.devnull
 os.environ["KERAS_BACKEND"] = "tensorflow"
-# Some lines come before TensorFlow looks at its log level (its issue 100442).
+# Some lines come before TensorFlow looks at its log level.
 with _silence():
     import tensorflow as tf
     from mtcnn.network.onet import ONet

@@ -1,4 +1,8 @@
-"""Non-maximum suppression by our own kernel: `nms.suppress`, box by box, without pairs of arrays."""
+"""Non-maximum suppression by our own kernel: `nms.suppress`, box by box, without arrays of pairs.
+
+A box is compared with better ones until one overlaps it. That is soon where boxes crowd, as they do on faces;
+20,000 boxes that are spread out take a fifth of a second, and NumPy less.
+"""
 
 from collections.abc import Callable
 

@@ -13,12 +13,14 @@ from inference_server.dispatch.page import Row
 from inference_server.dispatch.quarantine import Quarantine
 from inference_server.dispatch.shared import PACKET, Shared
 from inference_server.dispatch.suspects import Suspects
-from utils.errors import DeadlineExceeded, FacetError
+from utils.errors import DeadlineExceeded, FacetError, WorkerCrashed
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)
 
 _DECODE_SECONDS_PER_MEGAPIXEL = 0.4
+_PUT_BACK_SECONDS = 0.004
+_STAGGER_SECONDS = 0.0005
 
 Checkpoint = Callable[[], None]
 """Called between two steps of a computation; raises where there is no point in going on."""
@@ -111,8 +113,10 @@ class Consumer:
         try:
             if self._is_wanted(envelope, front, generation):
                 envelope.claim(self._slot, self._generation)
-                self._answer(envelope)
-                self._notify(front, packet)
+                if self._answer(envelope):
+                    self._notify(front, packet)
+                else:
+                    self._put_back(envelope, packet)
         except Abandoned:
             logger.info("abandoned", extra=fields(front=front, number=number))
         # Not in a `finally`: what a dying thread had in hand is what it may have died of.
@@ -129,21 +133,23 @@ class Consumer:
         claim = envelope.claimed_by()
         return claim is None or not self._shared.page.is_alive(*claim)
 
-    def _answer(self, envelope: Envelope) -> None:
+    def _answer(self, envelope: Envelope) -> bool:
+        """Put an answer in; False where too many others have the same picture in hand."""
         self._row.stamp = time.monotonic()
         self._row.busy = True
         work = envelope.open()
         if time.monotonic() + work.megapixels * self._row.rate + MARGIN_SECONDS > work.deadline:
             late = DeadlineExceeded("The request waited too long to be answered before its deadline.")
             envelope.reply(self._slot, self._refuse(late), computed=False)
-            return
+            return True
         progress = _Progress(self._row, envelope, work.deadline)
         checksum = work.checksum()
         try:
-            self._quarantine.enter(checksum, progress.checkpoint)
-        except FacetError as error:
+            if not self._quarantine.enter(checksum):
+                return False
+        except WorkerCrashed as error:
             envelope.reply(self._slot, self._refuse(error), computed=False)
-            return
+            return True
         # Decoding has no steps to be seen: a large picture is allowed the time it may take on a slow CPU.
         started = time.monotonic()
         self._row.stamp = started + work.megapixels * _DECODE_SECONDS_PER_MEGAPIXEL
@@ -154,6 +160,18 @@ class Consumer:
             self._row.handled += 1
             self._quarantine.trust(checksum)
         envelope.reply(self._slot, outcome.answer, computed=not progress.interrupted)
+        return True
+
+    def _put_back(self, envelope: Envelope, packet: bytes) -> None:
+        """Leave a request to others, behind those that wait already."""
+        # If this worker is killed between the two, all that nobody has claimed is posted again.
+        envelope.put_back()
+        sent = False
+        while not sent:
+            sent = self._shared.send(packet, envelope.descriptor)
+            self._row.stamp = time.monotonic()
+            # It may be the only one that waits; and no two workers shall look at the same moments for ever.
+            time.sleep(_PUT_BACK_SECONDS + _STAGGER_SECONDS * (self._slot % 8))
 
     def _notify(self, front: int, packet: bytes) -> None:
         try:

@@ -126,6 +126,10 @@ class Envelope:
         """Say who has it in hand."""
         self._write(_CLAIM, (slot + 1) << 48 | generation)
 
+    def put_back(self) -> None:
+        """Say that nobody has it in hand."""
+        self._write(_CLAIM, 0)
+
     def is_cancelled(self) -> bool:
         """Whether nobody wants the answer."""
         return bool(self._read(_CANCELLED))

@@ -5,7 +5,6 @@ import errno
 import logging
 import socket
 import time
-from array import array
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,8 +20,6 @@ logger = logging.getLogger(__name__)
 
 _RESEND_SECONDS = 0.005
 _SWEEP_SECONDS = 0.5
-# The queue has no room now: it is full, or holds as many descriptors as this process may have open.
-_NO_ROOM = {errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
 # This machine has no more to give to requests.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
 _LATE_SECONDS = 1.0
@@ -192,17 +189,7 @@ class Front:
 
     def _send(self, pending: _Pending) -> bool:
         packet = PACKET.pack(self._slot, self._generation, pending.number)
-        rights = array("i", [pending.envelope.descriptor])
-        try:
-            # Not socket.send_fds, which takes flags and drops them: it would wait for room.
-            self._shared.post.sendmsg(
-                [packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], socket.MSG_DONTWAIT
-            )
-        except OSError as error:
-            if error.errno in _NO_ROOM:
-                return False
-            raise
-        return True
+        return self._shared.send(packet, pending.envelope.descriptor)
 
     # --- receiving ---
 

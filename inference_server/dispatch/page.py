@@ -21,8 +21,11 @@ _HANDLED = 8
 _CHECKSUM = 9
 _CHECKSUM_WORDS = 4
 _CONSUMING = _CHECKSUM + _CHECKSUM_WORDS
+_COMPUTED = _CONSUMING + 1
+_COMPUTED_WORDS = 2  # half of a checksum: there is no room for more, nor need
 
 CHECKSUM_BYTES = 8 * _CHECKSUM_WORDS
+_COMPUTED_BYTES = 8 * _COMPUTED_WORDS
 
 
 class Row:
@@ -129,6 +132,16 @@ class Row:
     def checksum(self, checksum: bytes | None) -> None:
         place = 8 * _CHECKSUM
         self._bytes[place : place + CHECKSUM_BYTES] = checksum or bytes(CHECKSUM_BYTES)
+
+    def note_computed(self, checksum: bytes) -> None:
+        """Show the checksum of the picture that was just computed."""
+        place = 8 * _COMPUTED
+        self._bytes[place : place + _COMPUTED_BYTES] = checksum[:_COMPUTED_BYTES]
+
+    def has_computed(self, checksum: bytes) -> bool:
+        """Whether this is the checksum that was shown last."""
+        place = 8 * _COMPUTED
+        return self._bytes[place : place + _COMPUTED_BYTES] == checksum[:_COMPUTED_BYTES]
 
     def holds(self, checksum: bytes) -> bool:
         """Whether this is the checksum of the picture in hand."""

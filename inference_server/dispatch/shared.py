@@ -1,8 +1,10 @@
 """What all workers share: made by the supervisor before the first of them, inherited by each."""
 
+import errno
 import os
 import socket
 import struct
+from array import array
 from collections.abc import Sequence
 
 from inference_server.dispatch.page import Page
@@ -12,6 +14,9 @@ PACKET = struct.Struct("=QQQ")
 
 RECEIVE_SECONDS = 0.2
 """How long a detector thread waits for a request before it looks around."""
+
+# The queue is full, or holds as many descriptors as this process may have open.
+_NO_ROOM = {errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
 
 _TIMEVAL = struct.Struct("=qq")
 
@@ -70,6 +75,22 @@ class Shared:
             )
         descriptors = [int(part) for part in rest.split(",")]
         return cls(descriptors, (len(descriptors) - 3) // 2)
+
+    def send(self, packet: bytes, descriptor: int) -> bool:
+        """Put a request's datagram with its envelope into the queue; False where there is no room now.
+
+        Raises:
+            OSError: It can never be sent.
+        """
+        rights = array("i", [descriptor])
+        try:
+            # Not socket.send_fds, which takes flags and drops them: it would wait for room.
+            self.post.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], socket.MSG_DONTWAIT)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                return False
+            raise
+        return True
 
     def described(self) -> str:
         """Its descriptors as text, for a worker's command line."""

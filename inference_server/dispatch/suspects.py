@@ -12,7 +12,7 @@ _MOST = 1000
 class Suspects:
     """Deaths by the checksum of the picture in hand. Times are of one monotonic clock.
 
-    The event loop writes; the detector thread may ask `deaths` and `is_poison` at any time.
+    The event loop writes; the detector thread may ask at any time, and forgets what is too old.
 
     Attributes:
         heard: How many of the deaths that the page counts are known here.
@@ -23,15 +23,15 @@ class Suspects:
         self._deaths: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
 
     def hear(self, count: int) -> None:
-        """Be told of the death of this number. One that is not the next comes again, with those before it."""
+        """Be told of the death of this number, unless one before it was not told of: then word is missing."""
         if count == self.heard + 1:
             self.heard = count
 
     def any(self, now: float) -> bool:
         """Whether there is one that is not too old, so that nobody computes checksums for nothing."""
         while self._deaths:
-            oldest = next(iter(self._deaths))
-            if self.deaths(oldest, now):
+            oldest = next(iter(self._deaths), None)  # which the other thread may just have forgotten
+            if oldest is not None and self.deaths(oldest, now):
                 return True
         return False
 

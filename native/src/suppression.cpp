@@ -20,8 +20,9 @@ Box box_at(const double* boxes, size_t index) {
 bool overlaps(const Box& one, const Box& other, double area_of_other, double threshold, bool of_smaller) {
     const double width = std::min(one.right, other.right) - std::max(one.left, other.left);
     const double height = std::min(one.bottom, other.bottom) - std::max(one.top, other.top);
-    if (!(width > 0 && height > 0)) return false;
     const double shared = width * height, area = one.area();
+    // No comparison with what is not a number is true, in NumPy.
+    if (!(width > 0 && height > 0 && area == area && area_of_other == area_of_other)) return false;
     const double whole = of_smaller ? std::min(area, area_of_other) : area + area_of_other - shared;
     return shared / whole > threshold;
 }

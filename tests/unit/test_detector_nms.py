@@ -2,20 +2,26 @@
 
 import tracemalloc
 
-import facet_native
 import numpy as np
 import pytest
 
-from inference_server.detector import nms, nms_native
+from inference_server.detector import nms
 from inference_server.detector.engine import Boxes
 from inference_server.detector.nms import Suppress, by_score
 
 
-@pytest.fixture(params=[nms.suppress, nms_native.suppress], ids=["numpy", "native"])
+def native_suppress() -> Suppress:
+    """Our own kernel's, where it could be compiled."""
+    pytest.importorskip("facet_native", reason="the native engine is not built")
+    from inference_server.detector import nms_native
+
+    return nms_native.suppress
+
+
+@pytest.fixture(params=["numpy", "native"])
 def suppress(request: pytest.FixtureRequest) -> Suppress:
     """Each way of computing it."""
-    way: Suppress = request.param
-    return way
+    return nms.suppress if request.param == "numpy" else native_suppress()
 
 
 def plainly(boxes: Boxes, threshold: float, *, of_smaller: bool = False) -> list[int]:
@@ -115,7 +121,21 @@ def test_boxes_come_by_descending_score() -> None:
 
 def test_the_kernel_refuses_marks_that_do_not_fit() -> None:
     """It writes nowhere else."""
+    facet_native = pytest.importorskip("facet_native", reason="the native engine is not built")
     boxes = random_boxes(5, 1)
     for begin, end, marks in [(0, 6, 5), (3, 2, 5), (0, 5, 4)]:
         with pytest.raises(ValueError, match="no such boxes"):
             facet_native.mark_overlapped(boxes, begin, end, 0.5, False, np.zeros(marks, np.uint8))
+
+
+@pytest.mark.parametrize("of_smaller", [False, True])
+def test_what_is_not_a_number_overlaps_nothing(suppress: Suppress, of_smaller: bool) -> None:
+    """Nor does what has no end."""
+    boxes = np.tile([[0.0, 0, 9, 9]], (9, 1))
+    for index in range(4):
+        boxes[index, index] = np.nan
+        boxes[4 + index, index] = np.inf
+    with np.errstate(invalid="ignore"):
+        kept = suppress(boxes, 0.5, of_smaller=of_smaller)
+        assert kept.tolist() == nms.suppress(boxes, 0.5, of_smaller=of_smaller).tolist()
+    assert {0, 1, 2, 3} <= set(kept.tolist())

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import resource
 import socket
@@ -586,6 +587,7 @@ def test_a_worker_without_a_descriptor_left_ends_and_loses_no_request(machine: M
 @contextlib.contextmanager
 def no_descriptor_left() -> Iterator[None]:
     """Use up what this process may open."""
+    gc.collect()  # what others have forgotten must not be closed meanwhile
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = [os.dup(0)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 1, hard))
@@ -731,6 +733,41 @@ def test_a_poison_that_lies_in_the_queue_is_not_computed(machine: Machine) -> No
 
     asyncio.run(scenario())
     assert seen == [b"other"]
+
+
+def test_a_request_whose_picture_too_many_have_in_hand_is_put_back_behind_the_others(
+    machine: Machine,
+) -> None:
+    """And is computed when one of them has finished; nothing waits for it."""
+    rows = machine.shared.page.rows
+    rows[0].checksum = rows[2].checksum = checksum_of(b"x")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1)
+        many = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        assert await front.submit(work(b"y"), ONE) == b"context Y"
+        assert not many.done()
+        rows[2].checksum = None
+        assert await many == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_was_put_back_and_waited_too_long_is_not_computed(machine: Machine) -> None:
+    """Its time is looked at each time that it is taken."""
+    rows = machine.shared.page.rows
+    rows[0].checksum = rows[2].checksum = checksum_of(b"x")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1)
+        assert await front.submit(work(b"x", seconds=0.2), ONE) == b"refused: DEADLINE_EXCEEDED"
+        front.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_suspect_is_tried_by_one_worker_at_a_time(machine: Machine) -> None:

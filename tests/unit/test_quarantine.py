@@ -1,9 +1,7 @@
 """Rules of how many workers have a picture in hand: at most as many as it may still kill."""
 
-import itertools
 import os
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +9,7 @@ from inference_server.dispatch import quarantine
 from inference_server.dispatch.page import Page
 from inference_server.dispatch.quarantine import Quarantine
 from inference_server.dispatch.suspects import Suspects
-from utils.errors import DeadlineExceeded, WorkerCrashed
+from utils.errors import WorkerCrashed
 
 PICTURE, OTHER = b"\x01" * 32, b"\x02" * 32
 
@@ -28,61 +26,50 @@ class Ward:
         for row, checksum in zip(self.page.rows[1:], in_hand, strict=False):
             row.checksum = checksum
 
+    def enters(self) -> bool:
+        """Whether it takes the picture in hand; if not, nothing is in hand that could be blamed."""
+        entered = self.quarantine.enter(PICTURE)
+        assert self.page.rows[0].checksum == (PICTURE if entered else None)
+        return entered
+
     def die(self, slot: int) -> None:
         """Do what the supervisor does before it tells the others."""
         self.page.deaths += 1
         self.page.rows[slot].clear()
 
-    def enter(self, *happens: Callable[[], object]) -> int:
-        """Enter, while these happen one after the other; gives how many of them had to."""
-        calls = itertools.count()
-
-        def checkpoint() -> None:
-            number = next(calls)
-            assert number < len(happens), "it waits for something else"
-            happens[number]()
-
-        self.quarantine.enter(PICTURE, checkpoint)
-        assert self.page.rows[0].checksum == PICTURE
-        return next(calls)
-
-
-def nothing() -> None:
-    """Happen."""
+    def hear(self, deaths: int) -> None:
+        """Be told what the supervisor tells."""
+        self.suspects.know(PICTURE, deaths, time.monotonic())
+        self.suspects.hear(deaths)
 
 
 def test_a_new_picture_is_in_the_hands_of_two_workers_at_most() -> None:
-    """The third waits until one of them has put it down."""
-    assert Ward().enter() == 0
-    assert Ward(PICTURE, OTHER, OTHER).enter() == 0
+    """The third may have it when one of them has put it down."""
+    assert Ward().enters()
+    assert Ward(PICTURE, OTHER, OTHER).enters()
     ward = Ward(PICTURE, PICTURE)
-    assert ward.enter(nothing, lambda: setattr(ward.page.rows[2], "checksum", None)) == 2
+    assert not ward.enters()
+    ward.page.rows[2].checksum = None
+    assert ward.enters()
 
 
-def test_while_it_waits_a_worker_has_nothing_in_hand() -> None:
-    """If it were killed for another reason, the picture would be blamed."""
-    ward = Ward(PICTURE, PICTURE)
-
-    def look() -> None:
-        assert ward.page.rows[0].checksum is None
-        ward.page.rows[1].checksum = None
-
-    assert ward.enter(look) == 1
-
-
-def test_a_picture_that_another_worker_has_computed_is_not_waited_for_again() -> None:
+def test_a_picture_that_another_worker_has_computed_is_trusted() -> None:
     """However often the others take the same one: a flood of one picture is worked off by all."""
     ward = Ward(PICTURE, PICTURE)
-    assert ward.enter(nothing, lambda: setattr(ward.page.rows[1], "handled", 1)) == 2
-    assert ward.page.rows[1].holds(PICTURE)
-    assert ward.enter() == 0
+    ward.page.rows[1].note_computed(OTHER)
+    assert not ward.enters()
+    ward.page.rows[1].note_computed(PICTURE)
+    assert ward.enters()
+    ward.page.rows[1].note_computed(OTHER)
+    assert ward.enters()
 
 
-def test_a_picture_that_this_worker_has_computed_is_not_waited_for() -> None:
+def test_a_picture_that_this_worker_has_computed_is_trusted_and_the_others_see_it() -> None:
     """It has shown that it does not kill."""
     ward = Ward(PICTURE, PICTURE, PICTURE)
     ward.quarantine.trust(PICTURE)
-    assert ward.enter() == 0
+    assert ward.enters()
+    assert Quarantine(ward.page, 1, ward.suspects).enter(PICTURE)
 
 
 def test_a_picture_that_was_computed_is_a_suspect_like_any_other_after_a_death() -> None:
@@ -90,27 +77,23 @@ def test_a_picture_that_was_computed_is_a_suspect_like_any_other_after_a_death()
     ward = Ward(PICTURE)
     ward.quarantine.trust(PICTURE)
     ward.suspects.know(PICTURE, 1, time.monotonic())
-    assert ward.enter(nothing, lambda: setattr(ward.page.rows[1], "checksum", None)) == 2
+    assert not ward.enters()
+    ward.page.rows[1].checksum = None
+    assert ward.enters()
 
 
 def test_a_poison_in_two_hands_is_never_in_a_third() -> None:
     """Nor in the moment between a death and the word of it."""
     ward = Ward(PICTURE, PICTURE)
-
-    def told(deaths: int) -> None:
-        ward.suspects.know(PICTURE, deaths, time.monotonic())
-        ward.suspects.hear(deaths)
-
+    ward.die(1)
+    assert not ward.enters()
+    ward.hear(1)
+    assert not ward.enters()
+    ward.die(2)
+    assert not ward.enters()
+    ward.hear(2)
     with pytest.raises(WorkerCrashed):
-        ward.enter(
-            lambda: ward.die(1),
-            nothing,
-            lambda: told(1),
-            nothing,
-            lambda: ward.die(2),
-            nothing,
-            lambda: told(2),
-        )
+        ward.enters()
     assert ward.page.rows[0].checksum is None
 
 
@@ -118,46 +101,37 @@ def test_a_worker_that_has_not_heard_of_every_death_begins_nothing() -> None:
     """A new one, for instance, until it has been told of those before its time."""
     ward = Ward()
     ward.page.deaths = 7
-    assert ward.enter(nothing, lambda: ward.suspects.hear(7), lambda: setattr(ward.suspects, "heard", 7)) == 3
+    ward.suspects.hear(7)
+    assert not ward.enters()
+    ward.suspects.heard = 7
+    assert ward.enters()
 
 
 def test_word_that_never_comes_is_not_waited_for_for_ever(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And the log says so."""
-    monkeypatch.setattr(quarantine, "_WORD_SECONDS", 0.0)
     ward = Ward()
     ward.page.deaths = 1
-    assert ward.enter(nothing) <= 1
+    assert not ward.enters()
+    monkeypatch.setattr(quarantine, "_WORD_SECONDS", -1.0)
+    assert ward.enters()
     assert "no word of a death" in caplog.text
 
 
-def test_who_waits_can_be_called_off() -> None:
-    """By the checkpoint: the caller has left, or the time has run out."""
-
-    def late() -> None:
-        raise DeadlineExceeded("late")
-
-    ward = Ward(PICTURE, PICTURE)
-    with pytest.raises(DeadlineExceeded):
-        ward.enter(late)
-    assert ward.page.rows[0].checksum is None
-
-
-def test_a_thousand_innocents_are_remembered() -> None:
+def test_a_thousand_computed_pictures_are_remembered() -> None:
     """The oldest make room; one that comes again is not old."""
     ward = Ward(PICTURE, PICTURE)
     ward.quarantine.trust(PICTURE)
     for number in range(999):
-        ward.quarantine.trust(number.to_bytes(32, "big"))
-    assert ward.enter() == 0
-    ward.quarantine.trust(PICTURE)
+        ward.quarantine.trust(number.to_bytes(32, "little"))
+    assert ward.enters()
     ward.quarantine.trust(OTHER)
-    assert ward.enter() == 0
+    assert not ward.enters()
 
 
 def test_deaths_are_heard_of_in_their_order() -> None:
-    """One that is not the next was missed with those before it, and is told of again."""
+    """One that was not told of is missing, whatever came after it."""
     suspects = Suspects()
     suspects.hear(1)
     suspects.hear(3)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from inference_server.dispatch.page import Page
+from inference_server.dispatch.page import Page, Row
 from inference_server.recycling import Limits, resident_bytes
 from inference_server.watch import BEAT_SECONDS, Death, Watch
 
@@ -86,6 +86,41 @@ def test_a_death_tells_what_was_in_hand_and_how_often_it_killed(page: Page) -> N
     assert watch.suspects() == {}
     watch.enlist(1)
     assert watch.dismiss(1).checksum is None
+
+
+def test_a_death_is_counted_before_its_row_is_cleared(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sees the row gone sees the count: on that the quarantine stands."""
+    counted = []
+    clear = Row.clear
+
+    def look(row: Row) -> None:
+        counted.append(page.deaths)
+        clear(row)
+
+    watch = Watch(page, hang_seconds=5)
+    watch.enlist(1)
+    page.rows[1].checksum = b"\x01" * 32
+    monkeypatch.setattr(Row, "clear", look)
+    watch.dismiss(1)
+    assert counted == [1]
+
+
+def test_a_process_that_is_frozen_with_a_picture_in_hand_blames_it(page: Page) -> None:
+    """Such as one that dumps its core: both its threads stand still."""
+    watch = Watch(page, hang_seconds=5)
+    watch.enlist(1)
+    row, now = page.rows[1], time.monotonic()
+    row.beat = now - BEAT_SECONDS - 1
+    watch._judge_from = 0.0
+    watch.look()
+    row.busy, row.stamp = True, now
+    trouble = watch.trouble(1)
+    assert trouble is not None
+    assert not trouble.at_fault
+    row.stamp = now - BEAT_SECONDS - 1
+    trouble = watch.trouble(1)
+    assert trouble is not None
+    assert trouble.at_fault
 
 
 @pytest.mark.parametrize(
