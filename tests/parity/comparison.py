@@ -7,9 +7,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from inference_server.detector import pipeline
 from inference_server.detector.engine import Boxes
-from inference_server.detector.nms import suppress
 from inference_server.detector.pipeline import Detector
 from tests.parity import reference
 from tests.parity.corpus import picture
@@ -130,12 +128,13 @@ def at_threshold(nearest: Rows) -> str | None:
 def _rounds(detector: Detector, pixels: Pixels) -> list[Boxes]:
     """The boxes that enter each round of suppression in our pipeline."""
     entered: list[Boxes] = []
+    suppress = detector._suppress
 
     def record(boxes: Boxes, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - as suppress
         entered.append(boxes)
         return suppress(boxes, *args, **kwargs)
 
-    with patch.object(pipeline, "suppress", record):
+    with patch.object(detector, "_suppress", record):
         detector.detect(pixels)
     return entered
 
