@@ -64,8 +64,9 @@ def kill_before_claim(scene: Scene) -> None:
 def stop_one(scene: Scene) -> None:
     """A worker neither works nor dies."""
     hung = len(scene.stage.journal["worker hung"])
-    os.kill(scene.stage.any_worker(), signal.SIGSTOP)
-    wait_until(lambda: len(scene.stage.journal["worker hung"]) > hung, "it is found out")
+    victim = scene.stage.any_worker()
+    os.kill(victim, signal.SIGSTOP)
+    wait_until(lambda: len(scene.stage.journal["worker hung"]) > hung, f"worker {victim} is found out")
 
 
 def reload_twice(scene: Scene) -> None:
