@@ -121,7 +121,8 @@ class Supervisor:
             worker.state = State.READY
         self._boot_failures = 0
         seconds = round(time.monotonic() - worker.started, 3)
-        logger.info("worker ready", extra=fields(worker=worker.pid, slot=worker.slot, seconds=seconds))
+        place = {"worker": worker.pid, "slot": worker.slot, "release": worker.release}
+        logger.info("worker ready", extra=fields(**place, seconds=seconds))
         self._on_worker_ready(message)
         for checksum, deaths in self._watch.suspects().items():
             worker.control.send("suspect", checksum=checksum.hex(), deaths=deaths)

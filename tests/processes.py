@@ -140,10 +140,15 @@ def children(pid: int) -> list[int]:
 
 def alive(pid: int) -> bool:
     """Whether a process lives (a zombie does not)."""
+    return state(pid) not in {"Z", ""}
+
+
+def state(pid: int) -> str:
+    """What a process does, as a letter of proc(5): R runs, S sleeps, T is stopped; "" where there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return ""
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 
 from tests.hooked_worker import RED
 from tests.pictures import png
-from tests.processes import PATIENCE, alive, wait_until
+from tests.processes import PATIENCE, alive, state, wait_until
 from tests.soak.doors import GrpcCaller, HttpCaller
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.photos import Photo, sleeper
@@ -66,6 +66,7 @@ def stop_one(scene: Scene) -> None:
     hung = len(scene.stage.journal["worker hung"])
     victim = scene.stage.any_worker()
     os.kill(victim, signal.SIGSTOP)
+    wait_until(lambda: state(victim) == "T", f"worker {victim} stands still")
     wait_until(lambda: len(scene.stage.journal["worker hung"]) > hung, f"worker {victim} is found out")
 
 

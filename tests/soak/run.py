@@ -80,7 +80,8 @@ def _events(
                 facet.settle()
                 traffic.turn()
             except AssertionError as error:  # the table is wanted all the same
-                report.troubles.append(f"{event.name}: {error}")
+                lines = "\n".join(facet.journal.tail)
+                report.troubles.append(f"{event.name}: {error}; the backend's last lines:\n{lines}")
                 return
             say(f"{event.name}: {time.monotonic() - started:.1f} s, {_summary(tallies)}")
 

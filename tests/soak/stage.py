@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import sys
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from tests.soak.photos import Photo
 
 WORKERS = 3
 DOORS = ("gateway", "gRPC")
+_TAIL_LINES = 30
 _SETTINGS = {
     **PATHS,
     **ROOMY,
@@ -30,9 +31,14 @@ _SETTINGS = {
 
 
 class Journal:
-    """What a process has logged, by message, each line read once. Lines about requests are left out."""
+    """What a process has logged, by message, each line read once. Lines about requests are left out.
+
+    Attributes:
+        tail: The last lines.
+    """
 
     def __init__(self, process: Process) -> None:
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._process = process
         self._read = 0
         self._lines: dict[str, list[Line]] = defaultdict(list)
@@ -43,6 +49,7 @@ class Journal:
             text = lines[self._read]
             self._read += 1
             if '"message": "request"' not in text:
+                self.tail.append(text)
                 line = parse(text)
                 self._lines[line.get("message", "")].append(line)
         return self._lines[message]
@@ -91,13 +98,19 @@ class Stage:
         return [pid for pid in self.inference.children() if pid in started]
 
     def settle(self) -> None:
-        """Wait until there are as many workers as there shall be, all of them serving."""
+        """Wait until there are as many workers as there shall be, all of them serving the newest release."""
 
         def settled() -> bool:
             assert self.inference.alive(), self.inference.log()
-            return len(self.inference.children()) == len(self.ready()) == WORKERS
+            return len(self.inference.children()) == len(self.ready()) == len(self._newest()) == WORKERS
 
         wait_until(settled, "all workers serve")
+
+    def _newest(self) -> list[int]:
+        """Those of them that run what the last reload brought: the others are about to leave."""
+        release = max((line["release"] for line in self.journal["reload"]), default=0)
+        newest = {line["worker"] for line in self.journal["worker ready"] if line["release"] == release}
+        return [pid for pid in self.ready() if pid in newest]
 
     def kill_one(self) -> None:
         """End a worker that serves, as long as another does."""
