@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from gateway.draining import Farewell
-from utils.logs import fields, logging_config
+from utils.logs import collect_less, fields, logging_config
 from utils.settings import InvalidSetting, Settings, unknown_settings
 
 try:
@@ -38,6 +38,8 @@ logger_class = "gateway.worker.Logger"
 logconfig_dict = logging_config(_settings.log_format) | {
     "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
 }
+
+collect_less()
 
 _, _most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 # Beside connections a process has some dozens of files open; out of descriptors, it could accept nobody.

@@ -37,10 +37,15 @@ def note(**values: Any) -> None:  # noqa: ANN401 - anything a log line can hold
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Surrounds the methods of our own service; health and reflection pass untouched."""
 
+    def __init__(self) -> None:
+        self._surrounded: dict[str, Any] = {}
+
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
     ) -> Any:  # noqa: ANN401 - what grpc calls a handler has no type
         """Give grpc the handler of a call, surrounded."""
+        if details.method in self._surrounded:
+            return self._surrounded[details.method]
         handler = await continuation(details)
         if handler is None or not details.method.startswith(f"/{SERVICE}/"):
             return handler
@@ -49,9 +54,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def surrounded(raw: bytes, context: Any) -> Any:  # noqa: ANN401
             return await _answer(handler, details.method, raw, context)
 
-        return grpc.unary_unary_rpc_method_handler(
+        made: Any = grpc.unary_unary_rpc_method_handler(
             surrounded, request_deserializer=None, response_serializer=handler.response_serializer
         )
+        return self._surrounded.setdefault(details.method, made)
 
 
 async def _answer(handler: Any, method: str, raw: bytes, context: Any) -> Any:  # noqa: ANN401

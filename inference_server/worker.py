@@ -17,6 +17,7 @@ from dataclasses import asdict, replace
 from typing import NoReturn
 
 import grpc
+import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -85,7 +86,7 @@ def main(boot: Callable[[Settings], FaceDetector] = boot) -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error)
     place = (shared, arguments.slot, arguments.generation)
-    asyncio.run(Worker(settings, detector, choice, control, place).run(arguments.address))
+    uvloop.run(Worker(settings, detector, choice, control, place).run(arguments.address))
     # All is answered. Taking TensorFlow apart may last seconds, in which no beat shows that this is not hung.
     os._exit(0)
 

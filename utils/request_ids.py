@@ -1,7 +1,7 @@
 """What names a request in every log line about it: its id, and its place in a distributed trace."""
 
 import re
-import uuid
+import secrets
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _ACCEPTED = re.compile(r"[\x21-\x7e]{1,128}")
@@ -11,7 +11,7 @@ def request_id(wish: str | None) -> str:
     """The caller's own id where it is 1 to 128 visible ASCII characters, else a fresh one."""
     if wish is not None and _ACCEPTED.fullmatch(wish):
         return wish
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def trace_context(wish: str | None) -> str:

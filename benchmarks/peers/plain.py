@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import grpc
+import uvloop
 
 from benchmarks import sleeping_worker
 from inference_server import worker
@@ -78,7 +79,7 @@ def main() -> None:
     die_with_parent(arguments.parent)
     settings = Settings.from_environ(os.environ)
     logs.configure("json")
-    asyncio.run(serve(arguments.address, _BOOTS[arguments.detector](settings), settings))
+    uvloop.run(serve(arguments.address, _BOOTS[arguments.detector](settings), settings))
 
 
 if __name__ == "__main__":
