@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from inference_server.dispatch.admission import MARGIN_SECONDS, averaged
-from inference_server.dispatch.envelope import Abandoned, Envelope, Work
+from inference_server.dispatch.envelope import Abandoned, Envelope, Head, Work
 from inference_server.dispatch.page import Row
 from inference_server.dispatch.quarantine import Quarantine
 from inference_server.dispatch.shared import PACKET, Shared
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 _DECODE_SECONDS_PER_MEGAPIXEL = 0.4
 _PUT_BACK_SECONDS = 0.004
 _STAGGER_SECONDS = 0.0005
+_LOOK_SECONDS = 0.002
+"""Between two looks of a computation whether anybody still wants it: checkpoints come more often."""
 
 Checkpoint = Callable[[], None]
 """Called between two steps of a computation; raises where there is no point in going on."""
@@ -111,9 +113,10 @@ class Consumer:
         front, generation, number = PACKET.unpack(packet)
         envelope = Envelope(descriptors[0])
         try:
-            if self._is_wanted(envelope, front, generation):
+            head = envelope.head()
+            if self._is_wanted(head, front, generation):
                 envelope.claim(self._slot, self._generation)
-                if self._answer(envelope):
+                if self._answer(envelope, head):
                     self._notify(front, packet)
                 else:
                     self._put_back(envelope, packet)
@@ -124,20 +127,18 @@ class Consumer:
         self._row.busy = False
         envelope.close()
 
-    def _is_wanted(self, envelope: Envelope, front: int, generation: int) -> bool:
+    def _is_wanted(self, head: Head, front: int, generation: int) -> bool:
         """Whether its front lives, and nobody has answered it or is about to."""
-        if not self._shared.page.is_alive(front, generation):
+        page = self._shared.page
+        if not page.is_alive(front, generation) or head.cancelled or head.answered:
             return False
-        if envelope.is_cancelled() or envelope.is_answered():
-            return False
-        claim = envelope.claimed_by()
-        return claim is None or not self._shared.page.is_alive(*claim)
+        return head.claimed_by is None or not page.is_alive(*head.claimed_by)
 
-    def _answer(self, envelope: Envelope) -> bool:
+    def _answer(self, envelope: Envelope, head: Head) -> bool:
         """Put an answer in; False where too many others have the same picture in hand."""
         self._row.stamp = time.monotonic()
         self._row.busy = True
-        work = envelope.open()
+        work = envelope.open(head)
         if time.monotonic() + work.megapixels * self._row.rate + MARGIN_SECONDS > work.deadline:
             late = DeadlineExceeded("The request waited too long to be answered before its deadline.")
             envelope.reply(self._slot, self._refuse(late), computed=False)
@@ -188,12 +189,15 @@ class _Progress:
         self._row = row
         self._envelope = envelope
         self._deadline = deadline
+        self._look_at = 0.0
 
     def checkpoint(self) -> None:
         """Show progress, and raise where there is no point in going on."""
         now = self._row.stamp = time.monotonic()
-        if self._envelope.is_cancelled():
-            raise Abandoned
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
+            if self._envelope.is_cancelled():
+                raise Abandoned
         if now > self._deadline:
             self.interrupted = True
             raise DeadlineExceeded("The request's time ran out while it was computed.")

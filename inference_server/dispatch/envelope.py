@@ -1,12 +1,13 @@
 """A request and its answer, in one file in memory (memfd) that travels between workers by descriptor.
 
 ```
-   claim │ cancelled │ computed │ answered │ deadline, ... │ context │ picture │ ... │ answers
+   claim │ cancelled │ answered │ deadline, ... │ context │ picture │ ... │ answers
 ```
 
-The words are read and written by single `pread` and `pwrite` calls. Each worker that answers writes into a
-region of its own, so that two that computed the same request cannot mix their answers; the last word
-written says whose is complete.
+The words are written one by one, and all of the head is read at once: each system call lets go of Python's
+lock, which the detector thread may have to wait for again. Each worker that answers writes into a region of
+its own, so that two that computed the same request cannot mix their answers; the last word written says
+whose is complete, and whether it is the outcome of the whole computation.
 """
 
 import errno
@@ -14,14 +15,15 @@ import hashlib
 import os
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from inference_server.dispatch.page import CHECKSUM_BYTES
 
 _WORD = struct.Struct("=Q")
-_CLAIM, _CANCELLED, _COMPUTED, _ANSWERED = 0, 8, 16, 24
-_ABOUT = struct.Struct("=dddQQ")
-_ABOUT_AT = 32
-_CONTENT_AT = _ABOUT_AT + _ABOUT.size
+_CLAIM, _CANCELLED, _ANSWERED = 0, 8, 16
+_HEAD = struct.Struct("=QQQdddQQ")
+_CONTENT_AT = _HEAD.size
+_COMPUTED = 1 << 63
 
 # The file is sparse: regions that far apart cost nothing until they are written.
 _REGION = 1 << 32
@@ -61,6 +63,35 @@ def checksum_of(picture: bytes) -> bytes:
     return checksum
 
 
+class Head(NamedTuple):
+    """What an envelope says beside its contents.
+
+    Attributes:
+        claimed_by: Slot and generation of the worker that has it in hand, or had.
+        cancelled: Nobody wants the answer.
+        answered: There is an answer already.
+        deadline: As `Work` has it, and so are the next two.
+        received: See there.
+        megapixels: See there.
+        sizes: Bytes of the context, and of the picture.
+    """
+
+    claimed_by: tuple[int, int] | None
+    cancelled: bool
+    answered: bool
+    deadline: float
+    received: float
+    megapixels: float
+    sizes: tuple[int, int]
+
+
+class Answer(NamedTuple):
+    """An answer, and whether it is the outcome of the whole computation, and not of a lack of time."""
+
+    content: bytes
+    computed: bool
+
+
 class Envelope:
     """One end's view on it. Close it when done; the memory is freed with the last descriptor."""
 
@@ -74,10 +105,8 @@ class Envelope:
         Raises:
             OSError: There is no memory or no descriptor left.
         """
-        about = _ABOUT.pack(
-            work.deadline, work.received, work.megapixels, len(work.context), len(work.picture)
-        )
-        parts = [bytes(_ABOUT_AT), about, work.context, work.picture]
+        about = (work.deadline, work.received, work.megapixels, len(work.context), len(work.picture))
+        parts = [_HEAD.pack(0, 0, 0, *about), work.context, work.picture]
         envelope = cls(os.memfd_create("facet-request", os.MFD_CLOEXEC))
         try:
             written = os.pwritev(envelope.descriptor, parts, 0)
@@ -103,24 +132,27 @@ class Envelope:
         os.ftruncate(self.descriptor, _CONTENT_AT)
         self.close()
 
-    def answer(self) -> bytes | None:
+    def answer(self) -> Answer | None:
         """The answer, once there is one."""
         answered = self._read(_ANSWERED)
         if not answered:
             return None
-        slot, size = answered >> 32, answered & 0xFFFFFFFF
-        return os.pread(self.descriptor, size, _REGION * slot)
+        computed, place = bool(answered & _COMPUTED), answered & ~_COMPUTED
+        content = os.pread(self.descriptor, place & 0xFFFFFFFF, _REGION * (place >> 32))
+        return Answer(content, computed)
 
-    def is_computed(self) -> bool:
-        """Whether the answer is the outcome of the whole computation, and not of a lack of time."""
-        return bool(self._read(_COMPUTED))
+    # --- both ---
+
+    def head(self) -> Head:
+        """Everything but the contents."""
+        claim, cancelled, answered, deadline, received, megapixels, context, picture = _HEAD.unpack(
+            os.pread(self.descriptor, _HEAD.size, 0)
+        )
+        claimed_by = ((claim >> 48) - 1, claim & 0xFFFFFFFFFFFF) if claim else None
+        sizes = (context, picture)
+        return Head(claimed_by, bool(cancelled), bool(answered), deadline, received, megapixels, sizes)
 
     # --- the consumer's ---
-
-    def claimed_by(self) -> tuple[int, int] | None:
-        """Slot and generation of the worker that has it in hand, or had."""
-        claim = self._read(_CLAIM)
-        return ((claim >> 48) - 1, claim & 0xFFFFFFFFFFFF) if claim else None
 
     def claim(self, slot: int, generation: int) -> None:
         """Say who has it in hand."""
@@ -134,37 +166,30 @@ class Envelope:
         """Whether nobody wants the answer."""
         return bool(self._read(_CANCELLED))
 
-    def is_answered(self) -> bool:
-        """Whether there is an answer already."""
-        return bool(self._read(_ANSWERED))
-
-    def open(self) -> Work:
+    def open(self, head: Head) -> Work:
         """Take out what is to be done.
 
         Raises:
             Abandoned: Its front has discarded it in the meantime.
         """
-        about = os.pread(self.descriptor, _ABOUT.size, _ABOUT_AT)
-        deadline, received, megapixels, context, picture = _ABOUT.unpack(about)
-        contents = os.pread(self.descriptor, context, _CONTENT_AT)
-        encoded = os.pread(self.descriptor, picture, _CONTENT_AT + context)
-        if len(contents) != context or len(encoded) != picture:
+        before = _CONTENT_AT + head.sizes[0]
+        context = os.pread(self.descriptor, head.sizes[0], _CONTENT_AT)
+        picture = os.pread(self.descriptor, head.sizes[1], before)
+        if (len(context), len(picture)) != head.sizes:
             raise Abandoned
         return Work(
-            context=contents,
-            picture=encoded,
-            megapixels=megapixels,
-            received=received,
-            deadline=deadline,
+            context=context,
+            picture=picture,
+            megapixels=head.megapixels,
+            received=head.received,
+            deadline=head.deadline,
         )
 
     def reply(self, slot: int, answer: bytes, *, computed: bool) -> None:
         """Put the answer in, then say that it is there."""
         region = slot + 1
-        if computed:
-            self._write(_COMPUTED, 1)
         os.pwrite(self.descriptor, answer, _REGION * region)
-        self._write(_ANSWERED, region << 32 | len(answer))
+        self._write(_ANSWERED, region << 32 | len(answer) | (_COMPUTED if computed else 0))
 
     def _read(self, place: int) -> int:
         value: int = _WORD.unpack(os.pread(self.descriptor, _WORD.size, place))[0]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inference_server.dispatch.admission import Load, Machine
-from inference_server.dispatch.envelope import Envelope, Work, checksum_of
+from inference_server.dispatch.envelope import Answer, Envelope, Work, checksum_of
 from inference_server.dispatch.shared import PACKET, Shared
 from inference_server.dispatch.suspects import Suspects
 from utils.errors import DeadlineExceeded, InternalError, QueueFull, WorkerCrashed
@@ -32,7 +32,7 @@ class _Pending:
     number: int
     envelope: Envelope
     picture: bytes
-    future: "asyncio.Future[bytes]" = field(repr=False)
+    future: "asyncio.Future[Answer]" = field(repr=False)
 
 
 class Front:
@@ -100,9 +100,9 @@ class Front:
             # A consumer answers what is late; this is for the day when there is none.
             async with asyncio.timeout_at(work.deadline + _LATE_SECONDS):
                 answer = await pending.future
-            if pending.envelope.is_computed():
+            if answer.computed:
                 self._acquit(work.picture)
-            return answer
+            return answer.content
         except asyncio.CancelledError:
             pending.envelope.cancel()
             raise
@@ -129,9 +129,10 @@ class Front:
         if checksum is not None:
             self.suspects.know(checksum, deaths, time.monotonic())
         dead = (slot, generation)
-        again = [p for p in self._pending.values() if p.envelope.claimed_by() in {None, dead}]
-        for pending in again:
-            self._repost(pending, was_in_hand=pending.envelope.claimed_by() == dead)
+        claims = [(pending, pending.envelope.head().claimed_by) for pending in self._pending.values()]
+        again = [(pending, claim) for pending, claim in claims if claim in {None, dead}]
+        for pending, claim in again:
+            self._repost(pending, was_in_hand=claim == dead)
         if again:
             logger.warning("posted again", extra=fields(requests=len(again), slot=slot))
 

@@ -21,7 +21,7 @@ _NO_ROOM = {errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
 _TIMEVAL = struct.Struct("=qq")
 
 
-LAYOUT = 2
+LAYOUT = 3
 """Raised whenever page, envelope, packet or context change, so that no reload mixes two of them."""
 
 

@@ -630,7 +630,7 @@ def test_an_envelope_that_was_discarded_while_it_was_taken_is_abandoned() -> Non
     other = Envelope(os.dup(envelope.descriptor))
     envelope.discard()
     with pytest.raises(Abandoned):
-        other.open()
+        other.open(other.head())
     other.close()
 
 
