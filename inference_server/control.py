@@ -4,7 +4,8 @@ From a worker: `ready` (and which engine it chose, and why); `failed` (it can ne
 (somebody asked it to end; it serves on until it is told to stop); `innocent` (a suspect picture was computed
 after all).
 From the supervisor: `drain` (the whole backend goes away); `stop` (only this worker does); `died` (another
-worker did, and what it had in hand); `suspect`, `innocent` (what is known of a picture).
+worker did, and what it had in hand); `suspect`, `innocent` (what is known of a picture); `heard` (a new
+worker knows now of so many deaths before its time).
 A closed line means that the other process has ended.
 """
 

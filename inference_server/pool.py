@@ -66,12 +66,15 @@ class Pool:
             raise
         worker.limits = self._limits.jittered()
         self.workers.append(worker)
+        self._brief(worker)
         return worker
 
     def retire(self, worker: WorkerProcess, event: str = "stop") -> None:
         """Tell a worker to finish what it has and end; one that is still starting has nothing to finish."""
-        if worker.state is State.STARTING or not worker.control.send(event):
+        if worker.state is State.STARTING:
             worker.kill()
+        else:
+            worker.tell(event)
         if worker.state is not State.STOPPING:
             worker.state = State.STOPPING
             worker.stop_by = time.monotonic() + self._patience
@@ -105,8 +108,14 @@ class Pool:
     def tell(self, event: str, **values: Any) -> None:  # noqa: ANN401 - anything JSON can say
         """Tell all of them something."""
         for worker in self.workers:
-            if not worker.control.send(event, **values) and worker.state is not State.STOPPING:
+            if not worker.tell(event, **values) and worker.state is not State.STOPPING:
                 logger.warning("worker does not listen", extra=fields(worker=worker.pid, event=event))
+
+    def _brief(self, worker: WorkerProcess) -> None:
+        """Tell a new worker what the others know, before it takes anything in hand."""
+        for checksum, deaths in self._watch.suspects().items():
+            worker.tell("suspect", checksum=checksum.hex(), deaths=deaths)
+        worker.tell("heard", count=self._watch.deaths)
 
     def _report(self, death: Death) -> None:
         """Every front posts again what the dead worker had, or may have had, in hand."""

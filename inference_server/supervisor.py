@@ -102,6 +102,7 @@ class Supervisor:
     def _read(self) -> None:
         for worker in self._pool.workers:
             self._hear(worker)
+            worker.tell_rest()
 
     def _hear(self, worker: WorkerProcess) -> None:
         while (message := worker.receive()) is not None:
@@ -124,9 +125,6 @@ class Supervisor:
         place = {"worker": worker.pid, "slot": worker.slot, "release": worker.release}
         logger.info("worker ready", extra=fields(**place, seconds=seconds))
         self._on_worker_ready(message)
-        for checksum, deaths in self._watch.suspects().items():
-            worker.control.send("suspect", checksum=checksum.hex(), deaths=deaths)
-        worker.control.send("heard", count=self._watch.deaths)
         if self._on_ready is not None and len(self._pool.ready()) >= self._wanted:
             self._on_ready()
             self._on_ready = None

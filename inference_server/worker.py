@@ -148,6 +148,7 @@ class Worker:
             await server.start()
         except (RuntimeError, OSError) as error:
             fail(self._control, error)
+        self._obey()  # what the others know of pictures that kill, before one is in hand
         consumer.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         loop = asyncio.get_running_loop()

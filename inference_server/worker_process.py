@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import time
+from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from inference_server.control import Control, Message
 from inference_server.recycling import Limits
@@ -59,6 +61,7 @@ class WorkerProcess:
         self.at_fault = True
         self.stop_by = math.inf
         self.limits = Limits()
+        self._untold: deque[tuple[str, dict[str, Any]]] = deque()
         self.control, theirs = Control.pair()
         arguments: list[object] = ["--control-fd", theirs.fileno(), "--parent", os.getpid()]
         arguments += ["--slot", slot, "--generation", generation]
@@ -82,6 +85,23 @@ class WorkerProcess:
         except EOFError:
             self.silent = True
             return None
+
+    def tell(self, event: str, **values: Any) -> bool:  # noqa: ANN401 - anything JSON can say
+        """Tell it something, after what it was told before; False while it does not listen.
+
+        What it could not take yet is kept for `tell_rest`. One that does not listen for long is hung.
+        """
+        self._untold.append((event, values))
+        return self.tell_rest()
+
+    def tell_rest(self) -> bool:
+        """Tell it what it could not take yet; gives whether it knows everything now."""
+        while self._untold:
+            event, values = self._untold[0]
+            if not self.control.send(event, **values):
+                return False
+            self._untold.popleft()
+        return True
 
     def kill(self, *, at_fault: bool = False) -> None:
         """End it now; `at_fault` where what it had in hand may be the reason."""

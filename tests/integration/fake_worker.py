@@ -7,6 +7,8 @@
     crash     end before it is ready
     slow      never become ready
     stubborn  become ready, then ignore being told to stop
+    briefed   write down what it is told of earlier deaths, then become ready
+    deaf      listen only once there is FOLDER/listen, and write down everything
 """
 
 import argparse
@@ -14,6 +16,7 @@ import os
 import select
 import signal
 import sys
+import time
 from pathlib import Path
 
 from inference_server.control import Control
@@ -36,6 +39,13 @@ def main() -> None:
     if behaviour == "crash":
         os._exit(9)
     signal.signal(signal.SIGTERM, lambda _signum, _frame: control.send("leaving"))
+    if behaviour == "briefed":
+        _write_down(control, arguments.folder, last="heard")
+    if behaviour == "deaf":
+        while not (arguments.folder / "listen").exists():
+            time.sleep(0.01)
+        _write_down(control, arguments.folder, last="stop")
+        sys.exit(0)
     if behaviour != "slow":
         control.send("ready", engine="none")
     while True:
@@ -48,6 +58,18 @@ def main() -> None:
             told.write(f"{os.getpid()} {message['event']}\n")
         if behaviour != "stubborn":
             sys.exit(0)
+
+
+def _write_down(control: Control, folder: Path, *, last: str) -> None:
+    """Append what it is told to FOLDER/told, up to such an event."""
+    event = ""
+    while event != last:
+        select.select([control], [], [])
+        message = control.receive()
+        assert message is not None
+        event = message.pop("event")
+        with (folder / "told").open("a") as told:
+            told.write(" ".join([event, *map(str, message.values())]) + "\n")
 
 
 if __name__ == "__main__":

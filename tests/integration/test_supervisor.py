@@ -42,7 +42,8 @@ class Pool:
         self.said: list[Message] = []
         self.reason: str | None = None
         self.behave("ok")
-        self.watch = Trusting(Page(os.memfd_create("test-page"), 8), hang_seconds=3600)
+        self.page = Page(os.memfd_create("test-page"), 8)
+        self.watch = Trusting(self.page, hang_seconds=3600)
         self.pool = pools.Pool(self._spawn, slots=8, watch=self.watch, limits=Limits(), patience=grace)
         self.supervisor = Supervisor(
             self.pool,
@@ -285,3 +286,38 @@ def test_sigttin_and_sigttou_add_and_take_away_a_worker(pool: Pool) -> None:
         pool.signal(signal.SIGTTOU)
     pool.wait_for_living(1)
     assert all("stop" in line for line in pool.told())
+
+
+def test_a_new_worker_is_told_of_earlier_deaths_before_it_is_ready(pool: Pool) -> None:
+    """So that it has no picture in hand of which it should have known."""
+    pool.watch.enlist(7)
+    pool.page.rows[7].checksum = b"\xab" * 32
+    pool.watch.dismiss(7)
+    pool.behave("briefed")
+    pool.start()
+    assert sorted(pool.told()) == ["heard 1"] * 2 + [f"suspect {'ab' * 32} 1"] * 2
+
+
+def test_what_a_worker_cannot_take_yet_it_is_told_later_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A death that it never hears of would leave requests with nobody."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (tmp_path / "behave").write_text("deaf")
+    worker = WorkerProcess([sys.executable, str(FAKE), str(tmp_path)], slot=0, generation=1, release=0)
+    try:
+        said = 0
+        while worker.tell("died", count=said):
+            said += 1
+            assert said < 100_000
+        assert not worker.tell("died", count=said + 1)
+        assert not worker.tell("stop")
+        (tmp_path / "listen").touch()
+        wait_until(worker.tell_rest, "it has been told everything")
+        wait_until(lambda: worker.poll() is not None, "it has heard everything")
+    finally:
+        worker.kill()
+        wait_until(lambda: worker.poll() is not None, "it is gone")
+        worker.close()
+    told = (tmp_path / "told").read_text().splitlines()
+    assert told == [*(f"died {count}" for count in range(said + 2)), "stop"]
