@@ -57,7 +57,8 @@ class Control:
         except BlockingIOError:
             return None
         except ConnectionResetError:
-            packet = b""
+            # It has ended with something unread, which the kernel says once, before its last words.
+            return self.receive()
         if not packet:
             raise EOFError
         message: Message = json.loads(packet)

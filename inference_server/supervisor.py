@@ -3,7 +3,7 @@
 It knows nothing of what a worker does, and loads no library that a worker needs: it is given a function
 that starts one. Signals only put a number into a queue; everything happens in one loop, in one thread:
 
-    wait -> read what workers say -> reap -> obey signals -> look for the hung -> start and stop workers
+    wait -> hear and tell workers -> reap -> obey signals -> look for the hung -> start and stop workers
 """
 
 import contextlib
@@ -74,7 +74,7 @@ class Supervisor:
             self._fill()
             while self._pool.workers or not self._stopping:
                 self._wait(self._pool.enforce())
-                self._read()
+                self._talk()
                 self._reap()
                 self._obey()
                 self._look()
@@ -99,7 +99,8 @@ class Supervisor:
         with contextlib.suppress(BlockingIOError):  # something else woke the loop
             os.read(self._wake_read, 4096)
 
-    def _read(self) -> None:
+    def _talk(self) -> None:
+        """Hear what workers say, and tell them what they could not take before."""
         for worker in self._pool.workers:
             self._hear(worker)
             worker.tell_rest()

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 _FIELDS = "facet_fields"
-# Made once: json.dumps would make one for every line, which takes as long as writing it.
+# Made once: json.dumps would make one for every line.
 _to_json = json.JSONEncoder(default=str).encode
 
 

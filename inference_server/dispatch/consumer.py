@@ -22,7 +22,7 @@ _DECODE_SECONDS_PER_MEGAPIXEL = 0.4
 _PUT_BACK_SECONDS = 0.004
 _STAGGER_SECONDS = 0.0005
 _LOOK_SECONDS = 0.002
-"""Between two looks of a computation whether anybody still wants it: checkpoints come more often."""
+"""Between two looks of a computation whether anybody still wants it: many checkpoints come sooner."""
 
 Checkpoint = Callable[[], None]
 """Called between two steps of a computation; raises where there is no point in going on."""

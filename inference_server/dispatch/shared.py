@@ -32,9 +32,10 @@ class LayoutMismatch(Exception):
 class Shared:
     """The queue, the notice sockets and the page.
 
-    No socket here is ever made non-blocking: that flag belongs to the open file, which all processes
-    share. Senders say MSG_DONTWAIT, and receivers have a time limit in the socket itself, which also
-    repairs a wake-up that a killed process took along.
+    Whether a socket blocks belongs to the open file, which all processes share, so nothing depends on it:
+    senders, and those who receive notices, say MSG_DONTWAIT. `take` alone must block, and so must never be
+    given to an event loop; it has a time limit of its own, which also repairs a wake-up that a killed
+    process took along.
 
     Args:
         descriptors: Of a Shared in the parent: `descriptors`, inherited.

@@ -80,8 +80,8 @@ def _events(
                 facet.settle()
                 traffic.turn()
             except AssertionError as error:  # the table is wanted all the same
-                lines = "\n".join(facet.journal.tail)
-                report.troubles.append(f"{event.name}: {error}; the backend's last lines:\n{lines}")
+                last = facet.journal.tail()
+                report.troubles.append(f"{event.name}: {error}; the backend's last lines:\n{last}")
                 return
             say(f"{event.name}: {time.monotonic() - started:.1f} s, {_summary(tallies)}")
 

@@ -31,28 +31,32 @@ _SETTINGS = {
 
 
 class Journal:
-    """What a process has logged, by message, each line read once. Lines about requests are left out.
-
-    Attributes:
-        tail: The last lines.
-    """
+    """What a process has logged, by message, each line read once. Lines about requests are left out."""
 
     def __init__(self, process: Process) -> None:
-        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._process = process
         self._read = 0
         self._lines: dict[str, list[Line]] = defaultdict(list)
 
     def __getitem__(self, message: str) -> list[Line]:
+        self._read_on()
+        return self._lines[message]
+
+    def tail(self) -> str:
+        """The last lines."""
+        self._read_on()
+        return "\n".join(self._tail)
+
+    def _read_on(self) -> None:
         lines = self._process.lines
         while self._read < len(lines):
             text = lines[self._read]
             self._read += 1
             if '"message": "request"' not in text:
-                self.tail.append(text)
+                self._tail.append(text)
                 line = parse(text)
                 self._lines[line.get("message", "")].append(line)
-        return self._lines[message]
 
 
 class Stage:

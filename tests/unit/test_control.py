@@ -29,6 +29,18 @@ def test_the_end_of_the_other_process_is_told_after_its_last_message() -> None:
     theirs.close()
 
 
+def test_last_words_are_heard_though_the_other_process_ended_with_something_unread() -> None:
+    """The kernel reports that first, as an error."""
+    ours, theirs = Control.pair()
+    theirs.send("heard", count=1)
+    ours.send("failed", reason="no model")
+    ours.close()
+    assert theirs.receive() == {"event": "failed", "reason": "no model"}
+    with pytest.raises(EOFError):
+        theirs.receive()
+    theirs.close()
+
+
 def test_sending_never_waits_for_a_process_that_does_not_read() -> None:
     """A hung worker must not hang its supervisor."""
     ours, theirs = Control.pair()

@@ -207,7 +207,7 @@ def test_a_cancelled_request_gives_its_memory_back_at_once(machine: Machine) -> 
     asyncio.run(scenario())
 
 
-def test_a_request_cancelled_while_it_is_computed_is_given_up_at_the_next_step(machine: Machine) -> None:
+def test_a_request_cancelled_while_it_is_computed_is_given_up_between_two_steps(machine: Machine) -> None:
     """The checkpoint raises in the detector thread, which is then free for another."""
     started, stopped = threading.Event(), threading.Event()
 
