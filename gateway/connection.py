@@ -4,6 +4,7 @@ import errno
 import re
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 from gunicorn.http.body import LengthReader
@@ -12,6 +13,7 @@ from gunicorn.workers.gthread import TConn
 
 HEAD_SECONDS = 5.0
 """From the first byte of a request's head to its last."""
+MAX_HEAD_BYTES = 64 * 1024
 ANSWER_SECONDS = 10.0
 """For each piece of the answer that the client takes."""
 
@@ -19,8 +21,14 @@ _HEAD_END = re.compile(rb"\n\r?\n")
 
 
 class Client(socket.socket):
-    """The socket of a connection, on which threads neither read nor write longer than they may."""
+    """The socket of a connection, on which threads neither read nor write longer than they may.
 
+    Attributes:
+        head_began: When the first byte of its request's head came, by `time.monotonic`.
+        read_until: When reading ends, by the same clock.
+    """
+
+    head_began = 0.0
     read_until = 0.0
 
     def recv(self, size: int, flags: int = 0) -> bytes:
@@ -47,6 +55,12 @@ class Client(socket.socket):
             super().sendall(data, flags)
         except TimeoutError as error:
             raise BrokenPipeError(errno.EPIPE, "the client takes no answer") from error
+
+    def send_now(self, data: bytes) -> None:
+        """Send as much as goes at once; who takes not even that gets nothing."""
+        self.setblocking(False)
+        with suppress(OSError):
+            super().send(data)
 
     def recv_now(self, size: int) -> bytes | None:
         """Read what there is already; None where there is nothing yet."""
@@ -94,6 +108,8 @@ class Connection(TConn):  # type: ignore[misc]
 
     def extend_head(self, piece: bytes) -> bool:
         """Add to the head; True where it has ended, well or badly."""
+        if not self.head:
+            self.sock.head_began = time.monotonic()
         # The end may lie across two pieces.
         start = max(0, len(self.head) - 3)
         self.head += piece

@@ -23,29 +23,28 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
-from gateway.connection import HEAD_SECONDS, Client, Connection
+from gateway.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Client, Connection
 from gateway.draining import Application, Farewell
+
+if TYPE_CHECKING:
+    from gateway.refusals import Refusals
 
 BODY_SECONDS = 10.0
 """From the end of the head to the end of the body."""
 LINGER_SECONDS = 5.0
 """For a client to finish sending and to read its answer before the connection is cut."""
-MAX_HEAD_BYTES = 64 * 1024
 
 _NOTIFY_SECONDS = 1.0  # the master waits for `timeout`, 30 s
 _PIECE = 8 * 1024
 _DRAINED_PIECE = 256 * 1024
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_TOO_SLOW = b"408 Request Timeout"
-_TOO_LARGE = b"431 Request Header Fields Too Large"
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -61,6 +60,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     alive: bool
     wsgi: Application
+    refusals: "Refusals"
     drain_seconds = 0.0
     farewell: Farewell | None = None
 
@@ -83,7 +83,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def load_wsgi(self) -> None:
         """Load the application, and let it know when the whole gateway stops."""
+        # As the application itself: not before the fork, and anew after a reload.
+        from gateway.refusals import Refusals  # noqa: PLC0415
+
         super().load_wsgi()
+        self.refusals = Refusals(self.cfg)
         if self.farewell is not None:
             self.wsgi = self.farewell.tell(self.wsgi)
 
@@ -124,6 +128,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             req.force_close()
         return super().handle_request(req, conn)
 
+    def handle_error(self, req: Any, client: Client, addr: Any, exc: Exception) -> None:  # noqa: ANN401, ARG002
+        """Answer a request that the application has not answered; its connection ends."""
+        client.send_now(self.refusals.unreadable(exc, client))
+
     def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
         """Watch a connection for its next request, or end it."""
         if fs.cancelled() or fs.exception() is not None or fs.result() is not True:
@@ -141,7 +149,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def murder_pending(self) -> None:
         """End the connections whose head took too long, and those that lingered long enough."""
         for conn in self._expired(self.pending_conns):
-            self._refuse(conn, _TOO_SLOW)
+            self._refuse(conn, self.refusals.too_slow(conn))
         for conn in self._expired(self._lingering):
             self._close(conn)
 
@@ -191,14 +199,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         elif complete:
             self.enqueue_req(conn)
         elif len(conn.head) > MAX_HEAD_BYTES:
-            self._refuse(conn, _TOO_LARGE)
+            self._refuse(conn, self.refusals.too_large(conn))
         else:
             self._watch(conn, self.pending_conns, HEAD_SECONDS, self._on_head)
 
-    def _refuse(self, conn: Connection, status: bytes) -> None:
+    def _refuse(self, conn: Connection, answer: bytes) -> None:
         """Answer a request whose head cannot be waited for, and end the connection."""
-        with suppress(OSError):  # who cannot take 80 bytes has no use for them
-            conn.sock.send(b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % status)
+        conn.sock.send_now(answer)
         self._linger(conn)
 
     def _linger(self, conn: Connection) -> None:

@@ -96,7 +96,7 @@ class InvalidRequest(FacetError):
 
 
 class MalformedRequest(InvalidRequest):
-    """The request as a whole cannot be read: not JSON, not an object, a member of a wrong type."""
+    """The request as a whole cannot be read: no HTTP, not JSON, not an object, a member of a wrong type."""
 
     reason = "MALFORMED_REQUEST"
     title = "The request cannot be read"
@@ -174,6 +174,30 @@ class BodyTooSlow(InvalidRequest):
     http_status = 408
     reason = "BODY_TOO_SLOW"
     title = "The request body came too slowly"
+
+
+class HeadTooSlow(InvalidRequest):
+    """The head of an HTTP request did not arrive within its time."""
+
+    http_status = 408
+    reason = "HEAD_TOO_SLOW"
+    title = "The request head came too slowly"
+
+
+class HeadTooLarge(InvalidRequest):
+    """The head of an HTTP request is longer than accepted, or has too many fields or too long ones."""
+
+    http_status = 431
+    reason = "HEAD_TOO_LARGE"
+    title = "The request head is too large"
+
+
+class RequestLineTooLong(InvalidRequest):
+    """The first line of an HTTP request, with its path and query, is longer than accepted."""
+
+    http_status = 414
+    reason = "REQUEST_LINE_TOO_LONG"
+    title = "The request line is too long"
 
 
 class PayloadTooLarge(InvalidRequest):

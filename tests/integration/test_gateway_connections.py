@@ -138,19 +138,6 @@ def test_clients_that_take_no_answer_hold_permits_and_not_for_long(
         processes.wait_until(lambda: gateway.predict().status == 200, "the permits to be free")
 
 
-def test_a_head_that_never_ends_is_given_up(gateway: Gateway) -> None:
-    """Even if it goes on and on: the limit is for all of it."""
-    with contextlib.closing(gateway.connect()) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\n")
-        give_up = time.monotonic() + processes.PATIENCE
-        while not _answered(connection):
-            assert time.monotonic() < give_up
-            connection.sendall(b"X: y\r\n")
-            time.sleep(0.2)
-        reply = read_reply(connection)
-        assert (reply.status, reply.headers["Connection"]) == (408, "close")
-
-
 def test_a_body_that_never_ends_is_given_up(gateway: Gateway) -> None:
     """Even if it goes on and on."""
     with contextlib.closing(gateway.connect()) as connection:
@@ -166,13 +153,6 @@ def test_a_body_that_never_ends_is_given_up(gateway: Gateway) -> None:
         assert reply.headers["Connection"] == "close"
 
 
-def test_a_head_without_end_is_not_kept_in_memory(gateway: Gateway) -> None:
-    """Over 64 KiB it is refused."""
-    with contextlib.closing(gateway.connect()) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 12_000)
-        assert read_reply(connection).status == 431
-
-
 def test_a_head_may_come_byte_by_byte(gateway: Gateway) -> None:
     """Where its pieces end does not matter."""
     with contextlib.closing(gateway.connect()) as connection:
@@ -180,15 +160,6 @@ def test_a_head_may_come_byte_by_byte(gateway: Gateway) -> None:
         for byte in head(3) + b"abc":
             connection.send(bytes([byte]))
         assert read_reply(connection).json["image"]["width"] == 3
-
-
-@pytest.mark.parametrize("first", [b"\n\n", b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /\n\n"])
-def test_what_is_no_http_is_refused_at_once(gateway: Gateway, first: bytes) -> None:
-    """By gunicorn's own words."""
-    with contextlib.closing(gateway.connect()) as connection:
-        connection.sendall(first)
-        assert read_reply(connection).status == 400
-        assert ended(connection)
 
 
 # --- bodies -----------------------------------------------------------------------------------------

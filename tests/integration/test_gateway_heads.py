@@ -1,0 +1,150 @@
+"""Rules of requests whose head cannot be used: they are told why, as every other failure is."""
+
+import contextlib
+import select
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests import processes
+from tests.integration import gateway_process
+from tests.integration.gateway_process import Gateway, Reply, ended, read_reply
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    """One gateway; no head here reaches a backend."""
+    with gateway_process.gateway("127.0.0.1:1") as running:
+        yield running
+
+
+@pytest.fixture
+def connection(gateway: Gateway) -> Iterator[socket.socket]:
+    """A bare connection to it."""
+    with contextlib.closing(gateway.connect()) as made:
+        yield made
+
+
+def assert_refused(connection: socket.socket, status: int, reason: str) -> Reply:
+    """Read the answer, check all that every such answer has, and see the connection end."""
+    reply = read_reply(connection)
+    problem = reply.json
+    assert (reply.status, problem["status"], problem["reason"]) == (status, status, reason), problem
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    assert reply.headers["Connection"] == "close"
+    assert int(reply.headers["Content-Length"]) == len(reply.body)
+    assert reply.headers["X-Request-ID"] == problem["request_id"]
+    assert problem["type"] == "urn:facet:problem:" + reason.lower().replace("_", "-")
+    assert problem["title"]
+    assert problem["message"] == problem["detail"]
+    assert "accepted: " in problem["detail"]
+    assert ended(connection)
+    return reply
+
+
+def lines_so_far(gateway: Gateway, name: str) -> int:
+    """How many lines about requests there are, once the line of a request of this name is there."""
+    gateway.predict(X_Request_ID=name)
+    gateway.process.wait_for("request", request_id=name)
+    return len(gateway.process.logged("request"))
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"\n\n", "bare LF"),
+        (b"GET /\n\n", "bare LF"),
+        (b"\r\n\r\n", "request line: ''"),
+        (b"\x16\x03\x01\r\n\r\n", "request line"),
+        (b"GET / HTTP/9.9\r\n\r\n", "HTTP Version"),
+        (b"get / HTTP/1.1\r\n\r\n", "'get'"),
+        (b"GET / HTTP/1.1\r\nno field\r\n\r\n", "'no field'"),
+        (b"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", "folding"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "'HOST'"),
+        (b"GET / HTTP/1.1\r\nExpect: wonders\r\n\r\n", "'wonders'"),
+        (b"GET / HTTP/1.1\r\nSCRIPT_NAME: /x\r\n\r\n", "'/x'"),
+        (b"POST /predict HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "'CONTENT-LENGTH'"),
+        (b"POST /predict HTTP/1.1\r\nTransfer-Encoding: odd\r\n\r\n", "'odd'"),
+    ],
+)
+def test_what_is_no_http_is_refused_at_once_and_told_why(
+    connection: socket.socket, head: bytes, said: str
+) -> None:
+    """With what came and what is accepted."""
+    connection.sendall(head)
+    assert said in assert_refused(connection, 400, "MALFORMED_REQUEST").json["detail"]
+
+
+def test_a_refusal_quotes_no_more_than_a_reader_needs(connection: socket.socket) -> None:
+    """However long the line is that is at fault."""
+    connection.sendall(b"GET / HTTP/1.1\r\n" + b"x" * 5000 + b"\r\n\r\n")
+    assert len(assert_refused(connection, 400, "MALFORMED_REQUEST").json["detail"]) < 400
+
+
+@pytest.mark.parametrize(
+    ("head", "limit"),
+    [
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 12_000, "65536 bytes"),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 101 + b"\r\n", "100 fields"),
+        (b"GET / HTTP/1.1\r\nX: " + b"y" * 9000 + b"\r\n\r\n", "8190 bytes"),
+    ],
+    ids=["without end", "many fields", "a long field"],
+)
+def test_a_head_that_is_too_large_is_refused(connection: socket.socket, head: bytes, limit: str) -> None:
+    """And one without end is not kept in memory."""
+    connection.sendall(head)
+    assert limit in assert_refused(connection, 431, "HEAD_TOO_LARGE").json["detail"]
+
+
+@pytest.mark.parametrize(
+    "line", [b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\n\r\n", b"x" * 70_000], ids=["long", "without end"]
+)
+def test_a_request_line_that_is_too_long_is_refused(connection: socket.socket, line: bytes) -> None:
+    """By the status that HTTP has for it."""
+    connection.sendall(line)
+    detail = assert_refused(connection, 414, "REQUEST_LINE_TOO_LONG").json["detail"]
+    assert "accepted: 4094 bytes" in detail
+
+
+def test_a_head_that_never_ends_is_given_up(connection: socket.socket) -> None:
+    """Even if it goes on and on: the limit is for all of it."""
+    connection.sendall(b"GET /healthz HTTP/1.1\r\n")
+    give_up = time.monotonic() + processes.PATIENCE
+    while not select.select([connection], [], [], 0.2)[0]:
+        assert time.monotonic() < give_up
+        connection.sendall(b"X: y\r\n")
+    assert "accepted: 5 s" in assert_refused(connection, 408, "HEAD_TOO_SLOW").json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "reason"),
+    [
+        (b"GET / HTTP/9.9\r\nX-Request-ID: mine\r\n\r\n", 400, "MALFORMED_REQUEST"),
+        (b"x" * 70_000, 414, "REQUEST_LINE_TOO_LONG"),
+        (b"GET / HTTP/1.1\r\nX-Request-ID: mine\r\n", 408, "HEAD_TOO_SLOW"),
+    ],
+)
+def test_a_refused_head_writes_one_line_of_its_own(
+    gateway: Gateway, connection: socket.socket, head: bytes, status: int, reason: str
+) -> None:
+    """Under a fresh id, without method and path, which are not known."""
+    before = lines_so_far(gateway, f"before-{reason}")
+    connection.sendall(head)
+    name = assert_refused(connection, status, reason).json["request_id"]
+    assert lines_so_far(gateway, f"after-{reason}") == before + 2
+    [line] = [line for line in gateway.process.logged("request") if line["request_id"] == name]
+    assert (line["status"], line["reason"]) == (status, reason)
+    assert line["elapsed_ms"] >= 0
+    assert not line.keys() & {"method", "path"}
+    assert "Invalid request from" not in gateway.process.log()
+
+
+def test_a_refused_head_ends_only_its_own_connection(gateway: Gateway, connection: socket.socket) -> None:
+    """Also when good requests came before it on the same one."""
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert read_reply(connection).status == 200
+    connection.sendall(b"GET / HTTP/9.9\r\n\r\n")
+    assert_refused(connection, 400, "MALFORMED_REQUEST")
+    assert gateway.get("/healthz").status == 200
