@@ -9,13 +9,14 @@ from flask import Flask, Response, request
 from gateway import exchange
 from gateway.answers import detection_response
 from gateway.body import read_body
+from gateway.connection import Client
 from gateway.departures import Departures
 from gateway.draining import STOPPING
 from gateway.exchange import Exchange, requested_timeout
-from gateway.inputs import curl_lines, input_form
+from gateway.inputs import InputForm, curl_lines, input_form
 from gateway.readiness import Readiness
 from utils.domain import Detection, DetectRequest
-from utils.errors import BackendUnavailable, GatewayBusy
+from utils.errors import BackendUnavailable, BodyTooSlow, GatewayBusy
 from utils.service_client import Cancellation
 from utils.settings import Settings
 
@@ -67,7 +68,7 @@ class Routes:
         timeout = requested_timeout(self._settings)
         form = input_form(request.content_type, request.host, self._settings.max_image_bytes)
         self._take_permit(here)
-        body = read_body(request.stream, request.content_length, form)
+        body = _body(here, form, timeout)
         here.note(bytes=len(body))
         wanted = form.parse(body, request.environ.get("QUERY_STRING", ""))
         cancellation = Cancellation()
@@ -115,6 +116,18 @@ class Routes:
                 "Every request thread of this gateway process is in use.", retry_after=_BUSY_SECONDS
             )
         here.closing.append(self._permits.release)
+
+
+def _body(here: Exchange, form: InputForm, timeout: float) -> bytes:
+    """Read the body for as long as its request has time, and no longer than a body may take at all."""
+    client = request.environ.get("gunicorn.socket")
+    if isinstance(client, Client):
+        client.read_until = min(client.read_until, here.started + timeout)
+    try:
+        return read_body(request.stream, request.content_length, form)
+    except BodyTooSlow:
+        here.remaining(timeout)  # the request's own time may be what is over
+        raise
 
 
 def _status(status: str) -> Response:

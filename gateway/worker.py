@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gateway.refusals import Refusals
 
 BODY_SECONDS = 10.0
-"""From the end of the head to the end of the body."""
+"""From the end of the head to the end of the body; less where the request itself has less."""
 LINGER_SECONDS = 5.0
 """For a client to finish sending and to read its answer before the connection is cut."""
 

@@ -43,12 +43,16 @@ def calm(backend: Backend) -> Iterator[None]:
         pass
 
 
-def head(length: int | None = None, kind: str = "image/jpeg", *, expect: bool = False) -> bytes:
+def head(
+    length: int | None = None, kind: str = "image/jpeg", *, expect: bool = False, timeout: str | None = None
+) -> bytes:
     """The head of a POST to /predict; chunked where no length is given."""
     framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
     lines = ["POST /predict HTTP/1.1", "Host: x", f"Content-Type: {kind}", framing]
     if expect:
         lines.append("Expect: 100-continue")
+    if timeout is not None:
+        lines.append(f"X-Request-Timeout: {timeout}")
     return "\r\n".join([*lines, "", ""]).encode()
 
 
@@ -138,19 +142,38 @@ def test_clients_that_take_no_answer_hold_permits_and_not_for_long(
         processes.wait_until(lambda: gateway.predict().status == 200, "the permits to be free")
 
 
-def test_a_body_that_never_ends_is_given_up(gateway: Gateway) -> None:
-    """Even if it goes on and on."""
+@pytest.mark.parametrize(
+    ("timeout", "status", "reason"),
+    [("60", 408, "BODY_TOO_SLOW"), ("0.5", 504, "DEADLINE_EXCEEDED"), ("1e-9", 504, "DEADLINE_EXCEEDED")],
+)
+def test_a_body_that_never_ends_is_given_up(
+    gateway: Gateway, backend: Backend, timeout: str, status: int, reason: str
+) -> None:
+    """Even if it goes on and on; by the request's own time, or by that of any body where this ends first."""
     with contextlib.closing(gateway.connect()) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(head(1_000_000))
+        connection.sendall(head(1_000_000, timeout=timeout))
         give_up = time.monotonic() + processes.PATIENCE
         while not _answered(connection):
             assert time.monotonic() < give_up
             connection.sendall(b"x")
             time.sleep(0.0005)
         reply = read_reply(connection)
-        assert (reply.status, reply.json["reason"]) == (408, "BODY_TOO_SLOW")
+        assert (reply.status, reply.json["reason"]) == (status, reason)
         assert reply.headers["Connection"] == "close"
+    assert not backend.began.acquire(blocking=False)
+
+
+@pytest.mark.parametrize("length", [1000, None], ids=["known length", "chunked"])
+def test_a_body_that_stops_holds_no_permit_beyond_its_requests_time(
+    gateway: Gateway, length: int | None
+) -> None:
+    """The default, where the caller names none, is half of what a body may take."""
+    with connections(gateway, THREADS - 8, head(length) + b"3\r\nabc") as opened:
+        for connection in opened:
+            reply = read_reply(connection)
+            assert (reply.status, reply.json["reason"]) == (504, "DEADLINE_EXCEEDED")
+        processes.wait_until(lambda: gateway.predict().status == 200, "the permits to be free")
 
 
 def test_a_head_may_come_byte_by_byte(gateway: Gateway) -> None:

@@ -208,13 +208,17 @@ def test_an_unknown_setting_is_warned_of_once() -> None:
         assert "did you mean FACET_HTTP_THREADS?" in warnings[0]
 
 
-def test_requests_on_one_connection_reuse_it_after_errors(gateway: Gateway) -> None:
-    """A refused picture costs no new connection."""
+def test_requests_on_one_connection_reuse_it_after_errors(gateway: Gateway, backend: Backend) -> None:
+    """A picture that was refused once it had come costs no new connection."""
     with contextlib.closing(gateway.open()) as connection:
         assert post(connection).status == 200
         connection.auto_open = 0
         assert post(connection, b"").status == 400
-        assert post(connection, X_Request_Timeout="1e-9").status == 504
+        backend.answer = backend.hold
+        try:
+            assert post(connection, X_Request_Timeout="0.2").status == 504
+        finally:
+            backend.answer = gateway_process.echo
         connection.request("GET", "/nowhere")
         assert gateway_process.read(connection.getresponse()).status == 404
         assert post(connection).status == 200
