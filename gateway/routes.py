@@ -16,7 +16,7 @@ from gateway.exchange import Exchange, requested_timeout
 from gateway.inputs import InputForm, curl_lines, input_form
 from gateway.readiness import Readiness
 from utils.domain import Detection, DetectRequest
-from utils.errors import BackendUnavailable, BodyTooSlow, GatewayBusy
+from utils.errors import BackendUnavailable, BodyTooSlow, GatewayBusy, GatewayStopping
 from utils.service_client import Cancellation
 from utils.settings import Settings
 
@@ -97,7 +97,7 @@ class Routes:
     def readyz(self) -> Response:
         """Say whether pictures may be sent here: the backend serves, and this gateway does not go away."""
         if request.environ.get(STOPPING):
-            raise BackendUnavailable("This gateway is about to stop.", retry_after=_BUSY_SECONDS)
+            raise GatewayStopping("This gateway is about to stop.", retry_after=_BUSY_SECONDS)
         failure = self._readiness.check()
         if failure is not None:
             raise BackendUnavailable(failure.detail, retry_after=failure.retry_after or _BUSY_SECONDS)

@@ -9,6 +9,7 @@
     │   ├── QueueFull
     │   └── GatewayBusy
     ├── BackendUnavailable      nobody there, or not ready yet
+    ├── GatewayStopping         this gateway goes away; another one is to be asked
     ├── DeadlineExceeded, Cancelled
     ├── WorkerCrashed           this picture has ended two workers
     └── InternalError           a fault of ours; the detail is in the log only
@@ -299,6 +300,15 @@ class BackendUnavailable(FacetError):
     http_status = 503
     reason = "BACKEND_UNAVAILABLE"
     title = "The backend is unavailable"
+
+
+class GatewayStopping(FacetError):
+    """This gateway is about to stop, whatever its backend does."""
+
+    code = Code.UNAVAILABLE
+    http_status = 503
+    reason = "GATEWAY_STOPPING"
+    title = "The gateway is about to stop"
 
 
 class DeadlineExceeded(FacetError):

@@ -26,7 +26,7 @@ def draining(running: Gateway, *, whole_group: bool = False) -> None:
     """Tell it to stop, and wait until it says that it does."""
     (running.process.send_group if whole_group else running.process.send)(signal.SIGTERM)
     reply = gateway_process.wait_for_status(running, "/readyz", 503)
-    assert reply.json["detail"] == "This gateway is about to stop."
+    assert reply.json["reason"] == "GATEWAY_STOPPING"
     assert reply.headers["Retry-After"] == "1"
 
 
@@ -45,6 +45,21 @@ def test_a_gateway_that_drains_says_so_and_serves_on(whole_group: bool) -> None:
         assert (new.status, new.headers["Connection"]) == (200, "close")
         assert running.process.wait() == 0
         assert refuses(running)
+
+
+def test_a_gateway_that_drains_says_so_whatever_its_backend_does() -> None:
+    """Its reason is its own, and not the one of a backend that is gone."""
+    environ = {"FACET_DRAIN_SECONDS": "300"}
+    with fake_backend() as serving:
+        port = serving.port
+    with gateway_process.gateway(f"127.0.0.1:{port}", **environ) as running:
+        reply = gateway_process.wait_for_status(running, "/readyz", 503)
+        assert reply.json["reason"] == "BACKEND_UNAVAILABLE"
+        running.process.send(signal.SIGTERM)
+        processes.wait_until(
+            lambda: running.get("/readyz").json["reason"] == "GATEWAY_STOPPING", "it to say that it stops"
+        )
+        assert running.predict().json["reason"] == "BACKEND_UNAVAILABLE"
 
 
 def test_after_the_drain_nobody_can_connect_while_the_last_request_runs() -> None:
