@@ -23,6 +23,7 @@ from utils.request_ids import request_id
 
 _log = logging.getLogger("gateway")
 _LONGEST_WORDS = 200
+_LINE_END_BYTES = 2  # gunicorn counts it with a field
 _OURS = (InvalidResponseHeader, InvalidResponseHeaderName)
 
 
@@ -57,7 +58,8 @@ class Refusals:
         if isinstance(error, LimitRequestHeaders):
             return HeadTooLarge(
                 "The head of the request has more fields than are accepted, or a longer one; accepted: "
-                f"{self._cfg.limit_request_fields} fields of {self._cfg.limit_request_field_size} bytes each"
+                f"{self._cfg.limit_request_fields} fields of "
+                f"{self._cfg.limit_request_field_size - _LINE_END_BYTES} bytes each"
             )
         # gunicorn's words quote what came.
         return MalformedRequest(

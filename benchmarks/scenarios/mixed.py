@@ -27,8 +27,8 @@ rounds of Facet's divided by the plain service's. Both share the CPUs with the c
 
 *Throughput*: a closed loop of {", ".join(map(str, IN_FLIGHT[:-1]))} or {IN_FLIGHT[-1]} callers, each over a
 connection of its own. The kernel spreads connections over the plain service's workers by chance: the fewer
-there are, the more often one worker has them all and the other none. With {IN_FLIGHT[-1]} both are always
-busy, and what is left to see is what dispatch itself takes of the CPUs.
+there are, the more often one worker has them all and the other none. With {IN_FLIGHT[-1]} both are nearly
+always busy, and what is left to see is what dispatch itself takes of the CPUs.
 
 *Latency*: arrivals that know nothing of each other (Poisson) over {CHANNELS} connections, at {SHARE:.0%} of
 Facet's highest throughput in the first round, the same ones for both.
@@ -38,6 +38,7 @@ Facet's highest throughput in the first round, the same ones for both.
 def run(quick: bool) -> Figures:
     """Measure both in turn, in short rounds."""
     seconds, rounds = (4.0, 1) if quick else (10.0, 6)
+    expected = len(IN_FLIGHT) * (seconds + 3)
     source, pictures = assortment(_PHOTOGRAPHS)
     runs: list[dict[str, Any]] = []
     rate = 0.0
@@ -48,7 +49,7 @@ def run(quick: bool) -> Figures:
         services = [("facet", ours), ("plain", plain)]
         for number in range(rounds):
             for name, target in services:
-                with step(f"mixed: {name}, throughput, round {number + 1} of {rounds}", 3 * (seconds + 3)):
+                with step(f"mixed: {name}, throughput, round {number + 1} of {rounds}", expected):
                     throughput = [
                         _throughput(Clients(target, pictures, callers).closed_loop(seconds, callers), seconds)
                         for callers in IN_FLIGHT

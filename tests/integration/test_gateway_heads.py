@@ -88,7 +88,7 @@ def test_a_refusal_quotes_no_more_than_a_reader_needs(connection: socket.socket)
     [
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 12_000, "65536 bytes"),
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 101 + b"\r\n", "100 fields"),
-        (b"GET / HTTP/1.1\r\nX: " + b"y" * 9000 + b"\r\n\r\n", "8190 bytes"),
+        (b"GET / HTTP/1.1\r\nX: " + b"y" * 9000 + b"\r\n\r\n", "8188 bytes"),
     ],
     ids=["without end", "many fields", "a long field"],
 )
@@ -96,6 +96,24 @@ def test_a_head_that_is_too_large_is_refused(connection: socket.socket, head: by
     """And one without end is not kept in memory."""
     connection.sendall(head)
     assert limit in assert_refused(connection, 431, "HEAD_TOO_LARGE").json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (b"GET /%b HTTP/1.1\r\n\r\n", (4094 - 14) * b"x"),
+        (b"GET / HTTP/1.1\r\n%b\r\n", 100 * b"X: y\r\n"),
+        (b"GET / HTTP/1.1\r\nX: %b\r\n\r\n", (8188 - 3) * b"y"),
+    ],
+    ids=["line", "fields", "a field"],
+)
+def test_a_head_may_have_as_much_as_is_said_and_no_more(gateway: Gateway, head: bytes, more: bytes) -> None:
+    """The limits that errors and documentation name are those that hold."""
+    one = b"X: y\r\n" if more.startswith(b"X:") else more[:1]
+    for filling, statuses in ((more, {200, 404}), (more + one, {414, 431})):
+        with contextlib.closing(gateway.connect()) as connection:
+            connection.sendall(head % filling)
+            assert read_reply(connection).status in statuses
 
 
 @pytest.mark.parametrize(
