@@ -82,6 +82,10 @@ class Request(GunicornRequest):  # type: ignore[misc]
         """Whether no other request can follow on this connection."""
         return super().should_close() or not _finished(self.body)
 
+    def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], list[str]]:
+        """No peer's word is taken for another scheme, path or script name: nothing here depends on them."""
+        return {}, []
+
 
 def _finished(body: Any) -> bool:  # noqa: ANN401 - gunicorn's Body
     reader = body.reader

@@ -4,6 +4,7 @@
 Everything that an operator decides is a FACET_ setting (docs/settings.md).
 """
 
+import gc
 import logging
 import math
 import os
@@ -69,3 +70,9 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ANN401 - gunicorn's
     worker.farewell = server.farewell
     worker.drain_seconds = _settings.drain_seconds
     worker.cfg.set("graceful_timeout", math.ceil(_settings.grace_seconds))
+
+
+def post_worker_init(_worker: Any) -> None:  # noqa: ANN401 - gunicorn's
+    """Let no collection walk, while a request waits, through what is there for good."""
+    gc.collect()
+    gc.freeze()

@@ -36,7 +36,7 @@ class InputForm:
     parse: Callable[[bytes, str], DetectRequest]
 
 
-def input_form(content_type: str | None, host: str, max_image_bytes: int) -> InputForm:
+def input_form(content_type: str | None, host: Callable[[], str], max_image_bytes: int) -> InputForm:
     """How to read a body of this Content-Type.
 
     Raises:
@@ -56,7 +56,7 @@ def input_form(content_type: str | None, host: str, max_image_bytes: int) -> Inp
     came = f"Content-Type is {sent[:100]!r}" if sent else "There is no Content-Type"
     raise UnsupportedContentType(
         f"{came}; accepted: multipart/form-data, application/json, image/* and application/octet-stream. "
-        f"Try: {'  or: '.join(curl_lines(host))}",
+        f"Try: {'  or: '.join(curl_lines(host()))}",
         field="Content-Type",
     )
 

@@ -66,7 +66,7 @@ class Routes:
         """Find the faces in the picture that was sent."""
         here = exchange.current()
         timeout = requested_timeout(self._settings)
-        form = input_form(request.content_type, request.host, self._settings.max_image_bytes)
+        form = input_form(request.content_type, lambda: request.host, self._settings.max_image_bytes)
         self._take_permit(here)
         body = _body(here, form, timeout)
         here.note(bytes=len(body))

@@ -2,14 +2,16 @@
 
 gunicorn gives a connection to a thread as soon as it is accepted, waits there for its head and later its
 body for as long as the client likes, and closes connections on its main thread, waiting for the client
-there. Here the main thread collects heads and lets connections linger, never waiting for any of them; a
-thread gets a connection whose head is complete, and a total time for its body and for its answer.
+there. Here all threads together wait for all connections (gateway/waiting.py), collect heads, and let
+connections linger, without waiting for any one of them; the thread to which a head becomes complete answers
+the request, with a total time for its body and for its answer. The main thread accepts connections and sees
+to those whose time is over.
 
 A worker that is told to stop goes on for `drain_seconds`, ending each connection with its answer; then it
 takes what has already connected, stops listening, and finishes.
 
-    accepted ─► idle ─► head ─► thread ─┬─► idle          the client may keep its connection
-                 │       │              └─► lingering ─► closed
+    accepted ─► idle ─► head ─► request ─┬─► idle          the client may keep its connection
+                 │       │               └─► lingering ─► closed
               after      after 5 s, with 408 ──┘
               75 s: closed
 """
@@ -17,13 +19,9 @@ takes what has already connected, stops listening, and finishes.
 import errno
 import math
 import os
-import selectors
 import socket
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +30,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from gateway.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Client, Connection
 from gateway.draining import Application, Farewell
+from gateway.waiting import SeeTo, Waiting
 
 if TYPE_CHECKING:
     from gateway.refusals import Refusals
@@ -41,6 +40,7 @@ BODY_SECONDS = 10.0
 LINGER_SECONDS = 5.0
 """For a client to finish sending and to read its answer before the connection is cut."""
 
+_LOOK_SECONDS = 0.1
 _NOTIFY_SECONDS = 1.0  # the master waits for `timeout`, 30 s
 _PIECE = 8 * 1024
 _DRAINED_PIECE = 256 * 1024
@@ -50,8 +50,7 @@ _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Worker(ThreadWorker):  # type: ignore[misc]
     """The worker class of gateway/gunicorn.conf.py.
 
-    gunicorn's `keepalived_conns` are the idle connections and its `pending_conns` those whose head has
-    begun; each queue has one time limit, so that its first connection is always the next to expire.
+    gunicorn's own thread pool and queues of connections stay empty.
 
     Attributes:
         drain_seconds: How long it serves on when it is told to stop.
@@ -66,9 +65,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - gunicorn's
         super().__init__(*args, **kwargs)
-        self._lingering: deque[Connection] = deque()
+        self._counting = threading.Lock()
         self._leave_at = math.inf
-        self._notify_at = 0.0
+        self._notify_at = self._look_at = 0.0
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:  # noqa: ANN401 - gunicorn's
@@ -80,6 +79,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().check_config(cfg, log)
         if cfg.is_ssl:
             raise RuntimeError("The gateway speaks plain HTTP; let a proxy before it speak TLS.")
+
+    def init_process(self) -> None:
+        """Begin to serve, in the new process."""
+        self._waiting = Waiting()
+        super().init_process()
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        for _ in range(self.cfg.threads):
+            threading.Thread(target=self._serve, name="requests", daemon=True).start()
+        super().run()
 
     def load_wsgi(self) -> None:
         """Load the application, and let it know when the whole gateway stops."""
@@ -115,16 +125,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 raise
             self.log.error("connection not accepted: %s", error.strerror)
             return False  # it waits in the backlog until another one ends
-        self.nr_conns += 1
         owned = Client(sock.family, sock.type, sock.proto, fileno=sock.detach())
         conn = Connection(self.cfg, owned, client, listener.getsockname())
-        self._watch(conn, self.keepalived_conns, self.cfg.keepalive, self._on_head)
+        with self._counting:
+            self.nr_conns += 1
+        self._waiting.add(conn)
+        self._await_head(conn)
         return True
 
     def handle_request(self, req: Any, conn: Connection) -> Any:  # noqa: ANN401 - gunicorn's
         """Answer a request whose head was read; the body's time begins."""
         conn.sock.read_until = time.monotonic() + BODY_SECONDS
-        if self._leave_at < math.inf:
+        if self._leave_at < math.inf or self.nr_conns > self.max_keepalived:
             req.force_close()
         return super().handle_request(req, conn)
 
@@ -132,26 +144,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Answer a request that the application has not answered; its connection ends."""
         client.send_now(self.refusals.unreadable(exc, client))
 
-    def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
-        """Watch a connection for its next request, or end it."""
-        if fs.cancelled() or fs.exception() is not None or fs.result() is not True:
-            self._linger(conn)
-            return
-        # The client may have sent ahead.
-        piece = conn.parser.unreader.take_buffered()
-        if conn.extend_head(piece):
-            self.enqueue_req(conn)
-        elif piece:
-            self._watch(conn, self.pending_conns, HEAD_SECONDS, self._on_head)
-        else:
-            self._watch(conn, self.keepalived_conns, self.cfg.keepalive, self._on_head)
+    def murder_keepalived(self, force: bool = False) -> None:
+        """See to connections that have waited long enough; all of them are `murder_pending`'s."""
 
     def murder_pending(self) -> None:
-        """End the connections whose head took too long, and those that lingered long enough."""
-        for conn in self._expired(self.pending_conns):
-            self._refuse(conn, self.refusals.too_slow(conn))
-        for conn in self._expired(self._lingering):
-            self._close(conn)
+        """See to connections that have waited long enough, not at every turn of the loop."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
+            for conn, on_late in self._waiting.take_late(now):
+                on_late(conn)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to leave; the signal may come more than once."""
@@ -165,6 +167,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Serve for a moment; `alive` ends when it is time to leave."""
         if self.alive:
             timeout = max(0.0, min(timeout, self._leave_at - time.monotonic()))
+        else:
+            timeout = min(timeout, _LOOK_SECONDS)  # the last connection is closed by whichever thread had it
         super().wait_for_and_dispatch_events(timeout)
         if time.monotonic() >= self._leave_at:
             self.alive = False
@@ -185,26 +189,71 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Stop at once, however long a thread would still wait for the backend."""
         os._exit(0)
 
-    def _on_head(self, conn: Connection, waiting: deque[Connection], _: Client) -> None:
-        """Collect the head of a request, and give the connection to a thread when it is complete."""
-        piece = conn.sock.recv_now(_PIECE)
-        if piece is None:
-            return
-        complete = conn.extend_head(piece)
-        if piece and not complete and len(conn.head) <= MAX_HEAD_BYTES and waiting is self.pending_conns:
-            return
-        self._unwatch(conn, waiting)
-        if not piece:
+    def _serve(self) -> None:
+        """See to one connection after another, for as long as the process lives."""
+        while True:
+            taken = self._waiting.take()
+            if taken is not None:
+                self._see_to(*taken)
+
+    def _see_to(self, conn: Connection, see_to: SeeTo) -> None:
+        try:
+            see_to(conn)
+        except BaseException:  # whatever it was, the thread is needed
+            self.log.exception("a connection ended by a fault")
             self._close(conn)
-        elif complete:
-            self.enqueue_req(conn)
+
+    def _await_head(self, conn: Connection) -> None:
+        """Let a client send its next request, or the rest of its head."""
+        until = conn.sock.head_began + HEAD_SECONDS if conn.head else time.monotonic() + self.cfg.keepalive
+        self._waiting.put(conn, until, self._on_head, self._on_late_head)
+        if not self.alive:  # perhaps only since a moment
+            self._cap_keepalive(time.monotonic() + STOP_KEEPALIVE_LINGER)
+
+    def _on_head(self, conn: Connection) -> None:
+        """Collect the head of a request, and answer it when it is complete."""
+        piece = conn.sock.recv_now(_PIECE)
+        if piece == b"":
+            self._close(conn)
+        elif piece is not None and conn.extend_head(piece):
+            self._answer(conn)
         elif len(conn.head) > MAX_HEAD_BYTES:
             self._refuse(conn, self.refusals.too_large(conn))
         else:
-            self._watch(conn, self.pending_conns, HEAD_SECONDS, self._on_head)
+            self._await_head(conn)
+
+    def _on_late_head(self, conn: Connection) -> None:
+        """Wait no longer for a head, unless it has come and no thread had time for it."""
+        piece = conn.sock.recv_now(_PIECE)
+        if piece and conn.extend_head(piece):
+            self._await_thread(conn)
+        elif not conn.head:
+            self._close(conn)
+        elif conn.sock.head_began + HEAD_SECONDS <= time.monotonic():
+            self._refuse(conn, self.refusals.too_slow(conn))
+        else:
+            self._await_head(conn)
+
+    def _answer(self, conn: Connection) -> None:
+        """Answer a request."""
+        if not self.handle(conn):
+            self._linger(conn)
+            return
+        # The client may have sent ahead.
+        piece = conn.parser.unreader.take_buffered()
+        if piece and conn.extend_head(piece):
+            self._await_thread(conn)
+        else:
+            self._await_head(conn)
+
+    def _await_thread(self, conn: Connection) -> None:
+        """Let a request whose head has come wait for its turn behind the others."""
+        until = time.monotonic() + self.cfg.keepalive
+        self._waiting.put(conn, until, self._answer, self._close, writable=True)
 
     def _refuse(self, conn: Connection, answer: bytes) -> None:
         """Answer a request whose head cannot be waited for, and end the connection."""
+        conn.head.clear()
         conn.sock.send_now(answer)
         self._linger(conn)
 
@@ -217,46 +266,27 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.sock.shutdown(socket.SHUT_WR)
         except OSError:
             self._close(conn)
-        else:
-            self._watch(conn, self._lingering, LINGER_SECONDS, self._on_leftover)
+            return
+        seconds = LINGER_SECONDS if self.alive else STOP_KEEPALIVE_LINGER
+        self._waiting.put(conn, time.monotonic() + seconds, self._on_leftover, self._close)
 
-    def _on_leftover(self, conn: Connection, waiting: deque[Connection], _: Client) -> None:
+    def _on_leftover(self, conn: Connection) -> None:
         """Throw away what the client still sends, until it ends."""
         if conn.sock.recv_now(_DRAINED_PIECE) == b"":
-            self._unwatch(conn, waiting)
             self._close(conn)
-
-    def _watch(
-        self,
-        conn: Connection,
-        waiting: deque[Connection],
-        seconds: float,
-        on_readable: Callable[[Connection, deque[Connection], Client], None],
-    ) -> None:
-        conn.sock.setblocking(False)
-        conn.timeout = time.monotonic() + (seconds if self.alive else min(seconds, STOP_KEEPALIVE_LINGER))
-        waiting.append(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(on_readable, conn, waiting))
-
-    def _unwatch(self, conn: Connection, waiting: deque[Connection]) -> None:
-        waiting.remove(conn)
-        self.poller.unregister(conn.sock)
-
-    def _expired(self, waiting: deque[Connection]) -> Iterator[Connection]:
-        now = time.monotonic()
-        while waiting and waiting[0].timeout <= now:
-            conn = waiting[0]
-            self._unwatch(conn, waiting)
-            yield conn
+        else:
+            self._waiting.put(conn, conn.timeout, self._on_leftover, self._close)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        super()._cap_keepalive(deadline)
-        for conn in self._lingering:
-            conn.timeout = min(conn.timeout, deadline)
+        # Not those whose head has begun: they have their own time.
+        self._waiting.hasten(deadline, lambda conn: not conn.head)
 
     def _close(self, conn: Connection) -> None:
-        self.nr_conns -= 1
         conn.close()
+        with self._counting:
+            self.nr_conns -= 1
+        if not self._accepting:
+            self.method_queue.defer(lambda: None)  # wakes the main thread
 
 
 class Logger(GunicornLogger):  # type: ignore[misc]

@@ -270,6 +270,21 @@ def test_requests_that_were_sent_ahead_are_answered_in_order(gateway: Gateway) -
         assert widths == [1, 1, 1]
 
 
+def test_more_clients_than_threads_may_send_ahead(gateway: Gateway) -> None:
+    """Each request waits behind the others': nobody who sends ahead holds a thread."""
+    ahead = 50
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connections(gateway, 2 * THREADS, request * ahead) as opened:
+        assert gateway.predict().status == 200
+        for connection in opened:
+            answers = b""
+            while answers.count(b"HTTP/1.1 200 OK") < ahead or not answers.endswith(b"}"):
+                piece = connection.recv(65536)
+                assert piece, answers[-500:]
+                answers += piece
+            assert answers.count(b"HTTP/1.1") == ahead
+
+
 @pytest.mark.parametrize("body", [b"xyz\r\n", b"5\r\nabc\r\nabcdef", b"-1\r\n\r\n"])
 def test_broken_chunks_are_malformed(gateway: Gateway, body: bytes) -> None:
     """The caller is told, and the connection ends."""
