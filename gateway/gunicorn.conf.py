@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.draining import Farewell
 from utils.logs import collect_less, fields, logging_config
-from utils.memory import share_arenas
+from utils.memory import tune_heap
 from utils.settings import InvalidSetting, Settings, unknown_settings
 
 try:
@@ -42,7 +42,7 @@ logconfig_dict = logging_config(_settings.log_format) | {
 }
 
 collect_less()
-share_arenas()
+tune_heap()
 
 _, _most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 # Beside connections a process has some dozens of files open; out of descriptors, it could accept nobody.

@@ -38,6 +38,7 @@ from inference_server.servicers import InferenceServicer
 from protos import infer_pb2, infer_pb2_grpc
 from utils import logs
 from utils.channel import SERVER_KEEPALIVE, SERVICE, TRANSPORT_MARGIN
+from utils.memory import tune_heap
 from utils.settings import Settings
 
 EXIT_DIED = 4
@@ -71,6 +72,7 @@ def main(boot: Callable[[Settings], FaceDetector] = boot) -> None:
         signal.signal(signum, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _exit_at_once)
     die_with_parent(arguments.parent)
+    tune_heap()
     settings = Settings.from_environ(os.environ)
     logs.configure(settings.log_format)
     control = Control.inherited(arguments.control_fd)

@@ -1,18 +1,29 @@
-"""What a process of many threads keeps of the memory that it has freed."""
+"""What a process keeps of the memory that it has freed: enough for the next request, once."""
 
 import ctypes
 
-_M_ARENA_MAX = -8  # malloc.h; not in POSIX
+_MIB = 1024**2
+
+# The names of mallopt(3), the numbers of malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 _ARENAS = 2
+_KEPT = 64 * _MIB
+_LARGEST_IN_HEAP = 32 * _MIB  # glibc takes no larger value
 
 
-def share_arenas() -> None:
-    """Let the threads of this process, and of its children, share two heaps.
+def tune_heap() -> None:
+    """Let this process, and its children, keep what a request has freed, in two heaps for all threads.
 
-    glibc gives each of many threads a heap of its own, and each keeps what the largest of its requests
-    needed: a burst of callers would make a process larger for good. Python's threads run one at a time and
-    gain nothing from it. Where the C library has no such heaps, nothing is to be done.
+    glibc gives memory of more than some hundred KB back to the system at once, and takes it anew, page by
+    page, for the next request: for pictures of a megabyte that is most of what a call costs. And it gives
+    each of many threads a heap of its own, which keeps what the largest of its requests needed: a burst of
+    callers would make a process larger for good. Python's threads run one at a time and gain nothing from
+    it. Where the C library has no such settings, nothing is to be done.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, _ARENAS)
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_IN_HEAP)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)

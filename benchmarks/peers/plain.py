@@ -1,7 +1,7 @@
 """One process of a plain SO_REUSEPORT service: it detects what it receives itself, on one thread.
 
-It differs from a worker of Facet in dispatch alone: the same server, interceptor, servicer, decoder and
-detector. There is no supervisor, no admission and no queue but this process's own.
+It differs from a worker of Facet in dispatch alone: the same server, interceptor, servicer, decoder,
+detector and heap. There is no supervisor, no admission and no queue but this process's own.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from inference_server.servicers import InferenceServicer
 from protos import infer_pb2_grpc
 from utils import logs
 from utils.channel import SERVER_KEEPALIVE, TRANSPORT_MARGIN
+from utils.memory import tune_heap
 from utils.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--parent", type=int, default=os.getppid())
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
+    tune_heap()
     settings = Settings.from_environ(os.environ)
     logs.configure("json")
     uvloop.run(serve(arguments.address, _BOOTS[arguments.detector](settings), settings))

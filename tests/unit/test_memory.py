@@ -1,4 +1,4 @@
-"""What threads keep of freed memory, in processes of their own: the C library is told once for all."""
+"""What processes keep of freed memory, each in a process of its own: the C library is told once for all."""
 
 import ctypes
 import subprocess
@@ -10,10 +10,10 @@ from tests.processes import ROOT
 
 _COUNT_HEAPS = """
 import ctypes, sys, threading
-from utils.memory import share_arenas
+from utils.memory import tune_heap
 
-if {shared}:
-    share_arenas()
+if {tuned}:
+    tune_heap()
 together = threading.Barrier(9)
 def hold():
     kept = bytearray(5000)
@@ -29,6 +29,23 @@ libc.malloc_info(0, stream)
 libc.fflush(stream)
 """
 
+_COUNT_FAULTS = """
+import resource
+from utils.memory import tune_heap
+
+def buffers():
+    kept = [bytearray(3_000_000) for _ in range(4)]
+    for buffer in kept:
+        buffer[::4096] = b"x" * len(buffer[::4096])
+if {tuned}:
+    tune_heap()
+buffers()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+buffers()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+_PAGES = 4 * 3_000_000 // 4096
+
 pytestmark = pytest.mark.skipif(
     not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no heaps by thread (mallopt)"
 )
@@ -36,15 +53,28 @@ pytestmark = pytest.mark.skipif(
 
 def test_many_threads_have_two_heaps_between_them() -> None:
     """By the C library's own account."""
-    assert _heaps(shared=True) <= 2
+    assert _heaps(tuned=True) <= 2
 
 
 def test_without_it_they_have_more() -> None:
     """So the test above would show if it had no effect."""
-    assert _heaps(shared=False) > 2
+    assert _heaps(tuned=False) > 2
 
 
-def _heaps(*, shared: bool) -> int:
-    command = [sys.executable, "-c", _COUNT_HEAPS.format(shared=shared)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.count("<heap nr=")
+def test_what_one_request_has_freed_is_there_for_the_next() -> None:
+    """Buffers of megabytes, too: no page of them is taken anew from the system."""
+    assert int(_run(_COUNT_FAULTS, tuned=True)) < _PAGES / 10
+
+
+def test_without_it_every_page_is_taken_anew() -> None:
+    """So the test above would show if it had no effect."""
+    assert int(_run(_COUNT_FAULTS, tuned=False)) >= _PAGES
+
+
+def _heaps(*, tuned: bool) -> int:
+    return _run(_COUNT_HEAPS, tuned=tuned).count("<heap nr=")
+
+
+def _run(code: str, *, tuned: bool) -> str:
+    command = [sys.executable, "-c", code.format(tuned=tuned)]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
