@@ -105,17 +105,25 @@ class Envelope:
         Raises:
             OSError: There is no memory or no descriptor left.
         """
-        about = (work.deadline, work.received, work.megapixels, len(work.context), len(work.picture))
-        parts = [_HEAD.pack(0, 0, 0, *about), work.context, work.picture]
         envelope = cls(os.memfd_create("facet-request", os.MFD_CLOEXEC))
         try:
-            written = os.pwritev(envelope.descriptor, parts, 0)
-            if written != sum(map(len, parts)):  # a file in memory takes all, or there is no memory
-                raise OSError(errno.ENOMEM, "the request does not fit into memory")
+            envelope.fill(work)
         except OSError:
             envelope.close()
             raise
         return envelope
+
+    def fill(self, work: Work) -> None:
+        """Put work in; what was there before is over.
+
+        Raises:
+            OSError: There is no memory left.
+        """
+        about = (work.deadline, work.received, work.megapixels, len(work.context), len(work.picture))
+        parts = [_HEAD.pack(0, 0, 0, *about), work.context, work.picture]
+        written = os.pwritev(self.descriptor, parts, 0)
+        if written != sum(map(len, parts)):  # a file in memory takes all, or there is no memory
+            raise OSError(errno.ENOMEM, "the request does not fit into memory")
 
     def close(self) -> None:
         """Give up this end."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from inference_server.dispatch.admission import Load, Machine
 from inference_server.dispatch.envelope import Answer, Envelope, Work, checksum_of
 from inference_server.dispatch.shared import PACKET, Shared
+from inference_server.dispatch.stock import Stock
 from inference_server.dispatch.suspects import Suspects
 from utils.errors import DeadlineExceeded, InternalError, QueueFull, WorkerCrashed
 from utils.logs import fields
@@ -27,12 +28,19 @@ _LATE_SECONDS = 1.0
 
 @dataclass(eq=False, slots=True)
 class _Pending:
-    """A request that has no answer yet."""
+    """A request that has no answer yet.
+
+    Attributes:
+        posts: How many copies of its datagram were put into the queue. The one copy of an answered request
+            is with the consumer that has answered, which has done with it.
+    """
 
     number: int
+    work: Work
     envelope: Envelope
-    picture: bytes
     future: "asyncio.Future[Answer]" = field(repr=False)
+    posts: int = 0
+    answered: bool = False
 
 
 class Front:
@@ -66,6 +74,7 @@ class Front:
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
         self._unsent: deque[_Pending] = deque()
+        self._stock = Stock()
         self._waiting = Load()
         self._number = 0
         self.suspects = Suspects()
@@ -92,7 +101,7 @@ class Front:
         remaining = work.deadline - time.monotonic()
         Machine.seen_on(self._shared.page).admit(load, remaining, self._queue_seconds)
         self._number += 1
-        pending = _Pending(self._number, _sealed(work), work.picture, self._loop.create_future())
+        pending = _Pending(self._number, work, self._seal(work), self._loop.create_future())
         self._pending[pending.number] = pending
         self._count(self._waiting + load)
         try:
@@ -112,7 +121,7 @@ class Front:
         finally:
             del self._pending[pending.number]
             self._count(self._waiting - load)
-            self._loop.call_soon(pending.envelope.discard)  # the answer need not wait for it
+            self._loop.call_soon(self._put_away, pending)  # the answer need not wait for it
 
     @property
     def idle(self) -> bool:
@@ -140,6 +149,7 @@ class Front:
         """Stop listening for answers; nothing may be pending any more."""
         self._sweeper.cancel()
         self._loop.remove_reader(self._shared.notices[self._slot])
+        self._stock.close()
 
     # --- poison ---
 
@@ -151,7 +161,7 @@ class Front:
     def _repost(self, pending: _Pending, *, was_in_hand: bool) -> None:
         try:
             if was_in_hand:
-                self._refuse_poison(pending.picture)
+                self._refuse_poison(pending.work.picture)
         except WorkerCrashed as error:
             if not pending.future.done():
                 pending.future.set_exception(error)
@@ -190,7 +200,9 @@ class Front:
 
     def _send(self, pending: _Pending) -> bool:
         packet = PACKET.pack(self._slot, self._generation, pending.number)
-        return self._shared.send(packet, pending.envelope.descriptor)
+        sent = self._shared.send(packet, pending.envelope.descriptor)
+        pending.posts += sent
+        return sent
 
     # --- receiving ---
 
@@ -209,6 +221,7 @@ class Front:
     def _deliver(self, pending: _Pending) -> None:
         answer = pending.envelope.answer()
         if answer is not None and not pending.future.done():
+            pending.answered = True
             pending.future.set_result(answer)
 
     def _sweep(self) -> None:
@@ -221,12 +234,18 @@ class Front:
         self._waiting = waiting
         self._row.waiting = (waiting.count, waiting.size, waiting.megapixels)
 
+    # --- envelopes ---
 
-def _sealed(work: Work) -> Envelope:
-    try:
-        return Envelope.seal(work)
-    except OSError as error:
-        if error.errno not in _EXHAUSTED:
-            raise
-        logger.exception("no room for a request")
-        raise QueueFull("The machine has no room for another request.", retry_after=_LATE_SECONDS) from error
+    def _seal(self, work: Work) -> Envelope:
+        try:
+            return self._stock.seal(work)
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            logger.exception("no room for a request")
+            words = "The machine has no room for another request."
+            raise QueueFull(words, retry_after=_LATE_SECONDS) from error
+
+    def _put_away(self, pending: _Pending) -> None:
+        alone = pending.answered and pending.posts == 1
+        self._stock.take_back(pending.envelope, pending.work, alone=alone)
