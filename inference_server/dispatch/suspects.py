@@ -29,11 +29,8 @@ class Suspects:
 
     def any(self, now: float) -> bool:
         """Whether there is one that is not too old, so that nobody computes checksums for nothing."""
-        while self._deaths:
-            oldest = next(iter(self._deaths), None)  # which the other thread may just have forgotten
-            if oldest is not None and self.deaths(oldest, now):
-                return True
-        return False
+        # A copy: the other thread may forget one meanwhile.
+        return bool(self._deaths) and any(self.deaths(checksum, now) for checksum in list(self._deaths))
 
     def blame(self, checksum: bytes, now: float) -> int:
         """Count a death; gives how many there were, forgetting those that are too old."""
