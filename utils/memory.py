@@ -16,9 +16,9 @@ _LARGEST_IN_HEAP = 32 * _MIB  # glibc takes no larger value
 def tune_heap() -> None:
     """Let this process, and its children, keep what a request has freed, in two heaps for all threads.
 
-    glibc gives memory of more than some hundred KB back to the system at once, and takes it anew, page by
-    page, for the next request: for pictures of a megabyte that is most of what a call costs. And it gives
-    each of many threads a heap of its own, which keeps what the largest of its requests needed: a burst of
+    glibc gives the memory of large buffers back to the system at once, and takes it anew, page by page, for
+    the next request, which may take longer than all else that is done with them. And it gives each of many
+    threads a heap of its own, which keeps what the largest of its requests needed: a burst of
     callers would make a process larger for good. Python's threads run one at a time and gain nothing from
     it. Where the C library has no such settings, nothing is to be done.
     """

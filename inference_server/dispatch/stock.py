@@ -1,4 +1,4 @@
-"""A front's envelopes: those of answered requests are filled again, which takes half as long as a new one."""
+"""A front's envelopes: those of answered requests are filled again, for their memory is there already."""
 
 from inference_server.dispatch.envelope import Envelope, Work
 
