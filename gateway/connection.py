@@ -2,6 +2,7 @@
 
 import errno
 import re
+import select
 import socket
 import time
 from contextlib import suppress
@@ -61,6 +62,12 @@ class Client(socket.socket):
         self.setblocking(False)
         with suppress(OSError):
             super().send(data)
+
+    def takes_more(self) -> bool:
+        """Whether something can be sent at once, or its client is gone."""
+        look = select.poll()
+        look.register(self, select.POLLOUT)
+        return bool(look.poll(0))
 
     def recv_now(self, size: int) -> bytes | None:
         """Read what there is already; None where there is nothing yet."""

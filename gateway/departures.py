@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.05
 """Between two looks at all connections: what is answered sooner costs none."""
 
 
@@ -31,23 +31,32 @@ class Departures:
             yield
             return
         number = connection.fileno()
-        with self._lock:
-            self._watched[number] = left
-            if not self._some.is_set():
-                self._some.set()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="departures", daemon=True)
-                self._thread.start()
         try:
+            with self._lock:
+                self._watched[number] = left
+                self._begin()
             yield
         finally:
             with self._lock:
                 self._watched.pop(number, None)
 
+    @property
+    def looking(self) -> bool:
+        """Whether it looks at connections, as it does until a moment after the last."""
+        return self._some.is_set()
+
+    def _begin(self) -> None:
+        if not self._some.is_set():
+            self._some.set()
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="departures", daemon=True)
+            thread.start()
+            self._thread = thread
+
     def _run(self) -> None:
         while True:
             self._some.wait()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)
             self._look()
 
     def _look(self) -> None:

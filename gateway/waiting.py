@@ -46,15 +46,16 @@ class Waiting:
         conn.timeout = until
         number = conn.sock.fileno()
         with self._lock:
-            self._connections[number] = (conn, see_to, see_to_late)
             self._epoll.modify(number, _WRITABLE if writable else _READABLE)
+            self._connections[number] = (conn, see_to, see_to_late)
 
     def take(self) -> tuple[Connection, SeeTo] | None:
         """Wait for a connection, and take it with what is to be done; None where it has just been taken."""
-        [(number, _)] = self._epoll.poll(maxevents=1)
-        with self._lock:
-            found = self._connections.pop(number, None)
-        return found and found[:2]
+        for number, _ in self._epoll.poll(maxevents=1):
+            with self._lock:
+                found = self._connections.pop(number, None)
+            return found and found[:2]
+        return None
 
     def take_late(self, now: float) -> list[tuple[Connection, SeeTo]]:
         """Take the connections that have waited long enough, with what is to be done."""

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
-from gateway.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Client, Connection
+from gateway.connection import ANSWER_SECONDS, HEAD_SECONDS, MAX_HEAD_BYTES, Client, Connection
 from gateway.draining import Application, Farewell
 from gateway.waiting import SeeTo, Waiting
 
@@ -90,6 +90,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         for _ in range(self.cfg.threads):
             threading.Thread(target=self._serve, name="requests", daemon=True).start()
         super().run()
+        if self.nr_conns:
+            # Their grace is over, and Python cannot end well while threads are at work.
+            os._exit(0)
 
     def load_wsgi(self) -> None:
         """Load the application, and let it know when the whole gateway stops."""
@@ -134,7 +137,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return True
 
     def handle_request(self, req: Any, conn: Connection) -> Any:  # noqa: ANN401 - gunicorn's
-        """Answer a request whose head was read; the body's time begins."""
+        """Answer a request whose head was read; the body's time begins.
+
+        Where there are so many connections that new ones would soon find no room, this one ends with it.
+        """
         conn.sock.read_until = time.monotonic() + BODY_SECONDS
         if self._leave_at < math.inf or self.nr_conns > self.max_keepalived:
             req.force_close()
@@ -153,7 +159,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if now >= self._look_at:
             self._look_at = now + _LOOK_SECONDS
             for conn, on_late in self._waiting.take_late(now):
-                on_late(conn)
+                self._see_to(conn, on_late)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to leave; the signal may come more than once."""
@@ -168,7 +174,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if self.alive:
             timeout = max(0.0, min(timeout, self._leave_at - time.monotonic()))
         else:
-            timeout = min(timeout, _LOOK_SECONDS)  # the last connection is closed by whichever thread had it
+            timeout = min(timeout, _LOOK_SECONDS)  # those whose time is over must not hold up the end
         super().wait_for_and_dispatch_events(timeout)
         if time.monotonic() >= self._leave_at:
             self.alive = False
@@ -191,10 +197,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _serve(self) -> None:
         """See to one connection after another, for as long as the process lives."""
-        while True:
-            taken = self._waiting.take()
-            if taken is not None:
-                self._see_to(*taken)
+        try:
+            while True:
+                taken = self._waiting.take()
+                if taken is not None:
+                    self._see_to(*taken)
+        except BaseException:
+            # With its threads gone one by one, a process would be healthy until the last.
+            self.log.exception("a request thread died")
+            os._exit(1)
 
     def _see_to(self, conn: Connection, see_to: SeeTo) -> None:
         try:
@@ -205,10 +216,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _await_head(self, conn: Connection) -> None:
         """Let a client send its next request, or the rest of its head."""
-        until = conn.sock.head_began + HEAD_SECONDS if conn.head else time.monotonic() + self.cfg.keepalive
+        now, alive = time.monotonic(), self.alive
+        if conn.head:
+            until = conn.sock.head_began + HEAD_SECONDS
+        else:
+            until = now + (self.cfg.keepalive if alive else STOP_KEEPALIVE_LINGER)
         self._waiting.put(conn, until, self._on_head, self._on_late_head)
-        if not self.alive:  # perhaps only since a moment
-            self._cap_keepalive(time.monotonic() + STOP_KEEPALIVE_LINGER)
+        if alive and not self.alive:  # the end may have come just before it began to wait
+            self._cap_keepalive(now + STOP_KEEPALIVE_LINGER)
 
     def _on_head(self, conn: Connection) -> None:
         """Collect the head of a request, and answer it when it is complete."""
@@ -224,10 +239,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _on_late_head(self, conn: Connection) -> None:
         """Wait no longer for a head, unless it has come and no thread had time for it."""
-        piece = conn.sock.recv_now(_PIECE)
+        piece = conn.sock.recv_now(MAX_HEAD_BYTES)
         if piece and conn.extend_head(piece):
             self._await_thread(conn)
-        elif not conn.head:
+        elif piece == b"" or not conn.head:
             self._close(conn)
         elif conn.sock.head_began + HEAD_SECONDS <= time.monotonic():
             self._refuse(conn, self.refusals.too_slow(conn))
@@ -248,8 +263,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _await_thread(self, conn: Connection) -> None:
         """Let a request whose head has come wait for its turn behind the others."""
-        until = time.monotonic() + self.cfg.keepalive
-        self._waiting.put(conn, until, self._answer, self._close, writable=True)
+        until = time.monotonic() + ANSWER_SECONDS
+        self._waiting.put(conn, until, self._answer, self._on_late_turn, writable=True)
+
+    def _on_late_turn(self, conn: Connection) -> None:
+        """Give up a client that takes no answer; where no thread had time, it is not the client's fault."""
+        if conn.sock.takes_more():
+            self._await_thread(conn)
+        else:
+            self._close(conn)
 
     def _refuse(self, conn: Connection, answer: bytes) -> None:
         """Answer a request whose head cannot be waited for, and end the connection."""
@@ -284,9 +306,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _close(self, conn: Connection) -> None:
         conn.close()
         with self._counting:
+            room = self.nr_conns < self.worker_connections
             self.nr_conns -= 1
-        if not self._accepting:
-            self.method_queue.defer(lambda: None)  # wakes the main thread
+        if not (room and self._accepting):
+            self.method_queue.defer(lambda: None)  # wakes the main thread, which may accept again
 
 
 class Logger(GunicornLogger):  # type: ignore[misc]

@@ -117,6 +117,7 @@ class Consumer:
             if self._is_wanted(head, front, generation):
                 envelope.claim(self._slot, self._generation)
                 if self._answer(envelope, head):
+                    # From its answer on the envelope is the front's, which may fill it again at once.
                     self._notify(front, packet)
                 else:
                     self._put_back(envelope, packet)
@@ -165,7 +166,8 @@ class Consumer:
 
     def _put_back(self, envelope: Envelope, packet: bytes) -> None:
         """Leave a request to others, behind those that wait already."""
-        # If this worker is killed between the two, all that nobody has claimed is posted again.
+        # If this worker is killed between the two, all that nobody has claimed is posted again. Not the
+        # other way round: once it is sent, another may have claimed it.
         envelope.put_back()
         sent = False
         while not sent:

@@ -28,7 +28,7 @@ _LATE_SECONDS = 1.0
 
 @dataclass(eq=False, slots=True)
 class _Pending:
-    """A request that has no answer yet.
+    """A request whose caller has no answer yet.
 
     Attributes:
         posts: How many copies of its datagram were put into the queue. The one copy of an answered request

@@ -22,7 +22,8 @@ _TIMEVAL = struct.Struct("=qq")
 
 
 LAYOUT = 3
-"""Raised whenever page, envelope, packet or context change, so that no reload mixes two of them."""
+"""Raised whenever page, envelope, packet or context change, or who touches an envelope and when, so that no
+reload mixes two of them."""
 
 
 class LayoutMismatch(Exception):

@@ -12,6 +12,7 @@ class Stock:
 
     def __init__(self) -> None:
         self._spare: list[Envelope] = []
+        self._most = MOST
 
     def seal(self, work: Work) -> Envelope:
         """Put work into an envelope.
@@ -37,12 +38,13 @@ class Stock:
             work: What is in it.
             alone: Nobody else can have it, or get it from the queue; else it is not used again.
         """
-        if alone and len(work.picture) <= LARGEST_PICTURE and len(self._spare) < MOST:
+        if alone and len(work.picture) <= LARGEST_PICTURE and len(self._spare) < self._most:
             self._spare.append(envelope)
         else:
             envelope.discard()
 
     def close(self) -> None:
-        """Give all of it up."""
+        """Give all of it up, and what is taken back later."""
+        self._most = 0
         while self._spare:
             self._spare.pop().discard()

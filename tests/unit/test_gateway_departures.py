@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.departures import Departures
+from tests.processes import wait_until
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -63,6 +64,18 @@ def test_each_connection_has_its_own_watch(pair: Pair) -> None:
         assert not one.is_set()
         client.close()
         assert one.wait(30)
+
+
+def test_the_watch_begins_anew_after_a_time_without_requests(pair: Pair) -> None:
+    """It looks at nothing while there is nobody to be watched."""
+    server, client = pair
+    departures, left = Departures(), threading.Event()
+    with departures.watch(server, left.set):
+        assert departures.looking
+    wait_until(lambda: not departures.looking, "the last request to be over for a moment")
+    with departures.watch(server, left.set):
+        client.close()
+        assert left.wait(30)
 
 
 def test_a_server_that_hides_its_connections_is_not_watched() -> None:

@@ -30,9 +30,10 @@ libc.fflush(stream)
 """
 
 _COUNT_FAULTS = """
-import resource
+import ctypes, resource
 from utils.memory import tune_heap
 
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages of one size, to be counted
 def buffers():
     kept = [bytearray(3_000_000) for _ in range(4)]
     for buffer in kept:
