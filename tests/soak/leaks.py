@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference_server.dispatch.stock import MOST
 from tests.processes import wait_until
 from tests.soak.stage import Stage
 from utils.settings import parse_address
@@ -14,10 +15,12 @@ from utils.settings import parse_address
 _SLACK = 4
 """Descriptors that may be more: connections between the same processes fall otherwise each time."""
 
+_ENVELOPE = "facet-request"
+
 
 @dataclass(frozen=True)
 class Footprint:
-    """What an idle Facet holds, by role: descriptors in all, and megabytes for each process.
+    """What an idle Facet holds, by role: descriptors in all but envelopes, and megabytes for each process.
 
     Attributes:
         shared: The files in the machine's shared memory.
@@ -48,13 +51,16 @@ def roles(stage: Stage) -> dict[str, list[int]]:
 
 
 def footprint(stage: Stage) -> Footprint:
-    """What Facet holds now that nobody asks; waits until nothing of a request is left."""
+    """What Facet holds now that nobody asks; waits until no request is left."""
     stage.settle()
     everyone = roles(stage)
     pids = [pid for members in everyone.values() for pid in members]
-    wait_until(lambda: not any("facet-request" in link for link in _links(pids)), "no request is left")
+    wait_until(
+        lambda: all(_envelopes(pid) <= MOST for pid in pids),
+        "no envelope is left but those for the next requests",
+    )
     return Footprint(
-        {role: len(list(_links(members))) for role, members in everyone.items()},
+        {role: sum(map(_descriptors, members)) for role, members in everyone.items()},
         {role: sum(map(_pss, members)) / len(members) for role, members in everyone.items()},
         frozenset(os.listdir("/dev/shm")),  # noqa: PTH208, S108 - looked at, not used
     )
@@ -67,14 +73,22 @@ def listens(address: str) -> bool:
         return probe.connect_ex((where.host, where.port)) == 0
 
 
-def _links(pids: Iterable[int]) -> Iterable[str]:
-    """What the descriptors of processes are."""
-    for pid in pids:
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                yield str(link.readlink())
-            except FileNotFoundError:  # closed since
-                continue
+def _envelopes(pid: int) -> int:
+    return sum(_ENVELOPE in link for link in _links(pid))
+
+
+def _descriptors(pid: int) -> int:
+    """How many there are, without the envelopes that wait for the next requests."""
+    return sum(_ENVELOPE not in link for link in _links(pid))
+
+
+def _links(pid: int) -> Iterable[str]:
+    """What the descriptors of a process are."""
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            yield str(link.readlink())
+        except FileNotFoundError:  # closed since
+            continue
 
 
 def _pss(pid: int) -> float:
