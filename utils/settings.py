@@ -217,7 +217,8 @@ class Settings:
     )
     recycle_memory_bytes: int = _setting(
         _whole(0, 10**13),
-        "Memory in RAM at which a worker is replaced, in bytes; 0 is never.",
+        "Memory in RAM at which a worker is replaced, in bytes; 0 is never. Up to 128 MiB of it may be kept "
+        "for the next request.",
         default=0,
     )
     drain_seconds: float = _setting(
