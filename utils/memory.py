@@ -17,10 +17,9 @@ def tune_heap() -> None:
     """Let this process, and its children, keep what a request has freed, in two heaps for all threads.
 
     glibc gives the memory of large buffers back to the system at once, and takes it anew, page by page, for
-    the next request, which may take longer than all else that is done with them. And it gives each of many
-    threads a heap of its own, which keeps what the largest of its requests needed: a burst of
-    callers would make a process larger for good. Python's threads run one at a time and gain nothing from
-    it. Where the C library has no such settings, nothing is to be done.
+    the next request. And it gives each of many threads a heap of its own, which keeps what the largest of
+    its requests needed: a burst of callers would make a process larger for good. Python's threads run one at
+    a time and gain nothing from it. Where the C library has no such settings, nothing is to be done.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

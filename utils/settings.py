@@ -217,8 +217,8 @@ class Settings:
     )
     recycle_memory_bytes: int = _setting(
         _whole(0, 10**13),
-        "Memory in RAM at which a worker is replaced, in bytes; 0 is never. Up to 128 MiB of it may be kept "
-        "for the next request.",
+        "Memory in RAM at which a worker is replaced, in bytes; 0 is never. A worker keeps "
+        "much of what a large picture needed for the next one.",
         default=0,
     )
     drain_seconds: float = _setting(

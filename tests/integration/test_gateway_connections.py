@@ -271,7 +271,7 @@ def test_requests_that_were_sent_ahead_are_answered_in_order(gateway: Gateway) -
 
 
 def test_more_clients_than_threads_may_send_ahead(gateway: Gateway) -> None:
-    """Each request waits behind the others': nobody who sends ahead holds a thread."""
+    """Every request is answered, and others are meanwhile."""
     ahead = 50
     request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     with connections(gateway, 2 * THREADS, request * ahead) as opened:
