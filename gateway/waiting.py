@@ -64,9 +64,9 @@ class Waiting:
             found = [self._connections.pop(number) for number in late]
         return [(conn, see_to_late) for conn, _, see_to_late in found]
 
-    def hasten(self, until: float, which: Callable[[Connection], bool]) -> None:
-        """Let some of the connections wait until then at most."""
+    def hasten_idle(self, until: float) -> None:
+        """Let connections wait until then at most, but those whose head has begun, which have their time."""
         with self._lock:
             for conn, *_ in self._connections.values():
-                if which(conn):
+                if not conn.head:
                     conn.timeout = min(conn.timeout, until)

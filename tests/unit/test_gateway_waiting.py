@@ -107,13 +107,14 @@ def test_what_has_waited_long_enough_is_taken_and_by_no_thread(
     assert waiting.take_late(NEVER) == []
 
 
-def test_some_may_be_hastened_and_none_slowed(peers: tuple[Peer, Peer], waiting: Waiting) -> None:
-    """Others keep their time."""
+def test_the_idle_may_be_hastened_and_none_slowed(peers: tuple[Peer, Peer], waiting: Waiting) -> None:
+    """A head that has begun keeps its time."""
     first, second = peers
+    first.conn.extend_head(b"GET ")
     waiting.put(first.conn, 10.0, nothing, other)
     waiting.put(second.conn, 10.0, nothing, other)
-    waiting.hasten(5.0, lambda conn: conn is second.conn)
-    waiting.hasten(7.0, lambda conn: conn is second.conn)
+    waiting.hasten_idle(5.0)
+    waiting.hasten_idle(7.0)
     assert waiting.take_late(5.0) == [(second.conn, other)]
     assert waiting.take_late(9.0) == []
 

@@ -1,0 +1,190 @@
+"""Rules of the life of a connection: what its client does, and what one request thread does then."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from gunicorn.config import Config
+
+from gateway import lifecycle
+from gateway.connection import MAX_HEAD_BYTES, Client, Connection
+from gateway.lifecycle import Lifecycle
+from gateway.refusals import Refusals
+
+HEAD = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Gateway:
+    """Connections over socket pairs, and an application that answers with the path, or fails."""
+
+    def __init__(self) -> None:
+        self.config = Config()
+        self.answer = b""
+        self.keeps = True
+        self.closed = 0
+        self.clients: list[socket.socket] = []
+        self.life = Lifecycle(75.0, Refusals(self.config), self.handle, self.count_closed)
+
+    def connect(self) -> socket.socket:
+        """A new client."""
+        ours, client = socket.socketpair()
+        owned = Client(ours.family, ours.type, ours.proto, fileno=ours.detach())
+        self.life.begin(Connection(self.config, owned, ("127.0.0.1", 1), ("127.0.0.1", 2)))
+        client.settimeout(30)
+        self.clients.append(client)
+        return client
+
+    def handle(self, conn: Connection) -> bool:
+        """Answer as gunicorn does: parse the head that was collected, then send."""
+        conn.init()
+        path: str = next(conn.parser).path
+        if path == "/fault":
+            raise RuntimeError(path)
+        conn.sock.sendall(self.answer or path.encode())
+        return self.keeps
+
+    def count_closed(self) -> None:
+        """Count a connection that has ended."""
+        self.closed += 1
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """Nobody is connected yet."""
+    made = Gateway()
+    yield made
+    for client in made.clients:
+        client.close()
+    while made.closed < len(made.clients):
+        made.life.serve_next()
+
+
+def test_a_connection_may_be_used_again(gateway: Gateway) -> None:
+    """Request by request, for as long as its client likes."""
+    client = gateway.connect()
+    for number in range(3):
+        client.sendall(HEAD % number)
+        gateway.life.serve_next()
+        assert client.recv(100) == b"/%d" % number
+
+
+def test_half_a_head_holds_no_thread(gateway: Gateway) -> None:
+    """The thread that looked at it is free for others at once; the rest may come later."""
+    slow, good = gateway.connect(), gateway.connect()
+    slow.sendall(HEAD[:10] % 1)
+    gateway.life.serve_next()
+    good.sendall(HEAD % 2)
+    gateway.life.serve_next()
+    assert good.recv(100) == b"/2"
+    slow.sendall((HEAD % 1)[9:])
+    gateway.life.serve_next()
+    assert slow.recv(100) == b"/1"
+
+
+def test_what_was_sent_ahead_is_answered_in_order_behind_those_who_wait(gateway: Gateway) -> None:
+    """Nobody gains by sending all requests at once."""
+    greedy, good = gateway.connect(), gateway.connect()
+    greedy.sendall(b"".join(HEAD % number for number in (1, 2, 3)))
+    good.sendall(HEAD % 4)
+    gateway.life.serve_next()
+    gateway.life.serve_next()
+    assert (greedy.recv(100), good.recv(100)) == (b"/1", b"/4")
+    gateway.life.serve_next()
+    gateway.life.serve_next()
+    assert greedy.recv(100) == b"/2/3"
+
+
+def test_who_sends_ahead_and_reads_nothing_holds_no_thread(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next request waits until it takes an answer, and not for ever."""
+    gateway.answer = bytes(100_000)
+    deaf, good = gateway.connect(), gateway.connect()
+    monkeypatch.setattr(lifecycle, "ANSWER_SECONDS", 0.0)
+    deaf.sendall(b"".join(HEAD % number for number in (1, 2, 3)))
+    gateway.life.serve_next()
+    good.sendall(HEAD % 4)
+    gateway.life.serve_next()
+    assert good.recv(100_000, socket.MSG_WAITALL) == gateway.answer
+    gateway.life.see_to_late()
+    assert gateway.closed == 1
+
+
+def test_who_reads_late_is_answered_all_the_same(gateway: Gateway) -> None:
+    """As soon as there is room for the next answer."""
+    gateway.answer = bytes(100_000)
+    late = gateway.connect()
+    late.sendall((HEAD % 1) + (HEAD % 2))
+    gateway.life.serve_next()
+    assert late.recv(100_000, socket.MSG_WAITALL) == gateway.answer
+    gateway.life.serve_next()
+    assert late.recv(100_000, socket.MSG_WAITALL) == gateway.answer
+
+
+def test_a_head_that_does_not_end_in_time_is_refused(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an answer that says so, and the end of the connection."""
+    monkeypatch.setattr(lifecycle, "HEAD_SECONDS", 0.0)
+    client = gateway.connect()
+    client.sendall(HEAD[:10] % 1)
+    gateway.life.serve_next()
+    gateway.life.see_to_late()
+    assert client.recv(10_000).startswith(b"HTTP/1.1 408 ")
+    assert client.recv(1) == b""
+
+
+def test_a_head_without_end_is_refused(gateway: Gateway) -> None:
+    """However quickly it comes."""
+    client = gateway.connect()
+    client.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * MAX_HEAD_BYTES)
+    for _ in range(9):
+        gateway.life.serve_next()
+    assert client.recv(10_000).startswith(b"HTTP/1.1 431 ")
+
+
+def test_an_ended_connection_waits_for_its_client_to_read(gateway: Gateway) -> None:
+    """Closed at once, with a body unread, it would be reset, and the answer lost."""
+    gateway.keeps = False
+    client = gateway.connect()
+    client.sendall(HEAD % 1)
+    gateway.life.serve_next()
+    client.sendall(b"what is left of a body")
+    gateway.life.serve_next()
+    assert (client.recv(2, socket.MSG_WAITALL), client.recv(1)) == (b"/1", b"")
+    assert gateway.closed == 0
+    client.close()
+    gateway.life.serve_next()
+    assert gateway.closed == 1
+
+
+def test_a_fault_ends_its_connection_and_nothing_else(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread sees to the next one; the log has the fault."""
+    unlucky, good = gateway.connect(), gateway.connect()
+    unlucky.sendall(b"GET /fault HTTP/1.1\r\nHost: a\r\n\r\n")
+    gateway.life.serve_next()
+    assert gateway.closed == 1
+    assert "a connection ended by a fault" in caplog.text
+    good.sendall(HEAD % 1)
+    gateway.life.serve_next()
+    assert good.recv(100) == b"/1"
+
+
+def test_who_leaves_cuts_the_idle_short_and_no_head_that_has_begun(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that is on its way is still answered; so is one of a connection that comes now."""
+    monkeypatch.setattr(lifecycle, "LAST_SECONDS", 0.0)
+    idle, begun = gateway.connect(), gateway.connect()
+    begun.sendall(HEAD[:10] % 1)
+    gateway.life.serve_next()
+    gateway.life.leave()
+    gateway.life.see_to_late()
+    assert (gateway.closed, idle.recv(1)) == (1, b"")
+    begun.sendall((HEAD % 1)[9:])
+    gateway.life.serve_next()
+    assert begun.recv(100) == b"/1"
+    gateway.life.see_to_late()
+    assert (gateway.closed, begun.recv(1)) == (2, b"")
