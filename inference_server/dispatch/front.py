@@ -106,18 +106,13 @@ class Front:
         self._count(self._waiting + load)
         try:
             self._post(pending)
-            # A consumer answers what is late; this is for the day when there is none.
-            async with asyncio.timeout_at(work.deadline + _LATE_SECONDS):
-                answer = await pending.future
+            answer = await pending.future
             if answer.computed:
                 self._acquit(work.picture)
             return answer.content
         except asyncio.CancelledError:
             pending.envelope.cancel()
             raise
-        except TimeoutError:
-            pending.envelope.cancel()
-            raise DeadlineExceeded("The request's time ran out, and no detector has answered.") from None
         finally:
             del self._pending[pending.number]
             self._count(self._waiting - load)
@@ -225,9 +220,15 @@ class Front:
             pending.future.set_result(answer)
 
     def _sweep(self) -> None:
-        """Find answers whose notice found no room."""
+        """Find answers whose notice found no room, and give up what nobody has answered in time."""
+        late = time.monotonic() - _LATE_SECONDS
         for pending in list(self._pending.values()):
             self._deliver(pending)
+            # A consumer answers what is late; this is for the day when there is none.
+            if pending.work.deadline < late and not pending.future.done():
+                pending.envelope.cancel()
+                words = "The request's time ran out, and no detector has answered."
+                pending.future.set_exception(DeadlineExceeded(words))
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def _count(self, waiting: Load) -> None:
