@@ -1,8 +1,8 @@
 """What a front tells a detector, and the detector's answer, as bytes in an envelope."""
 
-import json
 import logging
 
+import orjson
 from google.rpc import status_pb2
 
 from inference_server.dispatch.envelope import Work
@@ -21,13 +21,13 @@ def encode_context(options: DetectOptions, request_id: str, traceparent: str) ->
     """Everything about a request but its picture."""
     names = {"request_id": request_id, "traceparent": traceparent}
     values = {name: getattr(options, name) for name in OPTION_NAMES}
-    return json.dumps({"options": values, "names": names}).encode()
+    return orjson.dumps({"options": values, "names": names})
 
 
 def decode_context(work: Work) -> tuple[DetectOptions, dict[str, str]]:
     """Options, and what names the request in a log line: request_id and traceparent."""
     try:
-        context = json.loads(work.context)
+        context = orjson.loads(work.context)
         return DetectOptions(**context["options"]), context["names"]
     except (ValueError, TypeError, KeyError) as error:
         # While a reload is under way, a front of another release may have written it.

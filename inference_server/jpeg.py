@@ -11,6 +11,15 @@ import simplejpeg
 _CERTAIN_MODES = ("RGB", "L")
 
 
+def read_size(data: bytes) -> tuple[int, int] | None:
+    """Read width and height from the header; None where Pillow shall judge it."""
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    return width, height
+
+
 def decode_plain(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
     """Decode a JPEG file whose mode and size (width, height) Pillow has read from its header.
 
@@ -18,12 +27,9 @@ def decode_plain(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[n
         (height, width, 3) uint8 RGB, not turned upright; None where Pillow shall decode it: for another
         mode (CMYK), and where the library reads another header or has anything to complain about.
     """
-    if mode not in _CERTAIN_MODES:
+    if mode not in _CERTAIN_MODES or read_size(data) != size:
         return None
     try:
-        height, width, *_ = simplejpeg.decode_jpeg_header(data)
-        if (width, height) != size:
-            return None
         pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
             data, "RGB", fastdct=False, fastupsample=False, strict=True
         )

@@ -36,10 +36,10 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
     async def Predict(self, message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401, N802
         """Find the faces in one picture."""
         received = time.monotonic()
-        note(bytes=len(message.raw_data))
-        # First what costs least: a machine that is full must refuse more cheaply than it computes.
-        self._front.check_room(len(message.raw_data))
         request = codec.decode_request(message)
+        note(bytes=len(request.image))
+        # Before the picture is looked at: a machine that is full must refuse more cheaply than it computes.
+        self._front.check_room(len(request.image))
         header = self._inspect(request)
         note(format=header.format, width=header.width, height=header.height)
         load = load_of(len(request.image), header.width, header.height)

@@ -42,6 +42,8 @@ ERROR_DOMAIN = "facet"
 RETRY_SECONDS = 1.0
 """What a caller is told to wait when nobody knows better."""
 
+_DEFAULT_OPTIONS = DetectOptions()
+
 # --- requests ---------------------------------------------------------------------------------------
 
 
@@ -64,21 +66,21 @@ def decode_request(message: pb.Image) -> DetectRequest:
         OptionOutOfRange: An option has a value outside its range.
         MalformedRequest: The caller's id or notes are too long.
     """
-    check_metadata(message._meta_data.values)
+    metadata = message._meta_data.values
+    check_metadata(metadata)  # before it is copied
     return DetectRequest(
         image=message.raw_data,
-        options=_decode_options(message.options),
+        options=_decode_options(message.options) if message.HasField("options") else _DEFAULT_OPTIONS,
         image_id=message.image_id,
-        metadata=dict(message._meta_data.values),
+        metadata=dict(metadata),
     )
 
 
 def _encode_options(options: DetectOptions) -> pb.DetectOptions | None:
-    default = DetectOptions()
     changed = {
         name: getattr(options, name)
         for name in OPTION_NAMES
-        if getattr(options, name) != getattr(default, name)
+        if getattr(options, name) != getattr(_DEFAULT_OPTIONS, name)
     }
     return pb.DetectOptions(**changed) if changed else None
 
