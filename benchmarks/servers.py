@@ -83,11 +83,25 @@ def article_backend(processes: int) -> Iterator[tuple[list[Process], str]]:
 @contextlib.contextmanager
 def article_gateway(backend: str) -> Iterator[tuple[Process, str]]:
     """The article's gateway before a backend, listening, and its address."""
+    with _flask_peer("benchmarks.peers.article.gateway", backend, "--workers", "2") as started:
+        yield started
+
+
+@contextlib.contextmanager
+def bare_gateway(backend: str, threads: int) -> Iterator[tuple[Process, str]]:
+    """One process of the bare gateway before a backend, listening, and its address."""
+    options = ("--worker-class", "gthread", "--threads", str(threads), "--keep-alive", "75")
+    with _flask_peer("benchmarks.peers.bare_gateway", backend, *options) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def _flask_peer(module: str, backend: str, *options: str) -> Iterator[tuple[Process, str]]:
     address = f"127.0.0.1:{free_port()}"
-    options = ["--workers", "2", "--bind", address, "--no-control-socket"]
-    command = [sys.executable, "-m", "gunicorn", *options, "benchmarks.peers.article.gateway:create_app()"]
+    options = (*options, "--bind", address, "--no-control-socket")
+    command = [sys.executable, "-m", "gunicorn", *options, f"{module}:create_app()"]
     with running(command, TARGET=backend) as process:
-        wait_until(lambda: _listens(address) or not process.alive(), "the article's gateway listens")
+        wait_until(lambda: _listens(address) or not process.alive(), f"{module} listens")
         assert process.alive(), process.log()
         yield process, address
         stop(process)

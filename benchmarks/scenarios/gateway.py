@@ -7,8 +7,11 @@ from benchmarks import cpu, pairs, servers
 from benchmarks.progress import step
 from benchmarks.registry import Figures, Goal, Report, Scenario, Table
 from benchmarks.stats import describe, milliseconds
+from tests.processes import Process
+from utils.settings import Settings
 
 _BYTES = 100_000
+_PERCENTILES = ("p50_ms", "p99_ms")
 
 METHOD = f"""
 One client, one call at a time, a detector that answers at once. `/predict` with a raw body of {
@@ -16,55 +19,82 @@ One client, one call at a time, a detector that answers at once. `/predict` with
 } KB over one kept connection to gunicorn (one process, as many threads as by default), and the same
 picture by `ServiceClient.detect` straight to the backend, in turn; the figure is the difference of their
 medians. CPU is what gunicorn's processes used in that time by `/proc/PID/stat`, divided by the requests.
+
+In the same turn comes the *bare* gateway (`peers/bare_gateway.py`): a Flask application of one route, which
+passes the picture on by a stub and the faces back, under gunicorn's own threads. It does nothing else, so it
+shows what Flask, gunicorn and grpcio themselves take on this machine, and what is Facet's.
 """
 
 
 def run(quick: bool) -> Figures:
-    """Measure both in turn."""
+    """Measure all in turn."""
     rounds, repeats = (300, 1) if quick else (2000, 3)
     runs: list[dict[str, Any]] = []
     with (
         servers.facet(2, sleeping=True, **servers.PATIENT) as (_, backend),
-        servers.gateway(backend) as (web, address),
+        servers.gateway(backend) as (ours, ours_at),
+        servers.bare_gateway(backend, Settings().http_threads) as (bare, bare_at),
     ):
-        services = [("http", address), ("grpc", backend)]
+        services = [("http", ours_at), ("http", bare_at), ("grpc", backend)]
         pairs.measure(services, _BYTES, 10)  # the process that answers has booted, so its CPU is not counted
         for number in range(repeats):
-            before = sum(cpu.seconds(cpu.family(web)))
-            with step(f"gateway: run {number + 1} of {repeats}", rounds * 0.006 + 2):
-                gateway, direct = pairs.measure(services, _BYTES, rounds)
-            used = sum(cpu.seconds(cpu.family(web))) - before
+            before = [_cpu_seconds(web) for web in (ours, bare)]
+            with step(f"gateway: run {number + 1} of {repeats}", rounds * 0.01 + 2):
+                *gateways, direct = pairs.measure(services, _BYTES, rounds)
+            used = [_cpu_seconds(web) - then for web, then in zip((ours, bare), before, strict=True)]
             runs.append(
                 {
-                    "gateway": describe(gateway),
                     "direct": describe(direct),
-                    "added_ms": milliseconds(median(gateway) - median(direct)),
-                    "cpu_ms": milliseconds(used / (rounds + pairs.WARM_UP)),
+                    **{
+                        name: _figures_of(latencies, direct, seconds / (rounds + pairs.WARM_UP))
+                        for name, latencies, seconds in zip(("facet", "bare"), gateways, used, strict=True)
+                    },
                 }
             )
     return {"parameters": {"picture_bytes": _BYTES, "rounds": rounds}, "runs": runs}
 
 
+def _cpu_seconds(web: Process) -> float:
+    return sum(cpu.seconds(cpu.family(web)))
+
+
+def _figures_of(latencies: list[float], direct: list[float], cpu_seconds: float) -> dict[str, Any]:
+    return {
+        "latency": describe(latencies),
+        "added_ms": milliseconds(median(latencies) - median(direct)),
+        "cpu_ms": milliseconds(cpu_seconds),
+    }
+
+
 def report(figures: Figures) -> Report:
     """The difference of the medians, and CPU per request."""
     runs = figures["runs"]
-    added, cpu = (median(run[what] for run in runs) for what in ("added_ms", "cpu_ms"))
+    added, cpu_ms = (median(run["facet"][what] for run in runs) for what in ("added_ms", "cpu_ms"))
     rows: list[tuple[object, ...]] = [
         (
-            *(run[door][which] for which in ("p50_ms", "p99_ms") for door in ("gateway", "direct")),
-            run["added_ms"],
-            run["cpu_ms"],
+            name,
+            *(figures[which] for figures in (run[name]["latency"], run["direct"]) for which in _PERCENTILES),
+            run[name]["added_ms"],
+            run[name]["cpu_ms"],
         )
         for run in runs
+        for name in ("facet", "bare")
     ]
-    head = ("/predict p50 ms", "direct p50 ms", "/predict p99 ms", "direct p99 ms", "added to p50, ms")
+    head = ("gateway", "p50 ms", "p99 ms", "direct p50 ms", "direct p99 ms", "added to p50, ms")
     return Report(
         goals=[
             Goal("/predict over the direct gRPC call, p50", added, 1.0, unit="ms"),
-            Goal("CPU of the gateway for a request", cpu, 1.2, unit="ms"),
+            Goal("CPU of the gateway for a request", cpu_ms, 1.2, unit="ms"),
         ],
         tables=[Table((*head, "CPU ms a request"), rows)],
+        note=_note(runs),
     )
+
+
+def _note(runs: list[dict[str, Any]]) -> str:
+    more = median(run["facet"]["added_ms"] - run["bare"]["added_ms"] for run in runs)
+    share = median(run["facet"]["cpu_ms"] / run["bare"]["cpu_ms"] for run in runs)
+    return f"Facet's p50 is {more:.2f} ms above the bare gateway's, and its CPU {share:.2f}x."
 
 
 SCENARIO = Scenario("What the HTTP door adds to the gRPC call", METHOD, run, report)
