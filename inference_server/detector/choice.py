@@ -4,13 +4,16 @@ Each worker asks at its start, and tells the supervisor. This loads of the engin
 is small; that a package is there is found without importing it.
 """
 
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 ENGINES = ("auto", "native", "onnx", "tensorflow")
 INSTRUCTION_SETS = ("auto", "avx512", "avx2", "base")
 
 _NAMED = "FACET_ENGINE names it"
+_CPUINFO = Path("/proc/cpuinfo")
 
 
 class EngineUnavailable(ValueError):
@@ -62,12 +65,21 @@ def choose(engine: str = "auto", native_isa: str = "auto") -> Choice:
 
 
 def _require_tensorflow() -> None:
-    """Look for its packages; importing them would take seconds."""
+    """Look for what it needs: importing it would take seconds, and ends the process on a CPU without AVX."""
+    if _is_x86_without_avx(_CPUINFO.read_text()):
+        raise EngineUnavailable(
+            "FACET_ENGINE is 'tensorflow', whose builds need AVX, which this CPU lacks; auto runs on any"
+        )
     for package in ("tensorflow", "mtcnn"):
         if find_spec(package) is None:
             raise EngineUnavailable(
                 f"FACET_ENGINE is 'tensorflow', but {package} is not installed; make setup installs it"
             )
+
+
+def _is_x86_without_avx(cpuinfo: str) -> bool:
+    flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)  # which other CPUs call by other names
+    return flags is not None and "avx" not in flags[1].split()
 
 
 def _instruction_set(wanted: str, available: list[str]) -> str:

@@ -69,6 +69,28 @@ def test_without_its_packages_this_engine_is_a_clear_error(
         choose("tensorflow")
 
 
+@pytest.mark.parametrize(
+    ("cpuinfo", "runs"),
+    [
+        ("flags\t\t: fpu sse2 avx\n", True),
+        ("flags\t\t: fpu sse2 avx512f\n", False),
+        ("Features\t: fp asimd\n", True),
+    ],
+)
+def test_a_cpu_on_which_its_import_would_abort_is_a_clear_error(
+    cpuinfo: str, runs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its builds for x86 need AVX; the message names the setting and what is missing."""
+    fake = tmp_path / "cpuinfo"
+    fake.write_text("processor\t: 0\n" + cpuinfo)
+    monkeypatch.setattr(choice, "_CPUINFO", fake)
+    if runs:
+        assert choose("tensorflow").engine == "tensorflow"
+    else:
+        with pytest.raises(EngineUnavailable, match=r"FACET_ENGINE is 'tensorflow'.*AVX"):
+            choose("tensorflow")
+
+
 def test_this_engine_is_only_taken_where_it_is_named() -> None:
     """Then it is no second best, however slow."""
     assert choose("auto").engine != "tensorflow"
