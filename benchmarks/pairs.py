@@ -1,9 +1,11 @@
 """Calls one after another, of several services in turn: a process of its own, started by `measure`.
 
-A service is `grpc` or `http` and an address. In every round each is called once, and the order turns round
-from one round to the next, so that whatever disturbs the machine disturbs them alike.
+A service is `grpc` or `http` and an address. In every round each is called once, in one order after another
+until all orders have had their turn, so that whatever disturbs the machine disturbs them alike, and none has
+always the same one before it.
 """
 
+import itertools
 import json
 import re
 import socket
@@ -84,14 +86,13 @@ def main() -> None:
     picture = blank(plan["size"])
     calls = [_KINDS[kind](address, picture) for kind, address in plan["services"]]
     times: list[list[float]] = [[] for _ in calls]
-    turn = list(zip(calls, times, strict=True))
+    orders = itertools.cycle(itertools.permutations(zip(calls, times, strict=True)))
     for number in range(WARM_UP + plan["rounds"]):
-        for call, taken in turn:
+        for call, taken in next(orders):
             start = time.perf_counter()
             call()
             if number >= WARM_UP:
                 taken.append(time.perf_counter() - start)
-        turn.reverse()
     print(json.dumps(times))
 
 

@@ -1,7 +1,7 @@
-"""The least that a gateway of Flask, gunicorn and grpcio can do: pass the picture on and faces back.
+"""A plain gateway of Flask, gunicorn and grpcio, which passes the picture on and faces back.
 
-It has no limits, deadlines, error documents, request ids or log, and sees no client leave: what it costs,
-these libraries cost. It stands for what one writes by hand, and is what Facet's own gateway is seen beside.
+It has no limits, deadlines, error documents, request ids or log, and sees no client leave. It stands for what
+one writes by hand in a few lines, and is what Facet's own gateway is seen beside.
 
 TARGET=127.0.0.1:50051 gunicorn -k gthread --threads 64 'benchmarks.peers.bare_gateway:create_app()'
 """

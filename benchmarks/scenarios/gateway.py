@@ -21,8 +21,8 @@ picture by `ServiceClient.detect` straight to the backend, in turn; the figure i
 medians. CPU is what gunicorn's processes used in that time by `/proc/PID/stat`, divided by the requests.
 
 In the same turn comes the *bare* gateway (`peers/bare_gateway.py`): a Flask application of one route, which
-passes the picture on by a stub and the faces back, under gunicorn's own threads. It does nothing else, so it
-shows what Flask, gunicorn and grpcio themselves take on this machine, and what is Facet's.
+passes the picture on by a stub and the faces back, under gunicorn's own threads, and does nothing else. It
+shows how much of the figures Flask, gunicorn and grpcio take on this machine, used plainly.
 """
 
 
