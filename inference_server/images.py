@@ -122,6 +122,7 @@ def decode(data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.uint8], int]:
     with _typed_errors(name):
         with _open(data) as image:
             _check_pixels(*image.size, max_pixels)
+            _check_size(name, data, image.size)
             if name == "JPEG":
                 _check_scans(data, image.size)
             plain = decode_plain(data, image.mode, image.size) if name == "JPEG" else None
@@ -212,6 +213,15 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
             f"the image has {width} x {height} = {width * height} pixels; the limit is {max_pixels}; "
             "send it reduced",
             field="image",
+        )
+
+
+def _check_size(name: str, data: bytes, size: tuple[int, int]) -> None:
+    """Refuse a file that says two sizes: it was accepted, and its time predicted, by what `inspect` saw."""
+    seen = _size_at_once(name, data)
+    if seen is not None and seen != size:
+        raise BrokenImage(
+            f"the {name} image says two sizes, {seen[0]} x {seen[1]} and {size[0]} x {size[1]}", field="image"
         )
 
 

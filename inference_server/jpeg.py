@@ -10,12 +10,19 @@ import simplejpeg
 
 _CERTAIN_MODES = ("RGB", "L")
 
+# Where a photograph's size stands, behind its metadata. The library keeps all metadata that it reads: ten
+# megabytes of it would take a second.
+_LOOKED_AT = 64 * 1024
+
+# What the library raises of files it does not read; KeyError of a subsampling that it has no name for.
+_UNREADABLE = (ValueError, KeyError)
+
 
 def read_size(data: bytes) -> tuple[int, int] | None:
-    """Read width and height from the header; None where Pillow shall judge it."""
+    """Read width and height from the start of a file; None where Pillow shall judge it."""
     try:
-        height, width, *_ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:
+        height, width, *_ = simplejpeg.decode_jpeg_header(memoryview(data)[:_LOOKED_AT])
+    except _UNREADABLE:
         return None
     return width, height
 
@@ -27,12 +34,15 @@ def decode_plain(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[n
         (height, width, 3) uint8 RGB, not turned upright; None where Pillow shall decode it: for another
         mode (CMYK), and where the library reads another header or has anything to complain about.
     """
-    if mode not in _CERTAIN_MODES or read_size(data) != size:
+    if mode not in _CERTAIN_MODES:
         return None
     try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        if (width, height) != size:
+            return None
         pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
             data, "RGB", fastdct=False, fastupsample=False, strict=True
         )
-    except ValueError:
+    except _UNREADABLE:
         return None
     return pixels

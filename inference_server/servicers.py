@@ -39,6 +39,7 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
         request = codec.decode_request(message)
         note(bytes=len(request.image))
         # Before the picture is looked at: a machine that is full must refuse more cheaply than it computes.
+        # What cannot be meant is told so even then: it is worth no other try.
         self._front.check_room(len(request.image))
         header = self._inspect(request)
         note(format=header.format, width=header.width, height=header.height)

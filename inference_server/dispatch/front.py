@@ -221,6 +221,8 @@ class Front:
 
     def _sweep(self) -> None:
         """Find answers whose notice found no room, and give up what nobody has answered in time."""
+        # First, so that no fault below is the end of it.
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         late = time.monotonic() - _LATE_SECONDS
         for pending in list(self._pending.values()):
             self._deliver(pending)
@@ -229,7 +231,6 @@ class Front:
                 pending.envelope.cancel()
                 words = "The request's time ran out, and no detector has answered."
                 pending.future.set_exception(DeadlineExceeded(words))
-        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def _count(self, waiting: Load) -> None:
         self._waiting = waiting

@@ -381,6 +381,28 @@ def test_a_header_of_endless_parts_is_broken() -> None:
             decode(data, LIMIT)
 
 
+def test_the_front_reads_no_megabytes_of_metadata() -> None:
+    """The library keeps all that it reads: a second, in which an event loop answers nobody."""
+    with pytest.raises(BrokenImage):
+        inspect(flood(saved(sample(), "JPEG"), 2, b"\xff\xe2\0\2"), BYTES, LIMIT)
+
+
+def test_the_size_is_found_behind_much_metadata() -> None:
+    """Photographs carry previews and colour profiles before it."""
+    data = saved(sample(), "JPEG")
+    profile = b"\xff\xe2\xff\xff" + bytes(65533)
+    whole = data[:2] + profile * 3 + data[2:]
+    assert inspect(whole, BYTES, LIMIT) == inspect(data, BYTES, LIMIT)
+    assert np.array_equal(decode(whole, LIMIT)[0], decode(data, LIMIT)[0])
+
+
+def test_a_file_that_says_two_sizes_is_broken() -> None:
+    """It would be accepted as a small one, and computed as a large one."""
+    small, large = png(portrait()[:9, :9]), png(portrait()[:90, :90])
+    with pytest.raises(BrokenImage, match="two sizes, 9 x 9 and 90 x 90"):
+        decode(small[:33] + large[8:], LIMIT)
+
+
 def test_text_that_inflates_to_megabytes_is_broken() -> None:
     """A few kilobytes of PNG text may hold sixty megabytes."""
     bomb = chunk(b"zTXt", b"k\0\0" + zlib.compress(b"a" * (2**20 - 10)))

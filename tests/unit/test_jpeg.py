@@ -2,15 +2,17 @@
 
 import io
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import simplejpeg
 from PIL import Image
 
-from inference_server.images import decode
-from inference_server.jpeg import decode_plain
+from inference_server.images import decode, inspect
+from inference_server.jpeg import decode_plain, read_size
 from tests.pictures import encoded, portrait
 
 MAX_PIXELS = 25_000_000
@@ -50,6 +52,17 @@ def test_what_is_not_certain_is_left_to_pillow() -> None:
     assert plain(whole[: len(whole) // 2]) is None
     assert decode_plain(whole, "RGB", (512, 511)) is None
     assert decode_plain(b"no picture", "RGB", (1, 1)) is None
+
+
+def test_a_subsampling_without_a_name_is_pillows() -> None:
+    """4:4:1, which turning 4:1:1 without loss gives: valid, and unknown to the library's binding."""
+    data = bytearray(simplejpeg.encode_jpeg(np.zeros((8, 32, 3), np.uint8), colorsubsampling="411"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 32, 8)
+    data[frame + 11] = 0x14
+    assert read_size(bytes(data)) is None
+    assert inspect(bytes(data), len(data), MAX_PIXELS).height == 32
+    assert decode(bytes(data), MAX_PIXELS)[0].shape == (32, 8, 3)
 
 
 def test_the_answer_can_be_written_and_is_contiguous() -> None:
