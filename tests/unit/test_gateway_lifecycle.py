@@ -1,13 +1,13 @@
 """Rules of the life of a connection: what its client does, and what one request thread does then."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from gunicorn.config import Config
 
 from gateway import lifecycle
-from gateway.connection import MAX_HEAD_BYTES, Client, Connection
+from gateway.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Client, Connection
 from gateway.lifecycle import Lifecycle
 from gateway.refusals import Refusals
 
@@ -21,17 +21,20 @@ class Gateway:
         self.config = Config()
         self.answer = b""
         self.keeps = True
+        self.on_handled: Callable[[], object] = lambda: None
         self.closed = 0
         self.clients: list[socket.socket] = []
+        self.connections: list[Connection] = []
         self.life = Lifecycle(75.0, Refusals(self.config), self.handle, self.count_closed)
 
     def connect(self) -> socket.socket:
         """A new client."""
         ours, client = socket.socketpair()
         owned = Client(ours.family, ours.type, ours.proto, fileno=ours.detach())
-        self.life.begin(Connection(self.config, owned, ("127.0.0.1", 1), ("127.0.0.1", 2)))
         client.settimeout(30)
         self.clients.append(client)
+        self.connections.append(Connection(self.config, owned, ("127.0.0.1", 1), ("127.0.0.1", 2)))
+        self.life.begin(self.connections[-1])
         return client
 
     def handle(self, conn: Connection) -> bool:
@@ -41,6 +44,7 @@ class Gateway:
         if path == "/fault":
             raise RuntimeError(path)
         conn.sock.sendall(self.answer or path.encode())
+        self.on_handled()
         return self.keeps
 
     def count_closed(self) -> None:
@@ -53,10 +57,9 @@ def gateway() -> Iterator[Gateway]:
     """Nobody is connected yet."""
     made = Gateway()
     yield made
-    for client in made.clients:
+    for client, conn in zip(made.clients, made.connections, strict=True):
         client.close()
-    while made.closed < len(made.clients):
-        made.life.serve_next()
+        conn.close()
 
 
 def test_a_connection_may_be_used_again(gateway: Gateway) -> None:
@@ -131,7 +134,48 @@ def test_a_head_that_does_not_end_in_time_is_refused(
     gateway.life.serve_next()
     gateway.life.see_to_late()
     assert client.recv(10_000).startswith(b"HTTP/1.1 408 ")
-    assert client.recv(1) == b""
+    assert (client.recv(1), gateway.closed) == (b"", 0)
+
+
+def test_the_time_of_a_head_is_counted_from_its_first_byte(gateway: Gateway) -> None:
+    """A client that sends on gains none; one that is in time is left alone."""
+    client = gateway.connect()
+    client.sendall(b"G")
+    gateway.life.serve_next()
+    [conn] = gateway.connections
+    began = conn.sock.head_began
+    client.sendall(b"E")
+    gateway.life.serve_next()
+    gateway.life.see_to_late()
+    assert gateway.closed == 0
+    assert (conn.sock.head_began, conn.timeout) == (began, began + HEAD_SECONDS)
+
+
+def test_a_head_that_no_thread_had_time_for_is_no_late_one(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came in time: its request is answered, however long it has waited."""
+    monkeypatch.setattr(lifecycle, "HEAD_SECONDS", 0.0)
+    client = gateway.connect()
+    client.sendall(HEAD[:10] % 1)
+    gateway.life.serve_next()
+    client.sendall((HEAD % 1)[9:])
+    gateway.life.see_to_late()
+    gateway.life.serve_next()
+    assert client.recv(100) == b"/1"
+
+
+def test_who_reads_is_not_given_up_for_want_of_a_thread(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that waits for its turn is answered when a thread has time."""
+    monkeypatch.setattr(lifecycle, "ANSWER_SECONDS", 0.0)
+    client = gateway.connect()
+    client.sendall((HEAD % 1) + (HEAD % 2))
+    gateway.life.serve_next()
+    gateway.life.see_to_late()
+    gateway.life.serve_next()
+    assert (gateway.closed, client.recv(100)) == (0, b"/1/2")
 
 
 def test_a_head_without_end_is_refused(gateway: Gateway) -> None:
@@ -158,6 +202,35 @@ def test_an_ended_connection_waits_for_its_client_to_read(gateway: Gateway) -> N
     assert gateway.closed == 1
 
 
+@pytest.mark.parametrize("sends", [False, True])
+def test_an_ended_connection_does_not_wait_for_ever(
+    sends: bool, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it gain time by sending on."""
+    monkeypatch.setattr(lifecycle, "LINGER_SECONDS", 0.0)
+    gateway.keeps = False
+    client = gateway.connect()
+    client.sendall(HEAD % 1)
+    gateway.life.serve_next()
+    if sends:
+        monkeypatch.setattr(lifecycle, "LINGER_SECONDS", 60.0)
+        client.sendall(b"what is left of a body")
+        gateway.life.serve_next()
+    gateway.life.see_to_late()
+    assert gateway.closed == 1
+
+
+def test_a_client_that_is_gone_is_not_waited_for(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    """There is nobody to read the answer, and it is no fault of ours."""
+    gateway.keeps = False
+    client = gateway.connect()
+    client.sendall(HEAD % 1)
+    [conn] = gateway.connections
+    gateway.on_handled = conn.sock.close
+    gateway.life.serve_next()
+    assert (gateway.closed, caplog.text) == (1, "")
+
+
 def test_a_fault_ends_its_connection_and_nothing_else(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,7 +248,7 @@ def test_a_fault_ends_its_connection_and_nothing_else(
 def test_who_leaves_cuts_the_idle_short_and_no_head_that_has_begun(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request that is on its way is still answered; so is one of a connection that comes now."""
+    """A request that is on its way is still answered."""
     monkeypatch.setattr(lifecycle, "LAST_SECONDS", 0.0)
     idle, begun = gateway.connect(), gateway.connect()
     begun.sendall(HEAD[:10] % 1)
@@ -188,3 +261,18 @@ def test_who_leaves_cuts_the_idle_short_and_no_head_that_has_begun(
     assert begun.recv(100) == b"/1"
     gateway.life.see_to_late()
     assert (gateway.closed, begun.recv(1)) == (2, b"")
+
+
+def test_who_leaves_lets_nobody_begin_a_long_wait(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a connection that comes now, nor one that has its answer and ends."""
+    monkeypatch.setattr(lifecycle, "LAST_SECONDS", 0.0)
+    gateway.life.leave()
+    late = gateway.connect()
+    gateway.life.see_to_late()
+    assert (gateway.closed, late.recv(1)) == (1, b"")
+    gateway.keeps = False
+    last = gateway.connect()
+    last.sendall(HEAD % 1)
+    gateway.life.serve_next()
+    gateway.life.see_to_late()
+    assert (gateway.closed, last.recv(2)) == (2, b"/1")
