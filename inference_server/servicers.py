@@ -36,11 +36,11 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
     async def Predict(self, message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401, N802
         """Find the faces in one picture."""
         received = time.monotonic()
-        request = codec.decode_request(message)
-        note(bytes=len(request.image))
-        # Before the picture is looked at: a machine that is full must refuse more cheaply than it computes.
-        # What cannot be meant is told so even then: it is worth no other try.
-        self._front.check_room(len(request.image))
+        picture = message.raw_data  # once: each look at it is a copy
+        note(bytes=len(picture))
+        # First what costs least: a machine that is full must refuse more cheaply than it computes.
+        self._front.check_room(len(picture))
+        request = codec.decode_request(message, picture)
         header = self._inspect(request)
         note(format=header.format, width=header.width, height=header.height)
         load = load_of(len(request.image), header.width, header.height)

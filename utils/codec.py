@@ -59,8 +59,12 @@ def encode_request(request: DetectRequest) -> pb.Image:
     return message
 
 
-def decode_request(message: pb.Image) -> DetectRequest:
+def decode_request(message: pb.Image, picture: bytes) -> DetectRequest:
     """A message as the request it means.
+
+    Args:
+        message: The message.
+        picture: Its `raw_data`, of which each look makes a copy.
 
     Raises:
         OptionOutOfRange: An option has a value outside its range.
@@ -69,7 +73,7 @@ def decode_request(message: pb.Image) -> DetectRequest:
     metadata = message._meta_data.values
     check_metadata(metadata)  # before it is copied
     return DetectRequest(
-        image=message.raw_data,
+        image=picture,
         options=_decode_options(message.options) if message.HasField("options") else _DEFAULT_OPTIONS,
         image_id=message.image_id,
         metadata=dict(metadata),

@@ -96,7 +96,7 @@ def test_a_call_carries_picture_options_id_and_deadline() -> None:
         detection = client.detect(request, timeout=7, request_id="id-1")
     assert (detection.image.width, detection.image_id) == (7, "me.jpg")
     message, metadata, remaining = servicer.calls[0]
-    assert codec.decode_request(message) == request
+    assert codec.decode_request(message, message.raw_data) == request
     assert metadata["x-request-id"] == "id-1"
     assert 5 < remaining < 7.5  # seconds travel rounded up
 
