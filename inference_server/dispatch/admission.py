@@ -18,6 +18,9 @@ MARGIN_SECONDS = 0.005
 
 _WEIGHT = 0.1
 """Weight of the newest measurement in the moving average."""
+_MOST_AT_ONCE = 4.0
+"""How many times the average a measurement counts as at most. Crowds take three times as long as portraits;
+what took far longer was computed while the machine stood still, and says nothing about pictures."""
 _FIXED_MEGAPIXELS = 0.05
 """What a picture costs however small it is, as if it were pixels."""
 _SHORTEST_RETRY_SECONDS = 0.1
@@ -49,7 +52,7 @@ def load_of(size: int, width: int, height: int) -> Load:
 def averaged(rate: float, seconds: float, megapixels: float) -> float:
     """The moving average of seconds per megapixel, after one more measurement."""
     newest = seconds / megapixels
-    return rate + _WEIGHT * (newest - rate) if rate else newest
+    return rate + _WEIGHT * (min(newest, _MOST_AT_ONCE * rate) - rate) if rate else newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,9 @@ class Machine:
             DeadlineExceeded: It would not be done in time.
         """
         self.check_room(request.size, queue_seconds)
-        if self.wait * _CAUTION + request.megapixels * self.rate > remaining:
+        late = self.wait * _CAUTION + request.megapixels * self.rate > remaining
+        # An idle machine tries: it has no other way to unlearn what a bad hour has taught it.
+        if remaining <= 0 or (late and self.waiting.count):
             raise DeadlineExceeded("The request cannot be answered before its deadline.")
 
     def check_room(self, size: int, queue_seconds: float) -> None:

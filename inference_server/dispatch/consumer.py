@@ -140,7 +140,7 @@ class Consumer:
         self._row.stamp = time.monotonic()
         self._row.busy = True
         work = envelope.open(head)
-        if time.monotonic() + work.megapixels * self._row.rate + MARGIN_SECONDS > work.deadline:
+        if self._is_late(work):
             late = DeadlineExceeded("The request waited too long to be answered before its deadline.")
             envelope.reply(self._slot, self._refuse(late), computed=False)
             return True
@@ -163,6 +163,16 @@ class Consumer:
             self._quarantine.trust(checksum)
         envelope.reply(self._slot, outcome.answer, computed=not progress.interrupted)
         return True
+
+    def _is_late(self, work: Work) -> bool:
+        """Whether its answer would come too late, as far as can be foretold."""
+        page = self._shared.page
+        left = work.deadline - time.monotonic() - MARGIN_SECONDS
+        # As fast as the fastest: one that was slow lately must not refuse what others would do.
+        needed = work.megapixels * min(page.rates, default=0.0)
+        # An idle machine has accepted it against its own prediction, to try that (see admission).
+        on_trial = needed > work.deadline - work.received and page.waiting[0] == 1
+        return left < 0 or (needed > left and not on_trial)
 
     def _put_back(self, envelope: Envelope, packet: bytes) -> None:
         """Leave a request to others, behind those that wait already."""

@@ -65,21 +65,35 @@ def test_a_full_machine_is_full_whatever_a_picture_shows() -> None:
 
 def test_a_request_that_cannot_be_done_in_time_is_refused_at_once() -> None:
     """Its own time counts, not only that of what is ahead."""
-    machine(0, 0.0).admit(ONE, remaining=0.6, queue_seconds=2)
-    for busy, remaining in ((machine(0, 0.0), 0.4), (machine(4, 4.0), 1.4), (machine(0, 0.0), -1.0)):
+    machine(1, 1.0).admit(ONE, remaining=0.6, queue_seconds=2)
+    for busy, remaining in ((machine(1, 1.0), 0.4), (machine(4, 4.0), 1.4), (machine(0, 0.0), -1.0)):
         with pytest.raises(DeadlineExceeded):
             busy.admit(ONE, remaining=remaining, queue_seconds=2)
+
+
+def test_an_idle_machine_tries_what_it_believes_to_be_hopeless() -> None:
+    """What it learned may be wrong, and who never tries never unlearns."""
+    machine(0, 0.0, rate=100.0).admit(ONE, remaining=0.4, queue_seconds=2)
 
 
 def test_the_prediction_follows_what_was_measured() -> None:
     """A moving average: one slow picture moves it little, many move it all the way."""
     rate = averaged(0.0, 0.1, 1.0)
     assert rate == pytest.approx(0.1)
-    rate = averaged(rate, 1.1, 1.0)
-    assert rate == pytest.approx(0.2)
+    rate = averaged(rate, 0.3, 1.0)
+    assert rate == pytest.approx(0.12)
     for _ in range(100):
         rate = averaged(rate, 1.1, 1.0)
     assert rate == pytest.approx(1.1, rel=0.01)
+
+
+def test_a_machine_that_stood_still_teaches_little() -> None:
+    """One thumbnail that took a minute says nothing about pictures; many slow ones are believed soon."""
+    rate = averaged(0.1, 60.0, 0.1)
+    assert rate == pytest.approx(0.13)
+    for _ in range(30):
+        rate = averaged(rate, 10.0, 1.0)
+    assert rate > 5
 
 
 def test_a_tiny_picture_is_not_free() -> None:

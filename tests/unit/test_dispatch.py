@@ -349,18 +349,67 @@ def test_a_request_whose_time_runs_out_while_it_is_computed_is_given_up(machine:
 
 
 def test_a_request_that_waited_too_long_is_answered_without_being_computed(machine: Machine) -> None:
-    """Its consumer knows how long such a picture takes it."""
+    """Its consumer knows how long such a picture takes, and others wait that can still be done in time."""
     machine.shared.page.rows[1].rate = 10.0
 
     async def scenario() -> None:
         front = machine.front(0)
         task = asyncio.create_task(front.submit(work(b"x", seconds=15.0), ONE))
         late = asyncio.create_task(front.submit(work(b"y", seconds=10.5), ONE))
+        last = asyncio.create_task(front.submit(work(b"z", seconds=50.0), ONE))
         await asyncio.sleep(0)
         machine.shared.page.rows[1].rate = 12.0
         machine.consume(1)
         assert await task == b"context X"
         assert await late == b"refused: DEADLINE_EXCEEDED"
+        assert await last == b"context Z"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_waited_too_long_alone_is_not_computed_either(machine: Machine) -> None:
+    """It could have been done when it came."""
+    machine.shared.page.rows[1].rate = 0.4
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        late = asyncio.create_task(front.submit(work(b"x", seconds=0.5), ONE))
+        await asyncio.sleep(0.2)  # nobody takes it
+        machine.consume(1)
+        assert await late == b"refused: DEADLINE_EXCEEDED"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_bad_hour_has_taught_is_unlearned(machine: Machine) -> None:
+    """Pictures that are believed to be hopeless are tried one by one while nothing else waits."""
+    for row in machine.shared.page.rows:
+        row.rate = 1000.0
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1)
+        for _ in range(200):
+            assert await front.submit(work(b"x"), ONE) == b"context X"
+        assert machine.shared.page.rows[1].rate < 1.0
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_was_slow_lately_refuses_nothing_that_others_could_do(machine: Machine) -> None:
+    """It would take one request after another, and refuse them all."""
+    machine.shared.page.rows[0].rate, machine.shared.page.rows[1].rate = 0.1, 20.0
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        tasks = [asyncio.create_task(front.submit(work(b"x", seconds=30.0), ONE)) for _ in range(3)]
+        await asyncio.sleep(0)
+        machine.shared.page.rows[1].rate = 1000.0
+        machine.consume(1)
+        assert [await task for task in tasks] == [b"context X"] * 3
         front.close()
 
     asyncio.run(scenario())
