@@ -5,6 +5,7 @@ that decide in the same moment may let in one request more than one would have. 
 takes grows with its pixels, so the prediction is megapixels times the seconds that a megapixel took lately.
 """
 
+import time
 from dataclasses import dataclass
 
 from inference_server.dispatch.page import Page
@@ -18,9 +19,11 @@ MARGIN_SECONDS = 0.005
 
 _WEIGHT = 0.1
 """Weight of the newest measurement in the moving average."""
-_MOST_AT_ONCE = 4.0
-"""How many times the average a measurement counts as at most. Crowds take three times as long as portraits;
-what took far longer was computed while the machine stood still, and says nothing about pictures."""
+_SPREAD = 4.0
+"""How many times the average a measurement may be, and the other way round, to be believed. Crowds take three
+times as long as portraits; what took far longer was computed while the machine stood still."""
+_TRIAL_SECONDS = 1.0
+"""With nothing computed for so long, an idle machine tries what it believes to be hopeless."""
 _FIXED_MEGAPIXELS = 0.05
 """What a picture costs however small it is, as if it were pixels."""
 _SHORTEST_RETRY_SECONDS = 0.1
@@ -52,16 +55,26 @@ def load_of(size: int, width: int, height: int) -> Load:
 def averaged(rate: float, seconds: float, megapixels: float) -> float:
     """The moving average of seconds per megapixel, after one more measurement."""
     newest = seconds / megapixels
-    return rate + _WEIGHT * (min(newest, _MOST_AT_ONCE * rate) - rate) if rate else newest
+    if not rate:
+        return newest
+    return min(rate + _WEIGHT * (min(newest, _SPREAD * rate) - rate), _SPREAD * newest)
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What all workers together have accepted, and how fast they work it off."""
+    """What all workers together have accepted, and how fast they work it off.
+
+    Attributes:
+        waiting: What they have accepted and not answered.
+        workers: How many work.
+        rate: Seconds that a megapixel takes one of them: the harmonic mean, for it is speeds that add up.
+        quiet: Seconds since a detector last made progress.
+    """
 
     waiting: Load
     workers: int
     rate: float
+    quiet: float = 0.0
 
     @classmethod
     def seen_on(cls, page: Page) -> "Machine":
@@ -70,7 +83,8 @@ class Machine:
         return cls(
             waiting=Load(*page.waiting),
             workers=max(page.consuming, 1),
-            rate=sum(rates) / len(rates) if rates else 0.0,
+            rate=len(rates) / sum(1 / rate for rate in rates) if rates else 0.0,
+            quiet=time.monotonic() - page.progressed,
         )
 
     @property
@@ -94,8 +108,9 @@ class Machine:
         """
         self.check_room(request.size, queue_seconds)
         late = self.wait * _CAUTION + request.megapixels * self.rate > remaining
-        # An idle machine tries: it has no other way to unlearn what a bad hour has taught it.
-        if remaining <= 0 or (late and self.waiting.count):
+        # What a bad hour has taught is unlearned by trying, and by nothing else.
+        on_trial = not self.waiting.count and self.quiet > _TRIAL_SECONDS
+        if remaining <= 0 or (late and not on_trial):
             raise DeadlineExceeded("The request cannot be answered before its deadline.")
 
     def check_room(self, size: int, queue_seconds: float) -> None:

@@ -170,7 +170,7 @@ class Consumer:
         left = work.deadline - time.monotonic() - MARGIN_SECONDS
         # As fast as the fastest: one that was slow lately must not refuse what others would do.
         needed = work.megapixels * min(page.rates, default=0.0)
-        # An idle machine has accepted it against its own prediction, to try that (see admission).
+        # An idle machine has accepted it against its own prediction, to try that: see admission.
         on_trial = needed > work.deadline - work.received and page.waiting[0] == 1
         return left < 0 or (needed > left and not on_trial)
 

@@ -183,6 +183,11 @@ class Page:
         return [rate for rate in self._reals[_RATE::_WORDS] if rate]
 
     @property
+    def progressed(self) -> float:
+        """When a detector thread last made progress."""
+        return max(self._reals[_STAMP::_WORDS])
+
+    @property
     def deaths(self) -> int:
         """How many workers have died with a picture in hand: counted before their rows are cleared."""
         return self._own_words[0]

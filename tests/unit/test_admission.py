@@ -72,8 +72,11 @@ def test_a_request_that_cannot_be_done_in_time_is_refused_at_once() -> None:
 
 
 def test_an_idle_machine_tries_what_it_believes_to_be_hopeless() -> None:
-    """What it learned may be wrong, and who never tries never unlearns."""
-    machine(0, 0.0, rate=100.0).admit(ONE, remaining=0.4, queue_seconds=2)
+    """Where it has computed nothing for a second: it may be wrong, and who never tries never unlearns."""
+    Machine(Load(), 2, rate=100.0, quiet=1.1).admit(ONE, remaining=0.4, queue_seconds=2)
+    for sure in (Machine(Load(), 2, 100.0, quiet=0.9), Machine(Load(1, 1, 0.1), 2, 100.0, quiet=1.1)):
+        with pytest.raises(DeadlineExceeded):
+            sure.admit(ONE, remaining=0.4, queue_seconds=2)
 
 
 def test_the_prediction_follows_what_was_measured() -> None:
@@ -94,6 +97,7 @@ def test_a_machine_that_stood_still_teaches_little() -> None:
     for _ in range(30):
         rate = averaged(rate, 10.0, 1.0)
     assert rate > 5
+    assert averaged(rate, 0.1, 1.0) == pytest.approx(0.4)  # one that is quick proves the rest wrong
 
 
 def test_a_tiny_picture_is_not_free() -> None:
@@ -102,7 +106,7 @@ def test_a_tiny_picture_is_not_free() -> None:
 
 
 def test_the_machine_is_the_sum_of_its_living_workers() -> None:
-    """What each has accepted, how many take work (one is booting), and the mean of what they learned."""
+    """What each has accepted, how many take work (one is booting), and what they learned."""
     page = Page(os.memfd_create("page"), 4)
     for slot, (waiting, rate) in enumerate([((2, 10, 3.0), 0.2), ((1, 5, 1.0), 0.4), ((0, 0, 0.0), 0.0)]):
         row = page.rows[slot]
@@ -114,4 +118,4 @@ def test_the_machine_is_the_sum_of_its_living_workers() -> None:
     page.rows[3].clear()  # its worker is dead
     seen = Machine.seen_on(page)
     assert (seen.waiting, seen.workers) == (Load(3, 15, 4.0), 2)
-    assert seen.rate == pytest.approx(0.3)
+    assert seen.rate == pytest.approx(0.8 / 3)  # together a megapixel in 0.4 s / 3, by two
