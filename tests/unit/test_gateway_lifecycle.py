@@ -12,6 +12,7 @@ from gateway.lifecycle import Lifecycle
 from gateway.refusals import Refusals
 
 HEAD = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
+BEGUN, REST = b"GET /1 HT", b"TP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Gateway:
@@ -74,12 +75,12 @@ def test_a_connection_may_be_used_again(gateway: Gateway) -> None:
 def test_half_a_head_holds_no_thread(gateway: Gateway) -> None:
     """The thread that looked at it is free for others at once; the rest may come later."""
     slow, good = gateway.connect(), gateway.connect()
-    slow.sendall(HEAD[:10] % 1)
+    slow.sendall(BEGUN)
     gateway.life.serve_next()
     good.sendall(HEAD % 2)
     gateway.life.serve_next()
     assert good.recv(100) == b"/2"
-    slow.sendall((HEAD % 1)[9:])
+    slow.sendall(REST)
     gateway.life.serve_next()
     assert slow.recv(100) == b"/1"
 
@@ -130,7 +131,7 @@ def test_a_head_that_does_not_end_in_time_is_refused(
     """With an answer that says so, and the end of the connection."""
     monkeypatch.setattr(lifecycle, "HEAD_SECONDS", 0.0)
     client = gateway.connect()
-    client.sendall(HEAD[:10] % 1)
+    client.sendall(BEGUN)
     gateway.life.serve_next()
     gateway.life.see_to_late()
     assert client.recv(10_000).startswith(b"HTTP/1.1 408 ")
@@ -157,9 +158,9 @@ def test_a_head_that_no_thread_had_time_for_is_no_late_one(
     """It came in time: its request is answered, however long it has waited."""
     monkeypatch.setattr(lifecycle, "HEAD_SECONDS", 0.0)
     client = gateway.connect()
-    client.sendall(HEAD[:10] % 1)
+    client.sendall(BEGUN)
     gateway.life.serve_next()
-    client.sendall((HEAD % 1)[9:])
+    client.sendall(REST)
     gateway.life.see_to_late()
     gateway.life.serve_next()
     assert client.recv(100) == b"/1"
@@ -251,12 +252,12 @@ def test_who_leaves_cuts_the_idle_short_and_no_head_that_has_begun(
     """A request that is on its way is still answered."""
     monkeypatch.setattr(lifecycle, "LAST_SECONDS", 0.0)
     idle, begun = gateway.connect(), gateway.connect()
-    begun.sendall(HEAD[:10] % 1)
+    begun.sendall(BEGUN)
     gateway.life.serve_next()
     gateway.life.leave()
     gateway.life.see_to_late()
     assert (gateway.closed, idle.recv(1)) == (1, b"")
-    begun.sendall((HEAD % 1)[9:])
+    begun.sendall(REST)
     gateway.life.serve_next()
     assert begun.recv(100) == b"/1"
     gateway.life.see_to_late()
