@@ -152,6 +152,20 @@ def state(pid: int) -> str:
 
 
 @contextlib.contextmanager
+def standing_still(pids: Sequence[int]) -> Iterator[None]:
+    """Stop processes, as when the machine is suspended; they go on where they were."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for pid in pids:
+            wait_until(lambda pid=pid: state(pid) == "T", f"process {pid} stands still")  # type: ignore[misc]
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
 def running(command: Sequence[str], **environ: str) -> Iterator[Process]:
     """A process that is ended, whatever happens, when the test is."""
     process = Process(command, environ)

@@ -24,6 +24,7 @@ _CONSUMING = _CHECKSUM + _CHECKSUM_WORDS
 _COMPUTED = _CONSUMING + 1
 _COMPUTED_WORDS = 2  # half of a checksum: there is no room for more, nor need
 
+ROW_BYTES = 8 * _WORDS
 CHECKSUM_BYTES = 8 * _CHECKSUM_WORDS
 _COMPUTED_BYTES = 8 * _COMPUTED_WORDS
 
@@ -153,14 +154,13 @@ class Page:
     """All rows."""
 
     def __init__(self, descriptor: int, slots: int) -> None:
-        size = (slots + 1) * 8 * _WORDS
+        rows, size = slots * ROW_BYTES, (slots + 1) * ROW_BYTES
         os.ftruncate(descriptor, size)
         memory = memoryview(mmap.mmap(descriptor, size))
-        width = 8 * _WORDS
-        self.rows = tuple(Row(memory[width * slot : width * (slot + 1)]) for slot in range(slots))
-        self._words = memory[: width * slots].cast("Q")
-        self._reals = memory[: width * slots].cast("d")
-        self._own_words = memory[width * slots :].cast("Q")
+        self.rows = tuple(Row(memory[start : start + ROW_BYTES]) for start in range(0, rows, ROW_BYTES))
+        self._words = memory[:rows].cast("Q")
+        self._reals = memory[:rows].cast("d")
+        self._own_words = memory[rows:].cast("Q")
 
     @property
     def waiting(self) -> tuple[int, int, float]:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -17,12 +18,14 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from inference_server.dispatch.page import ROW_BYTES, Page
+from inference_server.watch import BEAT_SECONDS
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from tests.facet import ROOMY
 from tests.hooked_worker import BLUE, GREEN, RED
 from tests.pictures import ASTRONAUT, png
-from tests.processes import Process, alive, running, wait_until
+from tests.processes import Process, alive, running, standing_still, wait_until
 from utils.domain import Detection, DetectOptions, DetectRequest
 from utils.errors import BackendUnavailable, DeadlineExceeded, QueueFull, WorkerCrashed
 from utils.service_client import ServiceClient
@@ -53,6 +56,25 @@ def hooked(**environ: str) -> Iterator[tuple[Process, ServiceClient]]:
         address = process.wait_for("ready")["grpc_address"]
         with ServiceClient(address, timeout=60) as client:
             yield process, client
+
+
+def page_of(process: Process) -> Page:
+    """What the workers of a backend share."""
+    for place in Path(f"/proc/{process.pid}/fd").iterdir():
+        if "facet-page" in str(place.readlink()):
+            with place.open("r+b") as page:
+                return Page(page.fileno(), place.stat().st_size // ROW_BYTES - 1)
+    raise AssertionError("the supervisor holds no page")
+
+
+def accepted(process: Process) -> int:
+    """How many requests have no answer yet."""
+    return page_of(process).waiting[0]
+
+
+def in_hand(process: Process) -> int:
+    """How many detectors have one."""
+    return sum(row.busy for row in page_of(process).rows)
 
 
 class Load:
@@ -144,6 +166,20 @@ def test_a_stopped_worker_is_killed_and_its_requests_are_answered() -> None:
         process.wait_for("worker ready")
         load.go_on()
     assert load.wrong == []
+
+
+def test_a_backend_that_stood_still_has_lost_nothing_and_learned_nothing() -> None:
+    """As on a machine that was suspended: nobody is hung, and a picture takes no longer than before."""
+    with hooked() as (process, client), ThreadPoolExecutor(2) as threads:
+        for _ in range(4):
+            client.detect(sleeping(10))
+        calls = [threads.submit(client.detect, sleeping(300)) for _ in range(2)]
+        wait_until(lambda: in_hand(process) == 2, "both are being computed")
+        with standing_still([process.pid, *process.children()]):
+            time.sleep(BEAT_SECONDS + 1)
+        assert [len(call.result(60).faces) for call in calls] == [1] * 2
+        client.detect(png(np.zeros((1500, 2000, 3), np.uint8)), timeout=5)
+        assert process.logged("worker hung") == process.logged("worker crashed") == []
 
 
 def test_a_hung_detector_is_killed_and_health_answers_meanwhile() -> None:
@@ -283,16 +319,19 @@ def test_a_caller_who_leaves_frees_the_detector() -> None:
     with hooked(FACET_WORKERS="1") as (process, _), grpc.insecure_channel(address_of(process)) as channel:
         stub = infer_pb2_grpc.InferenceStub(channel)
         image = pb.Image(raw_data=coloured(BLUE), options=pb.DetectOptions(min_face_size=2000))
-        for name in ("first", "second", "third"):
+        for count, name in enumerate(("first", "second", "third"), start=1):
             call = stub.Predict.future(image, timeout=60, metadata=[("x-request-id", name)])
-            time.sleep(0.1)
+            wait_until(lambda: in_hand(process) == 1, "it is being computed")
             call.cancel()
             line = process.wait_for("request", request_id=name)
             assert line["reason"] == "CANCELLED"
-        started = time.monotonic()
-        image.options.min_face_size = 10
-        stub.Predict(image, timeout=60)
-        assert time.monotonic() - started < 1.5
+            wait_until(partial(has_given_up, process, count), "it is given up")
+        assert sum(row.handled for row in page_of(process).rows) == 0
+
+
+def has_given_up(process: Process, count: int) -> bool:
+    """Whether so many computations were given up, and nothing is in hand."""
+    return in_hand(process) == 0 and len(process.logged("abandoned")) == count
 
 
 def test_a_poison_sent_by_many_at_once_kills_two_workers() -> None:
@@ -353,7 +392,7 @@ def test_a_stop_computes_what_was_accepted_with_all_detectors() -> None:
     """Also for a worker that received none of it: all calls came over one connection."""
     with hooked(FACET_WORKERS="4") as (process, client), ThreadPoolExecutor(24) as threads:
         calls = [threads.submit(client.detect, sleeping(200)) for _ in range(24)]
-        time.sleep(0.3)
+        wait_until(lambda: accepted(process) == 24, "all are accepted")
         process.send(signal.SIGTERM)
         detections = [call.result(60) for call in calls]
         late = detections[12:]
@@ -365,7 +404,7 @@ def test_a_stop_lets_what_was_accepted_finish() -> None:
     """Also what still waits in the queue; nothing of it is lost."""
     with hooked() as (process, client), ThreadPoolExecutor(8) as threads:
         calls = [threads.submit(client.detect, sleeping(300)) for _ in range(8)]
-        time.sleep(0.15)
+        wait_until(lambda: accepted(process) == 8, "all are accepted")
         process.send(signal.SIGTERM)
         assert [len(call.result(60).faces) for call in calls] == [1] * 8
         assert process.wait() == 0

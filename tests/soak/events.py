@@ -6,15 +6,17 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from inference_server.watch import BEAT_SECONDS
 from tests.hooked_worker import RED
 from tests.pictures import png
-from tests.processes import PATIENCE, alive, state, wait_until
+from tests.processes import PATIENCE, alive, standing_still, state, wait_until
 from tests.soak.doors import GrpcCaller, HttpCaller
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.photos import Photo, sleeper
@@ -68,6 +70,17 @@ def stop_one(scene: Scene) -> None:
     os.kill(victim, signal.SIGSTOP)
     wait_until(lambda: state(victim) == "T", f"worker {victim} stands still")
     wait_until(lambda: len(scene.stage.journal["worker hung"]) > hung, f"worker {victim} is found out")
+
+
+def stand_still(scene: Scene) -> None:
+    """The whole machine is suspended, as when it is moved to another host."""
+    stage = scene.stage
+    backend = [stage.inference.pid, *stage.inference.children()]
+    hung = len(stage.journal["worker hung"])
+    with standing_still([*backend, stage.gateway.pid, *stage.gateway.children()]):
+        time.sleep(BEAT_SECONDS + 1)
+    scene.traffic.turn()
+    assert len(stage.journal["worker hung"]) == hung
 
 
 def reload_twice(scene: Scene) -> None:
@@ -208,6 +221,7 @@ EVENTS = (
     Event("rolling reload, twice in a row", reload_twice),
     Event("SIGSTOP of one worker", stop_one),
     Event("SIGTERM of one worker", terminate_one),
+    Event("SIGSTOP of everything for 3 s", stand_still),
     Event("slow clients", slow),
     Event("rolling reload with a kill in it", reload_and_kill),
     Event("poison", poison),
