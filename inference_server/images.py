@@ -35,6 +35,9 @@ _MAX_HEADER_READS = 4096
 _MAX_SCANNED_PIXELS = 400_000_000
 _MAX_SCANS = 1000  # each costs something, however small the picture
 
+# Many times what any format takes, so that no slow machine is taken for a hung one.
+_DECODE_SECONDS_PER_MEGAPIXEL = 0.4
+
 # Inflated text of a PNG file. Pillow's own limit of 64 MiB takes a seventh of a second.
 _MAX_PNG_TEXT = 4 * 1024**2
 
@@ -67,6 +70,16 @@ class Header:
     format: str
     width: int
     height: int
+
+    @property
+    def pixels(self) -> int:
+        """How many there are."""
+        return self.width * self.height
+
+    @property
+    def decode_seconds(self) -> float:
+        """The longest that decoding, which has no steps to be seen, may take on a slow CPU."""
+        return self.pixels / 1e6 * _DECODE_SECONDS_PER_MEGAPIXEL
 
 
 @functools.cache

@@ -41,27 +41,27 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
         # First what costs least: a machine that is full must refuse more cheaply than it computes.
         self._front.check_room(len(picture))
         request = codec.decode_request(message, picture)
-        header = self._inspect(request)
+        header, searched = self._inspect(request)
         note(format=header.format, width=header.width, height=header.height)
-        load = load_of(len(request.image), header.width, header.height)
+        load = load_of(len(request.image), header.pixels, searched)
         work = Work(
             context=encode_context(request.options, request_id.get(), traceparent.get()),
             picture=request.image,
             megapixels=load.megapixels,
             received=received,
             deadline=received + self._time_of(context),
+            unseen=header.decode_seconds,
         )
         results = decode_answer(await self._front.submit(work, load))
         note(faces=len(results.results), **_times(results.timings))
         return codec.returned_as_sent(results, request)
 
-    def _inspect(self, request: DetectRequest) -> images.Header:
-        """Refuse by its header what would be refused later, before it takes a place."""
+    def _inspect(self, request: DetectRequest) -> tuple[images.Header, int]:
+        """Refuse by its header what would be refused later; gives it, and how many pixels to search."""
         limits = self._settings
         header = images.inspect(request.image, limits.max_image_bytes, limits.max_image_pixels)
         size = request.options.min_face_size
-        check_pyramid(header.width, header.height, size, limits.max_image_pixels)
-        return header
+        return header, check_pyramid(header.width, header.height, size, limits.max_image_pixels)
 
     def _time_of(self, context: Any) -> float:  # noqa: ANN401
         """Seconds that the caller gives, or the default, and never more than the maximum."""

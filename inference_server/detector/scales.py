@@ -54,8 +54,8 @@ def pyramid_area(width: int, height: int, min_face_size: float) -> int:
     return sum(level_width * level_height for level_width, level_height in sizes)
 
 
-def check_pyramid(width: int, height: int, min_face_size: float, max_pixels: int) -> None:
-    """Refuse a picture whose pyramid would be too large.
+def check_pyramid(width: int, height: int, min_face_size: float, max_pixels: int) -> int:
+    """Refuse a picture whose pyramid would be too large; gives the area of one that is not.
 
     Raises:
         PyramidTooLarge: All levels together have more than `max_pixels`; names the smallest whole
@@ -63,7 +63,7 @@ def check_pyramid(width: int, height: int, min_face_size: float, max_pixels: int
     """
     area = pyramid_area(width, height, min_face_size)
     if area <= max_pixels:
-        return
+        return area
     raise PyramidTooLarge(
         f"the levels at which a {width} x {height} image is searched for faces of {min_face_size:g} "
         f"pixels have {area} pixels in all; the limit is {max_pixels}; with options.min_face_size "

@@ -2,7 +2,8 @@
 
 The bounds are the machine's, not a worker's: every front sees on the shared page what all have accepted. Two
 that decide in the same moment may let in one request more than one would have. The time that a picture
-takes grows with its pixels, so the prediction is megapixels times the seconds that a megapixel took lately.
+takes grows with the pixels that are searched, of all levels of its pyramid, so the prediction is megapixels
+times the seconds that a megapixel took lately.
 """
 
 import time
@@ -24,8 +25,11 @@ _SPREAD = 4.0
 times as long as portraits; what took far longer was computed while the machine stood still."""
 _TRIAL_SECONDS = 1.0
 """With nothing computed for so long, an idle machine tries what it believes to be hopeless."""
+_DECODING = 0.15
+"""What a pixel costs to decode beside one to search: 6.7 ms a megapixel (150 megapixels a second, as
+inference_server/images.py has it) over the 45 ms of the proposal network (`make bench NAME=roofline`)."""
 _FIXED_MEGAPIXELS = 0.05
-"""What a picture costs however small it is, as if it were pixels."""
+"""What a picture costs however small it is, as if it were pixels to search."""
 _SHORTEST_RETRY_SECONDS = 0.1
 _CAUTION = 1.25
 """How much longer than predicted a wait may be: where it is filled exactly up to the deadlines, a full
@@ -34,7 +38,7 @@ machine's answers come a moment too late, and one detection in ten is for nobody
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one request, or all that waits, amounts to: how many, encoded bytes, megapixels."""
+    """What one request, or all that waits, amounts to: how many, encoded bytes, megapixels to search."""
 
     count: int = 0
     size: int = 0
@@ -47,9 +51,15 @@ class Load:
         return Load(self.count - other.count, self.size - other.size, self.megapixels - other.megapixels)
 
 
-def load_of(size: int, width: int, height: int) -> Load:
-    """The load of one picture of so many encoded bytes and pixels."""
-    return Load(1, size, width * height / 1e6 + _FIXED_MEGAPIXELS)
+def load_of(size: int, pixels: int, searched: int) -> Load:
+    """The load of one picture.
+
+    Args:
+        size: Its encoded bytes.
+        pixels: How many it has.
+        searched: How many all levels of its pyramid have: few where only large faces are looked for.
+    """
+    return Load(1, size, (searched + _DECODING * pixels) / 1e6 + _FIXED_MEGAPIXELS)
 
 
 def averaged(rate: float, seconds: float, megapixels: float) -> float:

@@ -18,7 +18,6 @@ from utils.logs import fields
 
 logger = logging.getLogger(__name__)
 
-_DECODE_SECONDS_PER_MEGAPIXEL = 0.4
 _PUT_BACK_SECONDS = 0.004
 _STAGGER_SECONDS = 0.0005
 _LOOK_SECONDS = 0.002
@@ -152,9 +151,8 @@ class Consumer:
         except WorkerCrashed as error:
             envelope.reply(self._slot, self._refuse(error), computed=False)
             return True
-        # Decoding has no steps to be seen: a large picture is allowed the time it may take on a slow CPU.
         started = time.monotonic()
-        self._row.stamp = started + work.megapixels * _DECODE_SECONDS_PER_MEGAPIXEL
+        self._row.stamp = started + work.unseen
         outcome = self._compute(work, progress.checkpoint)
         if outcome.complete:
             self._row.rate = averaged(self._row.rate, time.monotonic() - started, work.megapixels)

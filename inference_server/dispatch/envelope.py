@@ -21,7 +21,7 @@ from inference_server.dispatch.page import CHECKSUM_BYTES
 
 _WORD = struct.Struct("=Q")
 _CLAIM, _CANCELLED, _ANSWERED = 0, 8, 16
-_HEAD = struct.Struct("=QQQdddQQ")
+_HEAD = struct.Struct("=QQQddddQQ")
 _CONTENT_AT = _HEAD.size
 _COMPUTED = 1 << 63
 
@@ -40,9 +40,10 @@ class Work:
     Attributes:
         context: Everything but the picture, in the form that the two ends agreed on.
         picture: The encoded picture.
-        megapixels: Its size, as admission counts it.
+        megapixels: To search, as admission counts them.
         received: When its front received it, of the monotonic clock.
         deadline: When its answer is no longer wanted.
+        unseen: Seconds at its beginning in which it may show no progress.
     """
 
     context: bytes
@@ -50,6 +51,7 @@ class Work:
     megapixels: float
     received: float
     deadline: float
+    unseen: float = 0.0
 
     def checksum(self) -> bytes:
         """What the picture is known by: the SHA-256 of its encoded bytes."""
@@ -73,6 +75,7 @@ class Head(NamedTuple):
         deadline: As `Work` has it, and so are the next two.
         received: See there.
         megapixels: See there.
+        unseen: See there.
         sizes: Bytes of the context, and of the picture.
     """
 
@@ -82,6 +85,7 @@ class Head(NamedTuple):
     deadline: float
     received: float
     megapixels: float
+    unseen: float
     sizes: tuple[int, int]
 
 
@@ -119,8 +123,9 @@ class Envelope:
         Raises:
             OSError: There is no memory left.
         """
-        about = (work.deadline, work.received, work.megapixels, len(work.context), len(work.picture))
-        parts = [_HEAD.pack(0, 0, 0, *about), work.context, work.picture]
+        about = (work.deadline, work.received, work.megapixels, work.unseen)
+        sizes = (len(work.context), len(work.picture))
+        parts = [_HEAD.pack(0, 0, 0, *about, *sizes), work.context, work.picture]
         written = os.pwritev(self.descriptor, parts, 0)
         if written != sum(map(len, parts)):  # a file in memory takes all, or there is no memory
             raise OSError(errno.ENOMEM, "the request does not fit into memory")
@@ -153,12 +158,18 @@ class Envelope:
 
     def head(self) -> Head:
         """Everything but the contents."""
-        claim, cancelled, answered, deadline, received, megapixels, context, picture = _HEAD.unpack(
-            os.pread(self.descriptor, _HEAD.size, 0)
+        head = os.pread(self.descriptor, _HEAD.size, 0)
+        claim, cancelled, answered, deadline, received, megapixels, unseen, *sizes = _HEAD.unpack(head)
+        return Head(
+            claimed_by=((claim >> 48) - 1, claim & 0xFFFFFFFFFFFF) if claim else None,
+            cancelled=bool(cancelled),
+            answered=bool(answered),
+            deadline=deadline,
+            received=received,
+            megapixels=megapixels,
+            unseen=unseen,
+            sizes=(sizes[0], sizes[1]),
         )
-        claimed_by = ((claim >> 48) - 1, claim & 0xFFFFFFFFFFFF) if claim else None
-        sizes = (context, picture)
-        return Head(claimed_by, bool(cancelled), bool(answered), deadline, received, megapixels, sizes)
 
     # --- the consumer's ---
 
@@ -191,6 +202,7 @@ class Envelope:
             megapixels=head.megapixels,
             received=head.received,
             deadline=head.deadline,
+            unseen=head.unseen,
         )
 
     def reply(self, slot: int, answer: bytes, *, computed: bool) -> None:

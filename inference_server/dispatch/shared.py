@@ -21,7 +21,7 @@ _NO_ROOM = {errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
 _TIMEVAL = struct.Struct("=qq")
 
 
-LAYOUT = 3
+LAYOUT = 4
 """Raised whenever page, envelope, packet or context change, or who touches an envelope and when, so that no
 reload mixes two of them."""
 

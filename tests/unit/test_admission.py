@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from inference_server.detector.scales import pyramid_area
 from inference_server.dispatch.admission import (
     MAX_WAITING,
     MAX_WAITING_BYTES,
@@ -16,7 +17,7 @@ from inference_server.dispatch.admission import (
 from inference_server.dispatch.page import Page
 from utils.errors import DeadlineExceeded, QueueFull
 
-ONE = load_of(100_000, 1000, 950)  # a megapixel with its fixed cost
+ONE = Load(1, 100_000, 1.0)
 
 
 def machine(count: int, megapixels: float, *, workers: int = 2, rate: float = 0.5, size: int = 0) -> Machine:
@@ -102,7 +103,16 @@ def test_a_machine_that_stood_still_teaches_little() -> None:
 
 def test_a_tiny_picture_is_not_free() -> None:
     """Decoding a thumbnail costs something, so a queue of them is bounded too."""
-    assert load_of(10, 1, 1).megapixels > 0.01
+    assert load_of(10, 1, 0).megapixels > 0.01
+
+
+def test_looking_for_smaller_faces_costs_more() -> None:
+    """By the area that is searched; decoding costs the same, and so it never costs nothing."""
+    costs = [load_of(10, 10**6, pyramid_area(1000, 1000, size)).megapixels for size in (10, 20, 40, 2000)]
+    small, default, large, none = costs
+    assert small / default > 3
+    assert default / large > 2
+    assert 0.15 < none < large
 
 
 def test_the_machine_is_the_sum_of_its_living_workers() -> None:

@@ -77,7 +77,7 @@ def test_too_large_a_pyramid_is_refused_with_the_smallest_size_that_fits(
 def test_the_largest_picture_fits_at_the_default_size() -> None:
     """25 megapixels of any shape are accepted at min_face_size 20."""
     for width, height in ((5000, 5000), (25_000_000 // 21, 21), (6124, 4082)):
-        check_pyramid(width, height, 20.0, 25_000_000)
+        assert check_pyramid(width, height, 20.0, 25_000_000) == pyramid_area(width, height, 20.0)
 
 
 def test_the_check_needs_no_numpy() -> None:

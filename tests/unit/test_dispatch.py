@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -659,6 +660,27 @@ def test_a_suspect_whose_time_ran_out_is_not_acquitted(machine: Machine) -> None
         front.close()
 
     asyncio.run(scenario())
+
+
+def test_a_detector_that_may_show_no_progress_for_a_while_has_made_it_in_advance(machine: Machine) -> None:
+    """Decoding has no steps: who looks must not take it for a hang. From the first step on it is as ever."""
+    stamps: list[float] = []
+
+    def decode(_given: Work, checkpoint: Checkpoint) -> bytes:
+        for _ in range(2):
+            stamps.append(machine.shared.page.rows[1].stamp - time.monotonic())
+            checkpoint()
+        return b""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, decode)
+        await front.submit(replace(work(b"x"), unseen=2 * PATIENCE), ONE)
+        front.close()
+
+    asyncio.run(scenario())
+    assert stamps[0] > PATIENCE
+    assert stamps[1] < PATIENCE
 
 
 def test_the_page_shows_what_a_detector_has_in_hand(machine: Machine) -> None:

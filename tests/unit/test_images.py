@@ -259,6 +259,11 @@ def test_too_many_bytes_are_refused_before_they_are_looked_at() -> None:
         inspect(data, len(data) - 1, LIMIT)
 
 
+def test_a_large_picture_may_take_its_time_to_decode() -> None:
+    """Ten seconds for the largest: no slow machine needs as long."""
+    assert Header("JPEG", 6250, 4000).decode_seconds == pytest.approx(10.0)
+
+
 def test_too_many_pixels_are_refused_by_the_header() -> None:
     """A one-bit PNG of 30000 x 30000 has 110 KB; nothing of it is decoded."""
     data = raw_png(1, 0, b"\0" * 3750, 30_000, height=30_000)
