@@ -24,7 +24,7 @@ import grpc
 import uvloop
 
 from benchmarks.load import WARM_UP_CALLS, Row
-from inference_server.parent import die_with_parent
+from inference_server.supervision.parent import die_with_parent
 from protos import infer_pb2 as pb
 from utils.channel import channel_options
 

@@ -6,8 +6,8 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 
-from inference_server.address import reserve
 from inference_server.detector.choice import EngineUnavailable, choose
+from inference_server.supervision.address import reserve
 from tests.facet import free_port
 from tests.processes import Process, running, wait_until
 from utils.settings import Address, parse_address

@@ -8,12 +8,12 @@ from flask import Flask, Response, request
 
 from gateway import exchange
 from gateway.answers import detection_response
-from gateway.body import read_body
-from gateway.connection import Client
-from gateway.departures import Departures
+from gateway.connections.connection import Client
+from gateway.connections.departures import Departures
 from gateway.draining import STOPPING
 from gateway.exchange import Exchange, requested_timeout
-from gateway.inputs import InputForm, curl_lines, input_form
+from gateway.forms.body import read_body
+from gateway.forms.inputs import InputForm, curl_lines, input_form
 from gateway.readiness import Readiness
 from utils.domain import Detection, DetectRequest
 from utils.errors import BackendUnavailable, BodyTooSlow, GatewayBusy, GatewayStopping

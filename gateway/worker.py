@@ -3,7 +3,7 @@
 gunicorn gives a connection to a thread as soon as it is accepted, waits there for its head and later its
 body for as long as the client likes, and closes connections on its main thread, waiting for the client
 there. Here the main thread accepts connections, and looks for those whose time is over; all else is done by
-the threads of gateway/lifecycle.py.
+the threads of gateway/connections/lifecycle.py.
 
 A worker that is told to stop goes on for `drain_seconds`, ending each connection with its answer; then it
 takes what has already connected, stops listening, and finishes.
@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.glogging import Logger as GunicornLogger
 from gunicorn.workers.gthread import ThreadWorker
 
-from gateway.connection import Client, Connection
+from gateway.connections.connection import Client, Connection
+from gateway.connections.lifecycle import Lifecycle
 from gateway.draining import Application, Farewell
-from gateway.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
-    from gateway.refusals import Refusals
+    from gateway.connections.refusals import Refusals
 
 BODY_SECONDS = 10.0
 """From the end of the head to the end of the body; less where the request itself has less."""
@@ -81,7 +81,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         """Load the application, and let it know when the whole gateway stops."""
         # As the application itself: not before the fork, and anew after a reload.
-        from gateway.refusals import Refusals  # noqa: PLC0415
+        from gateway.connections.refusals import Refusals  # noqa: PLC0415
 
         super().load_wsgi()
         self.refusals = Refusals(self.cfg)

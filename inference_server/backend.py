@@ -8,15 +8,15 @@ import subprocess
 import sys
 import time
 
-from inference_server.address import AddressUnavailable, reserve
 from inference_server.detector.weights import models_ready
 from inference_server.dispatch.shared import Shared
-from inference_server.engine_log import EngineLog
-from inference_server.pool import Pool
-from inference_server.recycling import Limits
-from inference_server.supervisor import Supervisor
-from inference_server.watch import Watch
-from inference_server.worker_process import WorkerProcess
+from inference_server.supervision.address import AddressUnavailable, reserve
+from inference_server.supervision.engine_log import EngineLog
+from inference_server.supervision.pool import Pool
+from inference_server.supervision.recycling import Limits
+from inference_server.supervision.supervisor import Supervisor
+from inference_server.supervision.watch import Watch
+from inference_server.supervision.worker_process import WorkerProcess
 from utils import logs
 from utils.settings import InvalidSetting, Settings, unknown_settings
 

@@ -4,9 +4,9 @@ import logging
 import sys
 from typing import NoReturn
 
-from inference_server.control import Control
 from inference_server.detector.choice import EngineUnavailable
 from inference_server.detector.weights import WeightsError
+from inference_server.supervision.control import Control
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,6 @@ from inference_server import images
 from inference_server.boot_failure import fail
 from inference_server.computer import Computer, FaceDetector
 from inference_server.contents import encode_error
-from inference_server.control import Control, Message
 from inference_server.detector.choice import Choice, choose
 from inference_server.detector.factory import create_detector, self_test
 from inference_server.dispatch.admission import Machine
@@ -33,8 +32,9 @@ from inference_server.dispatch.consumer import Consumer
 from inference_server.dispatch.front import Front
 from inference_server.dispatch.shared import Shared
 from inference_server.interceptors import CallInterceptor
-from inference_server.parent import die_with_parent
 from inference_server.servicers import InferenceServicer
+from inference_server.supervision.control import Control, Message
+from inference_server.supervision.parent import die_with_parent
 from protos import infer_pb2, infer_pb2_grpc
 from utils import logs
 from utils.channel import SERVER_KEEPALIVE, SERVICE, TRANSPORT_MARGIN

@@ -7,8 +7,8 @@ dozen deaths fit into a minute.
 import os
 import sys
 
-from inference_server import backoff
 from inference_server.backend import run
+from inference_server.supervision import backoff
 
 if __name__ == "__main__":
     backoff.LONGEST_DELAY_SECONDS = float(os.environ.get("TEST_LONGEST_DELAY", backoff.LONGEST_DELAY_SECONDS))

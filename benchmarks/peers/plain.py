@@ -20,8 +20,8 @@ from inference_server.computer import Computer, FaceDetector
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.envelope import Work
 from inference_server.interceptors import CallInterceptor
-from inference_server.parent import die_with_parent
 from inference_server.servicers import InferenceServicer
+from inference_server.supervision.parent import die_with_parent
 from protos import infer_pb2_grpc
 from utils import logs
 from utils.channel import SERVER_KEEPALIVE, TRANSPORT_MARGIN

@@ -26,8 +26,8 @@ times as long as portraits; what took far longer was computed while the machine 
 _TRIAL_SECONDS = 1.0
 """With nothing computed for so long, an idle machine tries what it believes to be hopeless."""
 _DECODING = 0.15
-"""What a pixel costs to decode beside one to search: 6.7 ms a megapixel (150 megapixels a second, as
-inference_server/images.py has it) over the 45 ms of the proposal network (`make bench NAME=roofline`)."""
+"""What a pixel costs to decode beside one to search: 6.7 ms a megapixel (150 megapixels a second, as in
+inference_server/images/decoding.py) over the 45 ms of the proposal network (`make bench NAME=roofline`)."""
 _FIXED_MEGAPIXELS = 0.05
 """What a picture costs however small it is, as if it were pixels to search."""
 _SHORTEST_RETRY_SECONDS = 0.1

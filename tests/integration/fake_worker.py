@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from inference_server.control import Control
+from inference_server.supervision.control import Control
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from inference_server.dispatch.page import ROW_BYTES, Page
-from inference_server.watch import BEAT_SECONDS
+from inference_server.supervision.watch import BEAT_SECONDS
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from tests.facet import ROOMY

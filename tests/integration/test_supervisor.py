@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from inference_server import pool as pools
-from inference_server.control import Message
 from inference_server.dispatch.page import Page
-from inference_server.recycling import Limits
-from inference_server.supervisor import Supervisor
-from inference_server.watch import Trouble, Watch
-from inference_server.worker_process import WorkerProcess
+from inference_server.supervision import pool as pools
+from inference_server.supervision.control import Message
+from inference_server.supervision.recycling import Limits
+from inference_server.supervision.supervisor import Supervisor
+from inference_server.supervision.watch import Trouble, Watch
+from inference_server.supervision.worker_process import WorkerProcess
 from tests.processes import PATIENCE, ROOT, alive, wait_until
 
 FAKE = Path(__file__).parent / "fake_worker.py"

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from inference_server.watch import BEAT_SECONDS
+from inference_server.supervision.watch import BEAT_SECONDS
 from tests.hooked_worker import RED
 from tests.pictures import png
 from tests.processes import PATIENCE, alive, standing_still, state, wait_until

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference_server.backoff import Backoff
+from inference_server.supervision.backoff import Backoff
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference_server.control import Control
+from inference_server.supervision.control import Control
 
 
 def test_messages_arrive_in_order_and_whole() -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from inference_server.detector.choice import Choice
-from inference_server.engine_log import EngineLog
+from inference_server.supervision.engine_log import EngineLog
 
 NATIVE = asdict(Choice("native", "avx2", "it is the fastest that runs here"))
 ONNX = asdict(Choice("onnx", "", "there is no compiler", second_best=True))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.departures import Departures
+from gateway.connections.departures import Departures
 from tests.processes import wait_until
 
 Pair = tuple[socket.socket, socket.socket]

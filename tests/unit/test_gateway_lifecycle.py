@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from gunicorn.config import Config
 
-from gateway import lifecycle
-from gateway.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Client, Connection
-from gateway.lifecycle import Lifecycle
-from gateway.refusals import Refusals
+from gateway.connections import lifecycle
+from gateway.connections.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Client, Connection
+from gateway.connections.lifecycle import Lifecycle
+from gateway.connections.refusals import Refusals
 
 HEAD = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 BEGUN, REST = b"GET /1 HT", b"TP/1.1\r\nHost: a\r\n\r\n"

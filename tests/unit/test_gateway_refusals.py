@@ -5,8 +5,8 @@ import json
 import pytest
 from gunicorn.http.errors import InvalidResponseHeader
 
-from gateway.connection import Client
-from gateway.refusals import Refusals
+from gateway.connections.connection import Client
+from gateway.connections.refusals import Refusals
 from utils.logs import JsonFormatter
 
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from gunicorn.config import Config
 
-from gateway.connection import Client, Connection
-from gateway.waiting import Waiting
+from gateway.connections.connection import Client, Connection
+from gateway.connections.waiting import Waiting
 
 NEVER = 1e9
 

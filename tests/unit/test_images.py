@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from inference_server.image_formats import ACCEPTED, sniff
 from inference_server.images import Header, decode, inspect
+from inference_server.images.formats import ACCEPTED, sniff
 from tests.pictures import Pixels, encoded, png, portrait
 from utils.errors import (
     BrokenImage,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from inference_server.image_formats import ACCEPTED
 from inference_server.images import decode, inspect
+from inference_server.images.formats import ACCEPTED
 from tests.parity.engines import detector
 from utils.domain import Face
 from utils.errors import BrokenImage, FacetError, TooManyPixels, UnsupportedImageFormat

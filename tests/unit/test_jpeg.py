@@ -12,7 +12,7 @@ import simplejpeg
 from PIL import Image
 
 from inference_server.images import decode, inspect
-from inference_server.jpeg import decode_plain, read_size
+from inference_server.images.jpeg import decode_plain, read_size
 from tests.pictures import encoded, portrait
 
 MAX_PIXELS = 25_000_000

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from inference_server.dispatch.page import Page, Row
-from inference_server.recycling import Limits, resident_bytes
-from inference_server.watch import BEAT_SECONDS, Death, Watch
+from inference_server.supervision.recycling import Limits, resident_bytes
+from inference_server.supervision.watch import BEAT_SECONDS, Death, Watch
 
 
 @pytest.fixture

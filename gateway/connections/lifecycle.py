@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gateway.connection import ANSWER_SECONDS, HEAD_SECONDS, MAX_HEAD_BYTES, Connection
-from gateway.waiting import SeeTo, Waiting
+from gateway.connections.connection import ANSWER_SECONDS, HEAD_SECONDS, MAX_HEAD_BYTES, Connection
+from gateway.connections.waiting import SeeTo, Waiting
 
 if TYPE_CHECKING:
-    from gateway.refusals import Refusals
+    from gateway.connections.refusals import Refusals
 
 logger = logging.getLogger(__name__)
 

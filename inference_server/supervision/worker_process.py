@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from inference_server.control import Control, Message
-from inference_server.recycling import Limits
+from inference_server.supervision.control import Control, Message
+from inference_server.supervision.recycling import Limits
 
 # A worker has one CPU. The libraries under NumPy would start a thread for each CPU of the machine, and
 # read this when they are loaded, which is before any line of the worker's.

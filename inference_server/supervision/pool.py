@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from inference_server.recycling import Limits
-from inference_server.watch import Death, Watch
-from inference_server.worker_process import State, WorkerProcess
+from inference_server.supervision.recycling import Limits
+from inference_server.supervision.watch import Death, Watch
+from inference_server.supervision.worker_process import State, WorkerProcess
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)

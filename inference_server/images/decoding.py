@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pi_heif
 from PIL import AvifImagePlugin, ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
-from inference_server.image_formats import ACCEPTED, sniff
-from inference_server.image_modes import scale_transparent_colour, to_rgb
-from inference_server.jpeg import decode_plain, read_size
+from inference_server.images.formats import ACCEPTED, sniff
+from inference_server.images.jpeg import decode_plain, read_size
+from inference_server.images.modes import scale_transparent_colour, to_rgb
 from utils.errors import BrokenImage, ImageEmpty, ImageTooLarge, TooManyPixels, UnsupportedImageFormat
 
 # Pillow's names of the accepted formats, in the order in which its plugins are asked. AVIF comes before

@@ -15,11 +15,11 @@ import signal
 import time
 from collections.abc import Callable
 
-from inference_server.backoff import Backoff
-from inference_server.control import Message
-from inference_server.pool import Pool
-from inference_server.watch import Trouble, Watch
-from inference_server.worker_process import State, WorkerProcess, describe_exit
+from inference_server.supervision.backoff import Backoff
+from inference_server.supervision.control import Message
+from inference_server.supervision.pool import Pool
+from inference_server.supervision.watch import Trouble, Watch
+from inference_server.supervision.worker_process import State, WorkerProcess, describe_exit
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import select
 import threading
 from collections.abc import Callable
 
-from gateway.connection import Connection
+from gateway.connections.connection import Connection
 
 _NOTHING = select.EPOLLONESHOT
 _READABLE = select.EPOLLIN | select.EPOLLONESHOT

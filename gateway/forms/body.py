@@ -4,7 +4,7 @@ from typing import IO
 
 from gunicorn.http.errors import NoMoreData, ParseException
 
-from gateway.inputs import InputForm
+from gateway.forms.inputs import InputForm
 from utils.errors import BodyTooSlow, Cancelled, MalformedRequest
 
 _PIECE = 1024**2

@@ -15,7 +15,7 @@ from gunicorn.http.errors import (
 from gunicorn.util import http_date
 
 from gateway import problems
-from gateway.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Client, Connection
+from gateway.connections.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Client, Connection
 from gateway.exchange import REQUEST_ID
 from utils.errors import FacetError, HeadTooLarge, HeadTooSlow, MalformedRequest, RequestLineTooLong
 from utils.logs import fields

@@ -2,7 +2,7 @@
 
 import logging
 
-from inference_server.control import Message
+from inference_server.supervision.control import Message
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)

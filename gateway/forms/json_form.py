@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from gateway.base64_text import decode_image
-from gateway.members import checked_image, metadata_from, options_from, unique
+from gateway.forms.base64_text import decode_image
+from gateway.forms.members import checked_image, metadata_from, options_from, unique
 from utils.domain import DetectRequest
 from utils.errors import ImageMissing, MalformedRequest
 

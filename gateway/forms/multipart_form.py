@@ -7,7 +7,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
-from gateway.members import checked_image, metadata_from, request_from_text, unique
+from gateway.forms.members import checked_image, metadata_from, request_from_text, unique
 from utils.domain import DetectRequest
 from utils.errors import ImageMissing, MalformedRequest
 

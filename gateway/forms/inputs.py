@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.json_form import parse_json
-from gateway.members import checked_image, image_too_large, parse_query, request_from_text
-from gateway.multipart_form import parse_multipart
+from gateway.forms.json_form import parse_json
+from gateway.forms.members import checked_image, image_too_large, parse_query, request_from_text
+from gateway.forms.multipart_form import parse_multipart
 from utils.domain import DetectRequest
 from utils.errors import BodyTooLarge, MalformedRequest, PayloadTooLarge, UnsupportedContentType
 
