@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -79,7 +80,6 @@ def end(response: Response) -> Response:
     response.headers[REQUEST_ID] = exchange.request_id
     for action in exchange.closing:
         response.call_on_close(action)
-    quiet = request.endpoint in _PROBES and response.status_code == 200  # noqa: PLR2004 - OK
     line = fields(
         request_id=exchange.request_id,
         traceparent=exchange.traceparent or None,
@@ -90,9 +90,18 @@ def end(response: Response) -> Response:
         elapsed_ms=round((time.monotonic() - exchange.started) * 1000, 3),
         **exchange.facts,
     )
+    level = _level(response)
     # The client need not wait until it is written.
-    response.call_on_close(lambda: _log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=line))
+    response.call_on_close(lambda: _log.log(level, "request", extra=line))
     return response
+
+
+def _level(response: Response) -> int:
+    """A fault of ours is an error, and a probe that succeeds no news."""
+    if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return logging.ERROR
+    quiet = request.endpoint in _PROBES and response.status_code == HTTPStatus.OK
+    return logging.DEBUG if quiet else logging.INFO
 
 
 def requested_timeout(settings: Settings) -> float:

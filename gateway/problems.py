@@ -56,6 +56,9 @@ def unexpected(error: Exception, request_id: str) -> errors.InternalError:
 
 def _failure(error: Exception) -> FacetError:
     if isinstance(error, FacetError):
+        if isinstance(error, errors.InternalError):
+            # The backend's fault, or the answer of something that is no backend: its cause says which.
+            unexpected(error, exchange.current().request_id)
         return error
     if isinstance(error, NotFound):
         return errors.RouteNotFound(

@@ -69,8 +69,9 @@ class Routes:
         form = input_form(request.content_type, lambda: request.host, self._settings.max_image_bytes)
         self._take_permit(here)
         body = _body(here, form, timeout)
-        here.note(bytes=len(body))
+        here.note(body_bytes=len(body))
         wanted = form.parse(body, request.environ.get("QUERY_STRING", ""))
+        here.note(bytes=len(wanted.image))
         cancellation = Cancellation()
         with self._departures.watch(request.environ.get("gunicorn.socket"), cancellation.cancel):
             detection = self._backend.detect(
@@ -81,12 +82,13 @@ class Routes:
                 cancellation=cancellation,
             )
         here.note(
-            image=f"{detection.image.width}x{detection.image.height}",
+            width=detection.image.width,
+            height=detection.image.height,
             faces=len(detection.faces),
             queue_ms=round(detection.timings.queue_ms, 3),
             decode_ms=round(detection.timings.decode_ms, 3),
             detect_ms=round(detection.timings.detect_ms, 3),
-            total_ms=round(detection.timings.total_ms, 3),
+            backend_ms=round(detection.timings.total_ms, 3),
         )
         return detection_response(detection)
 

@@ -5,7 +5,7 @@ import time
 from typing import Protocol
 
 from inference_server import images
-from inference_server.contents import decode_context, encode_detection, encode_error
+from inference_server.contents import pack_detection, pack_error, unpack_context
 from inference_server.detector.engine import Image
 from inference_server.dispatch.consumer import Checkpoint, Outcome
 from inference_server.dispatch.envelope import Abandoned, Work
@@ -46,16 +46,16 @@ class Computer:
             Abandoned: Nobody wants it any more.
         """
         try:
-            options, names = decode_context(work)
+            options, names = unpack_context(work)
             try:
-                answer = encode_detection(self._detect(work, options, checkpoint))
+                answer = pack_detection(self._detect(work, options, checkpoint))
             except (Abandoned, FacetError):
                 raise
             except Exception:
                 logger.exception("detection failed", extra=fields(**names))
                 raise InternalError from None
         except FacetError as error:
-            return Outcome(encode_error(error), complete=False)
+            return Outcome(pack_error(error), complete=False)
         return Outcome(answer, complete=True)
 
     def _detect(self, work: Work, options: DetectOptions, checkpoint: Checkpoint) -> Detection:

@@ -17,14 +17,14 @@ _DETECTION = b"+"
 _ERROR = b"-"
 
 
-def encode_context(options: DetectOptions, request_id: str, traceparent: str) -> bytes:
+def pack_context(options: DetectOptions, request_id: str, traceparent: str) -> bytes:
     """Everything about a request but its picture."""
     names = {"request_id": request_id, "traceparent": traceparent}
     values = {name: getattr(options, name) for name in OPTION_NAMES}
     return orjson.dumps({"options": values, "names": names})
 
 
-def decode_context(work: Work) -> tuple[DetectOptions, dict[str, str]]:
+def unpack_context(work: Work) -> tuple[DetectOptions, dict[str, str]]:
     """Options, and what names the request in a log line: request_id and traceparent."""
     try:
         context = orjson.loads(work.context)
@@ -35,19 +35,19 @@ def decode_context(work: Work) -> tuple[DetectOptions, dict[str, str]]:
         raise InternalError from error
 
 
-def encode_detection(detection: Detection) -> bytes:
+def pack_detection(detection: Detection) -> bytes:
     """An answer with faces, or none."""
     message: bytes = codec.encode_detection(detection).SerializeToString()
     return _DETECTION + message
 
 
-def encode_error(error: FacetError) -> bytes:
+def pack_error(error: FacetError) -> bytes:
     """An answer that says what went wrong."""
     message: bytes = codec.encode_error(error).SerializeToString()
     return _ERROR + message
 
 
-def decode_answer(answer: bytes) -> pb.InferResults:
+def unpack_answer(answer: bytes) -> pb.InferResults:
     """The message of an answer.
 
     Raises:

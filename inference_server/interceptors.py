@@ -121,6 +121,6 @@ def _log(method: str, failure: FacetError | None, seconds: float) -> None:
             status="OK" if failure is None else failure.code.name,
             reason=None if failure is None else failure.reason,
             **_notes.get(),
-            total_ms=round(seconds * 1000, 3),
+            elapsed_ms=round(seconds * 1000, 3),
         ),
     )

@@ -4,7 +4,7 @@ import time
 from typing import Any, Protocol
 
 from inference_server import images
-from inference_server.contents import decode_answer, encode_context
+from inference_server.contents import pack_context, unpack_answer
 from inference_server.detector.scales import check_pyramid
 from inference_server.dispatch.admission import Load, load_of
 from inference_server.dispatch.envelope import Work
@@ -45,14 +45,14 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
         note(format=header.format, width=header.width, height=header.height)
         load = load_of(len(request.image), header.pixels, searched)
         work = Work(
-            context=encode_context(request.options, request_id.get(), traceparent.get()),
+            context=pack_context(request.options, request_id.get(), traceparent.get()),
             picture=request.image,
             megapixels=load.megapixels,
             received=received,
             deadline=received + self._time_of(context),
             unseen=header.decode_seconds,
         )
-        results = decode_answer(await self._front.submit(work, load))
+        results = unpack_answer(await self._front.submit(work, load))
         note(faces=len(results.results), **_times(results.timings))
         return codec.returned_as_sent(results, request)
 

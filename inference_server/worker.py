@@ -24,7 +24,7 @@ from grpc_reflection.v1alpha import reflection
 from inference_server import images
 from inference_server.boot_failure import fail
 from inference_server.computer import Computer, FaceDetector
-from inference_server.contents import encode_error
+from inference_server.contents import pack_error
 from inference_server.detector.choice import Choice, choose
 from inference_server.detector.factory import create_detector, self_test
 from inference_server.dispatch.admission import Machine
@@ -141,7 +141,7 @@ class Worker:
         consumer = Consumer(
             *self._place,
             compute=self._computer.answer,
-            refuse=encode_error,
+            refuse=pack_error,
             suspects=self._front.suspects,
             on_death=lambda: os._exit(EXIT_DIED),
         )

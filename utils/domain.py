@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from utils.errors import MalformedRequest, OptionOutOfRange
+from utils.errors import ImageEmpty, ImageTooLarge, MalformedRequest, OptionOutOfRange
 
 MIN_FACE_SIZE_RANGE = (10.0, 2000.0)
 THRESHOLD_PROPOSAL_RANGE = (0.1, 1.0)
@@ -153,6 +153,29 @@ def _is_number(value: object, *, whole: bool) -> bool:
 
 OPTION_NAMES = tuple(option.name for option in fields(DetectOptions))
 """The names a caller may use in a request's options."""
+
+
+def checked_image(image: bytes, max_bytes: int) -> bytes:
+    """An encoded picture, unless it is empty or larger than the limit.
+
+    Raises:
+        ImageEmpty: It has no bytes.
+        ImageTooLarge: It has more than `max_bytes`.
+    """
+    if not image:
+        raise ImageEmpty("The image has 0 bytes.", field="image")
+    if len(image) > max_bytes:
+        raise image_too_large(str(len(image)), max_bytes)
+    return image
+
+
+def image_too_large(actual: str, max_bytes: int) -> ImageTooLarge:
+    """The error for an encoded picture of so many bytes, in words."""
+    return ImageTooLarge(
+        f"The image has {actual} bytes; the limit is {max_bytes} (FACET_MAX_IMAGE_BYTES). "
+        "Send a smaller or more strongly compressed one.",
+        field="image",
+    )
 
 
 MAX_METADATA_ENTRIES = 256

@@ -17,7 +17,14 @@ from gunicorn.util import http_date
 from gateway import problems
 from gateway.connections.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Client, Connection
 from gateway.exchange import REQUEST_ID
-from utils.errors import FacetError, HeadTooLarge, HeadTooSlow, MalformedRequest, RequestLineTooLong
+from utils.errors import (
+    FacetError,
+    HeadTooLarge,
+    HeadTooSlow,
+    InternalError,
+    MalformedRequest,
+    RequestLineTooLong,
+)
 from utils.logs import fields
 from utils.request_ids import request_id
 
@@ -91,5 +98,5 @@ def _answer(failure: FacetError, client: Client, name: str = "") -> bytes:
         elapsed_ms=round((time.monotonic() - client.head_began) * 1000, 3),
         reason=failure.reason,
     )
-    _log.info("request", extra=line)
+    _log.log(logging.ERROR if isinstance(failure, InternalError) else logging.INFO, "request", extra=line)
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -7,18 +7,23 @@
 Names that are not known are refused in all three: a typo must not look like an option that has no effect.
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.forms.json_form import parse_json
-from gateway.forms.members import checked_image, image_too_large, parse_query, request_from_text
+from gateway.forms.members import parse_query, request_from_text
 from gateway.forms.multipart_form import parse_multipart
-from utils.domain import DetectRequest
+from utils.domain import DetectRequest, checked_image, image_too_large
 from utils.errors import BodyTooLarge, MalformedRequest, PayloadTooLarge, UnsupportedContentType
 
 _ENVELOPE = 64 * 1024
 """Bytes that a JSON or multipart body may have around its image."""
+_BASE64 = 4 / 3
+"""Characters of a byte."""
+_LINES = 1 + len(r"\r\n") / 64
+"""What line breaks may add, in lines of 64 characters, which are the shortest that encoders make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,8 @@ def input_form(content_type: str | None, host: Callable[[], str], max_image_byte
     sent = content_type or ""
     mimetype = sent.partition(";")[0].strip().lower()
     if mimetype == "application/json":
-        # Base64 makes four characters of three bytes.
-        return _enveloped("JSON", max_image_bytes * 4 // 3, lambda body: parse_json(body, max_image_bytes))
+        room = math.ceil(max_image_bytes * _BASE64 * _LINES)
+        return _enveloped("JSON", room, lambda body: parse_json(body, max_image_bytes))
     if mimetype == "multipart/form-data":
         return _enveloped(
             "multipart", max_image_bytes, lambda body: parse_multipart(body, sent, max_image_bytes)

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 
 from gateway.forms.base64_text import decode_image
-from gateway.forms.members import checked_image, metadata_from, options_from, unique
-from utils.domain import DetectRequest
+from gateway.forms.members import metadata_from, options_from, unique
+from utils.domain import DetectRequest, checked_image
 from utils.errors import ImageMissing, MalformedRequest
 
 _MEMBERS = ("image", "image_id", "metadata", "options")

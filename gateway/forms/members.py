@@ -1,4 +1,4 @@
-"""What a request is made of besides its form: the image's size, options, image_id, metadata."""
+"""What a request has besides its image: options, image_id, metadata."""
 
 import urllib.parse
 from collections.abc import Iterable, Mapping
@@ -7,35 +7,12 @@ from typing import Any, TypeVar
 import orjson
 
 from utils.domain import OPTION_NAMES, DetectOptions, DetectRequest
-from utils.errors import ImageEmpty, ImageTooLarge, MalformedRequest, UnknownOption
+from utils.errors import MalformedRequest, UnknownOption
 
 _T = TypeVar("_T")
 
 _SHOWN = 40
 """Characters of a caller's own text that an error repeats."""
-
-
-def checked_image(image: bytes, max_bytes: int) -> bytes:
-    """The image, unless it is empty or larger than the limit.
-
-    Raises:
-        ImageEmpty: It has no bytes.
-        ImageTooLarge: It has more than `max_bytes`.
-    """
-    if not image:
-        raise ImageEmpty("The image has 0 bytes.", field="image")
-    if len(image) > max_bytes:
-        raise image_too_large(str(len(image)), max_bytes)
-    return image
-
-
-def image_too_large(actual: str, max_bytes: int) -> ImageTooLarge:
-    """The error for an image of so many bytes, in words."""
-    return ImageTooLarge(
-        f"The image has {actual} bytes; the limit is {max_bytes} (FACET_MAX_IMAGE_BYTES). "
-        "Send a smaller or more strongly compressed one.",
-        field="image",
-    )
 
 
 def options_from(values: Mapping[str, Any]) -> DetectOptions:

@@ -7,8 +7,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
-from gateway.forms.members import checked_image, metadata_from, request_from_text, unique
-from utils.domain import DetectRequest
+from gateway.forms.members import metadata_from, request_from_text, unique
+from utils.domain import DetectRequest, checked_image
 from utils.errors import ImageMissing, MalformedRequest
 
 _MAX_PARTS = 100

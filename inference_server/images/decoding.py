@@ -20,7 +20,8 @@ from PIL import AvifImagePlugin, ExifTags, Image, PngImagePlugin, TiffImagePlugi
 from inference_server.images.formats import ACCEPTED, sniff
 from inference_server.images.jpeg import decode_plain, read_size
 from inference_server.images.modes import scale_transparent_colour, to_rgb
-from utils.errors import BrokenImage, ImageEmpty, ImageTooLarge, TooManyPixels, UnsupportedImageFormat
+from utils.domain import checked_image
+from utils.errors import BrokenImage, TooManyPixels, UnsupportedImageFormat
 
 # Pillow's names of the accepted formats, in the order in which its plugins are asked. AVIF comes before
 # HEIF, which claims the files that name neither (brand mif1) and then fails on those that are AVIF.
@@ -102,14 +103,7 @@ def inspect(data: bytes, max_bytes: int, max_pixels: int) -> Header:
         BrokenImage: The format is accepted, but its header cannot be read.
         TooManyPixels: The header says more than `max_pixels`.
     """
-    if not data:
-        raise ImageEmpty("the image has 0 bytes", field="image")
-    if len(data) > max_bytes:
-        raise ImageTooLarge(
-            f"the image has {len(data)} bytes; the limit is {max_bytes}; send it smaller or more compressed",
-            field="image",
-        )
-    name = _accepted_format(data)
+    name = _accepted_format(checked_image(data, max_bytes))
     width, height = _size_at_once(name, data) or _size_by_pillow(name, data)
     _check_pixels(width, height, max_pixels)
     return Header(name, width, height)

@@ -145,7 +145,7 @@ def test_a_call_is_logged_once_with_its_id_and_without_its_picture(served: tuple
             line = process.wait_for("request", request_id=returned)
             assert (line["status"], line["faces"], line["width"]) == ("OK", 1, 512)
             assert line["bytes"] == len(image.raw_data)
-            assert {"queue_ms", "decode_ms", "detect_ms", "total_ms"} <= set(line)
+            assert {"queue_ms", "decode_ms", "detect_ms", "elapsed_ms"} <= set(line)
     assert "hush" not in process.log()
 
 

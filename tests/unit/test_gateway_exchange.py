@@ -327,13 +327,15 @@ def test_a_request_writes_one_line(client: FlaskClient, caplog: pytest.LogCaptur
         "method": "POST",
         "path": "/predict",
         "status": 200,
-        "bytes": 53,
-        "image": "200x150",
+        "body_bytes": 53,
+        "bytes": 6,
+        "width": 200,
+        "height": 150,
         "faces": 1,
         "queue_ms": 0.0,
         "decode_ms": 1.5,
         "detect_ms": 20.123,
-        "total_ms": 21.75,
+        "backend_ms": 21.75,
     }
 
 
@@ -349,6 +351,21 @@ def test_a_failed_request_writes_one_line_with_its_reason(
     assert lost["path"].startswith("/nowhere%0D%0A%1B%5B31mxxx")
     assert len(lost["path"]) <= 200
     assert (refused["status"], refused["reason"]) == (400, "INVALID_HEADER")
+
+
+def test_a_fault_behind_the_gateway_is_logged_with_its_cause(
+    backend: FakeBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller is told nothing of it; who is on call must see what the backend said."""
+    backend.failure = errors.InternalError()
+    backend.failure.__cause__ = RuntimeError("StatusCode.UNIMPLEMENTED: no such method")
+    response = predict(app_for(backend).test_client())
+    response.close()
+    assert "UNIMPLEMENTED" not in response.text
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert "UNIMPLEMENTED" in logging.Formatter().format(record)
+    [line] = lines(caplog)
+    assert (line["level"], line["status"], line["reason"]) == ("error", 500, "INTERNAL")
 
 
 def test_probes_that_succeed_write_no_line(

@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from gateway.forms.inputs import input_form
 from tests.gateway_fakes import FakeBackend, app_for
 from utils.domain import DetectOptions
 
@@ -337,6 +338,18 @@ def test_a_json_image_has_the_images_limit(client: FlaskClient) -> None:
     """It counts decoded bytes."""
     text = base64.b64encode(b"x" * (LIMIT + 1)).decode()
     assert_refused(post_json(client, {"image": text}), 413, "IMAGE_TOO_LARGE", "image")
+
+
+def test_an_image_at_its_limit_fits_into_json_however_its_base64_is_broken_into_lines() -> None:
+    """As encoders do: after 76 characters, or after 64, with one character or two."""
+    limit = 10 * 1024**2
+    read = input_form("application/json", str, limit)
+    text = base64.b64encode(bytes(limit)).decode()
+    for width, end in ((76, "\n"), (64, "\r\n")):
+        lines = end.join(text[start : start + width] for start in range(0, len(text), width))
+        body = json.dumps({"image": lines, "metadata": {"note": "x" * 60_000}}).encode()
+        assert len(body) <= read.limit
+        assert len(read.parse(body, "").image) == limit
 
 
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=B"])
