@@ -34,6 +34,7 @@ class Goal:
         limit: The number to hold.
         at_least: The limit is the least, not the most.
         unit: Follows both numbers.
+        why: What is in the way where it is not met, by figures of the same run.
     """
 
     what: str
@@ -41,6 +42,7 @@ class Goal:
     limit: float
     at_least: bool = False
     unit: str = ""
+    why: str = ""
 
     @property
     def met(self) -> bool:

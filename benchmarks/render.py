@@ -48,7 +48,7 @@ def files(folder: Path) -> dict[Path, str]:
         for report in reports.values()
         for plot, svg in report.plots.items()
     }
-    sections = [_INTRODUCTION, _goals(reports)]
+    sections = [_INTRODUCTION, _goals(found, reports)]
     sections += [_section(name, found[name], report) for name, report in reports.items()]
     rendered[folder / "README.md"] = "\n".join(sections)
     return rendered
@@ -65,13 +65,21 @@ def table(content: Table) -> str:
     return "\n".join([*([content.caption, ""] if content.caption else []), *lines, ""])
 
 
-def _goals(reports: dict[str, Report]) -> str:
+def _goals(found: dict[str, dict[str, Any]], reports: dict[str, Report]) -> str:
     rows: list[tuple[object, ...]] = [
-        (f"[{name}](#{name})", goal.what, _limit(goal), _number(goal.figure, goal.unit), _met(goal))
+        (
+            f"[{name}](#{name})",
+            goal.what,
+            _limit(goal),
+            _number(goal.figure, goal.unit),
+            _met(goal) if goal.met or not goal.why else f"{_met(goal)}: {goal.why}",
+            found[name]["commit"],
+        )
         for name, report in reports.items()
         for goal in report.goals
     ]
-    return "## Goals\n\n" + table(Table(("scenario", "what", "goal", "measured", ""), rows))
+    head = ("scenario", "what", "goal", "measured", "", "at commit")
+    return "## Goals\n\n" + table(Table(head, rows))
 
 
 def _section(name: str, result: dict[str, Any], report: Report) -> str:

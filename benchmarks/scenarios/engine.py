@@ -102,10 +102,10 @@ def _goals(figures: Figures, means: Mapping[str, float]) -> Iterator[Goal]:
     yield Goal(f"{PACKAGE}'s time over onnx's, geometric mean", means["onnx"], 2.0, True, "x")
     cpu = figures["parameters"]["cpu"]
     for name in _judged(figures):
-        limit, why = _limit(figures, name)
-        yield Goal(
-            f"{PACKAGE}'s time over {name}'s, geometric mean ({why} {cpu})", means[name], limit, True, "x"
-        )
+        limit, origin = _limit(figures, name)
+        what = f"{PACKAGE}'s time over {name}'s, geometric mean ({origin} {cpu})"
+        why = "[roofline](#roofline) says what each stage takes"
+        yield Goal(what, means[name], limit, at_least=True, unit="x", why=why)
 
 
 def _judged(figures: Figures) -> dict[str, str]:

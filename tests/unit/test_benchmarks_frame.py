@@ -40,7 +40,8 @@ def test_a_result_says_where_when_and_with_what_it_was_measured(
     """The JSON has it, and README.md shows it."""
 
     def report(figures: dict[str, float]) -> Report:
-        return Report([Goal("answer", figures["answer"], 42)], [Table(("a",), [(figures["answer"],)])])
+        goals = [Goal("answer", figures["answer"], 42, why="x"), Goal("missed", 2, 1, why="of the weather")]
+        return Report(goals, [Table(("a",), [(figures["answer"],)])])
 
     counted = Scenario("A title", "A method", lambda quick: {"answer": 41 if quick else 43}, report)
     monkeypatch.setattr("benchmarks.__main__.scenario", lambda _: counted)
@@ -54,7 +55,8 @@ def test_a_result_says_where_when_and_with_what_it_was_measured(
     assert saved["packages"]["grpcio"]
     assert 0 <= saved["cpus_taken_by_others"] <= 1
     text = render.write(tmp_path).read_text()
-    assert "| [balance](#balance) | answer | ≤ 42.00 | 41.00 | met |" in text
+    assert f"| [balance](#balance) | answer | ≤ 42.00 | 41.00 | met | {saved['commit']} |" in text
+    assert "| missed | ≤ 1.00 | 2.00 | **not met**: of the weather |" in text
     assert saved["cpu"] in text
 
 
