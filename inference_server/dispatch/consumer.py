@@ -154,8 +154,9 @@ class Consumer:
         started = time.monotonic()
         self._row.stamp = started + work.unseen
         outcome = self._compute(work, progress.checkpoint)
+        ended = self._row.stamp = time.monotonic()
         if outcome.complete:
-            self._row.rate = averaged(self._row.rate, time.monotonic() - started, work.megapixels)
+            self._row.rate = averaged(self._row.rate, ended - started, work.megapixels)
         if not progress.interrupted:
             self._row.handled += 1
             self._quarantine.trust(checksum)
