@@ -24,6 +24,7 @@ import grpc
 import uvloop
 
 from benchmarks.load import WARM_UP_CALLS, Row
+from benchmarks.pacing import pace
 from inference_server.supervision.parent import die_with_parent
 from protos import infer_pb2 as pb
 from utils.channel import channel_options
@@ -99,17 +100,10 @@ class Client:
         loop = asyncio.get_running_loop()
         calls: list[asyncio.Task[None]] = []
 
-        def begin(request: tuple[float, int, int, float | None]) -> None:
-            calls.append(loop.create_task(self.call(*request)))
+        def begin(number: int) -> None:
+            calls.append(loop.create_task(self.call(*requests[number])))
 
-        def pace() -> None:
-            # Not the event loop's own timers: they are late by up to a millisecond.
-            for request in requests:
-                time.sleep(max(start + request[0] - time.monotonic(), 0))
-                loop.call_soon_threadsafe(begin, request)
-
-        await asyncio.to_thread(pace)
-        await asyncio.sleep(0)  # the last call begins
+        await pace([start + at for at, *_ in requests], begin)
         await asyncio.gather(*calls)
 
     async def closed_loop(self, start: float, closed: dict[str, Any]) -> None:
@@ -157,7 +151,7 @@ async def main() -> None:
     await client.connect()
     print("ready", flush=True)
     start = float(sys.stdin.readline())
-    gc.freeze()
+    gc.disable()  # no call shall wait for a collection of this process, which does not live long
     if "open" in plan:
         await client.open_loop(start, plan["open"])
     else:

@@ -1,9 +1,13 @@
 """The load of the benchmarks: what is sent when, and what is made of the answers."""
 
+import time
+
 import pytest
+import uvloop
 
 from benchmarks import pairs, servers
 from benchmarks.load import Clients, Request, Row
+from benchmarks.pacing import pace
 from benchmarks.pictures import blank
 from benchmarks.scenarios import balance, overload, tail
 from inference_server.images import decode
@@ -12,6 +16,17 @@ from inference_server.images import decode
 def row(at: float, ended: float, code: str = "OK", worker: int = 1, service: float = 0.02) -> Row:
     """A call that was sent when it was due."""
     return Row(at, at, ended, code, worker, 1, service)
+
+
+def test_nothing_is_begun_before_its_moment_and_nothing_is_left_out() -> None:
+    """In order, also what was late from the beginning or is due at the same moment."""
+    start = time.monotonic()
+    moments = [start - 1, start, start + 0.01, start + 0.01, start + 0.03]
+    begun: list[tuple[int, float]] = []
+    uvloop.run(pace(moments, lambda number: begun.append((number, time.monotonic()))))
+    assert [number for number, _ in begun] == list(range(5))
+    assert all(when >= moments[number] for number, when in begun)
+    uvloop.run(pace([], lambda _: None))
 
 
 def test_calls_are_counted_from_when_they_were_due_and_name_who_detected() -> None:
