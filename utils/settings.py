@@ -17,6 +17,11 @@ from utils.cpus import usable_cpus
 
 PREFIX = "FACET_"
 
+ENGINES = ("auto", "native", "onnx", "tensorflow")
+"""What FACET_ENGINE may be."""
+INSTRUCTION_SETS = ("auto", "avx512", "avx2", "base")
+"""What FACET_NATIVE_ISA may be; best first after auto."""
+
 # What Kubernetes puts into the environment of every pod for a Service called facet or facet-...:
 # never a setting of ours, so never worth a warning.
 _SERVICE_VARIABLE = re.compile(r"FACET_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)\w*)")
@@ -48,54 +53,72 @@ def parse_address(text: str) -> Address:
     """
     match = re.fullmatch(r"(?:\[([0-9a-fA-F:.%\w]+)\]|([^\s:/\[\]]+)):(\d{1,5})", text)
     if match is None or int(match[3]) > 65535:  # noqa: PLR2004 - the largest TCP port
-        raise ValueError("host:port, such as 127.0.0.1:8000 or [::1]:8000")
+        raise ValueError(f"no address: {text}")
     return Address(match[1] or match[2], int(match[3]))
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a setting may be.
+
+    Attributes:
+        accepted: What is accepted, in words: those of the error message and of docs/settings.md.
+        parse: Reads a text, or raises a ValueError.
+    """
+
+    accepted: str
+    parse: Callable[[str], Any]
+
+
+def _whole(low: int, high: int) -> _Kind:
     def parse(text: str) -> int:
         if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
+            raise ValueError(text)
         return int(text)
 
-    return parse
+    return _Kind(f"a whole number from {low} to {high}", parse)
 
 
-def _seconds(low: float, high: float) -> Callable[[str], float]:
+def _seconds(low: float, high: float) -> _Kind:
     def parse(text: str) -> float:
-        expected = f"a number of seconds from {low:g} to {high:g}"
-        try:
-            value = float(text)
-        except ValueError:
-            raise ValueError(expected) from None
+        value = float(text)
         if not low <= value <= high:
-            raise ValueError(expected)
+            raise ValueError(text)
         return value
 
-    return parse
+    return _Kind(f"a number of seconds from {low:g} to {high:g}", parse)
 
 
-def _one_of(*names: str) -> Callable[[str], str]:
+def _one_of(*names: str) -> _Kind:
     def parse(text: str) -> str:
         if text not in names:
-            raise ValueError(f"one of {', '.join(names)}")
+            raise ValueError(text)
         return text
 
-    return parse
+    return _Kind(f"one of {', '.join(names)}", parse)
 
 
 def _target(text: str) -> str:
     """Accept what a gRPC channel can dial."""
     if not text or any(character.isspace() for character in text):
-        raise ValueError("the backend's host:port, or another gRPC target")
+        raise ValueError(text)
     return text
 
 
 def _folder(text: str) -> Path:
     path = Path(text).expanduser()
     if not path.is_absolute():
-        raise ValueError("the absolute path of a folder")
+        raise ValueError(text)
     return path
+
+
+_ADDRESS = _Kind("host:port, such as 127.0.0.1:8000 or [::1]:8000", parse_address)
+_TARGET = _Kind("the backend's host:port, or another gRPC target", _target)
+_FOLDER = _Kind("the absolute path of a folder", _folder)
+
+_BY_GATEWAY = "gateway"
+_BY_BACKEND = "backend"
+_BY_BOTH = "both"
 
 
 def _cache_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -109,14 +132,21 @@ def _log_format() -> str:
 
 
 def _setting(
-    parse: Callable[[str], Any],
+    kind: _Kind,
+    read_by: str,
     doc: str,
     *,
     default: Any = None,  # noqa: ANN401 - as dataclasses.field
     factory: Callable[[], Any] | None = None,
     shown: str | None = None,
 ) -> Any:  # noqa: ANN401 - as dataclasses.field
-    metadata = {"parse": parse, "doc": doc, "default": shown or str(default)}
+    metadata = {
+        "parse": kind.parse,
+        "accepted": kind.accepted,
+        "read_by": read_by,
+        "doc": doc,
+        "default": shown or str(default),
+    }
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -127,102 +157,120 @@ class Settings:
     """What the operator decides. Build it by `Settings.from_environ(os.environ)`."""
 
     http_address: Address = _setting(
-        parse_address,
+        _ADDRESS,
+        _BY_GATEWAY,
         "Where the HTTP gateway listens.",
         default=Address("127.0.0.1", 8000),
     )
     grpc_address: Address = _setting(
-        parse_address,
+        _ADDRESS,
+        _BY_BACKEND,
         "Where the backend's workers listen, all on this one port.",
         default=Address("127.0.0.1", 50051),
     )
     backend: str = _setting(
-        _target,
+        _TARGET,
+        _BY_GATEWAY,
         "The gRPC target that the gateway calls.",
         default="",
         shown="the value of FACET_GRPC_ADDRESS",
     )
     workers: int = _setting(
         _whole(1, 1024),
+        _BY_BACKEND,
         "Worker processes of the backend, each with one detector on one CPU.",
         factory=usable_cpus,
         shown="the CPUs that the process may use",
     )
-    http_workers: int = _setting(_whole(1, 1024), "Processes of the gateway.", default=2)
+    http_workers: int = _setting(_whole(1, 1024), _BY_GATEWAY, "Processes of the gateway.", default=2)
     http_threads: int = _setting(
         _whole(9, 4096),
+        _BY_GATEWAY,
         "Threads of each gateway process; 8 of them are kept for requests other than /predict.",
         default=64,
     )
     engine: str = _setting(
-        _one_of("auto", "native", "onnx", "tensorflow"),
+        _one_of(*ENGINES),
+        _BY_BACKEND,
         "What computes the networks. auto takes the fastest that this machine can run, and never tensorflow.",
         default="auto",
     )
     native_isa: str = _setting(
-        _one_of("auto", "avx512", "avx2", "base"),
+        _one_of(*INSTRUCTION_SETS),
+        _BY_BACKEND,
         "Instruction set of the native engine; one that the CPU cannot run stops the start.",
         default="auto",
     )
     timeout_seconds: float = _setting(
         _seconds(0.01, 3600),
+        _BY_BOTH,
         "Time that a request has when it does not say.",
         default=5.0,
         shown="5",
     )
     max_timeout_seconds: float = _setting(
         _seconds(0.01, 3600),
+        _BY_BOTH,
         "Longest time that a request may ask for; a longer wish is cut to it.",
         default=60.0,
         shown="60",
     )
     max_image_bytes: int = _setting(
         _whole(1024, 256 * 1024**2),
+        _BY_BOTH,
         "Largest encoded image, in bytes.",
         default=10 * 1024**2,
         shown="10485760 (10 MiB)",
     )
     max_image_pixels: int = _setting(
         _whole(1024, 10**9),
+        _BY_BACKEND,
         "Largest image, in pixels; also the largest total area of its pyramid.",
         default=25_000_000,
     )
     max_candidates: int = _setting(
         _whole(100, 10**7),
+        _BY_BACKEND,
         "Most boxes that may enter one round of non-maximum suppression.",
         default=20_000,
     )
     queue_seconds: float = _setting(
         _seconds(0.01, 3600),
+        _BY_BACKEND,
         "Longest predicted wait with which a request is still accepted.",
         default=2.0,
         shown="2",
     )
     hang_seconds: float = _setting(
         _seconds(0.1, 3600),
+        _BY_BACKEND,
         "Time without progress after which a worker that has a request in hand is killed and replaced.",
         default=5.0,
         shown="5",
     )
     recycle_requests: int = _setting(
         _whole(0, 10**9),
+        _BY_BACKEND,
         "Requests after which a worker is replaced, give or take a tenth; 0 is never.",
         default=0,
     )
     recycle_seconds: float = _setting(
         _seconds(0, 10**8),
+        _BY_BACKEND,
         "Age at which a worker is replaced, give or take a tenth; 0 is never.",
         default=0.0,
         shown="0",
     )
     recycle_memory_bytes: int = _setting(
         _whole(0, 10**13),
+        _BY_BACKEND,
         "Memory in RAM at which a worker is replaced, in bytes; 0 is never. A worker keeps "
         "much of what a large picture needed for the next one.",
         default=0,
     )
     drain_seconds: float = _setting(
         _seconds(0, 3600),
+        _BY_BOTH,
         "Time between saying that the service goes away and refusing calls: the load balancer's "
         "check interval, where there is one.",
         default=0.0,
@@ -230,18 +278,21 @@ class Settings:
     )
     grace_seconds: float = _setting(
         _seconds(0, 3600),
+        _BY_BOTH,
         "Time that running requests have to finish when the service stops.",
         default=25.0,
         shown="25",
     )
     cache_dir: Path = _setting(
-        _folder,
+        _FOLDER,
+        _BY_BACKEND,
         "Folder of the converted models; written once, by the first start.",
         factory=_cache_home,
         shown="$XDG_CACHE_HOME/facet, or ~/.cache/facet",
     )
     log_format: str = _setting(
         _one_of("text", "json"),
+        _BY_BOTH,
         "Form of the log lines on standard error.",
         factory=_log_format,
         shown="text on a terminal, else json",
@@ -272,8 +323,9 @@ class Settings:
                 continue
             try:
                 values[setting.name] = setting.metadata["parse"](text)
-            except ValueError as error:
-                raise InvalidSetting(f"{name} is {text!r}; accepted: {error}") from None
+            except ValueError:
+                accepted = setting.metadata["accepted"]
+                raise InvalidSetting(f"{name} is {text!r}; accepted: {accepted}") from None
         return cls(**values)
 
 

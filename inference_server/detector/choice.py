@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-ENGINES = ("auto", "native", "onnx", "tensorflow")
-INSTRUCTION_SETS = ("auto", "avx512", "avx2", "base")
+from utils.settings import ENGINES
 
 _NAMED = "FACET_ENGINE names it"
 _CPUINFO = Path("/proc/cpuinfo")
@@ -41,8 +40,9 @@ def choose(engine: str = "auto", native_isa: str = "auto") -> Choice:
     """Choose the engine, and the instruction set of a native one.
 
     Args:
-        engine: One of ENGINES; auto takes the fastest that runs here, which tensorflow never is.
-        native_isa: One of INSTRUCTION_SETS; auto takes the best that the CPU has.
+        engine: One of `utils.settings.ENGINES`; auto takes the fastest that runs here, which tensorflow
+            never is.
+        native_isa: One of `utils.settings.INSTRUCTION_SETS`; auto takes the best that the CPU has.
 
     Raises:
         EngineUnavailable: The engine or the instruction set that was named cannot run here.
