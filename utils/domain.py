@@ -60,7 +60,8 @@ class Face:
 class ImageInfo:
     """The upright picture that the coordinates refer to.
 
-    `exif_orientation` is the tag (1 to 8) that was applied to get there; 1 where the file has none.
+    `exif_orientation` is the tag (1 to 8) that was applied to get there; 1 where the file has none, and for
+    HEIC, whose decoder has turned the picture already, by the file's own transformation.
     """
 
     width: int
