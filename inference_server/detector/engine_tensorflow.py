@@ -77,7 +77,7 @@ class TensorflowEngine:
 
 
 def _function(network: str, floats: bytes) -> Any:  # noqa: ANN401 - TensorFlow has no types
-    """A graph of a network and its heads, traced once for all sizes; plain calls cost four times as much."""
+    """A graph of a network and its heads, traced once for all sizes: plain calls cost more."""
     make, side = _NETWORKS[network]
     model = make()
     model.build()

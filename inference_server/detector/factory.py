@@ -56,7 +56,7 @@ def _load(engine: str, instruction_set: str, cache_dir: Path) -> Engine:
 
 
 def _suppression(engine: str) -> Suppress:
-    """By our own kernel where there is one: in NumPy it would cost a busy picture a quarter of its time."""
+    """By our own kernel where there is one: in NumPy it takes a good part of a busy picture's time."""
     if engine == "native":
         from inference_server.detector import nms_native  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""JPEG by libjpeg-turbo directly: the same pixels as Pillow's, in half the time.
+"""JPEG by libjpeg-turbo directly: the same pixels as Pillow's, sooner.
 
 Pillow uses the same library with the same settings, and copies row by row. Only what is certain to be
 equal is decoded here: grey and three-colour pictures without a fault. All else is Pillow's to judge.
