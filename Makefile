@@ -33,7 +33,7 @@ protos: $(VENV)/dev.done  ## Generate the wire's code from protos/*.proto.
 docs: $(VENV)/dev.done  ## Write the generated parts of the documentation.
 	python -m scripts.document_settings
 
-soak: $(VENV)/dev.done  ## Break everything again and again under load: ten minutes, or SOAK_SECONDS.
+soak: $(VENV)/dev.done $(VENV)/native.done  ## Break everything again and again under load: ten minutes, or SOAK_SECONDS.
 	@python -m tests.soak
 
 bench: $(VENV)/bench.done $(VENV)/native.done  ## Measure: make bench NAME="balance tail", or everything.

@@ -1,1 +1,1 @@
-"""What make runs: never imported by the product."""
+"""What a developer runs, mostly by make: never imported by the product."""
