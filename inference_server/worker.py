@@ -51,7 +51,13 @@ _SERVICES = ("", SERVICE)
 
 
 def boot(settings: Settings) -> FaceDetector:
-    """Build the detector, and find the face in the picture that it brings along."""
+    """Build the detector, and find the face in the picture that it brings along.
+
+    Raises:
+        EngineUnavailable: The engine or the instruction set that was named cannot run here.
+        WeightsError: The models are missing or damaged.
+        SelfTestFailed: Not exactly that face was found.
+    """
     images.load_decoders()
     detector = create_detector(
         settings.engine, settings.cache_dir, settings.max_candidates, settings.native_isa

@@ -24,7 +24,11 @@ def fields(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - anything that can
 
 
 def configure(log_format: str) -> None:
-    """Send every log line of this process to standard error in this format, from INFO up."""
+    """Send every log line of this process to standard error, from INFO up, and Python's warnings, too.
+
+    Args:
+        log_format: `text`; anything else is JSON.
+    """
     logging.config.dictConfig(logging_config(log_format))
     logging.captureWarnings(capture=True)
     collect_less()

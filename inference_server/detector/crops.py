@@ -14,7 +14,16 @@ from inference_server.detector.pyramid import Planes
 
 
 def crop(pixels: Planes, boxes: Boxes, side: int) -> Floats:
-    """Cut boxes out of a picture: (N, 3, side, side), normalised to [-1, 1]."""
+    """Cut boxes out of a picture.
+
+    Args:
+        pixels: The picture, (height, 3, width) int8, RGB, 128 subtracted: see `pyramid.Planes`.
+        boxes: (N, 4) float64, x1, y1, x2, y2 in pixels of the picture; they may reach beyond it.
+        side: Of a crop, in pixels, 2 at least.
+
+    Returns:
+        (N, 3, side, side) float32, RGB, normalised to [-1, 1]; 0 outside the picture.
+    """
     height, channels, width = pixels.shape
     top, bottom, y_share, y_inside = _axis(boxes[:, 1], boxes[:, 3], height, side)
     left, right, x_share, x_inside = _axis(boxes[:, 0], boxes[:, 2], width, side)

@@ -25,22 +25,42 @@ shares of it: five x, then five y, of left eye, right eye, nose, left and right 
 
 
 class Prepared(Protocol):
-    """One picture, ready for its networks. It is used by one thread, and for one detection."""
+    """One picture, ready for its networks. It is used by one thread, and for one detection.
+
+    All numbers that it gives are float32, but the cells. Scores are rounded as the reference rounds them.
+    """
 
     def propose(self, scale: float, threshold: float) -> tuple[Cells, Floats, Floats]:
         """Look at the whole picture, reduced by `scale`, with the proposal network.
 
-        The shorter side must have at least 12 pixels at this scale.
+        Args:
+            scale: By which it is reduced, above 0; the shorter side must then have at least 12 pixels.
+            threshold: 0.1 to 1, compared in float32.
 
         Returns:
-            The N cells whose score exceeds the threshold, their scores, and their regressions.
+            The N cells whose score exceeds the threshold, (N, 2) intp, by rows; their scores, (N,); and
+            their regressions, (N, 4), in shares of 11 pixels of the level.
         """
 
     def refine(self, boxes: Boxes) -> tuple[Floats, Floats]:
-        """Look into these boxes with the refinement network; scores and regressions."""
+        """Look into these boxes with the refinement network.
+
+        Args:
+            boxes: (N, 4) float64, squares in pixels of the picture, beyond which they may reach.
+
+        Returns:
+            Scores, (N,), and regressions, (N, 4), of all of them, in their order.
+        """
 
     def output(self, boxes: Boxes) -> tuple[Floats, Floats, Floats]:
-        """Look into these boxes with the output network; scores, regressions and landmarks."""
+        """Look into these boxes with the output network.
+
+        Args:
+            boxes: As for `refine`.
+
+        Returns:
+            Scores, (N,), regressions, (N, 4), and landmarks, (N, 10), of all of them, in their order.
+        """
 
 
 class Engine(Protocol):
@@ -48,7 +68,15 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """What a reply calls it."""
+        """What a reply calls it: native, onnx or tensorflow."""
 
     def prepare(self, image: Image) -> Prepared:
-        """Take in a picture, which must not change while the result is used."""
+        """Take in a picture.
+
+        Args:
+            image: (height, width, 3) uint8, RGB, upright, C-contiguous, from 1 x 1 on. It must not change
+                while the result is used.
+
+        Raises:
+            TypeError, ValueError: It is no such array, where the engine looks at that.
+        """

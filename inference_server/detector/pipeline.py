@@ -64,8 +64,14 @@ class Detector:
             checkpoint: Called between the levels of the pyramid, between chunks of at most 256 crops, and
                 while many boxes are compared. What it raises ends the detection and goes to the caller.
 
+        Returns:
+            The faces, none where there is none, `options.max_faces` at most. Coordinates are pixels of the
+            picture; boxes are clipped to it, landmarks are not. Confidences are above
+            `options.threshold_output` and at most 1.
+
         Raises:
             TooManyCandidates: A round of suppression would have more boxes than `max_candidates`.
+            TypeError, ValueError: The picture is no such array, where the engine looks at that.
         """
         prepared = self._engine.prepare(image)
         boxes = self._propose(prepared, image, options, checkpoint)

@@ -65,7 +65,8 @@ _TRANSPOSE = {
 class Header:
     """What an image says of itself: its format, by the name in ACCEPTED, and its size in pixels.
 
-    Width and height are those stored; EXIF orientation may exchange them.
+    Width and height are those stored; EXIF orientation may exchange them. Those of TIFF and HEIC files are
+    exchanged already, by their decoders.
     """
 
     format: str
