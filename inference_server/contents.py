@@ -19,12 +19,12 @@ _ERROR = b"-"
 
 def pack_context(options: DetectOptions, request_id: str, traceparent: str) -> bytes:
     """Everything about a request but its picture."""
-    names = {"request_id": request_id, "traceparent": traceparent}
+    names = {"request_id": request_id, "traceparent": traceparent or None}
     values = {name: getattr(options, name) for name in OPTION_NAMES}
     return orjson.dumps({"options": values, "names": names})
 
 
-def unpack_context(work: Work) -> tuple[DetectOptions, dict[str, str]]:
+def unpack_context(work: Work) -> tuple[DetectOptions, dict[str, str | None]]:
     """Options, and what names the request in a log line: request_id and traceparent."""
     try:
         context = orjson.loads(work.context)

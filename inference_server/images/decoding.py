@@ -7,7 +7,9 @@ checked before memory is used, and whatever a decoder raises becomes one of our 
 
 import functools
 import io
+import logging
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,7 +88,14 @@ class Header:
 
 @functools.cache
 def load_decoders() -> None:
-    """Load and limit the decoders. The other functions do so themselves; a worker does it at its start."""
+    """Load and limit the decoders. The other functions do so themselves; a worker does it at its start.
+
+    What Pillow says of odd pictures in warnings and logs is not heard: callers make it, and are told.
+    """
+    pillows = logging.getLogger("PIL")
+    pillows.addHandler(logging.NullHandler())
+    pillows.propagate = False
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     Image.MAX_IMAGE_PIXELS = None  # our own limit rules
     PngImagePlugin.MAX_TEXT_MEMORY = _MAX_PNG_TEXT
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1

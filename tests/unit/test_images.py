@@ -1,6 +1,7 @@
 """From bytes to an upright RGB array: every accepted format, mode and orientation; limits; broken files."""
 
 import io
+import logging
 import struct
 import threading
 import zlib
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from inference_server.images import Header, decode, inspect
+from inference_server.images import Header, decode, inspect, load_decoders
 from inference_server.images.formats import ACCEPTED, sniff
 from tests.pictures import Pixels, encoded, png, portrait
 from utils.errors import (
@@ -257,6 +258,13 @@ def test_too_many_bytes_are_refused_before_they_are_looked_at() -> None:
     assert inspect(data, len(data), LIMIT).width == 50
     with pytest.raises(ImageTooLarge, match=rf"{len(data)} bytes; the limit is {len(data) - 1}"):
         inspect(data, len(data) - 1, LIMIT)
+
+
+def test_what_pillow_says_of_odd_pictures_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Or any caller could write errors into the operator's log."""
+    load_decoders()
+    logging.getLogger("PIL.TiffImagePlugin").error("More samples per pixel than can be decoded")
+    assert caplog.records == []
 
 
 def test_a_large_picture_may_take_its_time_to_decode() -> None:
