@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import machine, render, results
 from benchmarks.registry import NAMES, scenario
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 QUICK = ROOT / ".cache" / "benchmarks"
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from benchmarks.contenders import environment
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 Answer = dict[str, Any]
 Cell = tuple[str, int, int]

@@ -21,7 +21,7 @@ from benchmarks.drawings import DRAWINGS
 from benchmarks.ours import Facet
 from inference_server.images import decode
 from inference_server.supervision.parent import die_with_parent
-from tests.pictures import Pixels
+from tests.support.pictures import Pixels
 
 _MAX_PIXELS = 200_000_000
 

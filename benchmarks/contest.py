@@ -3,7 +3,7 @@
 import importlib
 from typing import Any, NamedTuple, Protocol
 
-from tests.pictures import Pixels
+from tests.support.pictures import Pixels
 
 
 class Unavailable(Exception):

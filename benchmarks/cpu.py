@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.processes import Process
+from tests.support.processes import Process
 
 
 def family(*processes: Process) -> list[int]:

@@ -19,7 +19,7 @@ import grpc
 
 from benchmarks.pictures import assortment
 from protos import infer_pb2 as pb
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 from utils.settings import parse_address
 
 _PATIENCE = 300.0

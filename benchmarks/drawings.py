@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from tests.pictures import Pixels, portrait
+from tests.support.pictures import Pixels, portrait
 
 SIZES = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
 

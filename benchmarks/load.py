@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 WARM_UP_CALLS = 3
 """What each connection is used for before a run, without sleep."""

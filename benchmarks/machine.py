@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 _FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "amx_tile", "sha_ni")
 _PACKAGES = (

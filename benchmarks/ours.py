@@ -10,7 +10,7 @@ from inference_server.detector.choice import EngineUnavailable
 from inference_server.detector.convert import convert
 from inference_server.detector.factory import create_detector
 from inference_server.detector.weights import models_ready
-from tests.pictures import Pixels
+from tests.support.pictures import Pixels
 from utils.domain import Face
 from utils.settings import Settings
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.pictures import blank
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 from utils.domain import DetectOptions, DetectRequest
 from utils.service_client import ServiceClient
 from utils.settings import parse_address

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.pictures import encoded, group_photo
+from tests.support.pictures import encoded, group_photo
 
 _MAX_BYTES = 2_000_000
 _FORMATS = {".jpg", ".jpeg"}

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from inference_server.detector.choice import EngineUnavailable, choose
 from inference_server.supervision.address import reserve
-from tests.facet import free_port
-from tests.processes import Process, running, wait_until
+from tests.support.facet import free_port
+from tests.support.processes import Process, running, wait_until
 from utils.settings import Address, parse_address
 
 PATIENT = {

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from benchmarks.contest import Found, Unavailable
 from benchmarks.machine import cpu_flags
-from tests.pictures import Pixels
+from tests.support.pictures import Pixels
 
 SIDE = 2048
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contest import Found, Unavailable, module
-from tests.pictures import Pixels
+from tests.support.pictures import Pixels
 
 YUNET_SCORE, YUNET_OVERLAP = 0.6, 0.4
 

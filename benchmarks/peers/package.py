@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmarks.contest import Found, module, one_thread_of_tensorflow
-from tests.pictures import Pixels
+from tests.support.pictures import Pixels
 
 
 class Package:

@@ -7,7 +7,7 @@ from benchmarks import cpu, pairs, servers
 from benchmarks.progress import step
 from benchmarks.registry import Figures, Goal, Report, Scenario, Table
 from benchmarks.stats import describe, milliseconds
-from tests.processes import Process
+from tests.support.processes import Process
 from utils.settings import Settings
 
 _BYTES = 100_000

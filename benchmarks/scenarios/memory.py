@@ -15,7 +15,7 @@ from benchmarks.drawings import few, many
 from benchmarks.progress import step
 from benchmarks.registry import Figures, Goal, Report, Scenario, Table
 from benchmarks.stats import milliseconds
-from tests.pictures import encoded
+from tests.support.pictures import encoded
 from utils.service_client import ServiceClient
 
 WORKERS = 2

@@ -15,7 +15,7 @@ from benchmarks.plots import bar_plot
 from benchmarks.progress import step
 from benchmarks.registry import Figures, Goal, Report, Scenario, Table
 from benchmarks.stats import describe, milliseconds
-from tests.processes import Process
+from tests.support.processes import Process
 from utils.cpus import usable_cpus
 
 CLIENTS = (1, 8, 64)

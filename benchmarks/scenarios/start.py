@@ -8,7 +8,7 @@ from benchmarks import servers
 from benchmarks.drawings import few
 from benchmarks.progress import step
 from benchmarks.registry import Figures, Goal, Report, Scenario, Table
-from tests.pictures import encoded
+from tests.support.pictures import encoded
 from utils.service_client import ServiceClient
 
 WORKERS = 2

@@ -1,4 +1,4 @@
-"""The image of deploy/Dockerfile, built and run as tests/dockerfile.py does it without Docker."""
+"""The image of deploy/Dockerfile, built and run as tests/support/dockerfile.py does it without Docker."""
 
 import itertools
 import os
@@ -15,11 +15,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.dockerfile import Builder, Image, contained, ignored, parse
-from tests.doors import call_grpc, post_raw
-from tests.facet import ROOMY, free_port
-from tests.pictures import ASTRONAUT
-from tests.processes import ROOT, running, wait_until
+from tests.support.dockerfile import Builder, Image, contained, ignored, parse
+from tests.support.doors import call_grpc, post_raw
+from tests.support.facet import ROOMY, free_port
+from tests.support.pictures import ASTRONAUT
+from tests.support.processes import ROOT, running, wait_until
 
 pytestmark = pytest.mark.timeout(900)  # packages are installed and kernels compiled
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from inference_server.detector.choice import choose
-from tests.doors import DOORS, http_request
-from tests.facet import Facet, facet
-from tests.pictures import ASTRONAUT, encoded, group_photo, png, portrait
+from tests.support.doors import DOORS, http_request
+from tests.support.facet import Facet, facet
+from tests.support.pictures import ASTRONAUT, encoded, group_photo, png, portrait
 
 every_door = pytest.mark.parametrize("door", DOORS)
 

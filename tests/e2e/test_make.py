@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.doors import post_raw
-from tests.facet import ROOMY, free_port, without_native
-from tests.pictures import ASTRONAUT
-from tests.processes import ROOT, running, wait_until
+from tests.support.doors import post_raw
+from tests.support.facet import ROOMY, free_port, without_native
+from tests.support.pictures import ASTRONAUT
+from tests.support.processes import ROOT, running, wait_until
 
 _PYTHON = """#!/bin/sh
 if [ "$2" = pip ]; then

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.doors import http_request, post_raw
-from tests.facet import PATHS, ROOMY, free_port, inference, procfile
-from tests.pictures import ASTRONAUT
-from tests.processes import ROOT, Process, running, wait_until
 from tests.soak.doors import HttpCaller
 from tests.soak.load import Load, Tally
 from tests.soak.photos import photos
+from tests.support.doors import http_request, post_raw
+from tests.support.facet import PATHS, ROOMY, free_port, inference, procfile
+from tests.support.pictures import ASTRONAUT
+from tests.support.processes import ROOT, Process, running, wait_until
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
 DRAIN = {"FACET_DRAIN_SECONDS": "1"}

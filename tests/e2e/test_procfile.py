@@ -7,10 +7,10 @@ import socket
 import sys
 from pathlib import Path
 
-from tests.doors import HTTP_DOORS, http_request, post_raw
-from tests.facet import PATHS, ROOMY, facet, free_port, gateway, inference
-from tests.pictures import ASTRONAUT
-from tests.processes import alive, children, running, wait_until
+from tests.support.doors import HTTP_DOORS, http_request, post_raw
+from tests.support.facet import PATHS, ROOMY, facet, free_port, gateway, inference
+from tests.support.pictures import ASTRONAUT
+from tests.support.processes import alive, children, running, wait_until
 
 SERVE = [sys.executable, "-m", "scripts.serve"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.facet import Facet, facet
-from tests.pictures import ASTRONAUT
-from tests.processes import ROOT
+from tests.support.facet import Facet, facet
+from tests.support.pictures import ASTRONAUT
+from tests.support.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2
 
 from protos import infer_pb2 as pb
 from tests.integration.test_service_client import echo, failing, serving
-from tests.processes import PATIENCE
+from tests.support.processes import PATIENCE
 from utils.async_service_client import AsyncServiceClient
 from utils.domain import DetectOptions, DetectRequest
 from utils.errors import BackendUnavailable, DeadlineExceeded, QueueFull

@@ -18,10 +18,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from inference_server.detector.choice import choose
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
-from tests.facet import inference as backend
-from tests.facet import without_native
-from tests.pictures import ASTRONAUT, group_photo, png
-from tests.processes import ROOT, Process, alive, children, parse, running, wait_until
+from tests.support.facet import inference as backend
+from tests.support.facet import without_native
+from tests.support.pictures import ASTRONAUT, group_photo, png
+from tests.support.processes import ROOT, Process, alive, children, parse, running, wait_until
 from utils.domain import Detection, DetectOptions, DetectRequest
 from utils.errors import BackendUnavailable, MalformedRequest
 from utils.service_client import ServiceClient
@@ -109,7 +109,7 @@ def test_a_stub_made_from_the_articles_text_alone_reads_the_faces(
     served: tuple[Process, str], client: ServiceClient
 ) -> None:
     """In a process that knows nothing of ours: boxes, landmarks, confidence, id and metadata."""
-    command = [sys.executable, str(ROOT / "tests/article_client.py"), served[1], str(ASTRONAUT)]
+    command = [sys.executable, str(ROOT / "tests/support/article_client.py"), served[1], str(ASTRONAUT)]
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     said = json.loads(output)
     (face,) = client.detect(ASTRONAUT.read_bytes()).faces

@@ -22,10 +22,10 @@ from inference_server.dispatch.page import ROW_BYTES, Page
 from inference_server.supervision.watch import BEAT_SECONDS
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
-from tests.facet import ROOMY
-from tests.hooked_worker import BLUE, GREEN, RED
-from tests.pictures import ASTRONAUT, png
-from tests.processes import Process, alive, running, standing_still, wait_until
+from tests.support.facet import ROOMY
+from tests.support.hooked_worker import BLUE, GREEN, RED
+from tests.support.pictures import ASTRONAUT, png
+from tests.support.processes import Process, alive, running, standing_still, wait_until
 from utils.domain import Detection, DetectOptions, DetectRequest
 from utils.errors import BackendUnavailable, DeadlineExceeded, QueueFull, WorkerCrashed
 from utils.service_client import ServiceClient
@@ -51,7 +51,7 @@ def who(detection: Detection) -> int:
 @contextlib.contextmanager
 def hooked(**environ: str) -> Iterator[tuple[Process, ServiceClient]]:
     """A backend of hooked workers, ready, and a client of it."""
-    command = [sys.executable, "-m", "tests.hooked_backend"]
+    command = [sys.executable, "-m", "tests.support.hooked_backend"]
     with running(command, **{"FACET_GRPC_ADDRESS": "127.0.0.1:0", **ROOMY, **environ}) as process:
         address = process.wait_for("ready")["grpc_address"]
         with ServiceClient(address, timeout=60) as client:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from protos import infer_pb2 as pb
-from tests import processes
-from tests.integration.gateway_process import Backend, echo, failing, fake_backend
+from tests.support import processes
+from tests.support.gateway_process import Backend, echo, failing, fake_backend
 from utils.errors import BackendUnavailable, BrokenImage, Cancelled, DeadlineExceeded
 from utils.service_client import Cancellation, ServiceClient
 

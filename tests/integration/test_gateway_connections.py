@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from protos import infer_pb2 as pb
-from tests import processes
-from tests.integration import gateway_process
-from tests.integration.gateway_process import Backend, Gateway, ended, fake_backend, post, read_reply
+from tests.support import gateway_process, processes
+from tests.support.gateway_process import Backend, Gateway, ended, fake_backend, post, read_reply
 
 THREADS = 10
 LIMIT = 1024 * 1024

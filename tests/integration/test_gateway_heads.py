@@ -8,9 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import processes
-from tests.integration import gateway_process
-from tests.integration.gateway_process import Gateway, Reply, ended, read_reply
+from tests.support import gateway_process, processes
+from tests.support.gateway_process import Gateway, Reply, ended, read_reply
 
 
 @pytest.fixture(scope="module")

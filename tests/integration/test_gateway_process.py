@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import processes
-from tests.integration import gateway_process
-from tests.integration.gateway_process import Backend, Gateway, failing, fake_backend, post
+from tests.support import gateway_process, processes
+from tests.support.gateway_process import Backend, Gateway, failing, fake_backend, post
 from utils import errors
 from utils.errors import FacetError
 

@@ -16,7 +16,7 @@ from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.watch import Trouble, Watch
 from inference_server.supervision.worker_process import WorkerProcess
-from tests.processes import PATIENCE, ROOT, alive, wait_until
+from tests.support.processes import PATIENCE, ROOT, alive, wait_until
 
 FAKE = Path(__file__).parent / "fake_worker.py"
 

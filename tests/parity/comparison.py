@@ -12,7 +12,7 @@ from inference_server.detector.pipeline import Detector
 from tests.parity import reference
 from tests.parity.corpus import picture
 from tests.parity.reference import Rounds, Rows
-from tests.pictures import Pixels
+from tests.support.pictures import Pixels
 from utils.domain import Face
 
 # Two scores that the package gives are a tie, and a score is at a threshold, within these.

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from inference_server.images import decode
-from tests.pictures import Pixels, encoded, group_photo, portrait
+from tests.support.pictures import Pixels, encoded, group_photo, portrait
 
 PHOTOGRAPHS = 441
 """How many photographs the complete folder has, up to the size below."""

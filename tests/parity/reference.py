@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.parity.corpus import picture
-from tests.pictures import Pixels
+from tests.support.pictures import Pixels
 
 Rows = npt.NDArray[np.float64]
 """(N, 15), a face each: x1, y1, x2, y2, score, x of five landmarks, y of five landmarks."""

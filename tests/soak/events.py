@@ -14,14 +14,14 @@ from functools import partial
 import numpy as np
 
 from inference_server.supervision.watch import BEAT_SECONDS
-from tests.hooked_worker import RED
-from tests.pictures import png
-from tests.processes import PATIENCE, alive, standing_still, state, wait_until
 from tests.soak.doors import GrpcCaller, HttpCaller
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.photos import Photo, sleeper
 from tests.soak.slow import slow_answers, stalled
 from tests.soak.stage import Stage
+from tests.support.hooked_worker import RED
+from tests.support.pictures import png
+from tests.support.processes import PATIENCE, alive, standing_still, state, wait_until
 from utils.settings import parse_address
 
 _numbers = itertools.count()

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference_server.dispatch.stock import MOST
-from tests.processes import wait_until
 from tests.soak.stage import Stage
+from tests.support.processes import wait_until
 from utils.settings import parse_address
 
 _SLACK = 4

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.processes import wait_until
 from tests.soak.doors import Answer, Caller
 from tests.soak.photos import Photo
+from tests.support.processes import wait_until
 
 _AFTER_REFUSAL_SECONDS = 0.2
 

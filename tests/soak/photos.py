@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 
 from inference_server.images import decode
-from tests.hooked_worker import BLUE
 from tests.parity.corpus import photos_dir
 from tests.parity.engines import detector
-from tests.pictures import Pixels, encoded, group_photo, png, portrait
+from tests.support.hooked_worker import BLUE
+from tests.support.pictures import Pixels, encoded, group_photo, png, portrait
 from utils.domain import Face, Point
 
 Faces = tuple[tuple[float, ...], ...]

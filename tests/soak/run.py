@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.processes import alive
 from tests.soak.events import EVENTS, Event, Scene
 from tests.soak.leaks import footprint, listens, roles
 from tests.soak.load import Tally
 from tests.soak.photos import Photo, photos
 from tests.soak.report import Report, Row
 from tests.soak.stage import DOORS, Stage, stage
+from tests.support.processes import alive
 
 CALM = Event("calm", lambda _: None)
 _PICTURES = 24

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.doors import http_request
-from tests.facet import PATHS, ROOMY, free_port, procfile
-from tests.processes import Line, Process, parse, running, wait_until
 from tests.soak.doors import GrpcCaller, HttpCaller
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.photos import Photo
+from tests.support.doors import http_request
+from tests.support.facet import PATHS, ROOMY, free_port, procfile
+from tests.support.processes import Line, Process, parse, running, wait_until
 
 WORKERS = 3
 DOORS = ("gateway", "gRPC")
@@ -76,7 +76,7 @@ class Stage:
     def start_backend(self) -> None:
         """Start the backend where it was, or for the first time."""
         settings = {**_SETTINGS, "FACET_GRPC_ADDRESS": self.grpc, "TEST_DIE_BEFORE_CLAIM": str(self.token)}
-        command = [sys.executable, "-m", "tests.hooked_backend"]
+        command = [sys.executable, "-m", "tests.support.hooked_backend"]
         self.inference = self._stack.enter_context(running(command, **settings))
         self.journal = Journal(self.inference)
         self.journals.append(self.journal)

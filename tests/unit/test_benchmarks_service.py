@@ -10,8 +10,8 @@ from benchmarks import crowd, servers
 from benchmarks.crowd import Call
 from benchmarks.scenarios import service
 from benchmarks.scenarios.service import CLIENTS, DOORS, figures_of
-from tests.doors import DOORS as WAYS
-from tests.pictures import group_photo, png
+from tests.support.doors import DOORS as WAYS
+from tests.support.pictures import group_photo, png
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from inference_server.detector.pyramid import Level, planes
 from inference_server.detector.scales import level_size, pyramid_scales
 from tests.parity.engines import models
 from tests.parity.reference import Rows
-from tests.pictures import Pixels, portrait
+from tests.support.pictures import Pixels, portrait
 
 
 def mean_matrix(size_in: int, size_out: int) -> Rows:

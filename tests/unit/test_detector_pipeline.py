@@ -11,7 +11,7 @@ from inference_server.detector.engine import Image as Picture
 from inference_server.detector.factory import SelfTestFailed, create_detector, self_test
 from inference_server.detector.pipeline import Detector
 from tests.parity.engines import ENGINES, detector, models
-from tests.pictures import Pixels, group_photo, portrait
+from tests.support.pictures import Pixels, group_photo, portrait
 from utils.domain import DetectOptions, Face
 from utils.errors import TooManyCandidates
 

@@ -23,7 +23,7 @@ from inference_server.dispatch.page import Page
 from inference_server.dispatch.shared import PACKET, LayoutMismatch, Shared
 from inference_server.dispatch.stock import LARGEST_PICTURE, MOST
 from inference_server.dispatch.suspects import FORGET_SECONDS, Suspects
-from tests.processes import PATIENCE, wait_until
+from tests.support.processes import PATIENCE, wait_until
 from utils.errors import DeadlineExceeded, FacetError, InternalError, QueueFull, WorkerCrashed
 
 ONE = Load(1, 10, 1.0)

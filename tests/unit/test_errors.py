@@ -6,7 +6,7 @@ import sys
 import pytest
 from google.rpc import code_pb2
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 from utils.errors import Code, FacetError, InternalError, Overloaded, error_class, error_classes
 
 # The error table of docs/errors.md: reason -> canonical code, HTTP status.

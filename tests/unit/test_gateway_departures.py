@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.connections.departures import Departures
-from tests.processes import wait_until
+from tests.support.processes import wait_until
 
 Pair = tuple[socket.socket, socket.socket]
 

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from gateway.readiness import Readiness
-from tests.gateway_fakes import FakeBackend, app_for
+from tests.support.gateway_fakes import FakeBackend, app_for
 from utils import errors
 from utils.errors import FacetError
 from utils.logs import JsonFormatter

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from gateway.forms.inputs import input_form
-from tests.gateway_fakes import FakeBackend, app_for
+from tests.support.gateway_fakes import FakeBackend, app_for
 from utils.domain import DetectOptions
 
 IMAGE = bytes(range(256)) * 8

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 from inference_server.images import Header, decode, inspect, load_decoders
 from inference_server.images.formats import ACCEPTED, sniff
-from tests.pictures import Pixels, encoded, png, portrait
+from tests.support.pictures import Pixels, encoded, png, portrait
 from utils.errors import (
     BrokenImage,
     ImageEmpty,

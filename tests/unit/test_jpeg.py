@@ -13,7 +13,7 @@ from PIL import Image
 
 from inference_server.images import decode, inspect
 from inference_server.images.jpeg import decode_plain, read_size
-from tests.pictures import encoded, portrait
+from tests.support.pictures import encoded, portrait
 
 MAX_PIXELS = 25_000_000
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 _COUNT_HEAPS = """
 import ctypes, sys, threading

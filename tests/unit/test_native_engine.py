@@ -18,7 +18,7 @@ from inference_server.detector.scales import level_size
 from inference_server.detector.weights import WeightsError, floats_path
 from tests.parity.comparison import rows
 from tests.parity.engines import detector, models
-from tests.pictures import Pixels, group_photo, portrait
+from tests.support.pictures import Pixels, group_photo, portrait
 from utils.domain import DetectOptions
 
 facet_native = pytest.importorskip("facet_native", reason="the native engine could not be compiled here")

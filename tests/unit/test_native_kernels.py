@@ -10,7 +10,7 @@ from inference_server.detector.engine import Floats
 from inference_server.detector.flat import flat_weights
 from inference_server.detector.pyramid import Level, planes
 from tests.parity.reference import Rows
-from tests.pictures import Pixels
+from tests.support.pictures import Pixels
 
 facet_native = pytest.importorskip("facet_native", reason="the native engine could not be compiled here")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.facet import free_port
+from tests.support.facet import free_port
 from utils.probe import main
 
 

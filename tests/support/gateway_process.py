@@ -17,7 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
-from tests import processes
+from tests.support import processes
 from utils import codec
 from utils.errors import FacetError
 

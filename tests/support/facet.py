@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.processes import ROOT, Process, running
+from tests.support.processes import ROOT, Process, running
 
 
 def procfile() -> dict[str, list[str]]:
@@ -48,7 +48,7 @@ class Facet:
     grpc: str
 
     def address(self, door: str) -> str:
-        """Where a door of tests.doors is."""
+        """Where a door of tests.support.doors is."""
         return self.grpc if door == "grpc" else self.http
 
 

@@ -5,9 +5,9 @@
     blue    sleep for `min_face_size` milliseconds, looking at the checkpoint; then find one face
     else    detect, really
 
-`python -m tests.hooked_worker` is a worker, `python -m tests.hooked_backend` a backend of such workers. If
-the file named by TEST_DIE_BEFORE_CLAIM exists, the first worker that takes a request removes it and is
-killed between receiving the request and claiming it.
+`python -m tests.support.hooked_worker` is a worker, `python -m tests.support.hooked_backend` a backend of
+such workers. If the file named by TEST_DIE_BEFORE_CLAIM exists, the first worker that takes a request
+removes it and is killed between receiving the request and claiming it.
 """
 
 import contextlib

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-ASTRONAUT = Path(__file__).parent.parent / "examples" / "astronaut.png"
+ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.png"
 
 Pixels = npt.NDArray[np.uint8]
 
