@@ -5,15 +5,13 @@ process id, its y counts the detections that this process has begun.
 """
 
 import os
-import time
 
 from inference_server import images, worker
 from inference_server.detector.engine import Image
 from inference_server.dispatch.consumer import Checkpoint
-from utils.domain import Box, DetectOptions, Face, Landmarks, ModelInfo, Point
+from tests.support.hooked_worker import face, sleep
+from utils.domain import DetectOptions, Face, ModelInfo
 from utils.settings import Settings
-
-_STEP_SECONDS = 0.01
 
 
 class SleepingDetector:
@@ -25,15 +23,10 @@ class SleepingDetector:
         self._begun = 0
 
     def detect(self, _image: Image, options: DetectOptions, checkpoint: Checkpoint) -> tuple[Face, ...]:
-        """Sleep, looking at the checkpoint every 10 ms as a real detection does."""
+        """Sleep, and say who did."""
         self._begun += 1
-        end = time.monotonic() + options.threshold_output
-        while (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, _STEP_SECONDS))
-            checkpoint()
-        nowhere = Point(0.0, 0.0)
-        nose = Point(float(os.getpid()), float(self._begun))
-        return (Face(Box(nowhere, nowhere), Landmarks(nowhere, nowhere, nose, nowhere, nowhere), 1.0),)
+        sleep(options.threshold_output, checkpoint)
+        return (face(os.getpid(), self._begun),)
 
 
 def boot(_settings: Settings) -> SleepingDetector:

@@ -1,8 +1,6 @@
 """Rules that hold at every door: what is a face at one is a face at all, and so is an error."""
 
 import io
-import struct
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +10,7 @@ from PIL import Image
 from inference_server.detector.choice import choose
 from tests.support.doors import DOORS, http_request
 from tests.support.facet import Facet, facet
-from tests.support.pictures import ASTRONAUT, encoded, group_photo, png, portrait
+from tests.support.pictures import ASTRONAUT, bare_png, encoded, group_photo, png, png_chunk, portrait
 
 every_door = pytest.mark.parametrize("door", DOORS)
 
@@ -26,12 +24,7 @@ def service() -> Iterator[Facet]:
 
 def one_bit_png(width: int, height: int) -> bytes:
     """A PNG file that says it is so large, and is a few hundred bytes."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    return bare_png(width, height, 1, 0, png_chunk(b"IDAT", b""))
 
 
 def noise(side: int) -> bytes:

@@ -14,13 +14,13 @@ import pytest
 from tests.soak.doors import HttpCaller
 from tests.soak.load import Load, Tally
 from tests.soak.photos import photos
-from tests.support.doors import http_request, post_raw
-from tests.support.facet import PATHS, ROOMY, free_port, inference, procfile
+from tests.support import facet
+from tests.support.doors import answers, http_request, post_raw
+from tests.support.facet import free_port, inference
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import ROOT, Process, running, wait_until
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
-DRAIN = {"FACET_DRAIN_SECONDS": "1"}
 
 _MAIN = """
 daemon off;
@@ -54,14 +54,6 @@ def configuration(folder: Path, listen: int, gateways: list[int]) -> Path:
     return main
 
 
-def answers(address: str, path: str, status: int) -> bool:
-    """Whether this is what a GET is answered with."""
-    try:
-        return http_request(address, "GET", path)[0] == status
-    except OSError:
-        return False
-
-
 @contextlib.contextmanager
 def nginx(folder: Path, gateways: list[int]) -> Iterator[str]:
     """A real nginx before these gateways; gives its address."""
@@ -82,8 +74,8 @@ def nginx(folder: Path, gateways: list[int]) -> Iterator[str]:
 def gateway(port: int, backend: str) -> Iterator[Process]:
     """A gateway on this port, ready."""
     address = f"127.0.0.1:{port}"
-    settings = {"FACET_HTTP_ADDRESS": address, "FACET_BACKEND": backend, **PATHS, **ROOMY, **DRAIN}
-    with running(procfile()["web"], **settings) as process:
+    settings = {"FACET_HTTP_ADDRESS": address, "FACET_BACKEND": backend, "FACET_DRAIN_SECONDS": "1"}
+    with facet.gateway(**settings) as (process, _):
         wait_until(lambda: answers(address, "/readyz", 200), "the gateway is ready")
         yield process
 
@@ -117,7 +109,7 @@ def test_nginx_asks_the_other_gateway_when_one_has_no_backend(tmp_path: Path) ->
     with inference() as (_, backend), contextlib.ExitStack() as stack:
         stack.enter_context(gateway(ports[0], backend))
         lonely = {"FACET_HTTP_ADDRESS": f"127.0.0.1:{ports[1]}", "FACET_BACKEND": f"127.0.0.1:{free_port()}"}
-        stack.enter_context(running(procfile()["web"], **lonely, **PATHS)).wait_for("ready")
+        stack.enter_context(facet.gateway(**lonely))
         http = stack.enter_context(nginx(tmp_path, ports))
         assert [http_request(http, "GET", "/readyz")[0] for _ in range(4)] == [200] * 4
         for _ in range(4):

@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-from tests.support.doors import HTTP_DOORS, http_request, post_raw
+from tests.support.doors import HTTP_DOORS, answers, http_request, post_raw
 from tests.support.facet import PATHS, ROOMY, facet, free_port, gateway, inference
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import alive, children, running, wait_until
@@ -23,14 +23,6 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-def ready(address: str) -> bool:
-    """Whether the gateway says that its backend serves."""
-    try:
-        return http_request(address, "GET", "/readyz")[0] == 200
-    except OSError:
-        return False
-
-
 def test_a_gateway_starts_without_a_backend_and_finds_it_later() -> None:
     """Until then it lives, is not ready, and answers 503 with a time to come back; then it recovers."""
     backend = f"127.0.0.1:{free_port()}"
@@ -41,10 +33,10 @@ def test_a_gateway_starts_without_a_backend_and_finds_it_later() -> None:
         assert json.loads(body)["reason"] == "BACKEND_UNAVAILABLE"
         assert post_raw(http, ASTRONAUT.read_bytes(), {}).http_status == 503
         with inference(FACET_GRPC_ADDRESS=backend):
-            wait_until(lambda: ready(http), "ready")
+            wait_until(lambda: answers(http, "/readyz", 200), "ready")
             # Each process of the gateway finds the backend by itself, within a second of the other.
             wait_until(lambda: len(post_raw(http, ASTRONAUT.read_bytes(), {}).faces or []) == 1, "a face")
-        wait_until(lambda: not ready(http), "not ready again")
+        wait_until(lambda: answers(http, "/readyz", 503), "not ready again")
 
 
 def test_a_killed_worker_is_not_noticed_through_the_gateway() -> None:

@@ -18,12 +18,12 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from inference_server.detector.choice import choose
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
+from tests.support.facet import found, without_native
 from tests.support.facet import inference as backend
-from tests.support.facet import without_native
 from tests.support.pictures import ASTRONAUT, group_photo, png
 from tests.support.processes import ROOT, Process, alive, children, parse, running, wait_until
 from utils.domain import Detection, DetectOptions, DetectRequest
-from utils.errors import BackendUnavailable, MalformedRequest
+from utils.errors import MalformedRequest
 from utils.service_client import ServiceClient
 
 COMMAND = [sys.executable, "-m", "inference_server"]
@@ -46,14 +46,6 @@ def client(served: tuple[Process, str]) -> Iterator[ServiceClient]:
 def same(detection: Detection) -> tuple[object, ...]:
     """What two detections of one picture share: everything but the time they took."""
     return detection.faces, detection.image, detection.model
-
-
-def found(client: ServiceClient, picture: bytes) -> int | None:
-    """How many faces; None where there is no backend."""
-    try:
-        return len(client.detect(picture).faces)
-    except BackendUnavailable:
-        return None
 
 
 def listeners(port: int) -> int:

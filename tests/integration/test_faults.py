@@ -22,7 +22,7 @@ from inference_server.dispatch.page import ROW_BYTES, Page
 from inference_server.supervision.watch import BEAT_SECONDS
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
-from tests.support.facet import ROOMY
+from tests.support.facet import ROOMY, found
 from tests.support.hooked_worker import BLUE, GREEN, RED
 from tests.support.pictures import ASTRONAUT, png
 from tests.support.processes import Process, alive, running, standing_still, wait_until
@@ -352,15 +352,7 @@ def test_a_poison_sent_by_many_at_once_kills_two_workers() -> None:
         with ThreadPoolExecutor(12) as threads:
             assert set(threads.map(send, range(12))) == {"refused"}
         assert len(process.logged("worker crashed")) == 2
-        wait_until(lambda: answers(client), "others are served")
-
-
-def answers(client: ServiceClient) -> bool:
-    """Whether a picture is answered."""
-    try:
-        return len(client.detect(ASTRONAUT.read_bytes()).faces) == 1
-    except BackendUnavailable:
-        return False
+        wait_until(lambda: found(client, ASTRONAUT.read_bytes()) == 1, "others are served")
 
 
 def test_signals_to_the_whole_group_end_no_worker() -> None:

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
-from protos import infer_pb2 as pb
 from tests.support import processes
-from tests.support.gateway_process import Backend, echo, failing, fake_backend
+from tests.support.fake_backend import Backend, failing, fake_backend
 from utils.errors import BackendUnavailable, BrokenImage, Cancelled, DeadlineExceeded
 from utils.service_client import Cancellation, ServiceClient
 
@@ -72,11 +70,6 @@ def test_a_call_that_can_be_given_up_is_retried_like_any_other(
     backend: Backend, client: ServiceClient
 ) -> None:
     """A picture of a megabyte, too."""
-    answers = [failing(BackendUnavailable("Going away."))] * 2
-
-    def answer(message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401
-        return (answers.pop() if answers else echo)(message, context)
-
-    backend.answer = answer
+    backend.answer = failing(BackendUnavailable("Going away."), times=2)
     assert client.detect(bytes(10**6), cancellation=Cancellation()).image.width == 10**6
-    assert answers == []
+    assert len(backend.calls) == 3

@@ -11,7 +11,8 @@ import pytest
 
 from protos import infer_pb2 as pb
 from tests.support import gateway_process, processes
-from tests.support.gateway_process import Backend, Gateway, ended, fake_backend, post, read_reply
+from tests.support.fake_backend import Backend, echo, fake_backend
+from tests.support.gateway_process import Gateway, ended, post, read_reply
 
 THREADS = 10
 LIMIT = 1024 * 1024
@@ -37,7 +38,7 @@ def calm(backend: Backend) -> Iterator[None]:
     """Leave the backend as it was."""
     yield
     backend.held.set()
-    backend.answer = gateway_process.echo
+    backend.answer = echo
     while backend.began.acquire(blocking=False):
         pass
 
@@ -135,7 +136,7 @@ def test_clients_that_take_no_answer_hold_permits_and_not_for_long(
             deaf.connect(gateway.address)
             deaf.sendall(head(3) + b"abc")
             assert asked.acquire(timeout=processes.PATIENCE)
-        backend.answer = gateway_process.echo
+        backend.answer = echo
         assert gateway.predict().json["reason"] == "GATEWAY_BUSY"
         assert gateway.get("/healthz").status == 200
         processes.wait_until(lambda: gateway.predict().status == 200, "the permits to be free")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import gateway_process, processes
-from tests.support.gateway_process import Gateway, fake_backend, post
+from tests.support.fake_backend import fake_backend
+from tests.support.gateway_process import Gateway, post
 
 
 def refuses(gateway: Gateway) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import gateway_process, processes
-from tests.support.gateway_process import Backend, Gateway, failing, fake_backend, post
+from tests.support.fake_backend import Backend, echo, failing, fake_backend
+from tests.support.gateway_process import Gateway, post
 from utils import errors
 from utils.errors import FacetError
 
@@ -34,7 +35,7 @@ def test_a_picture_goes_through(gateway: Gateway, backend: Backend) -> None:
     assert reply.status == 200
     assert reply.json["image"]["width"] == 1000
     assert reply.headers["X-Request-ID"] == "through-1"
-    assert backend.metadata["x-request-id"] == "through-1"
+    assert backend.calls[-1].metadata["x-request-id"] == "through-1"
     line = gateway.process.wait_for("request", request_id="through-1")
     assert (line["status"], line["bytes"], line["faces"]) == (200, 1000, 0)
 
@@ -60,7 +61,7 @@ def test_an_error_of_the_backend_reaches_the_caller(
     try:
         reply = gateway.predict()
     finally:
-        backend.answer = gateway_process.echo
+        backend.answer = echo
     assert reply.headers["Content-Type"] == "application/problem+json"
     assert (reply.status, reply.json["reason"], reply.json.get("field"), reply.json["detail"]) == (
         error.http_status,
@@ -80,7 +81,7 @@ def test_a_request_ends_at_its_deadline(gateway: Gateway, backend: Backend) -> N
         assert (reply.status, reply.json["reason"]) == (504, "DEADLINE_EXCEEDED")
         assert backend.cancelled.wait(processes.PATIENCE)
     finally:
-        backend.answer = gateway_process.echo
+        backend.answer = echo
 
 
 def test_a_process_of_the_gateway_loads_no_image_library(gateway: Gateway) -> None:
@@ -103,7 +104,7 @@ def test_it_starts_without_a_backend_and_recovers_by_itself() -> None:
         assert (reply.status, reply.json["reason"]) == (503, "BACKEND_UNAVAILABLE")
         assert reply.headers["Retry-After"] == "1"
         for _ in range(2):
-            with fake_backend(port):
+            with fake_backend(port=port):
                 gateway_process.wait_for_status(running, "/readyz", 200)
                 assert running.predict().status == 200
             gateway_process.wait_for_status(running, "/readyz", 503)
@@ -217,7 +218,7 @@ def test_requests_on_one_connection_reuse_it_after_errors(gateway: Gateway, back
         try:
             assert post(connection, X_Request_Timeout="0.2").status == 504
         finally:
-            backend.answer = gateway_process.echo
+            backend.answer = echo
         connection.request("GET", "/nowhere")
         assert gateway_process.read(connection.getresponse()).status == 404
         assert post(connection).status == 200

@@ -7,14 +7,14 @@ that PHOTOS_DIR names. A name alone is enough to get the same array in another p
 import csv
 import os
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from inference_server.images import decode
-from tests.support.pictures import Pixels, encoded, group_photo, portrait
+from tests.support.pictures import Pixels, backdrop, encoded, group_photo, head, portrait
 
 PHOTOGRAPHS = 441
 """How many photographs the complete folder has, up to the size below."""
@@ -32,8 +32,6 @@ _STORED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-
-_HEAD = (150, 40, 310, 240)
 
 
 def composites() -> list[str]:
@@ -74,22 +72,11 @@ def picture(name: str) -> Pixels:
     return decode((folder / name).read_bytes(), _MAX_PIXELS)[0]
 
 
-@cache
-def _head() -> Image.Image:
-    return Image.fromarray(portrait()).crop(_HEAD)
-
-
-def _canvas(width: int, height: int) -> Image.Image:
-    """A background with structure, so that the proposal network has something to reject."""
-    backdrop = Image.fromarray(portrait()).crop((300, 250, 512, 512))
-    return backdrop.resize((width, height), Image.Resampling.BICUBIC)
-
-
 def _heads(width: int, height: int, *places: tuple[int, int, int]) -> Pixels:
     """Heads at places (left, upper, width of the head); a face is about two thirds of its head's width."""
-    canvas = _canvas(width, height)
+    canvas = backdrop(width, height)
     for left, upper, wide in places:
-        canvas.paste(_head().resize((wide, wide * 5 // 4), Image.Resampling.LANCZOS), (left, upper))
+        canvas.paste(head().resize((wide, wide * 5 // 4), Image.Resampling.LANCZOS), (left, upper))
     return np.asarray(canvas)
 
 

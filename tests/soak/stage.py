@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.soak.doors import GrpcCaller, HttpCaller
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.photos import Photo
-from tests.support.doors import http_request
+from tests.support.doors import answers
 from tests.support.facet import PATHS, ROOMY, free_port, procfile
 from tests.support.processes import Line, Process, parse, running, wait_until
 
@@ -91,10 +91,7 @@ class Stage:
 
     def serves(self) -> bool:
         """Whether the gateway says so."""
-        try:
-            return http_request(self.http, "GET", "/readyz")[0] == 200
-        except OSError:
-            return False
+        return answers(self.http, "/readyz", 200)
 
     def ready(self) -> list[int]:
         """The process ids of the workers that serve."""

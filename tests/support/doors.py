@@ -45,6 +45,14 @@ def http_request(
         connection.close()
 
 
+def answers(address: str, path: str, status: int) -> bool:
+    """Whether this is what a GET is answered with."""
+    try:
+        return http_request(address, "GET", path)[0] == status
+    except OSError:
+        return False
+
+
 def post_raw(address: str, picture: bytes, options: Mapping[str, float]) -> Answer:
     """The bytes of the file as the body, options in the query."""
     path = "/predict?" + urllib.parse.urlencode(options)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.processes import ROOT, Process, running
+from utils.errors import BackendUnavailable
+from utils.service_client import ServiceClient
 
 
 def procfile() -> dict[str, list[str]]:
@@ -58,6 +60,14 @@ def without_native(folder: Path) -> dict[str, str]:
     (folder / "facet_native.py").write_text(missing)
     paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def found(client: ServiceClient, picture: bytes) -> int | None:
+    """How many faces; None where there is no backend."""
+    try:
+        return len(client.detect(picture).faces)
+    except BackendUnavailable:
+        return None
 
 
 @contextlib.contextmanager

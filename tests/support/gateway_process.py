@@ -1,101 +1,16 @@
-"""A real gateway process and a real but simple gRPC backend behind it."""
+"""A real gateway process, and what a test asks of it."""
 
 import contextlib
 import json
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent import futures
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-
-from protos import infer_pb2 as pb
-from protos import infer_pb2_grpc
 from tests.support import processes
-from utils import codec
-from utils.errors import FacetError
-
-Answer = Callable[[pb.Image, Any], pb.InferResults]
-
-
-class Backend(infer_pb2_grpc.InferenceServicer):
-    """Answers each picture by `answer`; counts the calls that began and those that were cancelled."""
-
-    def __init__(self) -> None:
-        self.answer: Answer = echo
-        self.port = 0
-        self.began = threading.Semaphore(0)
-        self.cancelled = threading.Event()
-        self.metadata: dict[str, str] = {}
-        self.held = threading.Event()
-        """What a backend that `hold`s waits for."""
-
-    def Predict(self, message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401, N802
-        context.add_callback(lambda: None if context.is_active() else self._ended(context))
-        self.metadata = dict(context.invocation_metadata())
-        self.began.release()
-        return self.answer(message, context)
-
-    def _ended(self, context: Any) -> None:  # noqa: ANN401
-        if context.code() is None:
-            self.cancelled.set()
-
-    def hold(self, message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401
-        """Answer when the test says so, or when nobody waits any more."""
-        while context.is_active() and not self.held.wait(0.02):
-            pass
-        return echo(message, context)
-
-    @property
-    def target(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-
-def echo(message: pb.Image, _context: Any) -> pb.InferResults:  # noqa: ANN401
-    """Answer with the number of bytes as the picture's width."""
-    return pb.InferResults(
-        image_id=message.image_id, image=pb.ImageInfo(width=len(message.raw_data), height=1)
-    )
-
-
-def failing(error: FacetError) -> Answer:
-    """Fail every call with an error of ours."""
-
-    def answer(_message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401
-        status = codec.encode_error(error)
-        context.set_trailing_metadata(codec.error_metadata(status))
-        code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-        context.abort(code, status.message)
-        raise AssertionError("abort raises")
-
-    return answer
-
-
-@contextlib.contextmanager
-def fake_backend(port: int = 0) -> Iterator[Backend]:
-    """A backend on a port of its own, or on this one."""
-    servicer = Backend()
-    server = grpc.server(
-        futures.ThreadPoolExecutor(8),
-        options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 12 * 1024**2)],
-    )
-    infer_pb2_grpc.add_InferenceServicer_to_server(servicer, server)
-    checks = health.HealthServicer()
-    checks.set("Inference", health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    servicer.port = server.add_insecure_port(f"127.0.0.1:{port}")
-    server.start()
-    try:
-        yield servicer
-    finally:
-        servicer.held.set()
-        server.stop(None).wait()
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """Pictures for tests, all drawn from the one portrait that the project ships."""
 
 import io
+import struct
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -12,8 +14,6 @@ ASTRONAUT = Path(__file__).parents[2] / "examples" / "astronaut.png"
 
 Pixels = npt.NDArray[np.uint8]
 
-_FACE = (150, 40, 310, 240)  # left, upper, right, lower: the portrait's head
-
 
 @cache
 def portrait() -> Pixels:
@@ -23,13 +23,23 @@ def portrait() -> Pixels:
 
 
 @cache
+def head() -> Image.Image:
+    """The portrait's head, 160 x 200."""
+    return Image.fromarray(portrait()).crop((150, 40, 310, 240))
+
+
+def backdrop(width: int, height: int) -> Image.Image:
+    """Something with structure, so that the proposal network has something to reject."""
+    part = Image.fromarray(portrait()).crop((300, 250, 512, 512))
+    return part.resize((width, height), Image.Resampling.BICUBIC)
+
+
+@cache
 def group_photo(width: int = 640, height: int = 480) -> Pixels:
     """Heads of several sizes side by side on grey."""
     canvas = Image.new("RGB", (width, height), (120, 125, 130))
-    with Image.open(ASTRONAUT) as image:
-        head = image.convert("RGB").crop(_FACE)
     for column, row, wide in ((10, 10, 200), (230, 20, 140), (390, 20, 100), (510, 20, 70), (240, 220, 160)):
-        scaled = head.resize((wide, wide * 5 // 4), Image.Resampling.LANCZOS)
+        scaled = head().resize((wide, wide * 5 // 4), Image.Resampling.LANCZOS)
         canvas.paste(scaled, (column * width // 640, row * height // 480))
     return np.asarray(canvas)
 
@@ -44,3 +54,14 @@ def encoded(pixels: Pixels, form: str, **options: object) -> bytes:
 def png(pixels: Pixels) -> bytes:
     """A picture as a PNG file."""
     return encoded(pixels, "PNG")
+
+
+def bare_png(width: int, height: int, bits: int, colour: int, *chunks: bytes) -> bytes:
+    """A PNG file made by hand, for what Pillow does not write: a header, these chunks, and the end."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    return b"".join((b"\x89PNG\r\n\x1a\n", header, *chunks, png_chunk(b"IEND", b"")))
+
+
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

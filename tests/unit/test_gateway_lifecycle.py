@@ -7,9 +7,10 @@ import pytest
 from gunicorn.config import Config
 
 from gateway.connections import lifecycle
-from gateway.connections.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Client, Connection
+from gateway.connections.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Connection
 from gateway.connections.lifecycle import Lifecycle
 from gateway.connections.refusals import Refusals
+from tests.support.connections import connected
 
 HEAD = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 BEGUN, REST = b"GET /1 HT", b"TP/1.1\r\nHost: a\r\n\r\n"
@@ -19,23 +20,20 @@ class Gateway:
     """Connections over socket pairs, and an application that answers with the path, or fails."""
 
     def __init__(self) -> None:
-        self.config = Config()
         self.answer = b""
         self.keeps = True
         self.on_handled: Callable[[], object] = lambda: None
         self.closed = 0
         self.clients: list[socket.socket] = []
         self.connections: list[Connection] = []
-        self.life = Lifecycle(75.0, Refusals(self.config), self.handle, self.count_closed)
+        self.life = Lifecycle(75.0, Refusals(Config()), self.handle, self.count_closed)
 
     def connect(self) -> socket.socket:
         """A new client."""
-        ours, client = socket.socketpair()
-        owned = Client(ours.family, ours.type, ours.proto, fileno=ours.detach())
-        client.settimeout(30)
+        conn, client = connected()
         self.clients.append(client)
-        self.connections.append(Connection(self.config, owned, ("127.0.0.1", 1), ("127.0.0.1", 2)))
-        self.life.begin(self.connections[-1])
+        self.connections.append(conn)
+        self.life.begin(conn)
         return client
 
     def handle(self, conn: Connection) -> bool:

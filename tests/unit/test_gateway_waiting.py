@@ -1,16 +1,15 @@
 """Rules of connections that wait for their clients, and of the threads that wait for them."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from gunicorn.config import Config
 
-from gateway.connections.connection import Client, Connection
+from gateway.connections.connection import Connection
 from gateway.connections.waiting import Waiting
+from tests.support.connections import connected
 
 NEVER = 1e9
 
@@ -19,9 +18,7 @@ class Peer:
     """A connection and its client's end."""
 
     def __init__(self) -> None:
-        ours, self.client = socket.socketpair()
-        owned = Client(ours.family, ours.type, ours.proto, fileno=ours.detach())
-        self.conn = Connection(Config(), owned, ("127.0.0.1", 1), ("127.0.0.1", 2))
+        self.conn, self.client = connected()
 
     def close(self) -> None:
         """Close both ends."""

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 from inference_server.images import Header, decode, inspect, load_decoders
 from inference_server.images.formats import ACCEPTED, sniff
-from tests.support.pictures import Pixels, encoded, png, portrait
+from tests.support.pictures import Pixels, bare_png, encoded, png, png_chunk, portrait
 from utils.errors import (
     BrokenImage,
     ImageEmpty,
@@ -161,24 +161,17 @@ def test_a_transparent_colour_becomes_white(mode: str, black: object, key: objec
     assert pixels[7, 7].max() < 128 or mode == "1"
 
 
-def chunk(name: bytes, content: bytes) -> bytes:
-    """A chunk of a PNG file."""
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
 def raw_png(bits: int, colour: int, row: bytes, width: int, *extra: bytes, height: int = 1) -> bytes:
-    """A PNG file made by hand, for what Pillow does not write."""
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    """A PNG file of equal rows."""
     pixels = zlib.compress(b"".join(b"\0" + row for _ in range(height)))
-    chunks = (chunk(b"IHDR", header), *extra, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    return bare_png(width, height, bits, colour, *extra, png_chunk(b"IDAT", pixels))
 
 
 def test_a_transparent_colour_has_the_bits_of_its_file() -> None:
     """It is scaled to 8 bits as the samples are: here from 4, and from 16."""
-    four = raw_png(4, 0, b"\x3c", 2, chunk(b"tRNS", b"\0\3"))
+    four = raw_png(4, 0, b"\x3c", 2, png_chunk(b"tRNS", b"\0\3"))
     assert decoded(four)[0].tolist() == [[255, 255, 255], [204, 204, 204]]
-    sixteen = raw_png(16, 2, b"\x12\x34" * 3 + b"\x40\0" * 3, 2, chunk(b"tRNS", b"\x12\x34" * 3))
+    sixteen = raw_png(16, 2, b"\x12\x34" * 3 + b"\x40\0" * 3, 2, png_chunk(b"tRNS", b"\x12\x34" * 3))
     assert decoded(sixteen)[0].tolist() == [[255, 255, 255], [64, 64, 64]]
 
 
@@ -394,7 +387,7 @@ def flood(data: bytes, at: int, part: bytes) -> bytes:
 def test_a_header_of_endless_parts_is_broken() -> None:
     """Millions of empty segments or chunks would keep Pillow busy for seconds."""
     jpeg = flood(saved(sample(), "JPEG"), 2, b"\xff\xfe\0\2")
-    chunks = flood(png(portrait()[:9, :9]), 33, chunk(b"aaAa", b""))
+    chunks = flood(png(portrait()[:9, :9]), 33, png_chunk(b"aaAa", b""))
     for data in (jpeg, chunks):
         with pytest.raises(BrokenImage):
             decode(data, LIMIT)
@@ -424,7 +417,7 @@ def test_a_file_that_says_two_sizes_is_broken() -> None:
 
 def test_text_that_inflates_to_megabytes_is_broken() -> None:
     """A few kilobytes of PNG text may hold sixty megabytes."""
-    bomb = chunk(b"zTXt", b"k\0\0" + zlib.compress(b"a" * (2**20 - 10)))
+    bomb = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(b"a" * (2**20 - 10)))
     data = png(portrait()[:9, :9])
     assert inspect(data[:33] + bomb * 3 + data[33:], BYTES, LIMIT).width == 9
     with pytest.raises(BrokenImage):
