@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from benchmarks.arena import Arena, arena
+from benchmarks.arena import Arena
 from benchmarks.contenders import GEMM, GEMM_AVX2, GEMM_AVX512, NATIVE, environment
 from benchmarks.contest import Unavailable
 from benchmarks.drawings import few
@@ -53,21 +53,6 @@ def test_whoever_cannot_run_is_left_out_with_the_reason() -> None:
     assert opened.names == ["b"]
     assert opened.versions == {"b": "2"}
     assert opened.absent == {"a": "no such package"}
-
-
-def test_contenders_in_processes_answer_what_they_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that is not there is a reason to be left out, and not an error."""
-    monkeypatch.setenv("PHOTOS_DIR", "/nowhere")
-    with arena(["onnx", "YuNet"]) as contenders:
-        assert contenders.names == ["onnx"]
-        assert contenders.absent["YuNet"]
-        answer = contenders.ask("onnx", draw=("few", 320, 240), stages=True)
-        assert contenders.ask("onnx", draw=("few", 320, 240), only_draw=True) == {}
-    ((box, score, landmarks),) = answer["faces"]
-    assert 100 < box[0] < box[2] < 200
-    assert score > 0.99
-    assert len(landmarks) == 5
-    assert answer["seconds"] > sum(answer["stages"].values()) > 0
 
 
 def test_every_contender_has_one_thread() -> None:

@@ -5,8 +5,7 @@ import time
 import pytest
 import uvloop
 
-from benchmarks import pairs, servers
-from benchmarks.load import Clients, Request, Row
+from benchmarks.load import Request, Row
 from benchmarks.pacing import pace
 from benchmarks.pictures import blank
 from benchmarks.scenarios import balance, overload, tail
@@ -27,26 +26,6 @@ def test_nothing_is_begun_before_its_moment_and_nothing_is_left_out() -> None:
     assert [number for number, _ in begun] == list(range(5))
     assert all(when >= moments[number] for number, when in begun)
     uvloop.run(pace([], lambda _: None))
-
-
-def test_calls_are_counted_from_when_they_were_due_and_name_who_detected() -> None:
-    """Client processes before a backend whose detector sleeps, and before the plain service."""
-    with (
-        servers.facet(2, sleeping=True, **servers.PATIENT) as (_, ours),
-        servers.plain(1, sleeping=True) as plain,
-    ):
-        clients = Clients(ours, [blank(1000)], 2, processes=2)
-        closed = clients.closed_loop(0.5, 4, [0.01])
-        requests = [Request(0.02 * number, number % 2, 0, 0.05) for number in range(20)]
-        opened = clients.open_loop(requests)
-        beside = Clients(plain, [blank(1000)], 2).open_loop(requests[:2])
-        both = pairs.measure([("grpc", ours), ("grpc", plain)], 1000, 5)
-    assert {row.code for row in (*closed, *opened, *beside)} == {"OK"}
-    assert len({row.worker for row in closed}) == 2
-    assert [row.at for row in opened] == [request.at for request in requests]
-    assert all(row.sent >= row.at for row in opened)
-    assert all(row.latency >= row.service >= 0.05 for row in opened)
-    assert [len(seconds) for seconds in both] == [5, 5]
 
 
 def test_blank_picture_is_a_picture_of_about_the_size_that_was_asked_for() -> None:

@@ -1,19 +1,8 @@
-"""The service benchmark: what it makes of the calls, and that the article's design is a fair peer."""
+"""The service benchmark: what it makes of the calls."""
 
-from collections.abc import Sequence
-
-import numpy as np
-import numpy.typing as npt
-import pytest
-
-from benchmarks import crowd, servers
 from benchmarks.crowd import Call
 from benchmarks.scenarios import service
 from benchmarks.scenarios.service import CLIENTS, DOORS, figures_of
-from tests.support.doors import DOORS as WAYS
-from tests.support.pictures import group_photo, png
-
-Floats = npt.NDArray[np.float64]
 
 
 def run_of(name: str, door: str, clients: int, per_second: float) -> dict[str, object]:
@@ -63,41 +52,3 @@ def test_the_ratio_is_of_facets_mean_and_is_a_goal_at_each_number_of_clients() -
     assert [row[:2] for row in report.tables[0].rows] == [
         (name, clients) for name in DOORS.values() for clients in CLIENTS
     ]
-
-
-def boxes(door: str, address: str, picture: bytes) -> Floats:
-    """(N, 4), from the left of the picture to its right."""
-    faces = WAYS[door](address, picture, {}).faces
-    return np.array(sorted(face[:4] for face in faces or []))
-
-
-def faces(calls: Sequence[Call]) -> dict[int, int]:
-    """How many were found in each picture; a call that failed fails the test."""
-    assert None not in [call.faces for call in calls]
-    return {call.picture: call.faces or 0 for call in calls}
-
-
-def test_the_articles_design_finds_the_same_faces_as_facet_at_every_door(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It is slower, not worse: the same boxes, to the pixel to which it rounds them, in every picture."""
-    monkeypatch.delenv("PHOTOS_DIR", raising=False)  # the pictures are drawn
-    with (
-        servers.facet(1, sleeping=False, **servers.PATIENT) as (_, ours),
-        servers.gateway(ours, **servers.PATIENT) as (_, web),
-        servers.article_backend(1) as (_, theirs),
-        servers.article_gateway(theirs) as (_, plain),
-    ):
-        picture = png(group_photo())
-        for door, address, other in (("json", web, plain), ("grpc", ours, theirs)):
-            expected = boxes(door, address, picture)
-            assert expected.shape == (5, 4)
-            assert np.abs(boxes(door, other, picture) - expected).max() <= 1
-        doors = (("json", web), ("raw", web), ("grpc", ours), ("json", plain), ("grpc", theirs))
-        crowds = [crowd.measure(door, address, 0, 2, 6) for door, address in doors]
-    for calls, cpu_seconds in crowds:
-        assert sorted(call.picture for call in calls) == [0, 0, 1, 2, 3, 4]
-        assert faces(calls) == faces(crowds[0].calls)
-        assert min(call.ended - call.sent for call in calls) > 0
-        assert cpu_seconds > 0
-    assert min(faces(crowds[0].calls).values()) > 0

@@ -8,7 +8,7 @@ import pytest
 from inference_server.dispatch import quarantine
 from inference_server.dispatch.page import Page
 from inference_server.dispatch.quarantine import Quarantine
-from inference_server.dispatch.suspects import Suspects
+from inference_server.dispatch.suspects import FORGET_SECONDS, Suspects
 from utils.errors import WorkerCrashed
 
 PICTURE, OTHER = b"\x01" * 32, b"\x02" * 32
@@ -138,3 +138,24 @@ def test_deaths_are_heard_of_in_their_order() -> None:
     assert suspects.heard == 1
     suspects.hear(2)
     assert suspects.heard == 2
+
+
+def test_suspects_are_forgotten_after_ten_minutes() -> None:
+    """A picture that was poison is tried again, and two more deaths are needed."""
+    suspects = Suspects()
+    assert suspects.blame(b"x", 0.0) == 1
+    assert not suspects.is_poison(b"x", 0.0)
+    assert suspects.blame(b"x", 1.0) == 2
+    assert suspects.is_poison(b"x", FORGET_SECONDS)
+    assert not suspects.is_poison(b"x", FORGET_SECONDS + 1.1)
+    assert suspects.blame(b"x", FORGET_SECONDS + 2) == 1
+
+
+def test_a_thousand_suspects_are_enough() -> None:
+    """The oldest make room, so that nobody fills the memory with pictures that kill."""
+    suspects = Suspects()
+    for i in range(1100):
+        suspects.blame(b"%d" % i, 0.0)
+    assert len(suspects.known(0.0)) == 1000
+    assert suspects.deaths(b"0", 0.0) == 0
+    assert suspects.deaths(b"1099", 0.0) == 1

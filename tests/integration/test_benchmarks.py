@@ -1,0 +1,90 @@
+"""Rules of what the benchmarks start: their load, their peers, their contenders."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from benchmarks import crowd, pairs, servers
+from benchmarks.arena import arena
+from benchmarks.crowd import Call
+from benchmarks.load import Clients, Request
+from benchmarks.pictures import blank
+from tests.support.doors import DOORS
+from tests.support.pictures import group_photo, png
+
+Floats = npt.NDArray[np.float64]
+
+
+def boxes(door: str, address: str, picture: bytes) -> Floats:
+    """(N, 4), from the left of the picture to its right."""
+    faces = DOORS[door](address, picture, {}).faces
+    return np.array(sorted(face[:4] for face in faces or []))
+
+
+def faces(calls: Sequence[Call]) -> dict[int, int]:
+    """How many were found in each picture; a call that failed fails the test."""
+    assert None not in [call.faces for call in calls]
+    return {call.picture: call.faces or 0 for call in calls}
+
+
+def test_the_articles_design_finds_the_same_faces_as_facet_at_every_door(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is slower, not worse: the same boxes, to the pixel to which it rounds them, in every picture."""
+    monkeypatch.delenv("PHOTOS_DIR", raising=False)  # the pictures are drawn
+    with (
+        servers.facet(1, sleeping=False, **servers.PATIENT) as (_, ours),
+        servers.gateway(ours, **servers.PATIENT) as (_, web),
+        servers.article_backend(1) as (_, theirs),
+        servers.article_gateway(theirs) as (_, plain),
+    ):
+        picture = png(group_photo())
+        for door, address, other in (("json", web, plain), ("grpc", ours, theirs)):
+            expected = boxes(door, address, picture)
+            assert expected.shape == (5, 4)
+            assert np.abs(boxes(door, other, picture) - expected).max() <= 1
+        doors = (("json", web), ("raw", web), ("grpc", ours), ("json", plain), ("grpc", theirs))
+        crowds = [crowd.measure(door, address, 0, 2, 6) for door, address in doors]
+    for calls, cpu_seconds in crowds:
+        assert sorted(call.picture for call in calls) == [0, 0, 1, 2, 3, 4]
+        assert faces(calls) == faces(crowds[0].calls)
+        assert min(call.ended - call.sent for call in calls) > 0
+        assert cpu_seconds > 0
+    assert min(faces(crowds[0].calls).values()) > 0
+
+
+def test_calls_are_counted_from_when_they_were_due_and_name_who_detected() -> None:
+    """Client processes before a backend whose detector sleeps, and before the plain service."""
+    with (
+        servers.facet(2, sleeping=True, **servers.PATIENT) as (_, ours),
+        servers.plain(1, sleeping=True) as plain,
+    ):
+        clients = Clients(ours, [blank(1000)], 2, processes=2)
+        closed = clients.closed_loop(0.5, 4, [0.01])
+        requests = [Request(0.02 * number, number % 2, 0, 0.05) for number in range(20)]
+        opened = clients.open_loop(requests)
+        beside = Clients(plain, [blank(1000)], 2).open_loop(requests[:2])
+        both = pairs.measure([("grpc", ours), ("grpc", plain)], 1000, 5)
+    assert {row.code for row in (*closed, *opened, *beside)} == {"OK"}
+    assert len({row.worker for row in closed}) == 2
+    assert [row.at for row in opened] == [request.at for request in requests]
+    assert all(row.sent >= row.at for row in opened)
+    assert all(row.latency >= row.service >= 0.05 for row in opened)
+    assert [len(seconds) for seconds in both] == [5, 5]
+
+
+def test_contenders_in_processes_answer_what_they_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is not there is a reason to be left out, and not an error."""
+    monkeypatch.setenv("PHOTOS_DIR", "/nowhere")
+    with arena(["onnx", "YuNet"]) as contenders:
+        assert contenders.names == ["onnx"]
+        assert contenders.absent["YuNet"]
+        answer = contenders.ask("onnx", draw=("few", 320, 240), stages=True)
+        assert contenders.ask("onnx", draw=("few", 320, 240), only_draw=True) == {}
+    ((box, score, landmarks),) = answer["faces"]
+    assert 100 < box[0] < box[2] < 200
+    assert score > 0.99
+    assert len(landmarks) == 5
+    assert answer["seconds"] > sum(answer["stages"].values()) > 0

@@ -1,0 +1,467 @@
+"""Rules of the consumer: what its detector thread computes, drops, gives up and puts back."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from inference_server.dispatch.consumer import Checkpoint
+from inference_server.dispatch.envelope import Abandoned, Work, checksum_of
+from inference_server.dispatch.suspects import Suspects
+from tests.support.dispatch import ONE, Clock, Machine, shout, work
+from tests.support.processes import PATIENCE, wait_until
+from utils.errors import DeadlineExceeded, FacetError
+
+
+def test_a_request_is_answered_by_whichever_consumer_is_idle(machine: Machine) -> None:
+    """While one is held by a long request, the other does all that come, from any front."""
+    release = threading.Event()
+
+    def slow(given: Work, checkpoint: Checkpoint) -> bytes:
+        if given.picture == b"long":
+            assert release.wait(PATIENCE)
+        return shout(given, checkpoint)
+
+    async def scenario() -> None:
+        fronts = [machine.front(0), machine.front(1)]
+        machine.consume(0, slow)
+        machine.consume(1, slow)
+        long = asyncio.create_task(fronts[0].submit(work(b"long"), ONE))
+        for i in range(20):
+            assert await fronts[i % 2].submit(work(b"short"), ONE) == b"context SHORT"
+        assert not long.done()
+        release.set()
+        assert await long == b"context LONG"
+        for front in fronts:
+            front.close()
+
+    asyncio.run(scenario())
+
+
+def test_requests_are_taken_in_the_order_of_their_arrival(machine: Machine) -> None:
+    """Whichever front they came from."""
+
+    async def scenario() -> None:
+        fronts = [machine.front(0), machine.front(1)]
+        pictures = [f"{i}".encode() for i in range(50)]
+        tasks = []
+        for i, picture in enumerate(pictures):
+            tasks.append(asyncio.create_task(fronts[i % 2].submit(work(picture), ONE)))
+            await asyncio.sleep(0)
+        machine.consume(2)
+        await asyncio.gather(*tasks)
+        assert machine.computed == pictures
+        for front in fronts:
+            front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_cancelled_while_it_is_computed_is_given_up_between_two_steps(machine: Machine) -> None:
+    """The checkpoint raises in the detector thread, which is then free for another."""
+    started, stopped = threading.Event(), threading.Event()
+
+    def endless(given: Work, checkpoint: Checkpoint) -> bytes:
+        if given.picture != b"endless":
+            return b"done"
+        started.set()
+        try:
+            give_up = time.monotonic() + PATIENCE
+            while time.monotonic() < give_up:
+                time.sleep(0.001)  # Python's lock is free meanwhile, as it is in an engine
+                checkpoint()
+        except Abandoned:
+            stopped.set()
+            raise
+        raise AssertionError("never given up")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, endless)
+        task = asyncio.create_task(front.submit(work(b"endless"), ONE))
+        await asyncio.to_thread(started.wait, PATIENCE)
+        task.cancel()
+        assert await asyncio.to_thread(stopped.wait, PATIENCE)
+        assert await front.submit(work(b"next"), ONE) == b"done"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_whose_time_runs_out_while_it_is_computed_is_given_up(
+    machine: Machine, clock: Clock
+) -> None:
+    """By the checkpoint, with the error that its caller is told."""
+
+    def late(_given: Work, checkpoint: Checkpoint) -> bytes:
+        clock.ahead += 61
+        try:
+            checkpoint()
+        except FacetError as error:
+            return error.reason.encode()
+        raise AssertionError("never given up")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, late)
+        assert await front.submit(work(b"x"), ONE) == DeadlineExceeded.reason.encode()
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_waited_too_long_is_answered_without_being_computed(
+    machine: Machine, clock: Clock
+) -> None:
+    """Its consumer knows how long such a picture takes it, and others wait that can still be done in time."""
+    machine.shared.page.rows[1].rate = 10.0
+
+    def slow(given: Work, checkpoint: Checkpoint) -> bytes:
+        clock.ahead += 10.0  # as its rate says
+        return shout(given, checkpoint)
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        requests = ((b"x", 60.0), (b"y", 15.0), (b"z", 60.0))
+        tasks = [
+            asyncio.create_task(front.submit(work(name, seconds=seconds), ONE)) for name, seconds in requests
+        ]
+        await asyncio.sleep(0)
+        machine.consume(1, slow)
+        answers = [await task for task in tasks]
+        assert answers == [b"context X", b"refused: DEADLINE_EXCEEDED", b"context Z"]
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_waited_too_long_alone_is_not_computed_either(machine: Machine, clock: Clock) -> None:
+    """It could have been done when it came."""
+    machine.shared.page.rows[1].rate = 10.0
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        late = asyncio.create_task(front.submit(work(b"x", seconds=15.0), ONE))
+        await asyncio.sleep(0)
+        clock.ahead += 10.0  # nobody takes it
+        machine.consume(1)
+        assert await late == b"refused: DEADLINE_EXCEEDED"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_bad_hour_has_taught_is_unlearned(machine: Machine) -> None:
+    """A machine that has done nothing for a while tries one picture, and believes what it sees."""
+    for row in machine.shared.page.rows:
+        row.rate = 1000.0
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1)
+        with pytest.raises(DeadlineExceeded):
+            await front.submit(work(b"x"), ONE)
+        for row in machine.shared.page.rows:
+            row.stamp -= 2.0
+        for _ in range(3):
+            assert await front.submit(work(b"x"), ONE) == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_was_slow_lately_refuses_nothing_that_others_could_do(machine: Machine) -> None:
+    """It would take one request after another, and refuse them all."""
+    machine.shared.page.rows[0].rate, machine.shared.page.rows[1].rate = 0.1, 20.0
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        tasks = [asyncio.create_task(front.submit(work(b"x", seconds=30.0), ONE)) for _ in range(3)]
+        await asyncio.sleep(0)
+        machine.shared.page.rows[1].rate = 1000.0
+        machine.consume(1)
+        assert [await task for task in tasks] == [b"context X"] * 3
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_was_posted_twice_is_computed_once(machine: Machine) -> None:
+    """The claim of a living worker makes the second copy worthless."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        tasks = [asyncio.create_task(front.submit(work(b"%d" % i), ONE)) for i in range(20)]
+        await asyncio.sleep(0)
+        machine.die(2, front)
+        machine.consume(0)
+        machine.consume(1)
+        await asyncio.gather(*tasks)
+        # All copies are out of the queue once one more request has been through it.
+        await front.submit(work(b"last"), ONE)
+        front.close()
+
+    asyncio.run(scenario())
+    assert sorted(machine.computed) == sorted([b"%d" % i for i in range(20)] + [b"last"])
+
+
+def test_a_copy_of_what_a_living_worker_has_in_hand_is_not_computed(machine: Machine) -> None:
+    """However long it takes: who receives the copy drops it, and is free for the next request."""
+    taken, release = threading.Event(), threading.Event()
+
+    def slow(given: Work, _checkpoint: Checkpoint) -> bytes:
+        if given.picture == b"long":
+            taken.set()
+            assert release.wait(PATIENCE)
+        return b"done"
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        long = asyncio.create_task(front.submit(work(b"long"), ONE))
+        await asyncio.sleep(0)
+        machine.die(2, front)  # of which nobody knows whether it had received it
+        machine.consume(0, slow)
+        assert await asyncio.to_thread(taken.wait, PATIENCE)
+        machine.consume(1, slow)
+        try:
+            assert await asyncio.wait_for(front.submit(work(b"next"), ONE), PATIENCE) == b"done"
+        finally:
+            release.set()
+        assert await long == b"done"
+        front.close()
+
+    asyncio.run(scenario())
+    assert machine.computed == [b"long", b"next"]
+
+
+def test_a_request_of_a_dead_front_is_not_computed(machine: Machine) -> None:
+    """Nobody could receive the answer, not even the next one in its slot."""
+
+    async def scenario() -> None:
+        dead = machine.front(0)
+        task = asyncio.create_task(dead.submit(work(b"orphan"), ONE))
+        await asyncio.sleep(0)
+        dead.close()
+        machine.shared.page.rows[0].enlist(500, time.monotonic())
+        successor = machine.front(0)
+        machine.consume(1)
+        assert await successor.submit(work(b"mine"), ONE) == b"context MINE"
+        assert machine.computed == [b"mine"]
+        task.cancel()
+        successor.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_suspect_whose_time_ran_out_is_not_acquitted(machine: Machine, clock: Clock) -> None:
+    """It has not shown that it can be computed."""
+
+    def late(_given: Work, checkpoint: Checkpoint) -> bytes:
+        clock.ahead += 61
+        with contextlib.suppress(FacetError):
+            checkpoint()
+        return b"late"
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        front.suspects.know(checksum_of(b"x"), 1, time.monotonic())
+        machine.consume(1, late)
+        assert await front.submit(work(b"x"), ONE) == b"late"
+        assert machine.innocent == []
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_detector_that_may_show_no_progress_for_a_while_has_made_it_in_advance(machine: Machine) -> None:
+    """Decoding has no steps: who looks must not take it for a hang. From the first step on it is as ever."""
+    stamps: list[float] = []
+
+    def decode(_given: Work, checkpoint: Checkpoint) -> bytes:
+        for _ in range(2):
+            stamps.append(machine.shared.page.rows[1].stamp - time.monotonic())
+            checkpoint()
+        return b""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, decode)
+        await front.submit(replace(work(b"x"), unseen=2 * PATIENCE), ONE)
+        front.close()
+
+    asyncio.run(scenario())
+    assert stamps[0] > PATIENCE
+    assert stamps[1] < PATIENCE
+
+
+def test_the_page_shows_what_a_detector_has_in_hand(machine: Machine) -> None:
+    """Its picture's checksum and its progress while it computes; nothing when it is idle."""
+    row = machine.shared.page.rows[1]
+    release = threading.Event()
+
+    def slow(_given: Work, checkpoint: Checkpoint) -> bytes:
+        checkpoint()
+        assert release.wait(PATIENCE)
+        return b"done"
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, slow)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(wait_until, lambda: row.checksum is not None, "a picture in hand")
+        assert row.busy
+        assert row.checksum == checksum_of(b"x")
+        assert time.monotonic() - row.stamp < PATIENCE
+        release.set()
+        await task
+        await asyncio.to_thread(wait_until, lambda: not row.busy, "idle")
+        assert row.checksum is None
+        assert row.handled == 1
+        front.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_end_of_the_detector_thread_is_the_end_of_the_worker(machine: Machine) -> None:
+    """A fault that is nobody's answer: the process must not live on without a detector."""
+
+    def broken(_given: Work, _checkpoint: Checkpoint) -> bytes:
+        raise RuntimeError("a fault")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, broken)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(wait_until, lambda: machine.deaths == [1], "the end was told")
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        front.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_without_a_descriptor_left_ends_and_loses_no_request(machine: Machine) -> None:
+    """The kernel gives it the request without its envelope; those who live get it again."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        with no_descriptor_left():
+            machine.consume(1)
+            await asyncio.to_thread(wait_until, lambda: machine.deaths == [1], "the end was told")
+        machine.die(1, front)
+        machine.consume(2)
+        assert await task == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Use up what this process may open."""
+    gc.collect()  # what others have forgotten must not be closed meanwhile
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 1, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+def test_a_poison_that_lies_in_the_queue_is_not_computed(machine: Machine) -> None:
+    """Copies that were posted before anybody knew are refused by whoever takes them."""
+    suspects = Suspects()
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        tasks = [asyncio.create_task(front.submit(work(p), ONE)) for p in (b"poison", b"other")]
+        await asyncio.sleep(0)
+        suspects.know(checksum_of(b"poison"), 2, time.monotonic())
+        machine.consume(1, suspects=suspects)
+        assert await asyncio.gather(*tasks) == [b"refused: WORKER_CRASHED", b"context OTHER"]
+        front.close()
+
+    asyncio.run(scenario())
+    assert machine.computed == [b"other"]
+
+
+def test_a_request_whose_picture_too_many_have_in_hand_is_put_back_behind_the_others(
+    machine: Machine,
+) -> None:
+    """And is computed when one of them has finished; nothing waits for it."""
+    rows = machine.shared.page.rows
+    rows[0].checksum = rows[2].checksum = checksum_of(b"x")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1)
+        many = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        assert await front.submit(work(b"y"), ONE) == b"context Y"
+        assert not many.done()
+        rows[2].checksum = None
+        assert await many == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_was_put_back_and_waited_too_long_is_not_computed(
+    machine: Machine, clock: Clock
+) -> None:
+    """Its time is looked at each time that it is taken."""
+    rows = machine.shared.page.rows
+    rows[0].checksum = rows[2].checksum = checksum_of(b"x")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        assert await front.submit(work(b"y"), ONE) == b"context Y"
+        clock.ahead += 61
+        assert await task == b"refused: DEADLINE_EXCEEDED"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_suspect_is_tried_by_one_worker_at_a_time(machine: Machine) -> None:
+    """So that a picture that kills does not take several of them along."""
+    suspects = Suspects()
+    suspects.know(checksum_of(b"x"), 1, time.monotonic())
+    elsewhere = machine.shared.page.rows[2]
+    elsewhere.checksum = checksum_of(b"x")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, suspects=suspects)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        assert await front.submit(work(b"y"), ONE) == b"context Y"
+        assert not task.done()
+        elsewhere.checksum = None
+        assert await task == b"context X"
+        front.close()
+
+    asyncio.run(scenario())

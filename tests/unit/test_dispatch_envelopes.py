@@ -1,0 +1,125 @@
+"""Rules of envelopes: their memory is used again, or given back."""
+
+import asyncio
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from inference_server.dispatch.envelope import Abandoned, Envelope
+from inference_server.dispatch.stock import LARGEST_PICTURE, MOST
+from tests.support.dispatch import ONE, Machine, work
+from tests.support.processes import wait_until
+
+
+def envelopes_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The descriptors of all envelopes that are made from now on."""
+    made: list[int] = []
+    create = os.memfd_create
+
+    def remember(*arguments: object) -> int:
+        made.append(create(*arguments))  # type: ignore[arg-type]
+        return made[-1]
+
+    monkeypatch.setattr(os, "memfd_create", remember)
+    return made
+
+
+def open_envelopes() -> int:
+    """How many envelopes this process has open."""
+    found = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += "facet-request" in str(descriptor.readlink())
+    return found
+
+
+def test_the_memory_of_an_answered_request_serves_the_next(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lay there before: each answer is to its own request."""
+    made = envelopes_made(monkeypatch)
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        for slot in range(3):
+            machine.consume(slot)
+        for length in (1000, 1, 300_000, 30, 0, 5000):
+            picture = f"{length}".encode() + b"x" * length
+            assert await front.submit(work(picture), ONE) == b"context " + picture.upper()
+        front.close()
+
+    asyncio.run(scenario())
+    assert len(made) == 2  # the next is sealed before the one before it is put away
+
+
+def test_the_memory_of_a_large_picture_is_given_back(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept is little, however many came at once."""
+    made = envelopes_made(monkeypatch)
+    before = open_envelopes()
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(0)
+        large = b"x" * (LARGEST_PICTURE + 1)
+        for picture in (large, large, b"small"):
+            await front.submit(work(picture), ONE)
+        assert len(made) == 3
+        await asyncio.gather(*(front.submit(work(b"x" * 100_000), ONE) for _ in range(20)))
+        await asyncio.sleep(0)
+        wait_until(lambda: open_envelopes() == before + MOST, "the consumer to close its ends")
+        front.close()
+
+    asyncio.run(scenario())
+    assert open_envelopes() == before
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_what_may_be_in_the_queue_again_is_not_used_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, *, twice: bool
+) -> None:
+    """A consumer that takes the other copy must not find another request in it."""
+    made = envelopes_made(monkeypatch)
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        first = asyncio.create_task(front.submit(work(b"first"), ONE))
+        await asyncio.sleep(0)
+        if twice:
+            machine.die(2, front)
+        machine.consume(0)
+        assert await first == b"context FIRST"
+        assert await front.submit(work(b"second"), ONE) == b"context SECOND"
+        front.close()
+
+    asyncio.run(scenario())
+    assert len(made) == 1 + twice
+
+
+def test_an_envelope_that_was_discarded_while_it_was_taken_is_abandoned() -> None:
+    """Its front truncates it when its caller has gone; half a request must not be computed."""
+    envelope = Envelope.seal(work(b"picture"))
+    other = Envelope(os.dup(envelope.descriptor))
+    envelope.discard()
+    with pytest.raises(Abandoned):
+        other.open(other.head())
+    other.close()
+
+
+def test_an_envelope_for_which_there_is_no_room_leaves_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And its caller is told to come back."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the listing's own descriptor counts alike
+    monkeypatch.setattr(os, "pwritev", full)
+    with pytest.raises(OSError, match="no space"):
+        Envelope.seal(work(b"picture"))
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

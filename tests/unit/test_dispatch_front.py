@@ -1,0 +1,276 @@
+"""Rules of the front: what it accepts, sends again, and takes for an answer."""
+
+import asyncio
+import errno
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from inference_server.dispatch.envelope import checksum_of
+from inference_server.dispatch.shared import PACKET
+from tests.support.dispatch import ONE, Clock, Machine, work
+from tests.support.processes import PATIENCE
+from utils.errors import DeadlineExceeded, InternalError, QueueFull, WorkerCrashed
+
+
+def test_more_requests_than_the_kernel_queue_holds_wait_in_order_at_their_front(machine: Machine) -> None:
+    """A full queue is no error."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        tasks = [asyncio.create_task(front.submit(work(b"%d" % i), ONE)) for i in range(900)]
+        await asyncio.sleep(0)
+        assert front._unsent
+        machine.consume(1)
+        assert await asyncio.gather(*tasks) == [b"context %d" % i for i in range(900)]
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_request_is_never_computed_and_frees_its_place(machine: Machine) -> None:
+    """It may still lie in the queue; whoever takes it sees that nobody wants it."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        gone = asyncio.create_task(front.submit(work(b"gone"), ONE))
+        await asyncio.sleep(0)
+        assert machine.shared.page.rows[0].waiting == (1, 10, 1.0)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert machine.shared.page.rows[0].waiting == (0, 0, 0.0)
+        machine.consume(1)
+        assert await front.submit(work(b"here"), ONE) == b"context HERE"
+        assert machine.computed == [b"here"]
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_request_gives_its_memory_back_at_once(machine: Machine) -> None:
+    """Though its envelope lies in the queue until a detector is idle."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(bytes(1024**2)), ONE))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        envelope, _, _ = machine.take()
+        assert envelope.is_cancelled()
+        assert os.fstat(envelope.descriptor).st_blocks * 512 <= 4096
+        envelope.close()
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_full_machine_refuses_at_once(machine: Machine) -> None:
+    """By what all fronts have accepted, not only this one."""
+    for row in machine.shared.page.rows:
+        row.waiting = (10, 100, 10.0)
+        row.rate = 1.0
+
+    async def scenario() -> None:
+        front = machine.front(0, queue_seconds=2.0)
+        with pytest.raises(QueueFull):
+            await front.submit(work(b"x"), ONE)
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_dead_worker_had_claimed_is_posted_again(machine: Machine) -> None:
+    """And answered by another."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        envelope, _, _ = machine.take()
+        envelope.claim(2, machine.shared.page.rows[2].generation)
+        envelope.close()
+        machine.consume(1)
+        machine.die(2, front)
+        assert await asyncio.wait_for(task, PATIENCE) == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_dead_worker_had_received_and_not_claimed_is_posted_again(machine: Machine) -> None:
+    """Between the two there is no trace of who has it."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        machine.take()[0].close()
+        machine.consume(1)
+        machine.die(2, front)
+        assert await asyncio.wait_for(task, PATIENCE) == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_two_answers_to_one_request_do_not_mix(machine: Machine) -> None:
+    """Each answers in a region of its own; the front takes what is complete, once."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        envelope, _, packet = machine.take()
+        envelope.reply(1, b"a" * 100_000, computed=True)
+        envelope.reply(2, b"b" * 10, computed=True)
+        machine.shared.notify[0].send(packet)
+        machine.shared.notify[0].send(packet)
+        assert await task in {b"a" * 100_000, b"b" * 10}
+        envelope.close()
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_for_the_predecessor_in_a_slot_is_dropped(machine: Machine) -> None:
+    """Its numbers begin again, so only the generation tells them apart."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        machine.shared.notify[0].send(PACKET.pack(0, 99, 1))
+        machine.consume(1)
+        assert await task == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_notice_that_found_no_room_delays_an_answer_and_does_not_lose_it(machine: Machine) -> None:
+    """The front looks by itself now and then."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        envelope, _, _ = machine.take()
+        envelope.reply(1, b"found", computed=True)
+        assert await asyncio.wait_for(task, PATIENCE) == b"found"
+        envelope.close()
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_picture_in_hand_at_two_deaths_is_not_tried_again(machine: Machine) -> None:
+    """The request that was in hand is refused, and so is the same picture from anybody."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"poison"), ONE))
+        await asyncio.sleep(0)
+        for slot, deaths in ((1, 1), (2, 2)):
+            envelope, _, _ = machine.take()
+            row = machine.shared.page.rows[slot]
+            envelope.claim(slot, row.generation)
+            row.checksum = checksum_of(b"poison")
+            envelope.close()
+            machine.die(slot, front, deaths)
+        with pytest.raises(WorkerCrashed):
+            await task
+        with pytest.raises(WorkerCrashed):
+            await front.submit(work(b"poison"), ONE)
+        machine.shared.page.rows[1].enlist(500, time.monotonic())
+        machine.consume(1)
+        assert await front.submit(work(b"other"), ONE) == b"context OTHER"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_suspect_that_is_computed_after_all_is_acquitted(machine: Machine) -> None:
+    """And the supervisor is told, so that it tells the others."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        front.suspects.know(checksum_of(b"x"), 1, time.monotonic())
+        machine.consume(1)
+        assert await front.submit(work(b"x"), ONE) == b"context X"
+        assert machine.innocent == [checksum_of(b"x")]
+        assert not front.suspects.any(time.monotonic())
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_full_memory_is_a_full_queue(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a fault of ours, and nothing stays behind."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        monkeypatch.setattr(os, "pwritev", full)
+        with pytest.raises(QueueFull):
+            await front.submit(work(b"x"), ONE)
+        monkeypatch.undo()
+        assert machine.shared.page.rows[0].waiting == (0, 0, 0.0)
+        machine.consume(1)
+        assert await front.submit(work(b"x"), ONE) == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_cannot_be_sent_does_not_stop_those_behind_it(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets an error of its own."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        send = front._send
+        monkeypatch.setattr(front, "_send", broken_once(send))
+        machine.consume(1)
+        with pytest.raises(InternalError):
+            await front.submit(work(b"x"), ONE)
+        assert await front.submit(work(b"y"), ONE) == b"context Y"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def broken_once(send: Callable[..., bool]) -> Callable[..., bool]:
+    """A way to send that fails the first time as no known trouble does."""
+    left = [1]
+
+    def broken(*arguments: object) -> bool:
+        if left[0]:
+            left[0] = 0
+            raise OSError(errno.EIO, "odd")
+        return send(*arguments)
+
+    return broken
+
+
+def test_a_request_that_nobody_takes_ends_after_its_deadline(machine: Machine, clock: Clock) -> None:
+    """Also where no caller's own clock would end it."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        clock.ahead += 62
+        with pytest.raises(DeadlineExceeded):
+            await task
+        assert front.idle
+        front.close()
+
+    asyncio.run(scenario())
