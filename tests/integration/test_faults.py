@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,12 +22,12 @@ from inference_server.supervision.watch import BEAT_SECONDS
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from tests.support.facet import ROOMY, found
-from tests.support.hooked_worker import BLUE, GREEN, RED
+from tests.support.hooked_worker import BLUE, GREEN, RED, YELLOW
 from tests.support.pictures import ASTRONAUT, png
 from tests.support.processes import Process, alive, running, standing_still, wait_until
 from utils.domain import Detection, DetectOptions, DetectRequest
 from utils.errors import BackendUnavailable, DeadlineExceeded, QueueFull, WorkerCrashed
-from utils.service_client import ServiceClient
+from utils.service_client import Cancellation, ServiceClient
 
 
 def coloured(colour: tuple[int, int, int], shade: int = 0) -> bytes:
@@ -77,6 +76,26 @@ def in_hand(process: Process) -> int:
     return sum(row.busy for row in page_of(process).rows)
 
 
+def handled(process: Process) -> int:
+    """How many were computed."""
+    return sum(row.handled for row in page_of(process).rows)
+
+
+@contextlib.contextmanager
+def occupied(process: Process, client: ServiceClient, detectors: int) -> Iterator[None]:
+    """So many detectors have a request in hand meanwhile."""
+    leave = [Cancellation() for _ in range(detectors)]
+    with ThreadPoolExecutor(detectors) as threads:
+        for shade, one in enumerate(leave):
+            threads.submit(client.detect, coloured(YELLOW, shade), cancellation=one)
+        try:
+            wait_until(lambda: in_hand(process) == detectors, f"{detectors} are being computed")
+            yield
+        finally:
+            for one in leave:
+                one.cancel()
+
+
 class Load:
     """Threads that send pictures over one client until told to stop, and remember what went wrong.
 
@@ -122,14 +141,8 @@ class Load:
 
 def test_calls_over_one_channel_reach_every_worker() -> None:
     """One connection, four workers: no request waits while a worker is idle."""
-    with hooked(FACET_WORKERS="4") as (_, client):
-        with ThreadPoolExecutor(4) as threads:
-            started = time.monotonic()
-            count = Counter(threads.map(lambda _: who(client.detect(sleeping(100))), range(40)))
-            took = time.monotonic() - started
-        assert len(count) == 4
-        assert max(count.values()) <= 14
-        assert took < 40 * 0.1 * 0.75  # one worker alone would have needed 4 s
+    with hooked(FACET_WORKERS="4") as (process, client), occupied(process, client, 4):
+        assert accepted(process) == 4
 
 
 def test_a_worker_killed_under_load_costs_no_request() -> None:
@@ -277,30 +290,25 @@ def test_workers_are_recycled_after_their_requests_and_nobody_notices() -> None:
 
 
 def test_a_full_machine_refuses_at_once_and_says_when_to_come_back() -> None:
-    """And serves what it accepted."""
-    with hooked(FACET_QUEUE_SECONDS="0.5") as (_, client):
-        for _ in range(4):
-            client.detect(sleeping(200))
-        with ThreadPoolExecutor(40) as threads:
-            calls = [threads.submit(client.detect, sleeping(200)) for _ in range(40)]
-            failures = [call.exception() for call in calls]
-        refused = [failure for failure in failures if failure is not None]
-        assert 5 < len(refused) < 40
-        for failure in refused:
-            assert isinstance(failure, QueueFull)
-            assert failure.retry_after is not None
-            assert 0.1 <= failure.retry_after < 30
+    """By the time that such pictures take; and serves again when there is room."""
+    with hooked(FACET_QUEUE_SECONDS="0.5") as (process, client):
+        client.detect(sleeping(2000))
+        with occupied(process, client, 2), pytest.raises(QueueFull) as caught:
+            client.detect(sleeping(10))
+        assert caught.value.retry_after is not None
+        assert 0.1 <= caught.value.retry_after < 30
+        wait_until(lambda: accepted(process) == 0, "there is room")
+        assert len(client.detect(sleeping(10)).faces) == 1
 
 
 def test_a_request_that_cannot_be_done_in_time_is_refused_before_it_waits() -> None:
     """The machine knows how long such pictures take."""
     with hooked() as (process, client):
-        for _ in range(4):
-            client.detect(sleeping(400))
-        with pytest.raises(DeadlineExceeded):
-            client.detect(sleeping(400), timeout=0.2, request_id="hopeless")
-        line = process.wait_for("request", request_id="hopeless")
-        assert line["elapsed_ms"] < 150
+        client.detect(sleeping(2000))
+        # An idle machine would try it.
+        with occupied(process, client, 1), pytest.raises(DeadlineExceeded, match="cannot be answered"):
+            client.detect(sleeping(2000), timeout=1.5)
+        assert handled(process) == 1
 
 
 def test_a_request_that_waited_too_long_is_told_so_before_its_deadline() -> None:
@@ -308,17 +316,20 @@ def test_a_request_that_waited_too_long_is_told_so_before_its_deadline() -> None
     image = pb.Image(raw_data=coloured(BLUE), options=pb.DetectOptions(min_face_size=2000))
     with hooked(FACET_WORKERS="1") as (process, _), grpc.insecure_channel(address_of(process)) as channel:
         stub = infer_pb2_grpc.InferenceStub(channel)
-        calls = [stub.Predict.future(image, timeout=3.9) for _ in range(3)]
-        late = [call for call in calls if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED]
-        assert len(late) == 2
+        first = stub.Predict.future(image, timeout=60)
+        wait_until(lambda: in_hand(process) == 1, "it is being computed")
+        late = [stub.Predict.future(image, timeout=3.9) for _ in range(2)]
+        assert len(first.result().results) == 1
+        assert [call.code() for call in late] == [grpc.StatusCode.DEADLINE_EXCEEDED] * 2
         assert all("waited too long" in call.details() for call in late)
+        assert handled(process) == 1
 
 
 def test_a_caller_who_leaves_frees_the_detector() -> None:
     """What is computed for nobody is given up at the next step."""
     with hooked(FACET_WORKERS="1") as (process, _), grpc.insecure_channel(address_of(process)) as channel:
         stub = infer_pb2_grpc.InferenceStub(channel)
-        image = pb.Image(raw_data=coloured(BLUE), options=pb.DetectOptions(min_face_size=2000))
+        image = pb.Image(raw_data=coloured(YELLOW))
         for count, name in enumerate(("first", "second", "third"), start=1):
             call = stub.Predict.future(image, timeout=60, metadata=[("x-request-id", name)])
             wait_until(lambda: in_hand(process) == 1, "it is being computed")
@@ -326,7 +337,7 @@ def test_a_caller_who_leaves_frees_the_detector() -> None:
             line = process.wait_for("request", request_id=name)
             assert line["reason"] == "CANCELLED"
             wait_until(partial(has_given_up, process, count), "it is given up")
-        assert sum(row.handled for row in page_of(process).rows) == 0
+        assert handled(process) == 0
 
 
 def has_given_up(process: Process, count: int) -> bool:

@@ -77,7 +77,7 @@ def test_a_request_ends_at_its_deadline(gateway: Gateway, backend: Backend) -> N
     backend.answer = backend.hold
     backend.cancelled.clear()
     try:
-        reply = gateway.predict(X_Request_Timeout="0.2")
+        reply = gateway.predict(X_Request_Timeout="1")
         assert (reply.status, reply.json["reason"]) == (504, "DEADLINE_EXCEEDED")
         assert backend.cancelled.wait(processes.PATIENCE)
     finally:

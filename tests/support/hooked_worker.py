@@ -3,6 +3,7 @@
     red     end the process, as a fault in native code would
     green   hang: no progress, and no checkpoint
     blue    sleep for `min_face_size` milliseconds, looking at the checkpoint; then find one face
+    yellow  the same for an hour: until nobody wants it any more
     else    detect, really
 
 `python -m tests.support.hooked_worker` is a worker, `python -m tests.support.hooked_backend` a backend of
@@ -25,7 +26,7 @@ from inference_server.dispatch.envelope import Envelope
 from utils.domain import Box, DetectOptions, Face, Landmarks, ModelInfo, Point
 from utils.settings import Settings
 
-RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
 _STEP_SECONDS = 0.01
 
 
@@ -49,6 +50,8 @@ class HookedDetector:
         if pixel == BLUE:
             sleep(options.min_face_size / 1000, checkpoint)
             return (face(os.getpid()),)
+        if pixel == YELLOW:
+            sleep(3600, checkpoint)
         return self._real.detect(image, options, checkpoint)
 
 

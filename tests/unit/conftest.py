@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from inference_server.dispatch import consumer, front
+from inference_server.dispatch import consumer
 from tests.support.dispatch import Clock, Machine
 
 
@@ -18,8 +18,7 @@ def machine() -> Iterator[Machine]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """By which fronts and consumers go."""
+    """By which consumers go."""
     made = Clock()
     monkeypatch.setattr(consumer, "time", made)
-    monkeypatch.setattr(front, "time", made)
     return made

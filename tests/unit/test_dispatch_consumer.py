@@ -161,7 +161,7 @@ def test_a_request_that_waited_too_long_alone_is_not_computed_either(machine: Ma
 def test_what_a_bad_hour_has_taught_is_unlearned(machine: Machine) -> None:
     """A machine that has done nothing for a while tries one picture, and believes what it sees."""
     for row in machine.shared.page.rows:
-        row.rate = 1000.0
+        row.rate, row.stamp = 1000.0, time.monotonic() + PATIENCE
 
     async def scenario() -> None:
         front = machine.front(0)
@@ -169,7 +169,7 @@ def test_what_a_bad_hour_has_taught_is_unlearned(machine: Machine) -> None:
         with pytest.raises(DeadlineExceeded):
             await front.submit(work(b"x"), ONE)
         for row in machine.shared.page.rows:
-            row.stamp -= 2.0
+            row.stamp -= 2 * PATIENCE
         for _ in range(3):
             assert await front.submit(work(b"x"), ONE) == b"context X"
         front.close()

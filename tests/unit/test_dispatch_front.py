@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from inference_server.dispatch import front as front_module
 from inference_server.dispatch.envelope import checksum_of
 from inference_server.dispatch.shared import PACKET
 from tests.support.dispatch import ONE, Clock, Machine, work
@@ -260,8 +261,12 @@ def broken_once(send: Callable[..., bool]) -> Callable[..., bool]:
     return broken
 
 
-def test_a_request_that_nobody_takes_ends_after_its_deadline(machine: Machine, clock: Clock) -> None:
+def test_a_request_that_nobody_takes_ends_after_its_deadline(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where no caller's own clock would end it."""
+    clock = Clock()
+    monkeypatch.setattr(front_module, "time", clock)
 
     async def scenario() -> None:
         front = machine.front(0)

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -105,16 +106,18 @@ def test_every_answer_names_its_request(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "seconds"), [(None, 5), ("2", 2), ("0.5", 0.5), (".5", 0.5), ("1e1", 10), ("61", 60)]
+    ("sent", "seconds"), [(None, 5), ("20", 20), ("9.5", 9.5), (".5e2", 50), ("1e1", 10), ("61", 60)]
 )
 def test_a_request_has_the_time_it_asks_for_up_to_the_maximum(
     client: FlaskClient, backend: FakeBackend, sent: str | None, seconds: float
 ) -> None:
     """What the gateway itself has used is no longer there for the backend."""
+    began = time.monotonic()
     assert predict(client, **({} if sent is None else {"X_Request_Timeout": sent})).status_code == 200
+    took = time.monotonic() - began
     left = backend.timeouts[0]
     assert left is not None
-    assert seconds - 0.4 < left < seconds
+    assert seconds - took <= left < seconds
 
 
 @pytest.mark.parametrize("sent", ["0", "-1", "", "x", "nan", "inf", "1_0", "1e999", "5s", "٣"])

@@ -1,4 +1,4 @@
-"""Rules of how many workers have a picture in hand: at most as many as it may still kill."""
+"""Rules of pictures that may kill: how many workers have one in hand, and how long it is remembered."""
 
 import os
 import time

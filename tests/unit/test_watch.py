@@ -1,19 +1,45 @@
 """Rules of the supervisor's eye on its workers, and of what makes it replace them."""
 
+import math
 import os
-import time
 
 import pytest
 
 from inference_server.dispatch.page import Page, Row
+from inference_server.supervision import watch as watch_module
 from inference_server.supervision.recycling import Limits, resident_bytes
 from inference_server.supervision.watch import BEAT_SECONDS, Death, Watch
+
+
+class Clock:
+    """Stands for the module `time`, and stands still unless a test puts it forward."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 @pytest.fixture
 def page() -> Page:
     """Three slots."""
     return Page(os.memfd_create("page"), 3)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """By which a watch goes."""
+    made = Clock()
+    monkeypatch.setattr(watch_module, "time", made)
+    return made
+
+
+def look_for(seconds: float, watch: Watch, clock: Clock) -> None:
+    """Look once a second, as the supervisor does."""
+    for _ in range(math.ceil(seconds)):
+        clock.now += min(seconds, 1.0)
+        seconds -= 1.0
+        watch.look()
 
 
 def test_no_two_workers_have_the_same_generation(page: Page) -> None:
@@ -24,47 +50,44 @@ def test_no_two_workers_have_the_same_generation(page: Page) -> None:
     assert page.rows[0].generation == given[2]
 
 
-def test_a_worker_that_beats_and_makes_progress_is_not_hung(page: Page) -> None:
+def test_a_worker_that_beats_and_makes_progress_is_not_hung(page: Page, clock: Clock) -> None:
     """Nor is one that has nothing to do, however long ago it last had."""
     watch = Watch(page, hang_seconds=5)
     watch.enlist(0)
-    now = time.monotonic()
-    watch.look()
-    assert watch.trouble(0) is None
-    page.rows[0].stamp = now - 3600
-    page.rows[0].beat = now
-    assert watch.trouble(0) is None
+    for _ in range(100):
+        page.rows[0].beat = clock.now
+        look_for(1, watch, clock)
+        assert watch.trouble(0) is None
 
 
-def test_no_beat_is_a_hung_event_loop(page: Page) -> None:
+def test_no_beat_is_a_hung_event_loop(page: Page, clock: Clock) -> None:
     """For more than two seconds."""
     watch = Watch(page, hang_seconds=5)
     watch.enlist(0)
-    watch._judge_from = 0.0
-    watch.look()
-    page.rows[0].beat = time.monotonic() - BEAT_SECONDS - 0.1
+    look_for(BEAT_SECONDS, watch, clock)
+    assert watch.trouble(0) is None
+    look_for(0.1, watch, clock)
     assert "event loop" in str(watch.trouble(0))
 
 
-def test_a_busy_detector_without_progress_is_hung(page: Page) -> None:
+def test_a_busy_detector_without_progress_is_hung(page: Page, clock: Clock) -> None:
     """For FACET_HANG_SECONDS, whatever deadline its request has."""
     watch = Watch(page, hang_seconds=5)
     watch.enlist(0)
-    watch._judge_from = 0.0
-    watch.look()
     row = page.rows[0]
-    row.busy, row.stamp = True, time.monotonic() - 4.9
+    row.busy, row.stamp = True, clock.now
+    look_for(5, watch, clock)
+    row.beat = clock.now
     assert watch.trouble(0) is None
-    row.stamp = time.monotonic() - 5.1
+    look_for(0.1, watch, clock)
     assert "progress" in str(watch.trouble(0))
 
 
-def test_a_supervisor_that_was_late_itself_judges_nobody(page: Page) -> None:
+def test_a_supervisor_that_was_late_itself_judges_nobody(page: Page, clock: Clock) -> None:
     """After the machine slept, everybody's last beat is long ago."""
     watch = Watch(page, hang_seconds=5)
     watch.enlist(0)
-    page.rows[0].beat = time.monotonic() - 60
-    watch._judge_from = watch._looked = time.monotonic() - 60
+    clock.now += 60
     watch.look()
     assert watch.trouble(0) is None
 
@@ -105,22 +128,20 @@ def test_a_death_is_counted_before_its_row_is_cleared(page: Page, monkeypatch: p
     assert counted == [1]
 
 
-def test_a_process_that_is_frozen_with_a_picture_in_hand_blames_it(page: Page) -> None:
+def test_a_process_that_is_frozen_with_a_picture_in_hand_blames_it(page: Page, clock: Clock) -> None:
     """Such as one that dumps its core: both its threads stand still."""
     watch = Watch(page, hang_seconds=5)
     watch.enlist(1)
-    row, now = page.rows[1], time.monotonic()
-    row.beat = now - BEAT_SECONDS - 1
-    watch._judge_from = 0.0
-    watch.look()
-    row.busy, row.stamp = True, now
-    trouble = watch.trouble(1)
-    assert trouble is not None
-    assert not trouble.at_fault
-    row.stamp = now - BEAT_SECONDS - 1
-    trouble = watch.trouble(1)
-    assert trouble is not None
-    assert trouble.at_fault
+    row = page.rows[1]
+    row.busy, row.stamp = True, clock.now
+    look_for(BEAT_SECONDS + 0.1, watch, clock)
+    frozen = watch.trouble(1)
+    assert frozen is not None
+    assert frozen.at_fault
+    row.stamp = clock.now
+    turning = watch.trouble(1)
+    assert turning is not None
+    assert not turning.at_fault
 
 
 @pytest.mark.parametrize(
