@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import gateway_process, processes
+from tests.support.doors import HTTP_DOORS
 from tests.support.fake_backend import Backend, echo, failing, fake_backend
 from tests.support.gateway_process import Gateway, post
 from utils import errors
@@ -29,7 +30,7 @@ def gateway(backend: Backend) -> Iterator[Gateway]:
         yield running
 
 
-def test_a_picture_goes_through(gateway: Gateway, backend: Backend) -> None:
+def test_a_picture_is_passed_on_and_answered_under_its_id(gateway: Gateway, backend: Backend) -> None:
     """With its request id, and with one line in the log."""
     reply = gateway.predict(b"x" * 1000, X_Request_ID="through-1")
     assert reply.status == 200
@@ -84,17 +85,18 @@ def test_a_request_ends_at_its_deadline(gateway: Gateway, backend: Backend) -> N
         backend.answer = echo
 
 
-def test_a_process_of_the_gateway_loads_no_image_library(gateway: Gateway) -> None:
-    """Pictures pass through it undecoded; and its master, which forks, loads no gRPC."""
-    gateway.predict()
-    for pid in gateway.workers():
+def test_no_process_of_the_gateway_loads_what_decodes_or_detects(gateway: Gateway) -> None:
+    """Pictures pass through it undecoded, in every form; and its master, which forks, loads no gRPC."""
+    for door in HTTP_DOORS.values():
+        assert door(f"127.0.0.1:{gateway.address[1]}", b"picture", {}).http_status == 200
+    for pid in (gateway.process.pid, *gateway.workers()):
         maps = Path(f"/proc/{pid}/maps").read_text()
-        assert "numpy" not in maps
-        assert "PIL" not in maps
+        for name in ("numpy", "PIL", "onnx", "facet_native", "tensorflow"):
+            assert name not in maps
     assert "grpc" not in Path(f"/proc/{gateway.process.pid}/maps").read_text()
 
 
-def test_it_starts_without_a_backend_and_recovers_by_itself() -> None:
+def test_a_gateway_starts_without_a_backend_and_recovers_by_itself() -> None:
     """Until then the answer is 503 with a Retry-After, after it goes again, too."""
     with fake_backend() as first:
         port = first.port

@@ -28,7 +28,7 @@ def test_nothing_is_begun_before_its_moment_and_nothing_is_left_out() -> None:
     uvloop.run(pace([], lambda _: None))
 
 
-def test_blank_picture_is_a_picture_of_about_the_size_that_was_asked_for() -> None:
+def test_a_blank_picture_is_about_as_large_as_was_asked_for() -> None:
     """So that its way through the service costs what a photograph's does."""
     picture = blank(100_000)
     assert len(picture) == pytest.approx(100_000, rel=0.02)

@@ -50,7 +50,7 @@ def random_boxes(count: int, seed: int, spread: tuple[float, float] = (300, 200)
 @pytest.mark.parametrize("of_smaller", [False, True])
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
 @pytest.mark.parametrize("spread", [(300, 200), (20, 900), (5, 5)])
-def test_it_keeps_what_the_plain_rule_keeps(
+def test_suppression_keeps_what_the_plain_rule_keeps(
     suppress: Suppress, of_smaller: bool, threshold: float, spread: tuple[float, float]
 ) -> None:
     """Looking only at pairs that may overlap enough changes nothing."""

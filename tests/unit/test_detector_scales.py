@@ -29,7 +29,7 @@ def test_by_default_there_are_as_many_levels_as_the_package_makes() -> None:
 
 
 @pytest.mark.parametrize("min_face_size", [10.0, 12.5, 19.9, 20.1, 40.0, 60.0, 333.0])
-def test_otherwise_there_is_every_level_of_at_least_a_cell(min_face_size: float) -> None:
+def test_at_another_minimum_there_is_every_level_of_at_least_a_cell(min_face_size: float) -> None:
     """Levels follow from min_face_size, down to the last whose shorter side has 12 pixels."""
     for side in range(1, 3000, 7):
         scales = pyramid_scales(side, side + 100, min_face_size)
@@ -80,7 +80,7 @@ def test_the_largest_picture_fits_at_the_default_size() -> None:
         assert check_pyramid(width, height, 20.0, 25_000_000) == pyramid_area(width, height, 20.0)
 
 
-def test_the_check_needs_no_numpy() -> None:
+def test_checking_a_pyramid_loads_no_numpy() -> None:
     """The event loop may ask without loading what the detector needs."""
     code = (
         "import sys, inference_server.detector.scales, inference_server.detector.weights; "

@@ -40,8 +40,8 @@ def test_conversion_makes_a_cache_that_detects(tmp_path: Path) -> None:
     self_test(create_detector("onnx", cache_dir, 20_000))
 
 
-def test_two_conversions_at_once_are_fine(tmp_path: Path) -> None:
-    """Each sees a complete cache at its end, and nothing temporary is left."""
+def test_conversions_at_the_same_time_each_end_with_a_complete_cache(tmp_path: Path) -> None:
+    """And nothing temporary is left."""
     converters = [start_converter(tmp_path) for _ in range(3)]
     assert [converter.communicate(timeout=60)[1] for converter in converters] == ["", "", ""]
     assert [converter.returncode for converter in converters] == [0, 0, 0]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 _LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 PAGE = (ROOT / "docs" / "logs.md").read_text()

@@ -148,7 +148,7 @@ def test_levels_and_weights_of_impossible_sizes_are_refused() -> None:
         facet_native.Engine("mmx", *[np.zeros(n, np.float32) for n in (6599, 100049, 388783)])
 
 
-def test_a_read_only_picture_and_boxes_with_gaps_are_fine() -> None:
+def test_a_picture_may_be_read_only_and_boxes_may_have_gaps() -> None:
     """Neither is written to, and neither needs to be copied by the caller."""
     picture = portrait()
     picture.flags.writeable = False
@@ -208,7 +208,7 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("instruction_set", SETS)
-def test_the_built_in_picture_passes(instruction_set: str) -> None:
+def test_every_instruction_set_passes_the_self_test(instruction_set: str) -> None:
     """A worker's own test at its start."""
     self_test(native(instruction_set))
 

@@ -18,7 +18,9 @@ def test_nobody_there_is_a_failure_with_one_line(
 
 
 @pytest.mark.parametrize("arguments", [["gatway"], ["gateway", "backend"]])
-def test_nothing_else_can_be_asked(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_asked_is_answered_with_the_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     """A slip of the pen must not check something else."""
     assert main(arguments) == 2
     assert "usage" in capsys.readouterr().err

@@ -1,0 +1,57 @@
+"""Rules of `make serve`: what it announces, what it refuses, and how it ends."""
+
+import signal
+import socket
+import sys
+
+from tests.support.doors import post_raw
+from tests.support.facet import PATHS, ROOMY, free_port
+from tests.support.pictures import ASTRONAUT
+from tests.support.processes import alive, children, running, wait_until
+
+SERVE = [sys.executable, "-m", "scripts.serve"]
+
+
+def descendants(pid: int) -> set[int]:
+    """Process ids of the children of a process, and theirs."""
+    found = set(children(pid))
+    for child in list(found):
+        found |= descendants(child)
+    return found
+
+
+def test_make_serve_says_when_and_where_faces_can_be_detected_and_ctrl_c_ends_it_all() -> None:
+    """The two addresses are printed; afterwards no process and no socket is left, and the status is 0."""
+    http, grpc = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    settings = {"FACET_HTTP_ADDRESS": http, "FACET_GRPC_ADDRESS": grpc, **PATHS, **ROOMY}
+    with running(SERVE, **settings) as process:
+        wait_until(lambda: "Facet detects faces now." in process.lines, "the announcement")
+        wait_until(lambda: any(f"http://{http}/predict" in line for line in process.lines), "HTTP address")
+        wait_until(lambda: any(line.endswith(grpc) for line in process.lines), "gRPC address")
+        assert len(post_raw(http, ASTRONAUT.read_bytes(), {}).faces or []) == 1
+        family = descendants(process.pid)
+        assert len(family) >= 7
+        process.send_group(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert not any(alive(pid) for pid in family)
+        assert not any("SIGKILL" in line for line in process.lines)
+    for address in (http, grpc):
+        with socket.socket() as probe:
+            host, port = address.split(":")
+            assert probe.connect_ex((host, int(port))) != 0
+
+
+def test_make_serve_names_the_busy_port_and_the_setting_that_changes_it() -> None:
+    """Before anything is started."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        busy = f"127.0.0.1:{other.getsockname()[1]}"
+        idle = f"127.0.0.1:{free_port()}"
+        for name, second in (
+            ("FACET_HTTP_ADDRESS", "FACET_GRPC_ADDRESS"),
+            ("FACET_GRPC_ADDRESS", "FACET_HTTP_ADDRESS"),
+        ):
+            with running(SERVE, **{name: busy, second: idle}, **PATHS) as process:
+                assert process.wait() == 1
+                assert len(process.lines) == 1
+                assert busy in process.lines[0]
+                assert name in process.lines[0]
