@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -47,11 +48,25 @@ def same(detection: Detection) -> tuple[object, ...]:
     return detection.faces, detection.image, detection.model
 
 
-def listeners(port: int) -> int:
-    """How many sockets listen on a port, by the kernel's own table."""
-    tables = [Path("/proc/net/tcp").read_text(), Path("/proc/net/tcp6").read_text()]
+@dataclass(frozen=True)
+class Socket:
+    """An internet socket, by the kernel's own table."""
+
+    port: int
+    listens: bool
+    inode: str
+
+
+def internet_sockets() -> list[Socket]:
+    """All of this machine's, whatever they speak."""
+    tables = [Path("/proc/net", name).read_text() for name in ("tcp", "tcp6", "udp", "udp6")]
     rows = [line.split() for table in tables for line in table.splitlines()[1:]]
-    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+    return [Socket(int(row[1].rpartition(":")[2], 16), row[3] == "0A", row[9]) for row in rows]
+
+
+def port_of(address: str) -> int:
+    """Its last part."""
+    return int(address.rpartition(":")[2])
 
 
 def libraries(pid: int) -> str:
@@ -62,7 +77,8 @@ def libraries(pid: int) -> str:
 def test_all_workers_listen_on_one_port(served: tuple[Process, str]) -> None:
     """By SO_REUSEPORT, so that each is a listener of its own."""
     process, address = served
-    assert listeners(int(address.rpartition(":")[2])) == len(process.children()) == 2
+    listeners = [one for one in internet_sockets() if one.listens and one.port == port_of(address)]
+    assert len(listeners) == len(process.children()) == 2
 
 
 def test_a_face_is_found_where_it_is(client: ServiceClient) -> None:
@@ -296,14 +312,22 @@ def test_a_worker_computes_on_one_thread(served: tuple[Process, str], client: Se
         assert {b"OMP_NUM_THREADS=1", b"OPENBLAS_NUM_THREADS=1"} <= set(environ)
 
 
-def test_nothing_but_the_models_is_written_and_nobody_is_called(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["native", "onnx"])
+def test_nothing_but_the_models_is_written_and_nobody_is_called(tmp_path: Path, engine: str) -> None:
     """ONNX Runtime would leave an identifier in the cache folder, and report to its maker."""
-    with backend(XDG_CACHE_HOME=str(tmp_path)) as (process, address), ServiceClient(address) as client:
-        assert client.detect(ASTRONAUT.read_bytes(), timeout=30).faces
+    if engine == "native":
+        pytest.importorskip("facet_native")
+    settings = {"FACET_ENGINE": engine, "XDG_CACHE_HOME": str(tmp_path)}
+    with backend(**settings) as (process, address), ServiceClient(address) as client:
+        assert client.detect(ASTRONAUT.read_bytes(), timeout=30).model.engine == engine
         assert [path.name for path in tmp_path.iterdir()] == ["facet"]
         for worker in process.children():
             files = [fd.readlink() for fd in Path(f"/proc/{worker}/fd").iterdir()]
             assert not any("Microsoft" in file.parts for file in files)
+            own = [one for one in internet_sockets() if Path(f"socket:[{one.inode}]") in files]
+            # Its listener, and its clients, whom it has there.
+            assert {one.port for one in own} == {port_of(address)}
+            assert sum(one.listens for one in own) == 1
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
