@@ -109,23 +109,28 @@ class Consumer:
             return
         if flags & socket.MSG_CTRUNC or not descriptors:
             raise LostDescriptor
-        front, generation, number = PACKET.unpack(packet)
         envelope = Envelope(descriptors[0])
-        try:
-            head = envelope.head()
-            if self._is_wanted(head, front, generation):
-                envelope.claim(self._slot, self._generation)
-                if self._answer(envelope, head):
-                    # From its answer on the envelope is the front's, which may fill it again at once.
-                    self._notify(front, packet)
-                else:
-                    self._put_back(envelope, packet)
-        except Abandoned:
-            logger.info("abandoned", extra=fields(front=front, number=number))
+        self._see_to(envelope, packet)
         # Not in a `finally`: what a dying thread had in hand is what it may have died of.
         self._row.checksum = None
         self._row.busy = False
         envelope.close()
+
+    def _see_to(self, envelope: Envelope, packet: bytes) -> None:
+        """Answer a request, or leave it to others, unless nobody wants it."""
+        front, generation, number = PACKET.unpack(packet)
+        try:
+            while self._is_wanted(head := envelope.head(), front, generation):
+                envelope.claim(self._slot, self._generation)
+                if self._answer(envelope, head):
+                    # From its answer on the envelope is the front's, which may fill it again at once.
+                    self._notify(front, packet)
+                    return
+                # Who stops leaves it to the front, which posts again what nobody has claimed.
+                if self._put_back(envelope, packet) or self._stopping:
+                    return
+        except Abandoned:
+            logger.info("abandoned", extra=fields(front=front, number=number))
 
     def _is_wanted(self, head: Head, front: int, generation: int) -> bool:
         """Whether its front lives, and nobody has answered it or is about to."""
@@ -173,17 +178,19 @@ class Consumer:
         on_trial = needed > work.deadline - work.received and page.waiting[0] == 1
         return left < 0 or (needed > left and not on_trial)
 
-    def _put_back(self, envelope: Envelope, packet: bytes) -> None:
-        """Leave a request to others, behind those that wait already."""
+    def _put_back(self, envelope: Envelope, packet: bytes) -> bool:
+        """Leave a request to others, behind those that wait already; False where there is no room.
+
+        Then its picture must be tried for anew: where all workers have put back the same one, nobody else
+        makes room.
+        """
         # If this worker is killed between the two, all that nobody has claimed is posted again. Not the
         # other way round: once it is sent, another may have claimed it.
         envelope.put_back()
-        sent = False
-        while not sent:
-            sent = self._shared.send(packet, envelope.descriptor)
-            self._row.stamp = time.monotonic()
-            # It may be the only one that waits; and no two workers shall look at the same moments for ever.
-            time.sleep(_PUT_BACK_SECONDS + _STAGGER_SECONDS * (self._slot % 8))
+        sent = self._shared.send(packet, envelope.descriptor)
+        # It may be the only one that waits; and no two workers shall look at the same moments for ever.
+        time.sleep(_PUT_BACK_SECONDS + _STAGGER_SECONDS * (self._slot % 8))
+        return sent
 
     def _notify(self, front: int, packet: bytes) -> None:
         try:

@@ -4,7 +4,8 @@ Before its first death nobody can tell a picture that kills from any other. So o
 is in the hands of at most two workers at a time, of one after a death, and of none after two. Where more are
 sent the same new picture, the others put it back, and go on with what waits behind it.
 
-Every worker marks its own row before it looks at the others': of two that mark at once, one sees the other.
+Every worker marks its own row before it looks at the others', so of those that mark at once none is
+overlooked. It may be that all of them refuse: each tries again, at a moment of its own.
 """
 
 import logging

@@ -7,7 +7,7 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -441,6 +441,65 @@ def test_a_request_that_was_put_back_and_waited_too_long_is_not_computed(
         assert await front.submit(work(b"y"), ONE) == b"context Y"
         clock.ahead += 61
         assert await task == b"refused: DEADLINE_EXCEEDED"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def no_room(asked: threading.Event) -> Callable[[bytes, int], bool]:
+    """A queue that is full, and says when somebody has noticed."""
+
+    def send(_packet: bytes, _descriptor: int) -> bool:
+        asked.set()
+        return False
+
+    return send
+
+
+def test_a_request_that_finds_no_room_to_be_put_back_is_tried_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all workers hold what they would put back, nobody else makes room."""
+    rows = machine.shared.page.rows
+    rows[0].checksum = rows[2].checksum = checksum_of(b"x")
+    full = threading.Event()
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        monkeypatch.setattr(machine.shared, "send", no_room(full))
+        machine.consume(1)
+        assert await asyncio.to_thread(full.wait, PATIENCE)
+        rows[2].checksum = None
+        assert await asyncio.wait_for(task, PATIENCE) == b"context X"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_stops_claims_nothing_that_it_could_not_put_back(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So its front posts it again when the worker has ended."""
+    rows = machine.shared.page.rows
+    rows[0].checksum = rows[2].checksum = checksum_of(b"x")
+    full = threading.Event()
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        send = machine.shared.send
+        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        await asyncio.sleep(0)
+        monkeypatch.setattr(machine.shared, "send", no_room(full))
+        machine.consume(1)
+        assert await asyncio.to_thread(full.wait, PATIENCE)
+        await asyncio.to_thread(machine.consumers[0].stop)
+        monkeypatch.setattr(machine.shared, "send", send)
+        rows[2].checksum = None
+        machine.die(1, front)
+        machine.consume(2)
+        assert await asyncio.wait_for(task, PATIENCE) == b"context X"
         front.close()
 
     asyncio.run(scenario())
