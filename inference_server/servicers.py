@@ -1,6 +1,8 @@
 """The gRPC edge: a message becomes work, its answer a message. Errors are the interceptor's business."""
 
 import time
+from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from inference_server import images
@@ -35,6 +37,14 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
 
     async def Predict(self, message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401, N802
         """Find the faces in one picture."""
+        answer, sent = self._submit(message, context)
+        del message  # the picture waits in its envelope; who waits for it shall not hold it, too
+        results = unpack_answer(await answer)
+        note(faces=len(results.results), **_times(results.timings))
+        return codec.returned_as_sent(results, sent)
+
+    def _submit(self, message: pb.Image, context: Any) -> tuple[Awaitable[bytes], DetectRequest]:  # noqa: ANN401
+        """Make work of a message; gives its answer to come, and the request without its picture."""
         received = time.monotonic()
         picture = message.raw_data  # once: each look at it is a copy
         note(bytes=len(picture))
@@ -52,9 +62,7 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
             deadline=received + self._time_of(context),
             unseen=header.decode_seconds,
         )
-        results = unpack_answer(await self._front.submit(work, load))
-        note(faces=len(results.results), **_times(results.timings))
-        return codec.returned_as_sent(results, request)
+        return self._front.submit(work, load), replace(request, image=b"")
 
     def _inspect(self, request: DetectRequest) -> tuple[images.Header, int]:
         """Refuse by its header what would be refused later; gives it, and how many pixels to search."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inference_server.dispatch.admission import Load, Machine
-from inference_server.dispatch.envelope import Answer, Envelope, Work, checksum_of
+from inference_server.dispatch.envelope import Answer, Envelope, Work
 from inference_server.dispatch.shared import PACKET, Shared
 from inference_server.dispatch.stock import Stock
 from inference_server.dispatch.suspects import Suspects
@@ -31,16 +31,23 @@ class _Pending:
     """A request whose caller has no answer yet.
 
     Attributes:
+        size: Of its encoded picture, in bytes, which is in the envelope alone.
+        deadline: When its answer is no longer wanted.
         posts: How many copies of its datagram were put into the queue. The one copy of an answered request
             is with the consumer that has answered, which has done with it.
     """
 
     number: int
-    work: Work
     envelope: Envelope
+    size: int
+    deadline: float
     future: "asyncio.Future[Answer]" = field(repr=False)
     posts: int = 0
     answered: bool = False
+
+    def checksum(self) -> bytes:
+        """What its picture is known by."""
+        return self.envelope.open(self.envelope.head()).checksum()
 
 
 class Front:
@@ -97,18 +104,20 @@ class Front:
             DeadlineExceeded: It would not be done in time.
             WorkerCrashed: Workers died with this picture in hand.
         """
-        self._refuse_poison(work.picture)
+        self._refuse_poison(work.checksum)
         remaining = work.deadline - time.monotonic()
         Machine.seen_on(self._shared.page).admit(load, remaining, self._queue_seconds)
         self._number += 1
-        pending = _Pending(self._number, work, self._seal(work), self._loop.create_future())
+        future = self._loop.create_future()
+        pending = _Pending(self._number, self._seal(work), len(work.picture), work.deadline, future)
+        del work
         self._pending[pending.number] = pending
         self._count(self._waiting + load)
         try:
             self._post(pending)
             answer = await pending.future
             if answer.computed:
-                self._acquit(work.picture)
+                self._acquit(pending)
             return answer.content
         except asyncio.CancelledError:
             pending.envelope.cancel()
@@ -148,24 +157,24 @@ class Front:
 
     # --- poison ---
 
-    def _refuse_poison(self, picture: bytes) -> None:
+    def _refuse_poison(self, checksum: Callable[[], bytes]) -> None:
         now = time.monotonic()
         if self.suspects.any(now):
-            self.suspects.refuse_poison(checksum_of(picture), now)
+            self.suspects.refuse_poison(checksum(), now)
 
     def _repost(self, pending: _Pending, *, was_in_hand: bool) -> None:
         try:
             if was_in_hand:
-                self._refuse_poison(pending.work.picture)
+                self._refuse_poison(pending.checksum)
         except WorkerCrashed as error:
             if not pending.future.done():
                 pending.future.set_exception(error)
         else:
             self._post(pending)
 
-    def _acquit(self, picture: bytes) -> None:
+    def _acquit(self, pending: _Pending) -> None:
         if self.suspects.any(time.monotonic()):
-            checksum = checksum_of(picture)
+            checksum = pending.checksum()
             if self.suspects.clear(checksum):
                 self._on_innocent(checksum)
 
@@ -227,7 +236,7 @@ class Front:
         for pending in list(self._pending.values()):
             self._deliver(pending)
             # A consumer answers what is late; this is for the day when there is none.
-            if pending.work.deadline < late and not pending.future.done():
+            if pending.deadline < late and not pending.future.done():
                 pending.envelope.cancel()
                 words = "The request's time ran out, and no detector has answered."
                 pending.future.set_exception(DeadlineExceeded(words))
@@ -250,4 +259,4 @@ class Front:
 
     def _put_away(self, pending: _Pending) -> None:
         alone = pending.answered and pending.posts == 1
-        self._stock.take_back(pending.envelope, pending.work, alone=alone)
+        self._stock.take_back(pending.envelope, pending.size, alone=alone)

@@ -30,15 +30,15 @@ class Stock:
             raise
         return envelope
 
-    def take_back(self, envelope: Envelope, work: Work, *, alone: bool) -> None:
+    def take_back(self, envelope: Envelope, size: int, *, alone: bool) -> None:
         """Take an envelope whose request is over, with what is in it.
 
         Args:
             envelope: The envelope.
-            work: What is in it.
+            size: Of the picture in it, in bytes.
             alone: Nobody else can have it, or get it from the queue; else it is not used again.
         """
-        if alone and len(work.picture) <= LARGEST_PICTURE and len(self._spare) < self._most:
+        if alone and size <= LARGEST_PICTURE and len(self._spare) < self._most:
             self._spare.append(envelope)
         else:
             envelope.discard()

@@ -301,6 +301,26 @@ def test_a_full_machine_refuses_at_once_and_says_when_to_come_back() -> None:
         assert len(client.detect(sleeping(10)).faces) == 1
 
 
+def test_a_picture_that_waits_is_not_held_by_all_that_have_passed_it_on() -> None:
+    """But as gRPC received it, and in its envelope: what may wait bounds what a backend takes."""
+    count, size = 12, 4 * 1024**2
+    with hooked(FACET_WORKERS="1") as (process, client), ThreadPoolExecutor(count) as threads:
+        with occupied(process, client, 1):
+            [worker] = process.children()
+            before = private_bytes(worker)
+            large = [coloured(BLUE, shade).ljust(size, b"\0") for shade in range(count)]
+            calls = [threads.submit(client.detect, picture) for picture in large]
+            wait_until(lambda: accepted(process) == 1 + count, "all wait")
+            assert private_bytes(worker) - before < 2.5 * count * size
+        assert all(len(call.result(60).faces) == 1 for call in calls)
+
+
+def private_bytes(pid: int) -> int:
+    """A process's memory that is no file, as envelopes are."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
+
+
 def test_a_request_that_cannot_be_done_in_time_is_refused_before_it_waits() -> None:
     """The machine knows how long such pictures take."""
     with hooked() as (process, client):
