@@ -31,6 +31,7 @@ from inference_server.dispatch.admission import Machine
 from inference_server.dispatch.consumer import Consumer
 from inference_server.dispatch.front import Front
 from inference_server.dispatch.shared import Shared
+from inference_server.health import HealthServicer
 from inference_server.interceptors import CallInterceptor
 from inference_server.servicers import InferenceServicer
 from inference_server.supervision.control import Control, Message
@@ -45,7 +46,6 @@ EXIT_DIED = 4
 
 _BEAT_SECONDS = 0.25
 _LOOK_SECONDS = 0.02
-_LAST_ANSWERS_SECONDS = 1.0
 
 _SERVICES = ("", SERVICE)
 
@@ -131,7 +131,7 @@ class Worker:
         self._choice = choice
         self._control = control
         self._place = place
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer()
         self._stop = asyncio.Event()
         self._whole_backend_stops = False
 
@@ -172,12 +172,12 @@ class Worker:
             await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
             await asyncio.sleep(self._settings.drain_seconds)  # whoever balances the load takes notice
         grace = self._settings.grace_seconds
+        # Calls whose picture is still on its way are known to the server alone.
         stopping = asyncio.create_task(server.stop(grace))
+        self._health.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._finish()
-        # What is left are streams that somebody watches health by: they would last the whole grace.
-        await server.stop(_LAST_ANSWERS_SECONDS)
         await stopping
         await asyncio.to_thread(consumer.stop)
         self._front.close()

@@ -24,7 +24,8 @@ from protos import infer_pb2_grpc
 from tests.support.facet import ROOMY, found
 from tests.support.hooked_worker import BLUE, GREEN, RED, YELLOW
 from tests.support.pictures import ASTRONAUT, png
-from tests.support.processes import Process, alive, running, standing_still, wait_until
+from tests.support.processes import PATIENCE, Process, alive, running, standing_still, wait_until
+from tests.support.relay import relay
 from utils.domain import Detection, DetectOptions, DetectRequest
 from utils.errors import BackendUnavailable, DeadlineExceeded, QueueFull, WorkerCrashed
 from utils.service_client import Cancellation, ServiceClient
@@ -409,6 +410,28 @@ def test_a_stop_does_not_wait_for_those_who_watch_its_health() -> None:
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         process.send(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_picture_that_is_still_on_its_way_when_its_worker_stops_is_answered(signum: signal.Signals) -> None:
+    """However long it takes to arrive, up to the grace; no client has to try again."""
+    picture = coloured(BLUE).ljust(4 * 1024**2, b"\0")
+    with (
+        hooked(FACET_WORKERS="1", FACET_GRACE_SECONDS="60") as (process, _),
+        relay(address_of(process), len(picture) // 2) as way,
+        grpc.insecure_channel(way.address, options=[("grpc.enable_retries", 0)]) as channel,
+    ):
+        call = infer_pb2_grpc.InferenceStub(channel).Predict.future(pb.Image(raw_data=picture), timeout=60)
+        assert way.held.wait(PATIENCE)
+        old = process.children()
+        process.send(signum)
+        if signum == signal.SIGHUP:
+            wait_until(lambda: len(process.logged("worker ready")) == 2, "another worker")
+        with pytest.raises(grpc.FutureTimeoutError):
+            call.result(1.5)  # longer than a worker needs to end that has nothing to do
+        way.release.set()
+        assert len(call.result(60).results) == 1
+        wait_until(lambda: not any(map(alive, old)), "the old worker is gone")
 
 
 def test_a_stop_computes_what_was_accepted_with_all_detectors() -> None:

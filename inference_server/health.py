@@ -1,0 +1,32 @@
+"""Health, whose watchers do not hold up a worker that leaves."""
+
+import asyncio
+from typing import Any
+
+from grpc_health.v1 import health
+
+
+class HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]
+    """gRPC's own, whose streams would last as long as their watchers like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches: set[asyncio.Task[None]] = set()
+        self._left = False
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: ANN401, N802
+        """Tell a watcher of each change, until either leaves."""
+        watch: asyncio.Task[None] = asyncio.create_task(super().Watch(request, context))
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
+        try:
+            await watch
+        except asyncio.CancelledError:
+            if not self._left:
+                raise
+
+    def leave(self) -> None:
+        """End all streams: who watches asks again, and is told by another worker."""
+        self._left = True
+        for watch in self._watches:
+            watch.cancel()
