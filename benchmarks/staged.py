@@ -7,7 +7,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from inference_server.detector.engine import Boxes, Cells, Engine, Floats, Image, Prepared
+from inference_server.detector.engine import (
+    Boxes,
+    Cells,
+    Checkpoint,
+    Engine,
+    Floats,
+    Image,
+    Prepared,
+    carry_on,
+)
 from inference_server.detector.scales import level_size
 
 STAGES = ("proposal", "refinement", "output")
@@ -44,10 +53,10 @@ class Staged:
         self.seen = Seen()
         self._engine = engine
 
-    def prepare(self, image: Image) -> "_Prepared":
+    def prepare(self, image: Image, checkpoint: Checkpoint = carry_on) -> "_Prepared":
         """Take in a picture, and begin to count."""
         self.seen = Seen()
-        return _Prepared(self._engine.prepare(image), image, self.seen)
+        return _Prepared(self._engine.prepare(image, checkpoint), image, self.seen)
 
 
 class _Prepared:

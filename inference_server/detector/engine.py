@@ -5,6 +5,7 @@ levels and the crops are made is the engine's own business, `pyramid` and `crops
 arithmetic is not: every engine gives the numbers of the reference, to float32 rounding.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,14 @@ Cells = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float32]
 """Scores (N,), 0 to 1; regressions (N, 4) in shares of a box's size; landmarks (N, 10), also in
 shares of it: five x, then five y, of left eye, right eye, nose, left and right corner of the mouth."""
+
+
+Checkpoint = Callable[[], None]
+"""Called between two steps of a detection. What it raises ends the detection and goes to the caller."""
+
+
+def carry_on() -> None:
+    """Do nothing between two steps."""
 
 
 class Prepared(Protocol):
@@ -70,12 +79,13 @@ class Engine(Protocol):
     def name(self) -> str:
         """What a reply calls it: native, onnx or tensorflow."""
 
-    def prepare(self, image: Image) -> Prepared:
+    def prepare(self, image: Image, checkpoint: Checkpoint = carry_on) -> Prepared:
         """Take in a picture.
 
         Args:
             image: (height, width, 3) uint8, RGB, upright, C-contiguous, from 1 x 1 on. It must not change
                 while the result is used.
+            checkpoint: Called while a level is looked at, where an engine takes long for one.
 
         Raises:
             TypeError, ValueError: It is no such array, where the engine looks at that.

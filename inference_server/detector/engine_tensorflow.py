@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from inference_server.detector.engine import Floats, Image
+from inference_server.detector.engine import Checkpoint, Floats, Image, carry_on
 from inference_server.detector.flat import package_weights
 from inference_server.detector.tiles import Tiled
 from inference_server.detector.weights import read_floats
@@ -65,9 +65,9 @@ class TensorflowEngine:
             network: _function(network, read_floats(cache_dir, network)) for network in _NETWORKS
         }
 
-    def prepare(self, image: Image) -> Tiled:
+    def prepare(self, image: Image, checkpoint: Checkpoint = carry_on) -> Tiled:
         """Take in a picture."""
-        return Tiled(self._run, image)
+        return Tiled(self._run, image, checkpoint)
 
     def _run(self, network: str, batch: Floats) -> Floats:
         """Compute a network; see `tiles.Run`. TensorFlow has the channels last."""

@@ -6,13 +6,13 @@ where the package finds nothing. The method is that of Zhang et al., "Joint Face
 using Multi-task Cascaded Convolutional Networks", IEEE Signal Processing Letters 23 (2016).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from inference_server.detector.boxes import boxes_of_cells, clipped, placed, regressed, squared
-from inference_server.detector.engine import Boxes, Engine, Floats, Image, Prepared
+from inference_server.detector.engine import Boxes, Checkpoint, Engine, Floats, Image, Prepared, carry_on
 from inference_server.detector.nms import Indices, Suppress, by_score
 from inference_server.detector.nms import suppress as suppress_in_numpy
 from inference_server.detector.scales import pyramid_scales
@@ -24,10 +24,6 @@ _OVERLAP_IN_LEVEL = 0.5
 _OVERLAP = 0.7
 
 _CHUNK = 256
-
-
-def _carry_on() -> None:
-    """Do nothing between two steps."""
 
 
 class Detector:
@@ -50,7 +46,7 @@ class Detector:
         self,
         image: Image,
         options: DetectOptions = DetectOptions(),
-        checkpoint: Callable[[], None] = _carry_on,
+        checkpoint: Checkpoint = carry_on,
     ) -> tuple[Face, ...]:
         """Find the faces of a picture, most confident first.
 
@@ -73,7 +69,7 @@ class Detector:
             TooManyCandidates: A round of suppression would have more boxes than `max_candidates`.
             TypeError, ValueError: The picture is no such array, where the engine looks at that.
         """
-        prepared = self._engine.prepare(image)
+        prepared = self._engine.prepare(image, checkpoint)
         boxes = self._propose(prepared, image, options, checkpoint)
         boxes = self._refine(prepared, boxes, options, checkpoint)
         boxes, scores, landmarks = self._output(prepared, boxes, options, checkpoint)
@@ -82,7 +78,7 @@ class Detector:
         return tuple(_face(*face) for face in faces)[: options.max_faces]
 
     def _propose(
-        self, prepared: Prepared, image: Image, options: DetectOptions, checkpoint: Callable[[], None]
+        self, prepared: Prepared, image: Image, options: DetectOptions, checkpoint: Checkpoint
     ) -> Boxes:
         """Squares around what might be faces, from all levels of the pyramid."""
         boxes, scores = [np.empty((0, 4))], [np.empty(0, np.float32)]
@@ -103,7 +99,7 @@ class Detector:
         return squared(merged[self._suppress(merged, _OVERLAP, checkpoint=checkpoint)])
 
     def _refine(
-        self, prepared: Prepared, boxes: Boxes, options: DetectOptions, checkpoint: Callable[[], None]
+        self, prepared: Prepared, boxes: Boxes, options: DetectOptions, checkpoint: Checkpoint
     ) -> Boxes:
         """Squares around what the refinement network takes for faces; boxes are moved before suppression."""
         seen = [prepared.refine(chunk) for chunk in _chunks(boxes, checkpoint)]
@@ -114,7 +110,7 @@ class Detector:
         return squared(boxes[self._suppress(boxes, _OVERLAP, checkpoint=checkpoint)])
 
     def _output(
-        self, prepared: Prepared, boxes: Boxes, options: DetectOptions, checkpoint: Callable[[], None]
+        self, prepared: Prepared, boxes: Boxes, options: DetectOptions, checkpoint: Checkpoint
     ) -> tuple[Boxes, Floats, Floats]:
         """Boxes, scores and landmarks (N, 10) of the faces, best first."""
         seen = [prepared.output(chunk) for chunk in _chunks(boxes, checkpoint)]
@@ -140,7 +136,7 @@ class Detector:
             )
 
 
-def _chunks(boxes: Boxes, checkpoint: Callable[[], None]) -> Iterator[Boxes]:
+def _chunks(boxes: Boxes, checkpoint: Checkpoint) -> Iterator[Boxes]:
     for start in range(0, len(boxes), _CHUNK):
         checkpoint()
         yield boxes[start : start + _CHUNK]

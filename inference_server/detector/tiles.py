@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from inference_server.detector.crops import crop
-from inference_server.detector.engine import Boxes, Cells, Floats, Image
+from inference_server.detector.engine import Boxes, Cells, Checkpoint, Floats, Image
 from inference_server.detector.pyramid import Level, planes
 from inference_server.detector.scales import level_size
 
@@ -37,10 +37,12 @@ class Tiled:
     Args:
         run: Computes the networks.
         image: The picture.
+        checkpoint: Called before each strip of tiles: a large level takes seconds on a slow CPU.
     """
 
-    def __init__(self, run: Run, image: Image) -> None:
+    def __init__(self, run: Run, image: Image, checkpoint: Checkpoint) -> None:
         self._run = run
+        self._checkpoint = checkpoint
         self._pixels = planes(image)
 
     def propose(self, scale: float, threshold: float) -> tuple[Cells, Floats, Floats]:
@@ -50,6 +52,7 @@ class Tiled:
         rows, columns = _cells(level.height), _cells(level.width)
         heads = np.empty((5, rows, columns), np.float32)
         for top, bottom in _tiles(rows):
+            self._checkpoint()
             strip = level.rows(2 * top, min(2 * bottom + _TILE_MARGIN, level.height))
             for left, right in _tiles(columns):
                 tile = strip[None, :, :, 2 * left : 2 * right + _TILE_MARGIN]

@@ -93,6 +93,13 @@ def test_a_crop_is_bilinear_and_grey_outside_the_picture() -> None:
     assert np.all(crops[3] == 0)
 
 
+def test_a_large_level_is_looked_at_in_steps() -> None:
+    """Between two of them a request can be given up, and a slow CPU shows that it goes on."""
+    steps: list[None] = []
+    OnnxEngine(models()).prepare(portrait(), lambda: steps.append(None)).propose(1.0, 0.3)
+    assert len(steps) >= 3
+
+
 @pytest.mark.parametrize("size", [(512, 512), (511, 509), (507, 333)])
 def test_tiles_do_not_show(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """The proposals of a level do not depend on the tiles in which it was looked at, whatever its parity."""

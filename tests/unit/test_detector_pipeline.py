@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference_server.detector.engine import Boxes, Cells, Engine, Floats
+from inference_server.detector.engine import Boxes, Cells, Checkpoint, Engine, Floats, carry_on
 from inference_server.detector.engine import Image as Picture
 from inference_server.detector.factory import SelfTestFailed, create_detector, self_test
 from inference_server.detector.pipeline import Detector
@@ -32,7 +32,7 @@ class FakeEngine:
         self.crops: list[int] = []
         self.levels: list[float] = []
 
-    def prepare(self, image: Picture) -> "FakeEngine":
+    def prepare(self, image: Picture, checkpoint: Checkpoint = carry_on) -> "FakeEngine":  # noqa: ARG002
         self._height, self._width = image.shape[:2]
         return self
 
@@ -137,7 +137,7 @@ def _candidates(subject: Detector, photo: Pixels, options: DetectOptions) -> tup
         name = "counting"
 
         @staticmethod
-        def prepare(_: Picture) -> Counting:
+        def prepare(_: Picture, __: Checkpoint = carry_on) -> Counting:
             return Counting()
 
     faces = Detector(Engine(), 20_000).detect(photo, options)
