@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from flask import Response, g, request
 
-from utils.errors import DeadlineExceeded, InvalidHeader
+from utils.errors import DeadlineExceeded, InvalidHeader, shown
 from utils.logs import fields
 from utils.request_ids import request_id, trace_context
 from utils.settings import Settings
@@ -118,7 +118,7 @@ def requested_timeout(settings: Settings) -> float:
     seconds = float(text) if number else 0.0
     if seconds <= 0 or math.isinf(seconds):
         raise InvalidHeader(
-            f"{REQUEST_TIMEOUT} is {text[:40]!r}; accepted: a positive number of seconds",
+            f"{REQUEST_TIMEOUT} is {shown(text)!r}; accepted: a positive number of seconds",
             field=REQUEST_TIMEOUT,
         )
     return min(seconds, settings.max_timeout_seconds)

@@ -45,6 +45,14 @@ class Code(IntEnum):
     UNAUTHENTICATED = 16
 
 
+SHOWN_CHARACTERS = 40
+
+
+def shown(text: str) -> str:
+    """As much of a caller's own text as an error repeats."""
+    return text[:SHOWN_CHARACTERS]
+
+
 _BY_REASON: dict[str, type["FacetError"]] = {}
 
 

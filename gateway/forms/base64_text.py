@@ -10,7 +10,9 @@ import pybase64
 
 from utils.errors import InvalidBase64, MalformedRequest
 
+_WHITE = b" \t\n\r\f\v"
 _FOREIGN = re.compile(r"[^A-Za-z0-9+/=\s]", re.ASCII)
+_AFTER_PADDING = re.compile(r"[^=\s]", re.ASCII)
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.ASCII | re.IGNORECASE)
 
 
@@ -26,14 +28,17 @@ def decode_image(text: str) -> bytes:
         if head is None:
             raise MalformedRequest("image is a data: URI without ;base64,", field="image")
         text = text[head.end() :]
-    try:
-        return pybase64.b64decode(text, validate=True)
-    except ValueError:
-        packed = re.sub(r"\s+", "", text, flags=re.ASCII)
-    try:
-        return pybase64.b64decode(packed, validate=True)
-    except ValueError as error:
-        raise InvalidBase64(f"image {_fault(text, len(packed))}", field="image") from error
+    packed = b""
+    if text.isascii():
+        try:
+            return pybase64.b64decode(text, validate=True)
+        except ValueError:
+            packed = text.encode().translate(None, _WHITE)
+        try:
+            return pybase64.b64decode(packed, validate=True)
+        except ValueError:
+            pass
+    raise InvalidBase64(f"image {_fault(text, len(packed))}", field="image")
 
 
 def _fault(text: str, length: int) -> str:
@@ -45,7 +50,7 @@ def _fault(text: str, length: int) -> str:
             what = "of the URL-safe alphabet; accepted is the standard one, with + and /"
         return f"has {foreign[0]!r} at offset {foreign.start()}, {what}"
     padding = text.find("=")
-    if padding >= 0 and re.search(r"[^=\s]", text[padding:]):
+    if padding >= 0 and _AFTER_PADDING.search(text, padding):
         return f"has '=' at offset {padding}, before its end"
     if length % 4:
         return (

@@ -16,7 +16,7 @@ from gateway.forms.json_form import parse_json
 from gateway.forms.members import parse_query, request_from_text
 from gateway.forms.multipart_form import parse_multipart
 from utils.domain import DetectRequest, checked_image, image_too_large
-from utils.errors import BodyTooLarge, MalformedRequest, PayloadTooLarge, UnsupportedContentType
+from utils.errors import BodyTooLarge, MalformedRequest, PayloadTooLarge, UnsupportedContentType, shown
 
 _ENVELOPE = 64 * 1024
 """Bytes that a JSON or multipart body may have around its image."""
@@ -96,8 +96,8 @@ def _enveloped(kind: str, room: int, parse: Callable[[bytes], DetectRequest]) ->
     def parse_without_query(body: bytes, query: str) -> DetectRequest:
         for name in parse_query(query):
             raise MalformedRequest(
-                f"The query names {name[:40]!r}; a {kind} request says everything in its body.",
-                field=name[:40],
+                f"The query names {shown(name)!r}; a {kind} request says everything in its body.",
+                field=shown(name),
             )
         return parse(body)
 

@@ -3,12 +3,10 @@
 import json
 from typing import Any
 
-import orjson
-
 from gateway.forms.base64_text import decode_image
-from gateway.forms.members import metadata_from, options_from, unique
+from gateway.forms.members import count_up_to, load_json, metadata_from, options_from, unique
 from utils.domain import DetectRequest, checked_image
-from utils.errors import ImageMissing, MalformedRequest
+from utils.errors import ImageMissing, MalformedRequest, shown
 
 _MEMBERS = ("image", "image_id", "metadata", "options")
 
@@ -29,22 +27,20 @@ def parse_json(body: bytes, max_image_bytes: int) -> DetectRequest:
     if not isinstance(options, dict):
         raise MalformedRequest("options is not an object", field="options")
     metadata = metadata_from(document.get("metadata", {}))
+    text = _image_text(document)
     _refuse_repeated(body, document)
-    image = decode_image(_image_text(document))
+    image = decode_image(text)
     return DetectRequest(checked_image(image, max_image_bytes), options_from(options), image_id, metadata)
 
 
 def _load(body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"The body is not JSON: {error}") from error
+    document = load_json(body, "The body")
     if not isinstance(document, dict):
         raise MalformedRequest('The body is not a JSON object such as {"image": "<base64>"}.')
     for name in document:
         if name not in _MEMBERS:
             raise MalformedRequest(
-                f"There is no member {name[:40]!r}; known: {', '.join(_MEMBERS)}", field=name[:40]
+                f"There is no member {shown(name)!r}; known: {', '.join(_MEMBERS)}", field=shown(name)
             )
     return document
 
@@ -65,7 +61,7 @@ def _refuse_repeated(body: bytes, document: dict[str, Any]) -> None:
     body good without a second look at its image.
     """
     members = len(document) + sum(len(value) for value in document.values() if isinstance(value, dict))
-    if body.count(b":") == members:
+    if count_up_to(members + 1, b":", body) == members:
         return
     try:
         json.loads(body, object_pairs_hook=unique)

@@ -3,15 +3,21 @@
 import base64
 import io
 import json
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from gateway.forms.base64_text import decode_image
 from gateway.forms.inputs import input_form
 from tests.support.gateway_fakes import FakeBackend, app_for
-from utils.domain import DetectOptions
+from utils.domain import MAX_IMAGE_ID_CHARACTERS, MAX_METADATA_CHARACTERS, DetectOptions
+from utils.errors import InvalidRequest
 
 IMAGE = bytes(range(256)) * 8
 TEXT = base64.b64encode(IMAGE).decode()
@@ -179,6 +185,74 @@ def test_a_form_that_was_cut_off_is_malformed(client: FlaskClient, cut: int) -> 
     assert_refused(response, 400, "MALFORMED_REQUEST")
 
 
+HEAD = b'Content-Disposition: form-data; name="image"'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n--B--",
+        b"\r\n--B \t\r\n" + HEAD + b"\r\n\r\nx\r\n--B--\r\nwhat follows\r\n--B\r\n",
+        b"what comes before\r\n--B\r\n" + HEAD + b"\r\n\r\nx\r\n--B--\r\n",
+        b"--B\r\nContent-Type: a/b\r\ncontent-disposition:form-data;\r\n name=image\r\n\r\nx\r\n--B--\r\n",
+        b"--B\n" + HEAD + b"\n\nx\n--B--\n",
+    ],
+    ids=["no last line end", "padded", "preamble", "folded", "line feeds"],
+)
+def test_a_form_may_be_written_as_mime_has_it(client: FlaskClient, backend: FakeBackend, body: bytes) -> None:
+    """And with lines that end by LF alone, which is how people write one by hand."""
+    kind = "multipart/form-data; boundary=B"
+    assert client.post("/predict", data=body, content_type=kind).status_code == 200
+    assert backend.requests[0].image == b"x"
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"--C\r\n" + HEAD + b"\r\n\r\nx\r\n--C--\r\n", "the boundary that its Content-Type names"),
+        (b"--Bx\r\n" + HEAD + b"\r\n\r\nx\r\n--B--\r\n", "the boundary of part 1 does not end its line"),
+        (
+            b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n--B\r\n\r\n\r\nx\r\n--B--\r\n",
+            "part 2 has no Content-Disposition",
+        ),
+        (b"--B\r\n" + HEAD + b"\xff\r\n\r\nx\r\n--B--\r\n", "the head of part 1 is not UTF-8"),
+        (b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n", "part 1 has no end"),
+        (b"--B\r\n" + HEAD + b"\r\n" + b"a:b\r\n" * 1700 + b"\r\nx\r\n--B--\r\n", "accepted: 8192 bytes"),
+        (b"--B\r\n" + b"a\n" * 5000 + b"\r\n\r\nx\r\n--B--\r\n", "accepted: 8192 bytes"),
+    ],
+    ids=["boundary", "line", "no name", "UTF-8", "cut off", "long head", "head of line feeds"],
+)
+def test_a_form_that_cannot_be_taken_apart_says_where(client: FlaskClient, body: bytes, detail: str) -> None:
+    """By the number of the part, and by the limit where one is exceeded."""
+    response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=B")
+    assert detail in assert_refused(response, 400, "MALFORMED_REQUEST")
+
+
+_near_boundaries = st.lists(
+    st.sampled_from([b"\r", b"\n", b"-", b"--B", b"B", b"\r\n--", b"\x00\xff"]), min_size=1, max_size=9
+).map(b"".join)
+
+
+@given(_near_boundaries.filter(lambda value: b"\r\n--B" not in b"\r\n" + value))
+def test_a_part_is_what_is_between_its_boundaries(value: bytes) -> None:
+    """To the byte, however much it looks like one."""
+    body, kind = form(("image", value), ("image_id", b""))
+    request = input_form(kind, str, LIMIT).parse(body, "")
+    assert (request.image, request.image_id) == (value, "")
+
+
+def test_metadata_at_its_limits_fits_into_a_form_however_it_is_written(backend: FakeBackend) -> None:
+    """Also where each of its characters takes twelve bytes."""
+    app = app_for(backend)
+    metadata = {"": "😀" * MAX_METADATA_CHARACTERS}
+    body, kind = form(("image", b"x"), ("metadata", json.dumps(metadata).encode()))
+    assert app.test_client().post("/predict", data=body, content_type=kind).status_code == 200
+    assert backend.requests[0].metadata == metadata
+    body, kind = form(("image", b"x"), ("metadata", b" " * 1024**2 + b"{}"))
+    response = app.test_client().post("/predict", data=body, content_type=kind)
+    assert "1048576" in assert_refused(response, 400, "MALFORMED_REQUEST", "metadata")
+
+
 @pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=ä"])
 def test_a_form_needs_a_boundary(client: FlaskClient, kind: str) -> None:
     """Without one nothing can be taken apart."""
@@ -250,6 +324,68 @@ def test_bad_base64_is_named_with_its_place(client: FlaskClient, text: str, deta
     """The offset counts the characters of the base64 text as it was sent."""
     said = assert_refused(post_json(client, {"image": text}), 400, "INVALID_BASE64", "image")
     assert detail in said
+
+
+def test_a_body_of_more_values_than_a_request_needs_is_malformed(backend: FakeBackend) -> None:
+    """They are counted before they are made; texts of nothing but commas are within the number."""
+    client = app_for(backend).test_client()
+    for mark in ("[]", "{}", "0"):
+        body = '{"image": "QQ==", "metadata": {"a": [%s0]}}' % (f"{mark}," * 67_584)
+        assert "67584" in assert_refused(post_json(client, body.encode()), 400, "MALFORMED_REQUEST")
+        parts = ("image", b"x"), ("metadata", f"[{f'{mark},' * 67_584}0]".encode())
+        body, kind = form(*parts)
+        response = client.post("/predict", data=body, content_type=kind)
+        assert "67584" in assert_refused(response, 400, "MALFORMED_REQUEST", "metadata")
+    commas = {"metadata": {"": "," * MAX_METADATA_CHARACTERS}, "image_id": "," * MAX_IMAGE_ID_CHARACTERS}
+    assert post_json(client, {"image": TEXT, **commas}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"image": [' + b"{}," * 300_000 + b'"a:b"]}',
+        b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n--B\r\n" + b"a\n" * 500_000 + b"\r\n\r\nx\r\n--B--\r\n",
+        form(("image", b"x"), ("metadata", b"[" + b"{}," * 300_000 + b"0]"))[0],
+    ],
+    ids=["values", "head", "metadata"],
+)
+def test_a_body_that_is_refused_has_cost_a_few_times_its_own_memory_at_most(body: bytes) -> None:
+    """Whatever it was made to cost."""
+    kind = "multipart/form-data; boundary=B" if body.startswith(b"--B") else "application/json"
+    read = input_form(kind, str, 10 * 1024**2)
+    assert refusal_peak(lambda: read.parse(body, "")) < 4 * len(body)
+
+
+@pytest.mark.parametrize("end", ["-", "😀"])
+def test_base64_that_is_refused_has_cost_a_few_times_its_own_memory_at_most(end: str) -> None:
+    """Also with a blank after each character."""
+    text = "A " * 500_000 + end
+    assert refusal_peak(lambda: decode_image(text)) < 4 * len(text)
+
+
+def refusal_peak(refused: Callable[[], object]) -> int:
+    """Bytes that were allocated at most while something was refused."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidRequest):
+            refused()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_image_that_is_no_text_is_refused_before_the_body_is_looked_through(client: FlaskClient) -> None:
+    """What it is instead may be deeper than that look can go."""
+    nested = b'{"image": %s0%s, "image_id": ":"}' % (b"[" * 1000, b"]" * 1000)
+    assert_refused(post_json(client, nested), 400, "MALFORMED_REQUEST", "image")
+
+
+def test_a_null_is_called_null(client: FlaskClient) -> None:
+    """Which is its name in JSON. Only the option that has no default takes it."""
+    for name in ("min_face_size", "threshold_proposal", "threshold_refine", "threshold_output"):
+        response = post_json(client, {"image": TEXT, "options": {name: None}})
+        detail = assert_refused(response, 400, "OPTION_OUT_OF_RANGE", f"options.{name}")
+        assert f"options.{name} is 'null'; accepted" in detail
 
 
 def test_a_deeply_nested_body_is_malformed(client: FlaskClient) -> None:
