@@ -71,7 +71,7 @@ class Refusals:
         # gunicorn's words quote what came.
         return MalformedRequest(
             f"The head of the request cannot be read: {str(error)[:_LONGEST_WORDS]}; "
-            "accepted: HTTP/1.1, each line ended by CR LF"
+            "accepted: HTTP/1.0 or 1.1, each line ended by CR LF"
         )
 
     def _line_too_long(self, length: int) -> RequestLineTooLong:
