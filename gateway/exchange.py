@@ -14,11 +14,10 @@ from flask import Response, g, request
 
 from utils.errors import DeadlineExceeded, InvalidHeader, shown
 from utils.logs import fields
-from utils.request_ids import request_id, trace_context
+from utils.request_ids import TRACEPARENT, request_id, trace_context
 from utils.settings import Settings
 
 REQUEST_ID = "X-Request-ID"
-TRACEPARENT = "traceparent"
 REQUEST_TIMEOUT = "X-Request-Timeout"
 
 _log = logging.getLogger("gateway")

@@ -11,11 +11,11 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from utils import codec
-from utils.channel import REQUEST_ID, SERVICE, TRACEPARENT
+from utils.channel import REQUEST_ID, SERVICE
 from utils.errors import Cancelled, DeadlineExceeded, FacetError, InternalError, MalformedRequest
 from utils.logs import fields
+from utils.request_ids import TRACEPARENT, trace_context
 from utils.request_ids import request_id as accept_request_id
-from utils.request_ids import trace_context
 
 logger = logging.getLogger("inference_server.requests")
 

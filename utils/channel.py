@@ -11,12 +11,12 @@ from grpc_health.v1 import health_pb2
 
 from utils import codec
 from utils.errors import BackendUnavailable, Code, FacetError
+from utils.request_ids import TRACEPARENT
 
 SERVICE = "Inference"
+PREDICT = f"/{SERVICE}/Predict"
 REQUEST_ID = "x-request-id"
 """The metadata key under which a request's id travels."""
-TRACEPARENT = "traceparent"
-"""The metadata key, and HTTP header, of the trace context."""
 
 MIB = 1024**2
 TRANSPORT_MARGIN = MIB

@@ -3,6 +3,9 @@
 import re
 import secrets
 
+TRACEPARENT = "traceparent"
+"""The HTTP header, and metadata key of gRPC, of the trace context."""
+
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _ACCEPTED = re.compile(r"[\x21-\x7e]{1,128}")
 

@@ -25,6 +25,7 @@ from utils import codec
 from utils.channel import (
     HEALTH_REQUEST,
     MIB,
+    PREDICT,
     Metadata,
     call_metadata,
     channel_options,
@@ -90,7 +91,7 @@ class ServiceClient:
         # As a stream of one, the only kind of call that gRPC can cancel from another thread without
         # making a thread of its own for it: half of the time that a gateway adds to a call.
         self._predict: Any = self._channel.unary_stream(
-            "/Inference/Predict",
+            PREDICT,
             request_serializer=infer_pb2.Image.SerializeToString,
             response_deserializer=infer_pb2.InferResults.FromString,
         )
