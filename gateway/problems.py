@@ -21,7 +21,7 @@ def answer(error: Exception) -> Response:
     """What the caller is told of any exception that a request ended with."""
     failure = _failure(error)
     here = exchange.current()
-    here.note(reason=failure.reason)
+    here.note(reason=failure.reason, cause=failure.cause or None)
     response = Response(
         document(failure, here.request_id), status=failure.http_status, content_type=CONTENT_TYPE
     )
@@ -56,9 +56,6 @@ def unexpected(error: Exception, request_id: str) -> errors.InternalError:
 
 def _failure(error: Exception) -> FacetError:
     if isinstance(error, FacetError):
-        if isinstance(error, errors.InternalError):
-            # The backend's fault, or the answer of something that is no backend: its cause says which.
-            unexpected(error, exchange.current().request_id)
         return error
     if isinstance(error, NotFound):
         return errors.RouteNotFound(

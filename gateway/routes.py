@@ -102,7 +102,9 @@ class Routes:
             raise GatewayStopping("This gateway is about to stop.", retry_after=_BUSY_SECONDS)
         failure = self._readiness.check()
         if failure is not None:
-            raise BackendUnavailable(failure.detail, retry_after=failure.retry_after or _BUSY_SECONDS)
+            unavailable = BackendUnavailable(failure.detail, retry_after=failure.retry_after or _BUSY_SECONDS)
+            unavailable.cause = failure.cause
+            raise unavailable
         return _status("ready")
 
     def index(self) -> Response:

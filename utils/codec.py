@@ -42,6 +42,8 @@ ERROR_DOMAIN = "facet"
 RETRY_SECONDS = 1.0
 """What a caller is told to wait when nobody knows better."""
 
+_LONGEST_CAUSE = 200
+
 _DEFAULT_OPTIONS = DetectOptions()
 
 # --- requests ---------------------------------------------------------------------------------------
@@ -223,11 +225,13 @@ def encode_error(error: FacetError) -> status_pb2.Status:
 
 
 def decode_error(status: status_pb2.Status) -> FacetError:
-    """The error that a status means: ours by its reason, anything else by its code."""
+    """The error that a status means: ours by its reason; else by its code, with its words as cause."""
     info = _detail(status, error_details_pb2.ErrorInfo)
     known = error_class(info.reason) if info is not None and info.domain == ERROR_DOMAIN else None
     if known is None:
-        return _foreign_error(status)
+        error = _foreign_error(status)
+        error.cause = f"{Code(status.code).name}: {status.message}"[:_LONGEST_CAUSE]
+        return error
     bad = _detail(status, error_details_pb2.BadRequest)
     retry = _detail(status, error_details_pb2.RetryInfo)
     return known(

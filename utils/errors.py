@@ -63,12 +63,17 @@ class FacetError(Exception):
         detail: One sentence for the caller: what came, what is accepted.
         field: The member of the request that is at fault, if one is.
         retry_after: Seconds after which the same request may succeed, if it may.
+
+    Attributes:
+        cause: What others said of it, who are none of ours: gRPC itself, a proxy. For the log; no caller
+            is told. Empty where nobody did.
     """
 
     code: ClassVar[Code]
     http_status: ClassVar[int]
     reason: ClassVar[str]
     title: ClassVar[str]
+    cause: str = ""
 
     def __init__(self, detail: str, *, field: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(detail)

@@ -103,6 +103,8 @@ def test_no_backend_is_unavailable_and_a_new_one_is_found() -> None:
         with pytest.raises(BackendUnavailable) as caught:
             client.detect(b"x")
         assert caught.value.retry_after == 1
+        assert caught.value.cause.startswith("UNAVAILABLE: ")
+        assert gone.target in caught.value.cause
         with fake_backend(port=gone.port):
             wait_until(lambda: found(client, b"x") == 0, "the client has found the new backend")
 

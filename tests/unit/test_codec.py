@@ -139,6 +139,18 @@ def test_a_status_that_is_not_ours_is_understood_by_its_code(code: int, kind: ty
     assert kind is MalformedRequest or "/srv" not in arrived.detail
 
 
+def test_the_words_of_a_status_that_is_not_ours_are_kept_as_its_cause() -> None:
+    """For the log, with the name of its code, and no more than a line takes; they travel no further."""
+    arrived = codec.decode_error(
+        status_pb2.Status(code=code_pb2.UNIMPLEMENTED, message="no such " + "x" * 500)
+    )
+    assert arrived.cause == "UNIMPLEMENTED: no such " + "x" * 177
+    assert len(arrived.cause) == 200
+    assert b"no such" not in codec.encode_error(arrived).SerializeToString()
+    ours = codec.decode_error(codec.encode_error(QueueFull("full")))
+    assert ours.cause == ""
+
+
 def test_a_full_queue_is_told_from_a_message_too_large() -> None:
     """Both are RESOURCE_EXHAUSTED; only one is worth another try."""
     queue_full = codec.decode_error(codec.encode_error(QueueFull("full", retry_after=2)))

@@ -356,19 +356,20 @@ def test_a_failed_request_writes_one_line_with_its_reason(
     assert (refused["status"], refused["reason"]) == (400, "INVALID_HEADER")
 
 
-def test_a_fault_behind_the_gateway_is_logged_with_its_cause(
-    backend: FakeBackend, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("failure", [errors.InternalError(), errors.BackendUnavailable("Gone.")])
+def test_what_gRPC_says_of_a_failure_is_in_its_line_and_in_no_answer(  # noqa: N802 - its name
+    backend: FakeBackend, caplog: pytest.LogCaptureFixture, failure: FacetError
 ) -> None:
-    """The caller is told nothing of it; who is on call must see what the backend said."""
-    backend.failure = errors.InternalError()
-    backend.failure.__cause__ = RuntimeError("StatusCode.UNIMPLEMENTED: no such method")
-    response = predict(app_for(backend).test_client())
-    response.close()
-    assert "UNIMPLEMENTED" not in response.text
-    [record] = [record for record in caplog.records if record.exc_info]
-    assert "UNIMPLEMENTED" in logging.Formatter().format(record)
-    [line] = lines(caplog)
-    assert (line["level"], line["status"], line["reason"]) == ("error", 500, "INTERNAL")
+    """The caller is told nothing of it; who is on call must see what happened. A check's line has it, too."""
+    caplog.set_level(logging.INFO)
+    failure.cause = "UNIMPLEMENTED: no such method"
+    backend.failure = backend.not_ready = failure
+    client = app_for(backend).test_client()
+    for response in (predict(client), client.get("/readyz", buffered=True)):
+        assert "UNIMPLEMENTED" not in response.text
+    assert [line["cause"] for line in lines(caplog)] == ["UNIMPLEMENTED: no such method"] * 2
+    assert [record.message for record in caplog.records] == ["request"] * 2
+    assert lines(caplog)[0]["level"] == ("error" if failure.http_status == 500 else "info")
 
 
 def test_probes_that_succeed_write_no_line(
