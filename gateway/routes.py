@@ -14,7 +14,7 @@ from gateway.draining import STOPPING
 from gateway.exchange import Exchange, requested_timeout
 from gateway.forms.body import read_body
 from gateway.forms.inputs import InputForm, curl_lines, input_form
-from gateway.readiness import Readiness
+from gateway.readiness import PROBE_SECONDS, Readiness
 from utils.domain import Detection, DetectRequest
 from utils.errors import BackendUnavailable, BodyTooSlow, GatewayBusy, GatewayStopping
 from utils.service_client import Cancellation
@@ -24,7 +24,6 @@ RESERVED_THREADS = 8
 """Threads of a gateway process that /predict never takes, so that every other path is answered at once."""
 
 _BUSY_SECONDS = 1.0
-_PROBE_SECONDS = 1.0
 
 
 class Backend(Protocol):
@@ -53,7 +52,7 @@ class Routes:
         self._settings = settings
         self._permits = threading.BoundedSemaphore(settings.http_threads - RESERVED_THREADS)
         self._departures = Departures()
-        self._readiness = Readiness(lambda: backend.check_ready(timeout=_PROBE_SECONDS))
+        self._readiness = Readiness(lambda: backend.check_ready(timeout=PROBE_SECONDS))
 
     def add_to(self, app: Flask) -> None:
         """Give the application its paths."""

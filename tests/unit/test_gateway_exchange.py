@@ -304,6 +304,53 @@ def test_who_asks_during_a_probe_gets_the_answer_before_it() -> None:
         assert waiting.result(30) is None
 
 
+def test_who_asks_during_a_probe_after_a_pause_waits_for_its_answer() -> None:
+    """The answer before it may be of any age."""
+    now, begun, release = [0.0], threading.Semaphore(0), threading.Event()
+    asker = threading.current_thread()
+
+    def probe() -> None:
+        begun.release()
+        assert release.wait(30)
+        if now[0]:
+            raise errors.BackendUnavailable("Gone.")
+
+    def clock() -> float:
+        if threading.current_thread() is asker and now[0]:
+            release.set()  # the probe ends only once the second has begun to ask
+        return now[0]
+
+    release.set()
+    readiness = Readiness(probe, clock)
+    assert readiness.check() is None
+    assert begun.acquire(timeout=30)
+    release.clear()
+    now[0] = 600.0
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(readiness.check)
+        assert begun.acquire(timeout=30)
+        assert isinstance(readiness.check(), errors.BackendUnavailable)
+        assert isinstance(first.result(30), errors.BackendUnavailable)
+    assert not begun.acquire(blocking=False)
+
+
+def test_nobody_waits_for_a_probe_longer_than_a_probe_may_take() -> None:
+    """It is as if the backend had not answered."""
+    begun, release = threading.Semaphore(0), threading.Event()
+
+    def probe() -> None:
+        begun.release()
+        assert release.wait(30)
+
+    readiness = Readiness(probe, patience=0.01)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(readiness.check)
+        assert begun.acquire(timeout=30)
+        assert isinstance(readiness.check(), errors.DeadlineExceeded)
+        release.set()
+        assert first.result(30) is None
+
+
 # --- log --------------------------------------------------------------------------------------------
 
 
