@@ -1,8 +1,11 @@
 """The composition root: settings and client in, a Flask application out."""
 
 import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from flask import Flask
+from flask import Flask, request
+from werkzeug.exceptions import NotFound
 
 from gateway import exchange, problems
 from gateway.routes import Backend, Routes
@@ -23,8 +26,30 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     app = Flask("gateway", static_folder=None)
     # A path with two slashes is another path, not one to be redirected with its body.
     app.url_map.merge_slashes = False
+    app.wsgi_app = _rooted(app.wsgi_app)  # type: ignore[method-assign, assignment] # as Flask has it
     app.before_request(exchange.begin)
+    app.before_request(_refuse_other_slashes)
     app.after_request(exchange.end)
     app.register_error_handler(Exception, problems.answer)
     Routes(client, settings).add_to(app)
     return app
+
+
+_Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+def _rooted(application: _Application) -> _Application:
+    """Take an empty path for the root, as HTTP does; Flask would redirect it, past every handler."""
+
+    def rooted(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noqa: ANN401 - WSGI's
+        environ["PATH_INFO"] = environ["PATH_INFO"] or "/"
+        return application(environ, start_response)
+
+    return rooted
+
+
+def _refuse_other_slashes() -> None:
+    """Refuse a path that does not begin with one slash, which Werkzeug puts right, but no proxy does."""
+    path = request.environ["PATH_INFO"]
+    if not path.startswith("/") or path.startswith("//"):
+        raise NotFound

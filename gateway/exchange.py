@@ -83,8 +83,8 @@ def end(response: Response) -> Response:
         request_id=exchange.request_id,
         traceparent=exchange.traceparent or None,
         method=request.method,
-        # Escaped: a path may hold line breaks and a terminal's control codes.
-        path=quote(request.path)[:_LONGEST_PATH],
+        # As it came, but escaped: a path may hold line breaks and a terminal's control codes.
+        path=quote(request.environ["PATH_INFO"], encoding="latin-1")[:_LONGEST_PATH],
         status=response.status_code,
         elapsed_ms=round((time.monotonic() - exchange.started) * 1000, 3),
         **exchange.facts,

@@ -210,6 +210,26 @@ def test_an_unknown_setting_is_warned_of_once() -> None:
         assert "did you mean FACET_HTTP_THREADS?" in warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("//predict", 404),
+        ("http://h//predict", 404),
+        ("http://h", 405),
+        ("http://h?a=b", 405),
+        ("/predict", 200),
+    ],
+)
+def test_a_target_means_what_it_says(gateway: Gateway, target: str, status: int) -> None:
+    """No slash is passed over, and nothing is redirected."""
+    fields = "Host: evil.example\r\nContent-Type: image/jpeg\r\nContent-Length: 1"
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(f"POST {target} HTTP/1.1\r\n{fields}\r\n\r\nx".encode())
+        reply = gateway_process.read_reply(connection)
+    assert reply.status == status
+    assert "Location" not in reply.headers
+
+
 def test_requests_on_one_connection_reuse_it_after_errors(gateway: Gateway, backend: Backend) -> None:
     """A picture that was refused once it had come costs no new connection."""
     with contextlib.closing(gateway.open()) as connection:

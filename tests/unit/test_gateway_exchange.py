@@ -185,11 +185,38 @@ def test_an_unexpected_exception_tells_the_caller_nothing_of_itself(caplog: pyte
     assert "secret" in line["traceback"]
 
 
-@pytest.mark.parametrize("path", ["/predict/", "//predict", "/Predict", "/%0a", "/static/x"])
-def test_an_unknown_path_is_a_problem(client: FlaskClient, path: str) -> None:
-    """Nothing is redirected."""
-    response = client.post(path, **IMAGE)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/predict/",
+        "//predict",
+        "///predict",
+        "//predict/",
+        "predict",
+        "/a//predict",
+        "/Predict",
+        "/\n",
+        "//",
+        "/x",
+    ],
+)
+def test_an_unknown_path_is_a_problem(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """Nothing is redirected, and no slash passed over: a proxy's rule for /predict must not be passed by."""
+    caplog.set_level(logging.INFO)
+    # The client itself would take //predict for a host.
+    response = client.post("/", environ_overrides={"PATH_INFO": path}, buffered=True, **IMAGE)
     assert (response.status_code, response.get_json()["reason"]) == (404, "ROUTE_NOT_FOUND")
+    assert lines(caplog)[0]["path"] == path.replace("\n", "%0A")
+
+
+def test_no_path_is_the_root(client: FlaskClient) -> None:
+    """As HTTP has it of a URL that ends with its host; it is not redirected to where the Host header says."""
+    empty = {"PATH_INFO": ""}
+    assert client.get("/", environ_overrides=empty).status_code == 200
+    refused = client.post("/", environ_overrides=empty, headers={"Host": "evil.example"}, **IMAGE)
+    assert (refused.status_code, refused.get_json()["reason"]) == (405, "METHOD_NOT_ALLOWED")
 
 
 @pytest.mark.parametrize(
