@@ -1,20 +1,19 @@
-"""The multipart form of a /predict request.
-
-The body is there in one piece, so its parts are found in it, not collected from it: what is around the image
-cannot cost more memory than it has bytes, and nothing is looked at twice.
-"""
+"""The multipart form of a /predict request."""
 
 from collections.abc import Iterator
 
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
 from gateway.forms.members import load_json, metadata_from, request_from_text, unique
 from utils.domain import MAX_METADATA_CHARACTERS, DetectRequest, checked_image
 from utils.errors import ImageMissing, MalformedRequest, shown
 
 _MAX_PARTS = 100
-_LONGEST_HEAD = 8 * 1024
-"""Bytes from a part's boundary to its content."""
+_LONGEST_HEAD = 16 * 1024
+"""Bytes from a part's boundary to its content, give or take a piece."""
+_PIECE = 8 * 1024
 _LONGEST_TEXT = 16 * MAX_METADATA_CHARACTERS
 r"""Bytes of a part that is not the image. Metadata takes twelve a character, written as \ud83d\ude00."""
 
@@ -31,73 +30,63 @@ def parse_multipart(body: bytes, content_type: str, max_image_bytes: int) -> Det
     boundary = parse_options_header(content_type)[1].get("boundary", "")
     if not boundary.isascii() or not boundary:
         raise MalformedRequest("The Content-Type names no boundary.", field="Content-Type")
-    places = unique(_parts(body, boundary.encode()))
-    if "image" not in places:
+    try:
+        parts = unique(_parts(body, boundary.encode()))
+    except RequestEntityTooLarge as error:
+        raise MalformedRequest(f"The multipart body has more than {_MAX_PARTS} parts.") from error
+    except ValueError as error:
+        raise MalformedRequest(f"The multipart body cannot be read: {error}") from error
+    if "image" not in parts:
         raise ImageMissing("There is no part named image.", field="image")
-    image = checked_image(body[places.pop("image")], max_image_bytes)
-    texts = {name: _text(name, body, place) for name, place in places.items()}
+    image = checked_image(parts.pop("image"), max_image_bytes)
+    texts = {name: _text(name, value) for name, value in parts.items()}
     metadata = metadata_from(load_json(texts.pop("metadata", "{}").encode(), "metadata", field="metadata"))
     return request_from_text(image, texts, metadata)
 
 
-def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[str, slice]]:
-    """Names and places of the contents, where a part is one whether it has a filename or not."""
-    mark = b"--" + boundary
-    at = body.find(mark)
-    if at < 0:
-        raise _unreadable("it does not have the boundary that its Content-Type names")
-    at += len(mark)
-    # Lines end as the first one does: by CR LF, but what people write by hand has LF alone.
-    line_end = body.find(b"\n", at, at + _LONGEST_HEAD)
-    newline = b"\r\n" if body[line_end - 1 : line_end] == b"\r" else b"\n"
-    number = 0
-    while not body.startswith(b"--", at):
-        number += 1
-        if number > _MAX_PARTS:
-            raise MalformedRequest(f"The multipart body has more than {_MAX_PARTS} parts.")
-        blank = body.find(newline * 2, at, at + _LONGEST_HEAD)
-        if blank < 0:
-            raise _unreadable(
-                f"the head of part {number} has no end; accepted: {_LONGEST_HEAD} bytes, then an empty line"
+def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and contents, where a part is one whether it has a filename or not."""
+    name = ""
+    pieces: list[bytes] = []
+    for event in _events(body, boundary):
+        if isinstance(event, Field | File):
+            name, pieces = event.name or "", []
+        elif isinstance(event, Data):
+            pieces.append(event.data)
+            if not event.more_data:
+                yield name, b"".join(pieces)
+
+
+def _events(body: bytes, boundary: bytes) -> Iterator[Event]:
+    """What the body is made of.
+
+    The decoder is given a little at a time: it would take apart a head of any length, at a hundred times the
+    memory of its bytes.
+    """
+    decoder = MultipartDecoder(boundary, max_parts=_MAX_PARTS)
+    unread = 0
+    for start in range(0, len(body), _PIECE):
+        decoder.receive_data(body[start : start + _PIECE])
+        unread += _PIECE
+        while not isinstance(event := decoder.next_event(), NeedData):
+            unread = 0
+            yield event
+        if unread > _LONGEST_HEAD:
+            raise MalformedRequest(
+                f"The head of a part of the multipart body has no end; accepted: {_LONGEST_HEAD} bytes"
             )
-        start = blank + 2 * len(newline)
-        # From the empty line on, which some encoders take for an empty content's own line.
-        end = body.find(newline + mark, start - len(newline))
-        if end < 0:
-            raise _unreadable(f"part {number} has no end")
-        yield _name(body[at:blank], newline, number), slice(start, end)
-        at = end + len(newline) + len(mark)
+    decoder.receive_data(None)
+    while not isinstance(event := decoder.next_event(), Epilogue):
+        yield event
 
 
-def _name(head: bytes, newline: bytes, number: int) -> str:
-    """The name of a part by its head, which begins where the boundary ends."""
-    for fold in (b" ", b"\t"):
-        head = head.replace(newline + fold, b" ")
-    padding, *lines = head.split(newline)
-    if padding.strip(b" \t"):
-        raise _unreadable(f"the boundary of part {number} does not end its line")
-    for line in lines:
-        key, _, value = line.partition(b":")
-        if key.strip().lower() == b"content-disposition":
-            try:
-                return parse_options_header(value.strip().decode())[1].get("name", "")
-            except UnicodeDecodeError as error:
-                raise _unreadable(f"the head of part {number} is not UTF-8") from error
-    raise _unreadable(f"part {number} has no Content-Disposition")
-
-
-def _unreadable(why: str) -> MalformedRequest:
-    return MalformedRequest(f"The multipart body cannot be read: {why}.")
-
-
-def _text(name: str, body: bytes, place: slice) -> str:
-    length = place.stop - place.start
-    if length > _LONGEST_TEXT:
+def _text(name: str, value: bytes) -> str:
+    if len(value) > _LONGEST_TEXT:
         raise MalformedRequest(
-            f"The part {shown(name)!r} has {length} bytes; accepted: {_LONGEST_TEXT} at most, but for image",
+            f"The part {shown(name)!r} has {len(value)} bytes; accepted: {_LONGEST_TEXT}, but for image",
             field=shown(name),
         )
     try:
-        return body[place].decode()
+        return value.decode()
     except UnicodeDecodeError as error:
         raise MalformedRequest(f"The part {shown(name)!r} is not UTF-8.", field=shown(name)) from error

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -207,25 +208,27 @@ def test_a_form_may_be_written_as_mime_has_it(client: FlaskClient, backend: Fake
 
 
 @pytest.mark.parametrize(
-    ("body", "detail"),
+    "body",
     [
-        (b"--C\r\n" + HEAD + b"\r\n\r\nx\r\n--C--\r\n", "the boundary that its Content-Type names"),
-        (b"--Bx\r\n" + HEAD + b"\r\n\r\nx\r\n--B--\r\n", "the boundary of part 1 does not end its line"),
-        (
-            b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n--B\r\n\r\n\r\nx\r\n--B--\r\n",
-            "part 2 has no Content-Disposition",
-        ),
-        (b"--B\r\n" + HEAD + b"\xff\r\n\r\nx\r\n--B--\r\n", "the head of part 1 is not UTF-8"),
-        (b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n", "part 1 has no end"),
-        (b"--B\r\n" + HEAD + b"\r\n" + b"a:b\r\n" * 1700 + b"\r\nx\r\n--B--\r\n", "accepted: 8192 bytes"),
-        (b"--B\r\n" + b"a\n" * 5000 + b"\r\n\r\nx\r\n--B--\r\n", "accepted: 8192 bytes"),
+        b"--C\r\n" + HEAD + b"\r\n\r\nx\r\n--C--\r\n",
+        b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n--B\r\n\r\n\r\nx\r\n--B--\r\n",
+        b"--B\r\n" + HEAD + b"\xff\r\n\r\nx\r\n--B--\r\n",
+        b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n",
     ],
-    ids=["boundary", "line", "no name", "UTF-8", "cut off", "long head", "head of line feeds"],
+    ids=["boundary", "no name", "UTF-8", "cut off"],
 )
-def test_a_form_that_cannot_be_taken_apart_says_where(client: FlaskClient, body: bytes, detail: str) -> None:
-    """By the number of the part, and by the limit where one is exceeded."""
+def test_a_form_that_cannot_be_taken_apart_is_malformed(client: FlaskClient, body: bytes) -> None:
+    """Whatever is wrong with it."""
     response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=B")
-    assert detail in assert_refused(response, 400, "MALFORMED_REQUEST")
+    assert_refused(response, 400, "MALFORMED_REQUEST")
+
+
+@pytest.mark.parametrize("line", [b"a:b\r\n", b"a\n"])
+def test_the_head_of_a_part_has_a_limit(client: FlaskClient, line: bytes) -> None:
+    """Taking one apart costs a hundred times the memory of its bytes."""
+    body = b"--B\r\n" + HEAD + b"\r\n" + line * 13_000 + b"\r\nx\r\n--B--\r\n"
+    response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=B")
+    assert "accepted: 16384 bytes" in assert_refused(response, 400, "MALFORMED_REQUEST")
 
 
 _near_boundaries = st.lists(
@@ -233,7 +236,7 @@ _near_boundaries = st.lists(
 ).map(b"".join)
 
 
-@given(_near_boundaries.filter(lambda value: b"\r\n--B" not in b"\r\n" + value))
+@given(_near_boundaries.filter(lambda value: not re.search(rb"(^|[\r\n])--B", value)))
 def test_a_part_is_what_is_between_its_boundaries(value: bytes) -> None:
     """To the byte, however much it looks like one."""
     body, kind = form(("image", value), ("image_id", b""))
