@@ -1,5 +1,6 @@
 """When a crashed worker may be replaced: at once, until crashes come in a row."""
 
+import math
 from collections import deque
 
 WINDOW_SECONDS = 30.0
@@ -13,18 +14,24 @@ class Backoff:
     """The delay before the next start, from the times of past crashes.
 
     The third crash within 30 s begins it at 0.5 s; each further one doubles it, up to 30 s; a minute
-    without a crash ends it. All times are seconds of one monotonic clock.
+    without a crash ends it. Crashes are in a row where each is of a worker that was started after the one
+    before: workers that die together do so of one cause, and were no new tries. All times are seconds of one
+    monotonic clock.
     """
 
     def __init__(self) -> None:
         self._crashes: deque[float] = deque(maxlen=CRASHES_IN_WINDOW)
+        self._latest = -math.inf  # of those, too, that were not in a row
         self._delay = 0.0
 
-    def crashed(self, now: float) -> None:
-        """Remember a crash."""
-        if self._crashes and now - self._crashes[-1] > FORGET_SECONDS:
+    def crashed(self, now: float, *, started: float) -> None:
+        """Remember a crash of a worker that was started then."""
+        if now - self._latest > FORGET_SECONDS:
             self._crashes.clear()
             self._delay = 0.0
+        self._latest = now
+        if self._crashes and started <= self._crashes[-1]:
+            return
         self._crashes.append(now)
         if self._delay:
             self._delay = min(2 * self._delay, LONGEST_DELAY_SECONDS)

@@ -8,6 +8,7 @@ that starts one. Signals only put a number into a queue; everything happens in o
 
 import contextlib
 import logging
+import math
 import os
 import queue
 import selectors
@@ -59,6 +60,7 @@ class Supervisor:
         self._release = 0
         self._backoff = Backoff()
         self._boot_failures = 0
+        self._boot_failed = -math.inf
         self._stopping = False
         self._reason: str | None = None
 
@@ -138,13 +140,15 @@ class Supervisor:
                 continue
             how = worker.failure or describe_exit(status)
             logger.error("worker crashed", extra=fields(worker=worker.pid, slot=worker.slot, how=how))
-            self._backoff.crashed(time.monotonic())
+            self._backoff.crashed(time.monotonic(), started=worker.started)
             if worker.state is State.STARTING:
-                self._could_not_boot(how, final=worker.failure is not None)
+                self._could_not_boot(how, started=worker.started, final=worker.failure is not None)
 
-    def _could_not_boot(self, how: str, *, final: bool) -> None:
+    def _could_not_boot(self, how: str, *, started: float, final: bool) -> None:
         """Give up where trying again is pointless: the reload if others serve, else the service."""
-        self._boot_failures += 1
+        if started > self._boot_failed:  # or it was tried together with the one before: the same try
+            self._boot_failures += 1
+            self._boot_failed = time.monotonic()
         if not final and self._boot_failures < MAX_BOOT_FAILURES:
             return
         if not self._pool.ready():
@@ -211,8 +215,9 @@ class Supervisor:
                 self._pool.start(self._release)
             except OSError as error:
                 logger.exception("a worker cannot be started")
-                self._backoff.crashed(time.monotonic())
-                self._could_not_boot(str(error), final=False)
+                now = time.monotonic()
+                self._backoff.crashed(now, started=now)
+                self._could_not_boot(str(error), started=now, final=False)
                 break
         ready = sorted(self._pool.ready(), key=lambda worker: (worker.release, worker.started))
         for worker in ready[: max(len(ready) - self._wanted, 0)]:

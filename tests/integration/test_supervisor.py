@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from inference_server.dispatch.page import Page
+from inference_server.supervision import backoff
 from inference_server.supervision import pool as pools
 from inference_server.supervision.control import Message
 from inference_server.supervision.recycling import Limits
@@ -42,9 +43,9 @@ class Pool:
         self.said: list[Message] = []
         self.reason: str | None = None
         self.behave("ok")
-        self.page = Page(os.memfd_create("test-page"), 8)
+        self.page = Page(os.memfd_create("test-page"), 16)
         self.watch = Trusting(self.page, hang_seconds=3600)
-        self.pool = pools.Pool(self._spawn, slots=8, watch=self.watch, limits=Limits(), patience=grace)
+        self.pool = pools.Pool(self._spawn, slots=16, watch=self.watch, limits=Limits(), patience=grace)
         self.supervisor = Supervisor(
             self.pool,
             self.watch,
@@ -128,6 +129,30 @@ def test_a_killed_worker_is_replaced_in_its_slot(pool: Pool) -> None:
     pool.wait_for_start(3)
     assert pool.started[2].slot == victim.slot
     assert other.pid in pool.living()
+
+
+@pytest.mark.parametrize("pool", [(6, 30.0)], indirect=True)
+def test_workers_that_die_together_are_replaced_at_once(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are one crash, not six in a row, after which the next start would be delayed."""
+    monkeypatch.setattr(backoff, "FIRST_DELAY_SECONDS", 3600.0)
+    monkeypatch.setattr(backoff, "LONGEST_DELAY_SECONDS", 3600.0)
+    pool.start()
+    for worker in list(pool.started):
+        worker.kill()
+    pool.wait_for_start(12)
+    pool.wait_for_living(6)
+
+
+@pytest.mark.parametrize("pool", [(6, 30.0)], indirect=True)
+def test_workers_that_cannot_boot_together_are_tried_again(pool: Pool) -> None:
+    """Six that fail for want of memory at the same time are one try of the five."""
+    pool.behave("slow")
+    pool.thread.start()
+    pool.wait_for_start(6)
+    pool.behave("ok")
+    for worker in list(pool.started):
+        worker.kill()
+    assert pool.ready.wait(PATIENCE)
 
 
 def test_a_worker_that_wants_to_leave_is_replaced_before_it_stops(pool: Pool) -> None:
