@@ -2,13 +2,14 @@
 
 import math
 import os
+from collections.abc import Callable
 
 import pytest
 
 from inference_server.dispatch.page import Page, Row
 from inference_server.supervision import watch as watch_module
 from inference_server.supervision.recycling import Limits, resident_bytes
-from inference_server.supervision.watch import BEAT_SECONDS, Death, Watch
+from inference_server.supervision.watch import BEAT_SECONDS, Death, Trouble, Watch
 
 
 class Clock:
@@ -128,20 +129,91 @@ def test_a_death_is_counted_before_its_row_is_cleared(page: Page, monkeypatch: p
     assert counted == [1]
 
 
-def test_a_process_that_is_frozen_with_a_picture_in_hand_blames_it(page: Page, clock: Clock) -> None:
-    """Such as one that dumps its core: both its threads stand still."""
-    watch = Watch(page, hang_seconds=5)
+def first_trouble(watch: Watch, clock: Clock, tick: float, work: Callable[[], None]) -> Trouble:
+    """What the watch says when it first says something of slot 1, looking at each tick; work goes on between."""
+    for _ in range(100):
+        clock.now += tick
+        work()
+        watch.look()
+        trouble = watch.trouble(1)
+        if trouble is not None:
+            return trouble
+    raise AssertionError("it never was in trouble")
+
+
+def nothing() -> None:
+    """What a frozen process does."""
+
+
+TICKS = pytest.mark.parametrize("tick", [0.1, 0.5, 0.7, 1.4])
+
+
+@TICKS
+@pytest.mark.parametrize("unseen", [-0.15, 0.0, 0.1, 0.4, 1.0, 1.9, 2.5, 10.0])
+@pytest.mark.parametrize("beaten", [0.0, 0.24])
+def test_a_process_that_is_frozen_with_a_picture_in_hand_blames_it(
+    page: Page, clock: Clock, tick: float, unseen: float, beaten: float
+) -> None:
+    """Such as one that dumps its core, in detection or in decoding, for which the stamp lies in the future."""
+    watch = Watch(page, hang_seconds=60)
+    watch.enlist(1)
+    row = page.rows[1]
+    row.busy, row.stamp, row.beat = True, clock.now + unseen, clock.now - beaten
+    trouble = first_trouble(watch, clock, tick, nothing)
+    assert "event loop" in trouble.reason
+    assert trouble.at_fault
+
+
+@TICKS
+@pytest.mark.parametrize("unseen", [0.0, 0.4, 10.0])
+def test_an_event_loop_that_is_hung_alone_blames_no_picture(
+    page: Page, clock: Clock, tick: float, unseen: float
+) -> None:
+    """Its detector goes on, with the next step or with the next picture."""
+    watch = Watch(page, hang_seconds=60)
+    watch.enlist(1)
+    row = page.rows[1]
+
+    def step() -> None:
+        row.busy, row.stamp = True, clock.now + unseen
+
+    step()
+    trouble = first_trouble(watch, clock, tick, step)
+    assert "event loop" in trouble.reason
+    assert not trouble.at_fault
+
+
+def test_a_process_without_a_picture_in_hand_blames_none(page: Page, clock: Clock) -> None:
+    """However it is frozen."""
+    watch = Watch(page, hang_seconds=60)
+    watch.enlist(1)
+    assert not first_trouble(watch, clock, 0.5, nothing).at_fault
+
+
+def test_progress_before_the_machine_stood_still_is_none_after_it(page: Page, clock: Clock) -> None:
+    """Who looked late begins anew: with the stamp that is there after it."""
+    watch = Watch(page, hang_seconds=60)
     watch.enlist(1)
     row = page.rows[1]
     row.busy, row.stamp = True, clock.now
-    look_for(BEAT_SECONDS + 0.1, watch, clock)
-    frozen = watch.trouble(1)
-    assert frozen is not None
-    assert frozen.at_fault
+    look_for(1, watch, clock)
     row.stamp = clock.now
-    turning = watch.trouble(1)
-    assert turning is not None
-    assert not turning.at_fault
+    clock.now += 600
+    watch.look()
+    assert watch.trouble(1) is None
+    assert first_trouble(watch, clock, 0.5, nothing).at_fault
+
+
+def test_what_a_worker_in_the_same_slot_did_is_not_held_against_the_next(page: Page, clock: Clock) -> None:
+    """Each has a last beat of its own."""
+    watch = Watch(page, hang_seconds=60)
+    watch.enlist(1)
+    look_for(3, watch, clock)
+    watch.dismiss(1)
+    watch.enlist(1)
+    row = page.rows[1]
+    row.busy, row.stamp = True, clock.now + 1
+    assert first_trouble(watch, clock, 1.4, nothing).at_fault
 
 
 @pytest.mark.parametrize(
