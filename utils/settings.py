@@ -6,6 +6,7 @@ from the fields below. This module imports the standard library alone, and reads
 
 import difflib
 import os
+import pwd
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -106,7 +107,10 @@ def _target(text: str) -> str:
 
 
 def _folder(text: str) -> Path:
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:  # ~ of a user without a home
+        raise ValueError(text) from error
     if not path.is_absolute():
         raise ValueError(text)
     return path
@@ -122,9 +126,22 @@ _BY_BOTH = "both"
 
 
 def _cache_home(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return facet's folder in the user's cache, by the XDG base directory specification."""
-    home = environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "facet"
+    """Return facet's folder in the user's cache, by the XDG base directory specification.
+
+    Raises:
+        InvalidSetting: There is none, because the user has no home.
+    """
+    cache, home = Path(environ.get("XDG_CACHE_HOME", "")), Path(environ.get("HOME", ""))
+    if cache.is_absolute():
+        return cache / "facet"
+    if not home.is_absolute():
+        try:
+            home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+        except KeyError:  # as in a container that is told to run as any number
+            raise InvalidSetting(
+                f"FACET_CACHE_DIR is not set, and user {os.getuid()} has no home; accepted: {_FOLDER.accepted}"
+            ) from None
+    return home / ".cache" / "facet"
 
 
 def _log_format() -> str:
@@ -315,7 +332,7 @@ class Settings:
         Raises:
             InvalidSetting: A value cannot be used; names the variable, the value and what is accepted.
         """
-        values: dict[str, Any] = {"cache_dir": _cache_home(environ)}
+        values: dict[str, Any] = {}
         for setting in fields(cls):
             name = variable(setting.name)
             text = environ.get(name, "").strip()
@@ -326,6 +343,8 @@ class Settings:
             except ValueError:
                 accepted = setting.metadata["accepted"]
                 raise InvalidSetting(f"{name} is {text!r}; accepted: {accepted}") from None
+        if "cache_dir" not in values:  # its default depends on this mapping
+            values["cache_dir"] = _cache_home(environ)
         return cls(**values)
 
 

@@ -1,5 +1,7 @@
 """Rules of the settings."""
 
+import os
+import pwd
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
@@ -75,7 +77,26 @@ def test_an_invalid_value_names_variable_value_and_what_is_accepted(
 def test_the_cache_folder_follows_the_xdg_specification() -> None:
     """A relative XDG_CACHE_HOME counts as not set."""
     assert Settings.from_environ({"XDG_CACHE_HOME": "/c"}).cache_dir == Path("/c/facet")
-    assert Settings.from_environ({"XDG_CACHE_HOME": "c"}).cache_dir == Path.home() / ".cache/facet"
+    environ = {"XDG_CACHE_HOME": "c", "HOME": "/home/f"}
+    assert Settings.from_environ(environ).cache_dir == Path("/home/f/.cache/facet")
+
+
+def test_a_home_that_no_variable_names_is_that_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the system's list of users, whatever the variables of this process say."""
+    monkeypatch.setenv("HOME", "/home/other")
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    assert Settings.from_environ({}).cache_dir == home / ".cache/facet"
+
+
+def test_who_has_no_home_needs_a_cache_folder_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs as a number of nobody's."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    assert Settings.from_environ({"FACET_CACHE_DIR": "/var/cache"}).cache_dir == Path("/var/cache")
+    assert Settings.from_environ({"XDG_CACHE_HOME": "/c"}).cache_dir == Path("/c/facet")
+    for environ in ({}, {"FACET_CACHE_DIR": "~/cache"}):
+        with pytest.raises(InvalidSetting, match="FACET_CACHE_DIR.*; accepted: the absolute path of a folder"):
+            Settings.from_environ(environ)
 
 
 def test_an_unknown_setting_is_warned_about_with_the_nearest_name() -> None:
