@@ -1,32 +1,62 @@
-"""How many CPUs this process may use: a container's quota first, then its affinity."""
+"""How many CPUs this process may use: a quota of its control group first, then its affinity."""
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
+_ROOT = Path("/")
 
 
-def usable_cpus(cgroup: Path = _CGROUP) -> int:
+def usable_cpus(root: Path = _ROOT) -> int:
     """CPUs that this process may keep busy, at least 1.
 
     A quota below the affinity wins, rounded up: 1.5 CPUs keep two workers busy, not quite all the time.
+
+    Args:
+        root: The folder in which `proc` and `sys` are.
     """
     affinity = len(os.sched_getaffinity(0))
-    quota = _quota(cgroup)
-    return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
+    return max(1, math.ceil(min(affinity, _quota(root))))
 
 
-def _quota(cgroup: Path) -> float | None:
-    """CPUs granted by cgroup v2 (cpu.max) or v1 (cfs_quota over cfs_period); None where unlimited."""
+def _quota(root: Path) -> float:
+    """CPUs granted by the least quota of this process's control groups and all above them."""
+    groups = root / "sys/fs/cgroup"
+    quotas = [_quota_v2(folder) for folder in _folders(groups, _path(root, ""))]
+    quotas += [_quota_v1(folder) for folder in _folders(groups / "cpu", _path(root, "cpu"))]
+    return min(quotas)
+
+
+def _path(root: Path, controller: str) -> Path:
+    """The control group of this process, below the folder where such groups are; "" is that of version 2."""
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            # Above what a container sees there is nothing to be read: /../other.
+            if controller in controllers.split(",") and ".." not in path.split("/"):
+                return Path(path.lstrip("/"))
+    return Path()
+
+
+def _folders(top: Path, path: Path) -> Iterator[Path]:
+    """The folder of a control group, and those of all above it. A container may have none but the top one."""
+    for group in (path, *path.parents):
+        yield top / group
+
+
+def _quota_v2(folder: Path) -> float:
     try:
-        quota, period = (cgroup / "cpu.max").read_text().split()
+        quota, period = (folder / "cpu.max").read_text().split()
+        return math.inf if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError):
-        try:
-            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (cgroup / "cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    if quota in {"max", "-1"}:
-        return None
-    return int(quota) / int(period)
+        return math.inf
+
+
+def _quota_v1(folder: Path) -> float:
+    try:
+        quota = int((folder / "cpu.cfs_quota_us").read_text())
+        return math.inf if quota < 0 else quota / int((folder / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return math.inf

@@ -146,21 +146,43 @@ def test_an_address_is_written_as_it_is_read(text: str) -> None:
     assert str(parse_address(text)) == text
 
 
+@pytest.fixture
+def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An affinity of eight."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+
+
+@pytest.mark.usefixtures("eight_cpus")
 @pytest.mark.parametrize(
-    ("files", "cpus"),
+    ("group", "quotas", "cpus"),
     [
-        ({"cpu.max": "max 100000"}, None),
-        ({"cpu.max": "50000 100000"}, 1),
-        ({"cpu.max": "100000 100000"}, 1),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
-        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
-        ({}, None),
+        ("0::/", {}, 8),
+        ("0::/", {"cpu.max": "max 100000"}, 8),
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/", {"cpu.max": "150000 100000"}, 2),
+        ("0::/", {"cpu.max": "1600000 100000"}, 8),
+        ("0::/system.slice/f.service", {"system.slice/f.service/cpu.max": "200000 100000"}, 2),
+        ("0::/a/b", {"cpu.max": "300000 100000", "a/cpu.max": "max 100000", "a/b/cpu.max": "500000 100000"}, 3),
+        ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "max 100000"}, 2),
+        ("0::/a", {"a/b/cpu.max": "100000 100000", "c/cpu.max": "100000 100000"}, 8),
+        ("0::/not/seen/here", {"cpu.max": "200000 100000"}, 2),
+        ("0::/../other", {"cpu.max": "200000 100000"}, 2),
+        ("1:memory:/m\n0::/a", {"a/cpu.max": "400000 100000"}, 4),
+        ("0::/", {"cpu.max": "nonsense"}, 8),
+        ("3:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ("3:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ("3:cpu,cpuacct:/f", {"cpu/f/cpu.cfs_quota_us": "200000", "cpu/f/cpu.cfs_period_us": "100000"}, 2),
+        (None, {"cpu.max": "200000 100000"}, 2),
     ],
 )
-def test_a_cpu_quota_below_the_affinity_wins(tmp_path: Path, files: dict[str, str], cpus: int | None) -> None:
-    """Both versions of cgroups are read; no quota leaves the affinity."""
+def test_the_least_cpu_quota_of_the_process_and_those_above_it_wins(
+    tmp_path: Path, group: str | None, quotas: dict[str, str], cpus: int
+) -> None:
+    """Where it is below the affinity: in a container, as systemd's CPUQuota, by both versions of cgroups."""
+    files = {f"sys/fs/cgroup/{name}": text for name, text in quotas.items()}
+    if group is not None:
+        files["proc/self/cgroup"] = f"{group}\n"
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    unlimited = usable_cpus(tmp_path / "nothing")
-    assert usable_cpus(tmp_path) == (unlimited if cpus is None else cpus)
+    assert usable_cpus(tmp_path) == cpus
