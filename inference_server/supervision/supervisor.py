@@ -113,7 +113,7 @@ class Supervisor:
                 self._became_ready(worker, message)
             elif message["event"] == "leaving":
                 logger.info("worker wants to leave", extra=fields(worker=worker.pid))
-                self._replace(worker)
+                worker.leaving = True
             elif message["event"] == "failed":
                 worker.failure = message["reason"]
             elif message["event"] == "innocent":
@@ -155,8 +155,9 @@ class Supervisor:
             if not self._stopping:
                 self._reason = f"no worker can start: {how}"
                 self._stop(self._reason)
-        elif any(other.release < self._release for other in self._pool.ready()):
+        elif any(self._is_stale(other) for other in self._pool.ready()):
             logger.error("reload abandoned", extra=fields(how=how))
+            self._boot_failures = 0
             for other in self._pool.workers:
                 other.release = self._release
 
@@ -167,6 +168,7 @@ class Supervisor:
                 self._asked_to_stop(signal.Signals(signum).name)
             elif signum == signal.SIGHUP and not self._stopping:
                 self._release += 1
+                self._boot_failures = 0  # other code, of which nothing is known
                 logger.info("reload", extra=fields(release=self._release))
             elif signum in {signal.SIGTTIN, signal.SIGTTOU} and not self._stopping:
                 self._scale(1 if signum == signal.SIGTTIN else -1)
@@ -187,13 +189,13 @@ class Supervisor:
                 logger.error("worker hung", extra=fields(worker=worker.pid, how=trouble.reason))
                 worker.kill(at_fault=trouble.at_fault)
         for worker in self._pool.ready():
-            if self._stopping or any(other.release < self._release for other in self._pool.workers):
+            if self._stopping or any(self._is_due(other) for other in self._pool.workers):
                 return
             handled = self._watch.handled(worker.slot)
             reached = worker.limits.reached(worker.pid, handled, now - worker.started)
             if reached is not None:
                 logger.info("worker recycled", extra=fields(worker=worker.pid, after=reached))
-                self._replace(worker)
+                worker.leaving = True
 
     def _trouble(self, worker: WorkerProcess, now: float) -> Trouble | None:
         if worker.state is not State.STARTING:
@@ -203,12 +205,15 @@ class Supervisor:
         return None
 
     def _fill(self) -> None:
-        """Start or stop workers until as many run as are wanted, all of them of the newest release."""
+        """Start or stop workers until as many run as are wanted, none of them due to be replaced.
+
+        One that is due is told to stop when there is another that is ready.
+        """
         if self._stopping:
             return
         staying = self._pool.staying()
-        stale = any(worker.release < self._release for worker in staying)
-        for _ in range(self._wanted + stale - len(staying)):
+        due = any(map(self._is_due, staying))
+        for _ in range(self._wanted + due - len(staying)):
             if not self._pool.has_room() or self._backoff.wait(time.monotonic()):
                 break
             try:
@@ -219,15 +224,19 @@ class Supervisor:
                 self._backoff.crashed(now, started=now)
                 self._could_not_boot(str(error), started=now, final=False)
                 break
-        ready = sorted(self._pool.ready(), key=lambda worker: (worker.release, worker.started))
+        ready = sorted(self._pool.ready(), key=lambda worker: (not self._is_due(worker), worker.started))
         for worker in ready[: max(len(ready) - self._wanted, 0)]:
             self._pool.retire(worker)
 
     # --- what they do ---
 
-    def _replace(self, worker: WorkerProcess) -> None:
-        """Have a worker replaced as in a reload: by one that is ready before it is told to stop."""
-        worker.release = min(worker.release, self._release - 1)
+    def _is_stale(self, worker: WorkerProcess) -> bool:
+        """Whether it runs code of before the last reload."""
+        return worker.release < self._release
+
+    def _is_due(self, worker: WorkerProcess) -> bool:
+        """Whether it shall be replaced, by one that is ready before it is told to stop."""
+        return worker.leaving or self._is_stale(worker)
 
     def _asked_to_stop(self, why: str) -> None:
         """Drain the whole backend; asked again, end it now."""

@@ -31,7 +31,8 @@ class WorkerProcess:
 
     Attributes:
         state: What it is doing, by what it said.
-        failure: Why it can never boot, if it said so.
+        leaving: It shall be replaced, whatever code it runs: somebody told it to end, or it reached a limit.
+        failure: Why it could not boot, if it said so.
         silent: It has closed its end of the line, so it has ended or is about to.
         killed: It was killed here, and has not ended yet.
         at_fault: If it ends, what it has in hand may be the reason; not where we end it for another one.
@@ -55,6 +56,7 @@ class WorkerProcess:
         self.release = release
         self.state = State.STARTING
         self.started = time.monotonic()
+        self.leaving = False
         self.failure: str | None = None
         self.silent = False
         self.killed = False

@@ -247,6 +247,86 @@ def test_a_reload_whose_code_cannot_boot_leaves_the_old_workers_serving(pool: Po
     assert pool.reason is None
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hardly any delay after crashes, which a test has many of."""
+    monkeypatch.setattr(backoff, "LONGEST_DELAY_SECONDS", 0.02)
+    monkeypatch.setattr(backoff, "FIRST_DELAY_SECONDS", 0.02)
+
+
+def kill_newcomers(pool: Pool, count: int) -> None:
+    """Kill so many in a row that are not ready yet, each when it has been started."""
+    for _ in range(count):
+        before = len(pool.started)
+        pool.started[-1].kill()
+        pool.wait_for_start(before + 1)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_who_was_asked_to_leave_is_replaced_in_the_end_though_newcomers_fail(
+    pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many do; and there is no word of a reload, which nobody asked for."""
+    pool.start()
+    leaver, other = pool.living()
+    pool.behave("slow")
+    os.kill(leaver, signal.SIGTERM)
+    pool.wait_for_start(3)
+    kill_newcomers(pool, 5)
+    pool.behave("ok")
+    pool.started[-1].kill()
+    wait_until(lambda: not alive(leaver), "it was replaced")
+    pool.wait_for_living(2)
+    assert other in pool.living()
+    assert pool.told() == [f"{leaver} stop"]
+    assert "reload" not in caplog.text
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_reload_after_an_abandoned_one_has_all_its_tries(
+    pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The failures of the code of before are not held against it."""
+    pool.start()
+    old = pool.living()
+    pool.behave("fail")
+    pool.signal(signal.SIGHUP)
+    wait_until(lambda: "reload abandoned" in caplog.text, "the first reload is abandoned")
+    pool.behave("slow")
+    caplog.clear()
+    pool.wait_for_living(2)
+    tried = len(pool.started)
+    pool.signal(signal.SIGHUP)
+    pool.wait_for_start(tried + 1)
+    kill_newcomers(pool, 3)
+    pool.behave("ok")
+    pool.started[-1].kill()
+    wait_until(lambda: not set(old) & set(pool.living()), "the old workers ended")
+    pool.wait_for_living(2)
+    assert "reload abandoned" not in caplog.text
+
+
+def test_an_abandoned_reload_does_not_keep_who_was_asked_to_leave(
+    pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That is no matter of the reload; the other old worker goes on."""
+    pool.start()
+    leaver, other = pool.living()
+    caplog.set_level("INFO")
+    pool.behave("slow")
+    pool.signal(signal.SIGHUP)
+    pool.wait_for_start(3)
+    os.kill(leaver, signal.SIGTERM)
+    wait_until(lambda: "worker wants to leave" in caplog.text, "it was asked to leave")
+    pool.behave("fail")
+    pool.started[-1].kill()
+    wait_until(lambda: "reload abandoned" in caplog.text, "the reload is abandoned")
+    pool.behave("ok")
+    wait_until(lambda: not alive(leaver), "it was replaced")
+    pool.wait_for_living(2)
+    assert other in pool.living()
+
+
 def test_a_killed_newcomer_does_not_end_a_reload(pool: Pool) -> None:
     """It says nothing of the new code; another one is started."""
     pool.start()
