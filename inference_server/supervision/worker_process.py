@@ -52,7 +52,6 @@ class WorkerProcess:
         self, command: Sequence[str], slot: int, generation: int, release: int, inherit: Sequence[int] = ()
     ) -> None:
         self.slot = slot
-        self.generation = generation
         self.release = release
         self.state = State.STARTING
         self.started = time.monotonic()
