@@ -1,6 +1,6 @@
 """The line between the supervisor and one worker: short JSON messages, each a datagram.
 
-From a worker: `ready` (and which engine it chose, and why); `failed` (it can never boot; why); `leaving`
+From a worker: `ready` (and which engine it chose, and why); `failed` (it cannot boot; why, and whether any worker can); `leaving`
 (somebody asked it to end; it serves on until it is told to stop); `innocent` (a suspect picture was computed
 after all).
 From the supervisor: `drain` (the whole backend goes away); `stop` (only this worker does); `died` (another

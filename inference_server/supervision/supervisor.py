@@ -116,6 +116,8 @@ class Supervisor:
                 worker.leaving = True
             elif message["event"] == "failed":
                 worker.failure = message["reason"]
+                # A release of the worker's code that does not say means that it is.
+                worker.hopeless = message.get("final", True)
             elif message["event"] == "innocent":
                 self._watch.acquit(bytes.fromhex(message["checksum"]))
                 self._pool.tell("innocent", checksum=message["checksum"])
@@ -142,7 +144,7 @@ class Supervisor:
             logger.error("worker crashed", extra=fields(worker=worker.pid, slot=worker.slot, how=how))
             self._backoff.crashed(time.monotonic(), started=worker.started)
             if worker.state is State.STARTING:
-                self._could_not_boot(how, started=worker.started, final=worker.failure is not None)
+                self._could_not_boot(how, started=worker.started, final=worker.hopeless)
 
     def _could_not_boot(self, how: str, *, started: float, final: bool) -> None:
         """Give up where trying again is pointless: the reload if others serve, else the service."""

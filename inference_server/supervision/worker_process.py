@@ -33,6 +33,7 @@ class WorkerProcess:
         state: What it is doing, by what it said.
         leaving: It shall be replaced, whatever code it runs: somebody told it to end, or it reached a limit.
         failure: Why it could not boot, if it said so.
+        hopeless: It said that no other worker can, either.
         silent: It has closed its end of the line, so it has ended or is about to.
         killed: It was killed here, and has not ended yet.
         at_fault: If it ends, what it has in hand may be the reason; not where we end it for another one.
@@ -57,6 +58,7 @@ class WorkerProcess:
         self.started = time.monotonic()
         self.leaving = False
         self.failure: str | None = None
+        self.hopeless = False
         self.silent = False
         self.killed = False
         self.at_fault = True

@@ -4,6 +4,7 @@
 
     ok        become ready, stop when told to
     fail      say that it can never boot
+    trip      say that it could not boot this time
     crash     end before it is ready
     slow      never become ready
     stubborn  become ready, then ignore being told to stop
@@ -34,7 +35,10 @@ def main() -> None:
     behaviour = (arguments.folder / "behave").read_text()
     control = Control.inherited(arguments.control_fd)
     if behaviour == "fail":
-        control.send("failed", reason="there is no model")
+        control.send("failed", reason="there is no model", final=True)
+        sys.exit(3)
+    if behaviour == "trip":
+        control.send("failed", reason="there is no memory", final=False)
         sys.exit(3)
     if behaviour == "crash":
         os._exit(9)

@@ -108,6 +108,13 @@ def pool(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     assert made.living() == []
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hardly any delay after crashes, which a test has many of."""
+    monkeypatch.setattr(backoff, "LONGEST_DELAY_SECONDS", 0.02)
+    monkeypatch.setattr(backoff, "FIRST_DELAY_SECONDS", 0.02)
+
+
 def test_ready_is_announced_when_all_workers_are(pool: Pool) -> None:
     """And there are as many as wanted, each in a slot of its own."""
     pool.start()
@@ -203,6 +210,25 @@ def test_a_worker_that_can_never_boot_stops_the_service_with_its_reason(pool: Po
     assert len(pool.started) <= 4
 
 
+@pytest.mark.usefixtures("hasty")
+def test_a_failure_to_boot_that_may_pass_is_tried_again(pool: Pool) -> None:
+    """Others may boot: want of memory, or of descriptors, need not last."""
+    pool.behave("trip")
+    pool.thread.start()
+    pool.wait_for_start(3)
+    pool.behave("ok")
+    assert pool.ready.wait(PATIENCE)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_failure_to_boot_that_does_not_pass_stops_the_service_after_some_tries(pool: Pool) -> None:
+    """With what the last worker said."""
+    pool.behave("trip")
+    pool.thread.start()
+    assert "there is no memory" in str(pool.join())
+    assert len(pool.started) >= 5
+
+
 def test_workers_that_crash_before_they_are_ready_stop_the_service_after_some_tries(pool: Pool) -> None:
     """With back-off between the tries, and how they ended as the reason."""
     pool.behave("crash")
@@ -245,13 +271,6 @@ def test_a_reload_whose_code_cannot_boot_leaves_the_old_workers_serving(pool: Po
     pool.signal(signal.SIGHUP)
     wait_until(lambda: not set(old) & set(pool.living()), "a later reload works")
     assert pool.reason is None
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hardly any delay after crashes, which a test has many of."""
-    monkeypatch.setattr(backoff, "LONGEST_DELAY_SECONDS", 0.02)
-    monkeypatch.setattr(backoff, "FIRST_DELAY_SECONDS", 0.02)
 
 
 def kill_newcomers(pool: Pool, count: int) -> None:

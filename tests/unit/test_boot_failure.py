@@ -1,0 +1,37 @@
+"""Rules of a worker's last words when it cannot boot."""
+
+import contextlib
+
+import pytest
+
+from inference_server.boot_failure import EXIT_BOOT_FAILURE, fail
+from inference_server.detector.choice import EngineUnavailable
+from inference_server.detector.factory import SelfTestFailed
+from inference_server.detector.weights import WeightsError
+from inference_server.dispatch.shared import LayoutMismatch
+from inference_server.supervision.control import Control
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "final"),
+    [
+        (EngineUnavailable("no such engine"), "no such engine", True),
+        (WeightsError("no weights"), "no weights", True),
+        (LayoutMismatch("layout 3"), "LayoutMismatch: layout 3", True),
+        (SelfTestFailed("no face"), "SelfTestFailed: no face", True),
+        (MemoryError(), "MemoryError:", False),
+        (OSError(24, "Too many open files"), "OSError: [Errno 24] Too many open files", False),
+        (RuntimeError("two\nlines"), "RuntimeError: two lines", False),
+    ],
+)
+def test_only_what_no_other_worker_would_escape_is_final(
+    error: Exception, reason: str, final: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The supervisor is told so in one line, and the log, too."""
+    ours, theirs = Control.pair()
+    with contextlib.closing(ours), contextlib.closing(theirs):
+        with pytest.raises(SystemExit) as caught:
+            fail(theirs, error)
+        assert caught.value.code == EXIT_BOOT_FAILURE
+        assert ours.receive() == {"event": "failed", "reason": reason, "final": final}
+    assert caplog.messages == ["the worker cannot start"]
