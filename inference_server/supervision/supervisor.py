@@ -67,7 +67,8 @@ class Supervisor:
     def notify(self, signum: int, _frame: object = None) -> None:
         """Handle a signal: remember it and wake the loop. Safe in a signal handler."""
         self._signals.put(signum)
-        with contextlib.suppress(BlockingIOError):  # the pipe is full, so the loop will wake
+        # Full: the loop will wake. Closed: it has ended, and there is nothing to be told.
+        with contextlib.suppress(OSError):
             os.write(self._wake_write, b"\0")
 
     def run(self) -> str | None:
@@ -83,8 +84,10 @@ class Supervisor:
                 self._fill()
         finally:
             self._pool.kill()
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+            # Forgotten before they are closed: a signal may come between, and the number be another file's then.
+            ends, self._wake_read, self._wake_write = (self._wake_read, self._wake_write), -1, -1
+            for end in ends:
+                os.close(end)
         return self._reason
 
     # --- the steps of the loop ---

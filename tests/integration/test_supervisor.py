@@ -182,6 +182,15 @@ def test_sigterm_drains_all_workers_and_ends_without_a_reason(pool: Pool) -> Non
     assert sorted(pool.told()) == sorted(f"{worker.pid} drain" for worker in pool.started)
 
 
+def test_a_signal_after_the_end_has_no_effect(pool: Pool) -> None:
+    """It may come while the process ends, which still ends with what it had to say."""
+    pool.start()
+    pool.signal(signal.SIGTERM)
+    assert pool.join() is None
+    pool.signal(signal.SIGCHLD)
+    pool.signal(signal.SIGTERM)
+
+
 def test_a_second_signal_ends_workers_that_will_not_stop(pool: Pool) -> None:
     """One that would not be told to go is killed when the supervisor is told twice."""
     pool.behave("stubborn")
