@@ -89,8 +89,8 @@ class Pool:
         now = time.monotonic()
         for worker in self.workers:
             if worker.stop_by <= now and not worker.killed:
-                logger.warning("worker killed: its grace is over", extra=fields(worker=worker.pid))
                 worker.kill()
+                logger.warning("worker killed: its grace is over", extra=fields(worker=worker.pid))
         return min(
             (worker.stop_by - now for worker in self.workers if not worker.killed), default=float("inf")
         )

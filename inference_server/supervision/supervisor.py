@@ -191,8 +191,9 @@ class Supervisor:
         for worker in self._pool.workers:
             trouble = self._trouble(worker, now)
             if trouble is not None and not worker.killed:
-                logger.error("worker hung", extra=fields(worker=worker.pid, how=trouble.reason))
+                # Killed first: writing the line may take long, and the worker may be well again after it.
                 worker.kill(at_fault=trouble.at_fault)
+                logger.error("worker hung", extra=fields(worker=worker.pid, how=trouble.reason))
         for worker in self._pool.ready():
             if self._stopping or any(self._is_due(other) for other in self._pool.workers):
                 return

@@ -1,5 +1,6 @@
 """Rules of the supervisor, driven through its queue, with real child processes that detect nothing."""
 
+import logging
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from inference_server.dispatch.page import Page
-from inference_server.supervision import backoff
+from inference_server.supervision import backoff, supervisor
 from inference_server.supervision import pool as pools
 from inference_server.supervision.control import Message
 from inference_server.supervision.recycling import Limits
@@ -376,6 +377,27 @@ def test_a_hung_worker_is_killed_and_replaced(pool: Pool) -> None:
     wait_until(lambda: not alive(victim.pid), "the hung worker is killed")
     pool.watch.hung.clear()
     pool.wait_for_living(2)
+
+
+def test_a_hung_worker_is_killed_before_anything_is_written_of_it(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads the log may have stopped: when the line is out at last, the judgement is an old one."""
+    pool.start()
+    victim = pool.started[0]
+    killed = []
+
+    def write(record: logging.LogRecord) -> bool:
+        if record.getMessage() == "worker hung":
+            killed.append(victim.killed)
+        return True
+
+    monkeypatch.setattr(supervisor.logger, "filters", [write])
+    pool.watch.hung.add(victim.slot)
+    wait_until(lambda: not alive(victim.pid), "the hung worker is killed")
+    pool.watch.hung.clear()
+    pool.wait_for_living(2)
+    assert killed == [True]
 
 
 def test_workers_that_have_reached_a_limit_are_replaced_one_at_a_time(pool: Pool) -> None:
