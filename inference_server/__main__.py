@@ -10,7 +10,8 @@ def main() -> int:
     # Until the supervisor can act on them: nothing runs yet, so being told to stop is done at once.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda _signum, _frame: os._exit(0))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for signum in (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU):
+        signal.signal(signum, signal.SIG_IGN)
     from inference_server.backend import run  # noqa: PLC0415 - which takes a moment
 
     return run()

@@ -20,7 +20,7 @@ _LONGEST_REASON = 500
 # Their messages say to the operator what to do; neither a class nor a traceback would add to that.
 _CLEAR = (EngineUnavailable, WeightsError)
 
-# What the next worker would find just the same. Anything else, such as want of memory, may have passed by then.
+# What the next worker would find just the same. Anything else, such as want of memory, may pass.
 _FINAL = (*_CLEAR, LayoutMismatch, SelfTestFailed)
 
 

@@ -4,6 +4,11 @@ The supervisor starts it as `python -m inference_server.worker`. It first builds
 the face in a picture it brings along; only then does it listen and say that it is ready.
 """
 
+from inference_server.supervision.group_signals import leave_to_supervisor
+
+if __name__ == "__main__":
+    leave_to_supervisor()  # before all other imports, which take a moment
+
 import argparse
 import asyncio
 import contextlib
@@ -14,7 +19,6 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import NoReturn
 
 import grpc
 import uvloop
@@ -73,10 +77,7 @@ def main(boot: Callable[[Settings], FaceDetector] = boot) -> None:
         boot: Builds the detector and proves that it works.
     """
     arguments = _arguments()
-    # Signals may reach the whole process group; these are the supervisor's to act on.
-    for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU):
-        signal.signal(signum, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _exit_at_once)
+    leave_to_supervisor()  # again, for a main module that is another one
     die_with_parent(arguments.parent)
     tune_heap()
     settings = Settings.from_environ(os.environ)
@@ -108,11 +109,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--slot", type=int, required=True, help="this worker's place among them")
     parser.add_argument("--generation", type=int, required=True, help="its number among all there were")
     return parser.parse_args()
-
-
-def _exit_at_once(_signum: int, _frame: object) -> NoReturn:
-    """End a worker that is still booting, which has nothing to finish."""
-    os._exit(0)
 
 
 class Worker:

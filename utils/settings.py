@@ -139,7 +139,8 @@ def _cache_home(environ: Mapping[str, str] = os.environ) -> Path:
             home = Path(pwd.getpwuid(os.getuid()).pw_dir)
         except KeyError:  # as in a container that is told to run as any number
             raise InvalidSetting(
-                f"FACET_CACHE_DIR is not set, and user {os.getuid()} has no home; accepted: {_FOLDER.accepted}"
+                f"FACET_CACHE_DIR is not set, and user {os.getuid()} has no home; "
+                f"accepted: {_FOLDER.accepted}"
             ) from None
     return home / ".cache" / "facet"
 

@@ -1,8 +1,8 @@
 """The line between the supervisor and one worker: short JSON messages, each a datagram.
 
-From a worker: `ready` (and which engine it chose, and why); `failed` (it cannot boot; why, and whether any worker can); `leaving`
-(somebody asked it to end; it serves on until it is told to stop); `innocent` (a suspect picture was computed
-after all).
+From a worker: `ready` (and which engine it chose, and why); `failed` (it cannot boot; why, and whether that
+is final); `leaving` (somebody asked it to end; it serves on until it is told to stop); `innocent` (a suspect
+picture was computed after all).
 From the supervisor: `drain` (the whole backend goes away); `stop` (only this worker does); `died` (another
 worker did, and what it had in hand); `suspect`, `innocent` (what is known of a picture); `heard` (a new
 worker knows now of so many deaths before its time).

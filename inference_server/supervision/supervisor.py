@@ -3,7 +3,9 @@
 It knows nothing of what a worker does, and loads no library that a worker needs: it is given a function
 that starts one. Signals only put a number into a queue; everything happens in one loop, in one thread:
 
-    wait -> hear and tell workers -> reap -> obey signals -> look for the hung -> start and stop workers
+    wait -> hear and tell workers -> obey signals -> reap -> look for the hung -> start and stop workers
+
+A signal comes before the deaths: one that the whole process group was sent may have ended workers, too.
 """
 
 import contextlib
@@ -78,13 +80,13 @@ class Supervisor:
             while self._pool.workers or not self._stopping:
                 self._wait(self._pool.enforce())
                 self._talk()
-                self._reap()
                 self._obey()
+                self._reap()
                 self._look()
                 self._fill()
         finally:
             self._pool.kill()
-            # Forgotten before they are closed: a signal may come between, and the number be another file's then.
+            # Forgotten first: a signal may come when they are closed, and their numbers be other files'.
             ends, self._wake_read, self._wake_write = (self._wake_read, self._wake_write), -1, -1
             for end in ends:
                 os.close(end)

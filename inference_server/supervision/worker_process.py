@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from inference_server.supervision.control import Control, Message
+from inference_server.supervision.group_signals import held_back
 from inference_server.supervision.recycling import Limits
 
 # A worker has one CPU. The libraries under NumPy would start a thread for each CPU of the machine, and
@@ -42,7 +43,7 @@ class WorkerProcess:
 
     Args:
         command: The program and its arguments. `--control-fd`, `--parent`, `--slot` and `--generation` are
-            added.
+            added. It is started with signals held back: see `leave_to_supervisor`.
         slot: The worker's place in what all workers share; no other living worker has it.
         generation: Its number among all workers there were.
         release: Counts the reloads: the code that this worker runs.
@@ -68,12 +69,13 @@ class WorkerProcess:
         self.control, theirs = Control.pair()
         arguments: list[object] = ["--control-fd", theirs.fileno(), "--parent", os.getpid()]
         arguments += ["--slot", slot, "--generation", generation]
-        self._process = subprocess.Popen(
-            [*command, *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD},
-            pass_fds=[theirs.fileno(), *inherit],
-        )
+        with held_back():
+            self._process = subprocess.Popen(
+                [*command, *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **_ONE_THREAD},
+                pass_fds=[theirs.fileno(), *inherit],
+            )
         theirs.close()
 
     @property

@@ -19,8 +19,15 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from inference_server.supervision.control import Control
+from inference_server.supervision.group_signals import leave_to_supervisor
+
+_FAILURES: dict[str, dict[str, Any]] = {
+    "fail": {"reason": "there is no model", "final": True},
+    "trip": {"reason": "there is no memory", "final": False},
+}
 
 
 def main() -> None:
@@ -34,11 +41,9 @@ def main() -> None:
     arguments = parser.parse_args()
     behaviour = (arguments.folder / "behave").read_text()
     control = Control.inherited(arguments.control_fd)
-    if behaviour == "fail":
-        control.send("failed", reason="there is no model", final=True)
-        sys.exit(3)
-    if behaviour == "trip":
-        control.send("failed", reason="there is no memory", final=False)
+    leave_to_supervisor()
+    if behaviour in _FAILURES:
+        control.send("failed", **_FAILURES[behaviour])
         sys.exit(3)
     if behaviour == "crash":
         os._exit(9)

@@ -1,6 +1,7 @@
 """Rules of the backend: real workers, real pictures, real signals."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -351,3 +352,50 @@ def test_notes_that_are_no_notes_are_refused(client: ServiceClient) -> None:
         assert caught.value.field == "metadata"
     with pytest.raises(MalformedRequest):
         DetectRequest(b"x", image_id="x" * 2000)
+
+
+def booting(process: Process, workers: int) -> list[int]:
+    """So many workers that were started a moment ago, and have hardly imported anything yet."""
+    wait_until(lambda: len(process.children()) == workers, f"{workers} workers were started")
+    return process.children()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU])
+def test_a_signal_to_the_group_reaches_no_worker_that_still_boots(signum: signal.Signals) -> None:
+    """However little of it runs: it neither ends nor stands still, and nobody calls it crashed."""
+    settings = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_WORKERS": "4"}
+    with running(COMMAND, **settings) as process:
+        workers = booting(process, 4)
+        process.send_group(signum)
+        process.wait_for("worker ready", worker=workers[0])
+        wait_until(lambda: len(process.logged("worker ready")) >= 4, "all are ready")
+        assert not process.logged("worker crashed") + process.logged("worker hung")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_of_the_group_while_workers_boot_is_a_stop(signum: signal.Signals) -> None:
+    """Status 0, no traceback of anybody's, and nobody calls a worker crashed."""
+    with running(COMMAND, FACET_GRPC_ADDRESS="127.0.0.1:0", FACET_WORKERS="4") as process:
+        booting(process, 4)
+        process.send_group(signum)
+        assert process.wait() == 0
+        assert not process.logged("worker crashed")
+        assert "Traceback" not in process.log()
+
+
+def test_a_worker_that_is_told_to_stop_before_it_serves_ends_at_once() -> None:
+    """With status 0, however early, for it has nothing to finish; another one is started."""
+    with running(COMMAND, FACET_GRPC_ADDRESS="127.0.0.1:0", FACET_WORKERS="1") as process:
+        os.kill(booting(process, 1)[0], signal.SIGTERM)
+        process.wait_for("worker crashed", how="exited with 0")
+        process.wait_for("ready")
+
+
+def test_signals_of_a_running_backend_are_passed_over_while_it_starts(tmp_path: Path) -> None:
+    """There is nothing yet to reload or to scale; neither it nor its converter ends or stands still."""
+    settings = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_WORKERS": "1", "FACET_CACHE_DIR": str(tmp_path)}
+    with running(COMMAND, **settings) as process:
+        process.wait_for("converting the models")
+        for signum in (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU):
+            process.send_group(signum)
+        process.wait_for("ready", workers=1)

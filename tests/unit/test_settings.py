@@ -95,7 +95,7 @@ def test_who_has_no_home_needs_a_cache_folder_and_no_more(monkeypatch: pytest.Mo
     assert Settings.from_environ({"FACET_CACHE_DIR": "/var/cache"}).cache_dir == Path("/var/cache")
     assert Settings.from_environ({"XDG_CACHE_HOME": "/c"}).cache_dir == Path("/c/facet")
     for environ in ({}, {"FACET_CACHE_DIR": "~/cache"}):
-        with pytest.raises(InvalidSetting, match="FACET_CACHE_DIR.*; accepted: the absolute path of a folder"):
+        with pytest.raises(InvalidSetting, match=r"FACET_CACHE_DIR.*; accepted: the absolute path"):
             Settings.from_environ(environ)
 
 
@@ -162,7 +162,7 @@ def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
         ("0::/", {"cpu.max": "150000 100000"}, 2),
         ("0::/", {"cpu.max": "1600000 100000"}, 8),
         ("0::/system.slice/f.service", {"system.slice/f.service/cpu.max": "200000 100000"}, 2),
-        ("0::/a/b", {"cpu.max": "300000 100000", "a/cpu.max": "max 100000", "a/b/cpu.max": "500000 100000"}, 3),
+        ("0::/a/b", {"cpu.max": "300000 100000", "a/b/cpu.max": "500000 100000"}, 3),
         ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "max 100000"}, 2),
         ("0::/a", {"a/b/cpu.max": "100000 100000", "c/cpu.max": "100000 100000"}, 8),
         ("0::/not/seen/here", {"cpu.max": "200000 100000"}, 2),

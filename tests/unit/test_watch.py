@@ -130,7 +130,7 @@ def test_a_death_is_counted_before_its_row_is_cleared(page: Page, monkeypatch: p
 
 
 def first_trouble(watch: Watch, clock: Clock, tick: float, work: Callable[[], None]) -> Trouble:
-    """What the watch says when it first says something of slot 1, looking at each tick; work goes on between."""
+    """What the watch says when it first says something of slot 1, looking at each tick, with work between."""
     for _ in range(100):
         clock.now += tick
         work()
@@ -154,7 +154,7 @@ TICKS = pytest.mark.parametrize("tick", [0.1, 0.5, 0.7, 1.4])
 def test_a_process_that_is_frozen_with_a_picture_in_hand_blames_it(
     page: Page, clock: Clock, tick: float, unseen: float, beaten: float
 ) -> None:
-    """Such as one that dumps its core, in detection or in decoding, for which the stamp lies in the future."""
+    """As one that dumps its core, in detection or in decoding, for which the stamp is put forward."""
     watch = Watch(page, hang_seconds=60)
     watch.enlist(1)
     row = page.rows[1]
