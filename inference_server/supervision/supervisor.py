@@ -148,7 +148,8 @@ class Supervisor:
             how = worker.failure or describe_exit(status)
             logger.error("worker crashed", extra=fields(worker=worker.pid, slot=worker.slot, how=how))
             self._backoff.crashed(time.monotonic(), started=worker.started)
-            if worker.state is State.STARTING:
+            # What code of before a reload cannot do says nothing of the new one.
+            if worker.state is State.STARTING and not self._is_stale(worker):
                 self._could_not_boot(how, started=worker.started, final=worker.hopeless)
 
     def _could_not_boot(self, how: str, *, started: float, final: bool) -> None:

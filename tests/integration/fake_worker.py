@@ -4,6 +4,7 @@
 
     ok        become ready, stop when told to
     fail      say that it can never boot
+    late      write FOLDER/late, and say the same once there is FOLDER/fail
     trip      say that it could not boot this time
     crash     end before it is ready
     slow      never become ready
@@ -42,6 +43,10 @@ def main() -> None:
     behaviour = (arguments.folder / "behave").read_text()
     control = Control.inherited(arguments.control_fd)
     leave_to_supervisor()
+    if behaviour == "late":
+        (arguments.folder / "late").touch()
+        _wait_for(arguments.folder / "fail")
+        behaviour = "fail"
     if behaviour in _FAILURES:
         control.send("failed", **_FAILURES[behaviour])
         sys.exit(3)
@@ -51,8 +56,7 @@ def main() -> None:
     if behaviour == "briefed":
         _write_down(control, arguments.folder, last="heard")
     if behaviour == "deaf":
-        while not (arguments.folder / "listen").exists():
-            time.sleep(0.01)
+        _wait_for(arguments.folder / "listen")
         _write_down(control, arguments.folder, last="stop")
         sys.exit(0)
     if behaviour != "slow":
@@ -67,6 +71,11 @@ def main() -> None:
             told.write(f"{os.getpid()} {message['event']}\n")
         if behaviour != "stubborn":
             sys.exit(0)
+
+
+def _wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.01)
 
 
 def _write_down(control: Control, folder: Path, *, last: str) -> None:

@@ -335,6 +335,25 @@ def test_a_reload_after_an_abandoned_one_has_all_its_tries(
     assert "reload abandoned" not in caplog.text
 
 
+def test_a_newcomer_of_an_earlier_reload_does_not_end_a_later_one(
+    pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says that its own code can never boot; meanwhile there is other code."""
+    caplog.set_level("INFO")
+    pool.start()
+    old = pool.living()
+    pool.behave("late")
+    pool.signal(signal.SIGHUP)
+    wait_until((pool.folder / "late").exists, "the newcomer boots")
+    pool.behave("ok")
+    pool.signal(signal.SIGHUP)
+    wait_until(lambda: caplog.messages.count("reload") == 2, "the second reload has begun")
+    (pool.folder / "fail").touch()
+    wait_until(lambda: not set(old) & set(pool.living()), "the old workers ended")
+    pool.wait_for_living(2)
+    assert "reload abandoned" not in caplog.text
+
+
 def test_an_abandoned_reload_does_not_keep_who_was_asked_to_leave(
     pool: Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
