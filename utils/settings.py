@@ -282,8 +282,8 @@ class Settings:
     recycle_memory_bytes: int = _setting(
         _whole(0, 10**13),
         _BY_BACKEND,
-        "Memory in RAM at which a worker is replaced, in bytes; 0 is never. A worker keeps "
-        "much of what a large picture needed for the next one.",
+        "Memory in RAM at which a worker is replaced, in bytes, once it has had a request and is a minute "
+        "old; 0 is never. A worker keeps much of what a large picture needed for the next one.",
         default=0,
     )
     drain_seconds: float = _setting(

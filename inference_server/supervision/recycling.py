@@ -2,15 +2,20 @@
 
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _JITTER = 0.1
+_YOUNG_SECONDS = 60.0
+"""Below this age no memory is too much: a limit near what a worker needs would else replace for ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a worker may reach before it is replaced; 0 is no limit."""
+    """What a worker may reach before it is replaced; 0 is no limit.
+
+    Memory counts once a worker has had its first request and is a minute old.
+    """
 
     requests: int = 0
     seconds: float = 0.0
@@ -27,9 +32,18 @@ class Limits:
             return f"{requests} requests"
         if 0 < self.seconds <= seconds:
             return f"{seconds:.0f} s"
-        if self.memory_bytes and resident_bytes(pid) >= self.memory_bytes:
-            return f"{resident_bytes(pid)} bytes of memory"
+        if requests and seconds >= _YOUNG_SECONDS and (memory := self.too_large(pid)):
+            return f"{memory} bytes of memory"
         return None
+
+    def too_large(self, pid: int) -> int:
+        """The memory that a process has in RAM, in bytes, where that is over the limit; else 0."""
+        memory = resident_bytes(pid) if self.memory_bytes else 0
+        return memory if memory >= self.memory_bytes else 0
+
+    def without_memory(self) -> "Limits":
+        """These limits, but for that of memory."""
+        return replace(self, memory_bytes=0)
 
 
 def resident_bytes(pid: int) -> int:

@@ -63,6 +63,7 @@ class Supervisor:
         self._backoff = Backoff()
         self._boot_failures = 0
         self._boot_failed = -math.inf
+        self._warned_of_memory = False
         self._stopping = False
         self._reason: str | None = None
 
@@ -134,10 +135,22 @@ class Supervisor:
         seconds = round(time.monotonic() - worker.started, 3)
         place = {"worker": worker.pid, "slot": worker.slot, "release": worker.release}
         logger.info("worker ready", extra=fields(**place, seconds=seconds))
+        self._weigh(worker)
         self._on_worker_ready(message)
         if self._on_ready is not None and len(self._pool.ready()) >= self._wanted:
             self._on_ready()
             self._on_ready = None
+
+    def _weigh(self, worker: WorkerProcess) -> None:
+        """Replace none for its memory that has too much of it when it is new: the next one would, too."""
+        memory = worker.limits.too_large(worker.pid)
+        if memory == 0:
+            return
+        if not self._warned_of_memory:
+            limit = worker.limits.memory_bytes
+            logger.warning("memory limit has no effect", extra=fields(limit=limit, memory=memory))
+        self._warned_of_memory = True
+        worker.limits = worker.limits.without_memory()
 
     def _reap(self) -> None:
         for worker, status in self._pool.reap():

@@ -1,5 +1,6 @@
 """Rules of the supervisor, driven through its queue, with real child processes that detect nothing."""
 
+import json
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.watch import Trouble, Watch
 from inference_server.supervision.worker_process import WorkerProcess
 from tests.support.processes import PATIENCE, ROOT, alive, wait_until
+from utils.logs import JsonFormatter
 
 FAKE = Path(__file__).parent / "fake_worker.py"
 
@@ -428,6 +430,21 @@ def test_workers_that_have_reached_a_limit_are_replaced_one_at_a_time(pool: Pool
     wait_until(lambda: not set(old) & set(pool.living()), "both were replaced")
     pool.wait_for_living(2)
     assert sorted(pool.told()) == sorted(f"{pid} stop" for pid in old)
+
+
+def test_a_limit_of_memory_below_a_new_worker_is_a_warning_and_replaces_nobody(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is written once, with the limit and what a worker has; other limits hold."""
+    monkeypatch.setattr(pool.pool, "_limits", Limits(seconds=3600, memory_bytes=1000))
+    pool.start()
+    for worker in pool.started:
+        assert worker.limits.memory_bytes == 0
+        assert worker.limits.seconds > 0
+    (line,) = [record for record in caplog.records if record.msg == "memory limit has no effect"]
+    assert line.levelno == logging.WARNING
+    said = json.loads(JsonFormatter().format(line))
+    assert said["memory"] > said["limit"] == 1000
 
 
 def test_a_reload_whose_worker_cannot_be_started_leaves_the_old_ones_serving(

@@ -233,6 +233,14 @@ def test_a_worker_is_due_when_it_has_reached_a_limit(limits: Limits, reached: st
     assert reached is None or reached in str(said)
 
 
+@pytest.mark.parametrize(("requests", "seconds"), [(0, 3600), (1000, 59)])
+def test_a_worker_that_is_new_or_had_no_request_is_not_due_for_its_memory(
+    requests: int, seconds: float
+) -> None:
+    """It has no more than it needs, and the next one would have the same."""
+    assert Limits(memory_bytes=1).reached(os.getpid(), requests=requests, seconds=seconds) is None
+
+
 def test_a_worker_that_was_ended_for_another_reason_blames_no_picture(page: Page) -> None:
     """Its grace was over, or its event loop hung: what its detector had in hand is innocent."""
     watch = Watch(page, hang_seconds=5)
