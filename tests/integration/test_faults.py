@@ -208,6 +208,29 @@ def test_a_hung_detector_is_killed_and_health_answers_meanwhile() -> None:
         assert len(client.detect(ASTRONAUT.read_bytes()).faces) == 1
 
 
+def freeze_who_decodes(process: Process) -> bool:
+    """Stop a worker that decodes a large picture, known by its allowance for it; False where none does."""
+    workers = {line["slot"]: line["worker"] for line in process.logged("worker ready")}
+    ahead = time.monotonic() + BEAT_SECONDS
+    for slot, row in enumerate(page_of(process).rows):
+        if row.busy and row.stamp > ahead:
+            os.kill(workers[slot], signal.SIGSTOP)
+            return True
+    return False
+
+
+def test_a_picture_that_freezes_its_worker_while_it_is_decoded_is_poison() -> None:
+    """As a decoder does whose fault is dumped as a core for long; though decoding is allowed seconds."""
+    large = png(np.zeros((4900, 5000, 3), np.uint8))
+    with hooked() as (process, client), ThreadPoolExecutor(1) as thread:
+        call = thread.submit(client.detect, large)
+        for deaths in (1, 2):
+            wait_until(partial(freeze_who_decodes, process), "it is being decoded")
+            process.wait_for("picture in hand at a death", deaths=deaths)
+        with pytest.raises((WorkerCrashed, BackendUnavailable)):
+            call.result(60)
+
+
 def test_a_poison_picture_kills_two_workers_whoever_sends_it_and_however_often() -> None:
     """Logged by its checksum; everybody else is served all the while."""
     with hooked(FACET_WORKERS="3") as (process, client), Load(client, threads=2) as load:
