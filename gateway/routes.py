@@ -1,6 +1,7 @@
 """The paths of the gateway. Each is: parse, call, answer."""
 
 import threading
+import time
 from typing import Protocol
 
 import orjson
@@ -125,7 +126,7 @@ def _body(here: Exchange, form: InputForm, timeout: float) -> bytes:
     """Read the body for as long as its request has time, and no longer than a body may take at all."""
     client = request.environ.get("gunicorn.socket")
     if isinstance(client, Client):
-        client.read_until = min(client.read_until, here.started + timeout)
+        client.allow(here.started + timeout - time.monotonic())
     try:
         return read_body(request.stream, request.content_length, form)
     except BodyTooSlow:

@@ -27,9 +27,6 @@ from gateway.draining import Application, Farewell
 if TYPE_CHECKING:
     from gateway.connections.refusals import Refusals
 
-BODY_SECONDS = 10.0
-"""From the end of the head to the end of the body; less where the request itself has less."""
-
 _LOOK_SECONDS = 0.1
 _NOTIFY_SECONDS = 1.0  # the master waits for `timeout`, 30 s
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -120,11 +117,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return True
 
     def handle_request(self, req: Any, conn: Connection) -> Any:  # noqa: ANN401 - gunicorn's
-        """Answer a request whose head was read; the body's time begins.
+        """Answer a request whose head was read.
 
         Where there are so many connections that new ones would soon find no room, this one ends with it.
         """
-        conn.sock.read_until = time.monotonic() + BODY_SECONDS
         if self._leave_at < math.inf or self.nr_conns > self.max_keepalived:
             req.force_close()
         return super().handle_request(req, conn)

@@ -12,11 +12,7 @@ from gunicorn.http.body import LengthReader
 from gunicorn.http.message import Request as GunicornRequest
 from gunicorn.workers.gthread import TConn
 
-HEAD_SECONDS = 5.0
-"""From the first byte of a request's head to its last."""
-MAX_HEAD_BYTES = 64 * 1024
-ANSWER_SECONDS = 10.0
-"""For each piece of the answer that the client takes."""
+from gateway.connections import limits
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 
@@ -32,6 +28,17 @@ class Client(socket.socket):
     head_began = 0.0
     read_until = 0.0
 
+    def begin_request(self) -> None:
+        """Let a thread see to the request whose head has come: the time of its body begins.
+
+        Not before, because a wait for the thread is no fault of the client's.
+        """
+        self.read_until = time.monotonic() + limits.BODY_SECONDS
+
+    def allow(self, seconds: float) -> None:
+        """Let the body be read for so long from now on, where that is less than any body may take."""
+        self.read_until = min(self.read_until, time.monotonic() + seconds)
+
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Read what there is, waiting until `read_until` at most.
 
@@ -46,12 +53,12 @@ class Client(socket.socket):
         return super().recv(size, flags)
 
     def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 - any buffer
-        """Send it all, within ANSWER_SECONDS.
+        """Send it all, within limits.ANSWER_SECONDS.
 
         Raises:
             BrokenPipeError: The client does not take it, which is as good as gone.
         """
-        self.settimeout(ANSWER_SECONDS)
+        self.settimeout(limits.ANSWER_SECONDS)
         try:
             super().sendall(data, flags)
         except TimeoutError as error:
@@ -112,7 +119,7 @@ class Connection(TConn):  # type: ignore[misc]
     def init(self) -> None:
         """Hand the head that was collected to gunicorn's parser."""
         super().init()
-        self.sock.read_until = time.monotonic() + HEAD_SECONDS
+        self.sock.begin_request()
         self.parser.mesg_class = Request
         self.parser.unreader.unread(bytes(self.head))
         self.head.clear()

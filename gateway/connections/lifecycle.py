@@ -15,18 +15,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gateway.connections.connection import ANSWER_SECONDS, HEAD_SECONDS, MAX_HEAD_BYTES, Connection
+from gateway.connections import limits
+from gateway.connections.connection import Connection
 from gateway.connections.waiting import SeeTo, Waiting
 
 if TYPE_CHECKING:
     from gateway.connections.refusals import Refusals
 
 logger = logging.getLogger(__name__)
-
-LINGER_SECONDS = 5.0
-"""For a client to finish sending and to read its answer before the connection is cut."""
-LAST_SECONDS = 2.0
-"""The same, and for an idle connection's next request, once the process leaves."""
 
 _PIECE = 8 * 1024
 _DRAINED_PIECE = 256 * 1024
@@ -83,7 +79,7 @@ class Lifecycle:
             self._see_to(conn, on_late)
 
     def leave(self) -> None:
-        """Let no idle connection wait longer than LAST_SECONDS from now on."""
+        """Let no idle connection wait longer than limits.LAST_SECONDS from now on."""
         self._leaving = True
         self._cap_idle()
 
@@ -100,15 +96,15 @@ class Lifecycle:
         """Let a client send its next request, or the rest of its head."""
         leaving = self._leaving
         if conn.head:
-            until = conn.sock.head_began + HEAD_SECONDS
+            until = conn.sock.head_began + limits.HEAD_SECONDS
         else:
-            until = time.monotonic() + (LAST_SECONDS if leaving else self._keepalive)
+            until = time.monotonic() + (limits.LAST_SECONDS if leaving else self._keepalive)
         self._waiting.put(conn, until, self._on_head, self._on_late_head)
         if self._leaving and not leaving:  # the end may have come just before it began to wait
             self._cap_idle()
 
     def _cap_idle(self) -> None:
-        self._waiting.hasten_idle(time.monotonic() + LAST_SECONDS)
+        self._waiting.hasten_idle(time.monotonic() + limits.LAST_SECONDS)
 
     def _on_head(self, conn: Connection) -> None:
         """Collect the head of a request, and answer it when it is complete."""
@@ -117,19 +113,19 @@ class Lifecycle:
             self._close(conn)
         elif piece is not None and conn.extend_head(piece):
             self._answer(conn)
-        elif len(conn.head) > MAX_HEAD_BYTES:
+        elif len(conn.head) > limits.MAX_HEAD_BYTES:
             self._refuse(conn, self._refusals.too_large(conn))
         else:
             self._await_head(conn)
 
     def _on_late_head(self, conn: Connection) -> None:
         """Wait no longer for a head, unless it has come and no thread had time for it."""
-        piece = conn.sock.recv_now(MAX_HEAD_BYTES)
+        piece = conn.sock.recv_now(limits.MAX_HEAD_BYTES)
         if piece and conn.extend_head(piece):
             self._await_thread(conn)
         elif piece == b"" or not conn.head:
             self._close(conn)
-        elif conn.sock.head_began + HEAD_SECONDS <= time.monotonic():
+        elif conn.sock.head_began + limits.HEAD_SECONDS <= time.monotonic():
             self._refuse(conn, self._refusals.too_slow(conn))
         else:
             self._await_head(conn)
@@ -150,7 +146,7 @@ class Lifecycle:
 
     def _await_thread(self, conn: Connection) -> None:
         """Let a request whose head has come wait for its turn behind the others."""
-        until = time.monotonic() + ANSWER_SECONDS
+        until = time.monotonic() + limits.ANSWER_SECONDS
         self._waiting.put(conn, until, self._answer, self._on_late_turn, writable=True)
 
     def _on_late_turn(self, conn: Connection) -> None:
@@ -178,7 +174,7 @@ class Lifecycle:
         except OSError:
             self._close(conn)
             return
-        until = time.monotonic() + (LAST_SECONDS if self._leaving else LINGER_SECONDS)
+        until = time.monotonic() + (limits.LAST_SECONDS if self._leaving else limits.LINGER_SECONDS)
         self._waiting.put(conn, until, self._on_leftover, self._close)
 
     def _on_leftover(self, conn: Connection) -> None:

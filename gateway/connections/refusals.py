@@ -15,7 +15,8 @@ from gunicorn.http.errors import (
 from gunicorn.util import http_date
 
 from gateway import problems
-from gateway.connections.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Client, Connection
+from gateway.connections import limits
+from gateway.connections.connection import Client, Connection
 from gateway.exchange import REQUEST_ID
 from utils.errors import (
     FacetError,
@@ -43,14 +44,14 @@ class Refusals:
     def too_slow(self, conn: Connection) -> bytes:
         """Answer a head that does not end."""
         words = f"The head of the request had not ended after {len(conn.head)} bytes"
-        return _answer(HeadTooSlow(f"{words}; accepted: {HEAD_SECONDS:g} s for all of it"), conn.sock)
+        return _answer(HeadTooSlow(f"{words}; accepted: {limits.HEAD_SECONDS:g} s for all of it"), conn.sock)
 
     def too_large(self, conn: Connection) -> bytes:
         """Answer a head of more than MAX_HEAD_BYTES."""
         if b"\n" not in conn.head:
             return _answer(self._line_too_long(len(conn.head)), conn.sock)
         words = f"The head of the request had not ended after {len(conn.head)} bytes"
-        return _answer(HeadTooLarge(f"{words}; accepted: {MAX_HEAD_BYTES} bytes"), conn.sock)
+        return _answer(HeadTooLarge(f"{words}; accepted: {limits.MAX_HEAD_BYTES} bytes"), conn.sock)
 
     def unreadable(self, error: Exception, client: Client) -> bytes:
         """Answer a request that ended with this exception before or beside the application."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from gunicorn.config import Config
 
-from gateway.connections import lifecycle
-from gateway.connections.connection import HEAD_SECONDS, MAX_HEAD_BYTES, Connection
+from gateway.connections import limits
+from gateway.connections.connection import Connection
 from gateway.connections.lifecycle import Lifecycle
 from gateway.connections.refusals import Refusals
 from tests.support.connections import connected
@@ -102,7 +102,7 @@ def test_who_sends_ahead_and_reads_nothing_holds_no_thread(
     """Its next request waits until it takes an answer, and not for ever."""
     gateway.answer = bytes(100_000)
     deaf, good = gateway.connect(), gateway.connect()
-    monkeypatch.setattr(lifecycle, "ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "ANSWER_SECONDS", 0.0)
     deaf.sendall(b"".join(HEAD % number for number in (1, 2, 3)))
     gateway.life.serve_next()
     good.sendall(HEAD % 4)
@@ -127,7 +127,7 @@ def test_a_head_that_does_not_end_in_time_is_refused(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With an answer that says so, and the end of the connection."""
-    monkeypatch.setattr(lifecycle, "HEAD_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.0)
     client = gateway.connect()
     client.sendall(BEGUN)
     gateway.life.serve_next()
@@ -147,14 +147,14 @@ def test_the_time_of_a_head_is_counted_from_its_first_byte(gateway: Gateway) -> 
     gateway.life.serve_next()
     gateway.life.see_to_late()
     assert gateway.closed == 0
-    assert (conn.sock.head_began, conn.timeout) == (began, began + HEAD_SECONDS)
+    assert (conn.sock.head_began, conn.timeout) == (began, began + limits.HEAD_SECONDS)
 
 
 def test_a_head_that_no_thread_had_time_for_is_no_late_one(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It came in time: its request is answered, however long it has waited."""
-    monkeypatch.setattr(lifecycle, "HEAD_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.0)
     client = gateway.connect()
     client.sendall(BEGUN)
     gateway.life.serve_next()
@@ -168,7 +168,7 @@ def test_who_reads_is_not_given_up_for_want_of_a_thread(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that waits for its turn is answered when a thread has time."""
-    monkeypatch.setattr(lifecycle, "ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "ANSWER_SECONDS", 0.0)
     client = gateway.connect()
     client.sendall((HEAD % 1) + (HEAD % 2))
     gateway.life.serve_next()
@@ -180,7 +180,7 @@ def test_who_reads_is_not_given_up_for_want_of_a_thread(
 def test_a_head_without_end_is_refused(gateway: Gateway) -> None:
     """However quickly it comes."""
     client = gateway.connect()
-    client.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * MAX_HEAD_BYTES)
+    client.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * limits.MAX_HEAD_BYTES)
     for _ in range(9):
         gateway.life.serve_next()
     assert client.recv(10_000).startswith(b"HTTP/1.1 431 ")
@@ -206,13 +206,13 @@ def test_an_ended_connection_does_not_wait_for_ever(
     sends: bool, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does it gain time by sending on."""
-    monkeypatch.setattr(lifecycle, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "LINGER_SECONDS", 0.0)
     gateway.keeps = False
     client = gateway.connect()
     client.sendall(HEAD % 1)
     gateway.life.serve_next()
     if sends:
-        monkeypatch.setattr(lifecycle, "LINGER_SECONDS", 60.0)
+        monkeypatch.setattr(limits, "LINGER_SECONDS", 60.0)
         client.sendall(b"what is left of a body")
         gateway.life.serve_next()
     gateway.life.see_to_late()
@@ -248,7 +248,7 @@ def test_who_leaves_cuts_the_idle_short_and_no_head_that_has_begun(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that is on its way is still answered."""
-    monkeypatch.setattr(lifecycle, "LAST_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "LAST_SECONDS", 0.0)
     idle, begun = gateway.connect(), gateway.connect()
     begun.sendall(BEGUN)
     gateway.life.serve_next()
@@ -264,7 +264,7 @@ def test_who_leaves_cuts_the_idle_short_and_no_head_that_has_begun(
 
 def test_who_leaves_lets_nobody_begin_a_long_wait(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a connection that comes now, nor one that has its answer and ends."""
-    monkeypatch.setattr(lifecycle, "LAST_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "LAST_SECONDS", 0.0)
     gateway.life.leave()
     late = gateway.connect()
     gateway.life.see_to_late()
