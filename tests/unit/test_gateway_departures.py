@@ -71,9 +71,42 @@ def test_the_watch_begins_anew_after_a_time_without_requests(pair: Pair) -> None
     server, client = pair
     departures, left = Departures(), threading.Event()
     with departures.watch(server, left.set):
-        assert departures.looking
-    wait_until(lambda: not departures.looking, "the last request to be over for a moment")
+        pass
+    wait_until(lambda: not departures._some.is_set(), "the last request to be over for a moment")
     with departures.watch(server, left.set):
+        client.close()
+        assert left.wait(30)
+
+
+def test_a_fault_in_one_departure_ends_no_other_watch(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has it."""
+    server, client = pair
+    departures, left = Departures(), threading.Event()
+    second_server, second_client = socket.socketpair()
+
+    def fault() -> None:
+        raise RuntimeError("a fault")
+
+    with second_server, second_client:
+        with departures.watch(second_server, fault):
+            second_client.close()
+            wait_until(lambda: "a departure was not passed on" in caplog.text, "the fault in the log")
+        with departures.watch(server, left.set):
+            client.close()
+            assert left.wait(30)
+
+
+def test_who_is_told_of_a_departure_may_watch_others(pair: Pair) -> None:
+    """Nothing is locked meanwhile."""
+    server, client = pair
+    departures, left = Departures(), threading.Event()
+    second_server, second_client = socket.socketpair()
+
+    def watch_another() -> None:
+        with departures.watch(second_server, lambda: None):
+            left.set()
+
+    with second_server, second_client, departures.watch(server, watch_another):
         client.close()
         assert left.wait(30)
 
