@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from flask import Response, g, request
 
+from gateway.connections.connection import Client
 from utils.errors import DeadlineExceeded, InvalidHeader, shown
 from utils.logs import fields
 from utils.request_ids import TRACEPARENT, request_id, trace_context
@@ -71,6 +72,10 @@ def begin() -> None:
     g.exchange = Exchange(
         request_id(request.headers.get(REQUEST_ID)), trace_context(request.headers.get(TRACEPARENT))
     )
+    client = request.environ.get("gunicorn.socket")
+    if isinstance(client, Client):
+        # It may have waited for a thread since then.
+        g.exchange.started = client.head_ended
 
 
 def end(response: Response) -> Response:
@@ -79,7 +84,7 @@ def end(response: Response) -> Response:
     response.headers[REQUEST_ID] = exchange.request_id
     for action in exchange.closing:
         response.call_on_close(action)
-    line = fields(
+    line = dict(
         request_id=exchange.request_id,
         traceparent=exchange.traceparent or None,
         method=request.method,
@@ -90,8 +95,11 @@ def end(response: Response) -> Response:
         **exchange.facts,
     )
     level = _level(response)
-    # The client need not wait until it is written.
-    response.call_on_close(lambda: _log.log(level, "request", extra=line))
+    client = request.environ.get("gunicorn.socket")
+    # The client need not wait until it is written, and only then is known whether it took its answer.
+    response.call_on_close(
+        lambda: _log.log(level, "request", extra=fields(**line, taken=getattr(client, "taken", None)))
+    )
     return response
 
 

@@ -121,6 +121,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
         Where there are so many connections that new ones would soon find no room, this one ends with it.
         """
+        # gunicorn would invite the body here, whatever is answered.
+        conn.sock.asks, req._expected_100_continue = req._expected_100_continue, False
         if self._leave_at < math.inf or self.nr_conns > self.max_keepalived:
             req.force_close()
         return super().handle_request(req, conn)

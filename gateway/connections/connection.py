@@ -15,6 +15,8 @@ from gunicorn.workers.gthread import TConn
 from gateway.connections import limits
 
 _HEAD_END = re.compile(rb"\n\r?\n")
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Client(socket.socket):
@@ -22,11 +24,19 @@ class Client(socket.socket):
 
     Attributes:
         head_began: When the first byte of its request's head came, by `time.monotonic`.
-        read_until: When reading ends, by the same clock.
+        head_ended: When the last byte was read, by the same clock; a wait for a thread may follow.
+        read_until: When reading ends.
+        send_until: When sending an answer ends; None before its first byte.
+        taken: False where the client was seen not to take its answer; None where nothing is known.
+        asks: Whether the client waits to be told before it sends its body.
     """
 
     head_began = 0.0
+    head_ended = 0.0
     read_until = 0.0
+    send_until: float | None = None
+    taken: bool | None = None
+    asks = False
 
     def begin_request(self) -> None:
         """Let a thread see to the request whose head has come: the time of its body begins.
@@ -34,17 +44,26 @@ class Client(socket.socket):
         Not before, because a wait for the thread is no fault of the client's.
         """
         self.read_until = time.monotonic() + limits.BODY_SECONDS
+        self.send_until = None
+        self.taken = None
+        self.asks = False
 
     def allow(self, seconds: float) -> None:
         """Let the body be read for so long from now on, where that is less than any body may take."""
         self.read_until = min(self.read_until, time.monotonic() + seconds)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Read what there is, waiting until `read_until` at most.
+        """Read what there is, waiting until `read_until` at most; a client that asks is told to send it.
+
+        Only here is its body wanted: what is refused unread is refused without having been invited.
 
         Raises:
             TimeoutError: Nothing came, or it is too late.
+            BrokenPipeError: The client does not take the word that it asked for.
         """
+        if self.asks:
+            self.asks = False
+            self._send_continue()
         left = self.read_until - time.monotonic()
         if left <= 0:
             # Also where more has come already: a trickle must not outlast its time.
@@ -53,16 +72,50 @@ class Client(socket.socket):
         return super().recv(size, flags)
 
     def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 - any buffer
-        """Send it all, within limits.ANSWER_SECONDS.
+        """Send a piece of an answer, all of which has limits.ANSWER_SECONDS.
 
         Raises:
             BrokenPipeError: The client does not take it, which is as good as gone.
         """
-        self.settimeout(limits.ANSWER_SECONDS)
+        self._limit_sending()
         try:
             super().sendall(data, flags)
-        except TimeoutError as error:
-            raise BrokenPipeError(errno.EPIPE, "the client takes no answer") from error
+        except OSError as error:
+            raise self._not_sent(error) from error
+
+    def send(self, data: Any, flags: int = 0) -> int:  # noqa: ANN401 - any buffer
+        """As `sendall`, but as much as goes at once.
+
+        Raises:
+            BrokenPipeError: The client does not take it, which is as good as gone.
+        """
+        self._limit_sending()
+        try:
+            return super().send(data, flags)
+        except OSError as error:
+            raise self._not_sent(error) from error
+
+    def _limit_sending(self) -> None:
+        now = time.monotonic()
+        if self.send_until is None:
+            self.send_until = now + limits.ANSWER_SECONDS
+        self.settimeout(max(0.0, self.send_until - now))
+
+    def _not_sent(self, error: OSError) -> OSError:
+        self.taken = False
+        if isinstance(error, TimeoutError | BlockingIOError):
+            return BrokenPipeError(errno.EPIPE, "the client takes no answer")
+        return error
+
+    def _send_continue(self) -> None:
+        # A request is seen to only where there is room for far more than this.
+        self.setblocking(False)
+        try:
+            whole = super().send(_CONTINUE) == len(_CONTINUE)
+        except BlockingIOError:
+            whole = False
+        if not whole:
+            raise BrokenPipeError(errno.EPIPE, "the client takes no word")
 
     def send_now(self, data: bytes) -> None:
         """Send as much as goes at once; who takes not even that gets nothing."""
@@ -125,10 +178,18 @@ class Connection(TConn):  # type: ignore[misc]
         self.head.clear()
 
     def extend_head(self, piece: bytes) -> bool:
-        """Add to the head; True where it has ended, well or badly."""
+        """Add to the head; True where it has ended, well or badly.
+
+        Empty lines before a head are no part of it (RFC 9112, 2.2), and its time has not begun with them.
+        """
         if not self.head:
             self.sock.head_began = time.monotonic()
         # The end may lie across two pieces.
         start = max(0, len(self.head) - 3)
         self.head += piece
-        return _HEAD_END.search(self.head, start) is not None
+        if empty := _EMPTY_LINES.match(self.head):
+            del self.head[: empty.end()]
+        if _HEAD_END.search(self.head, start) is None:
+            return False
+        self.sock.head_ended = time.monotonic()
+        return True

@@ -5,7 +5,8 @@
               after      after 5 s, with 408 ──┘
               75 s: closed
 
-No thread waits for any one client, but where it reads a body and sends an answer, which have a total time.
+No thread waits for any one client, but where it reads a body and sends an answer, each of which has a total
+time; and none sees to a request before its client has taken most of the answers to those before.
 """
 
 import logging
@@ -92,13 +93,15 @@ class Lifecycle:
 
     # --- idle, and the head of a request ---
 
-    def _await_head(self, conn: Connection) -> None:
-        """Let a client send its next request, or the rest of its head."""
+    def _await_head(self, conn: Connection, *, again: bool = False) -> None:
+        """Let a client send its next request, or the rest of its head; who only goes on gains no time."""
         leaving = self._leaving
         if conn.head:
             until = conn.sock.head_began + limits.HEAD_SECONDS
         else:
             until = time.monotonic() + (limits.LAST_SECONDS if leaving else self._keepalive)
+            if again:
+                until = min(until, conn.timeout)
         self._waiting.put(conn, until, self._on_head, self._on_late_head)
         if self._leaving and not leaving:  # the end may have come just before it began to wait
             self._cap_idle()
@@ -112,11 +115,14 @@ class Lifecycle:
         if piece == b"":
             self._close(conn)
         elif piece is not None and conn.extend_head(piece):
-            self._answer(conn)
+            if conn.sock.takes_more():
+                self._answer(conn)
+            else:
+                self._await_thread(conn)
         elif len(conn.head) > limits.MAX_HEAD_BYTES:
             self._refuse(conn, self._refusals.too_large(conn))
         else:
-            self._await_head(conn)
+            self._await_head(conn, again=True)
 
     def _on_late_head(self, conn: Connection) -> None:
         """Wait no longer for a head, unless it has come and no thread had time for it."""
@@ -154,6 +160,7 @@ class Lifecycle:
         if conn.sock.takes_more():
             self._await_thread(conn)
         else:
+            logger.info("answers not taken")
             self._close(conn)
 
     def _refuse(self, conn: Connection, answer: bytes) -> None:

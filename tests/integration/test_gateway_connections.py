@@ -304,6 +304,19 @@ def test_a_client_may_ask_before_it_sends(gateway: Gateway) -> None:
         assert read_reply(connection).status == 200
 
 
+@pytest.mark.parametrize(
+    ("length", "kind", "status"),
+    [(LIMIT + 1, "image/jpeg", 413), (3, "text/html", 415), (0, "image/jpeg", 400)],
+)
+def test_who_asks_is_not_invited_to_send_what_is_refused(
+    gateway: Gateway, length: int, kind: str, status: int
+) -> None:
+    """The refusal is all that comes."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(head(length, kind, expect=True))
+        assert connection.recv(12) == b"HTTP/1.1 %d" % status
+
+
 # --- clients that leave -----------------------------------------------------------------------------
 
 

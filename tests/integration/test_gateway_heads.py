@@ -55,7 +55,6 @@ def lines_so_far(gateway: Gateway, name: str) -> int:
     [
         (b"\n\n", "bare LF"),
         (b"GET /\n\n", "bare LF"),
-        (b"\r\n\r\n", "request line: ''"),
         (b"\x16\x03\x01\r\n\r\n", "request line"),
         (b"GET / HTTP/9.9\r\n\r\n", "HTTP Version"),
         (b"get / HTTP/1.1\r\n\r\n", "'get'"),

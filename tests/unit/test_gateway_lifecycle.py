@@ -112,6 +112,39 @@ def test_who_sends_ahead_and_reads_nothing_holds_no_thread(
     assert gateway.closed == 1
 
 
+def test_who_asks_again_and_reads_nothing_holds_no_thread(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Though it waited with its next request until there was room for an answer; the log says so."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(limits, "ANSWER_SECONDS", 0.0)
+    gateway.answer = bytes(100_000)
+    handled: list[Connection] = []
+    gateway.on_handled = lambda: handled.append(gateway.connections[0])
+    deaf = gateway.connect()
+    deaf.sendall(HEAD % 1)
+    gateway.life.serve_next()
+    deaf.sendall(HEAD % 2)
+    gateway.life.serve_next()
+    assert (len(handled), gateway.closed) == (1, 0)
+    gateway.life.see_to_late()
+    assert (len(handled), gateway.closed) == (1, 1)
+    assert "answers not taken" in caplog.text
+
+
+def test_who_asks_again_is_answered_when_it_has_read(gateway: Gateway) -> None:
+    """Its request has waited for room."""
+    gateway.answer = bytes(100_000)
+    client = gateway.connect()
+    client.sendall(HEAD % 1)
+    gateway.life.serve_next()
+    client.sendall(HEAD % 2)
+    gateway.life.serve_next()
+    assert client.recv(100_000, socket.MSG_WAITALL) == gateway.answer
+    gateway.life.serve_next()
+    assert client.recv(100_000, socket.MSG_WAITALL) == gateway.answer
+
+
 def test_who_reads_late_is_answered_all_the_same(gateway: Gateway) -> None:
     """As soon as there is room for the next answer."""
     gateway.answer = bytes(100_000)
@@ -148,6 +181,38 @@ def test_the_time_of_a_head_is_counted_from_its_first_byte(gateway: Gateway) -> 
     gateway.life.see_to_late()
     assert gateway.closed == 0
     assert (conn.sock.head_began, conn.timeout) == (began, began + limits.HEAD_SECONDS)
+
+
+@pytest.mark.parametrize("pieces", [[b"\r\n"], [b"\r", b"\n"], [b"\r\n\r\n\r", b"\n\r\n"]])
+def test_empty_lines_before_a_request_are_no_part_of_it(
+    pieces: list[bytes], gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some clients end a request with one too many; its time begins with what is more."""
+    client = gateway.connect()
+    for number in range(2):
+        client.sendall(HEAD % number)
+        gateway.life.serve_next()
+        assert client.recv(100) == b"/%d" % number
+        for piece in pieces:
+            client.sendall(piece)
+            gateway.life.serve_next()
+        with monkeypatch.context() as late:
+            late.setattr(limits, "HEAD_SECONDS", 0.0)
+            gateway.life.see_to_late()
+    client.sendall(b"".join([*pieces, HEAD % 3, *pieces, HEAD % 4]))
+    gateway.life.serve_next()
+    gateway.life.serve_next()
+    assert client.recv(100) == b"/3/4"
+
+
+def test_empty_lines_gain_a_connection_no_time(gateway: Gateway) -> None:
+    """It is as idle as it was."""
+    client = gateway.connect()
+    [conn] = gateway.connections
+    until = conn.timeout
+    client.sendall(b"\r\n")
+    gateway.life.serve_next()
+    assert conn.timeout == until
 
 
 def test_a_head_that_no_thread_had_time_for_is_no_late_one(
