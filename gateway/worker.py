@@ -9,7 +9,6 @@ A worker that is told to stop goes on for `drain_seconds`, ending each connectio
 takes what has already connected, stops listening, and finishes.
 """
 
-import errno
 import math
 import os
 import threading
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.1
 _NOTIFY_SECONDS = 1.0  # the master waits for `timeout`, 30 s
-_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_COMPLAIN_SECONDS = 1.0
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -52,7 +51,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._counting = threading.Lock()
         self._leave_at = math.inf
-        self._notify_at = self._look_at = 0.0
+        self._notify_at = self._look_at = self._accept_at = self._complain_at = 0.0
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:  # noqa: ANN401 - gunicorn's
@@ -96,7 +95,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Take a new connection and watch it: it gets a thread when it has sent a request.
 
         Returns:
-            Whether there was one.
+            Whether there may be another one.
         """
         try:
             sock, client = listener.accept()
@@ -105,16 +104,27 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         except BlockingIOError:
             return False  # a sibling was faster
         except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
-            self.log.error("connection not accepted: %s", error.strerror)
-            return False  # it waits in the backlog until another one ends
+            self._accept_later(error)  # it waits in the backlog
+            return False
         owned = Client(sock.family, sock.type, sock.proto, fileno=sock.detach())
         conn = Connection(self.cfg, owned, client, listener.getsockname())
         with self._counting:
             self.nr_conns += 1
-        self._life.begin(conn)
+        try:
+            self._life.begin(conn)
+        except OSError as error:
+            self._accept_later(error)
+            return False
         return True
+
+    def _accept_later(self, error: OSError) -> None:
+        """Accept nobody for a moment: the listener stays readable, and would be asked again at once."""
+        now = time.monotonic()
+        if now >= self._complain_at:
+            self._complain_at = now + _COMPLAIN_SECONDS
+            self.log.error("connection not accepted: %s", error.strerror)
+        self._accept_at = now + _LOOK_SECONDS
+        super().set_accept_enabled(False)
 
     def handle_request(self, req: Any, conn: Connection) -> Any:  # noqa: ANN401 - gunicorn's
         """Answer a request whose head was read.
@@ -131,8 +141,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Answer a request that the application has not answered; its connection ends."""
         client.send_now(self.refusals.unreadable(exc, client))
 
-    def murder_keepalived(self, force: bool = False) -> None:
-        """See to connections that have waited long enough; all of them are `murder_pending`'s."""
+    def murder_keepalived(self, force: bool = False) -> None:  # noqa: ARG002 - gunicorn's
+        """Where there is no room for another connection, end an idle one; the late are `murder_pending`'s."""
+        if self.alive and self.nr_conns >= self.worker_connections:
+            self._life.make_room()
 
     def murder_pending(self) -> None:
         """See to connections that have waited long enough, not at every turn of the loop."""
@@ -149,10 +161,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._leave_at = time.monotonic() + self.drain_seconds
             self.method_queue.defer(lambda: None)  # wakes the main thread
 
+    def is_parent_alive(self) -> bool:
+        """Whether there is a master; without one it is time to leave, and to leave the port to the next."""
+        alive: bool = super().is_parent_alive()
+        self.alive = self.alive and alive
+        return alive
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Serve for a moment; `alive` ends when it is time to leave."""
         if self.alive:
-            timeout = max(0.0, min(timeout, self._leave_at - time.monotonic()))
+            now = time.monotonic()
+            until = self._leave_at if self._accept_at <= now else min(self._leave_at, self._accept_at)
+            timeout = max(0.0, min(timeout, until - now))
         else:
             timeout = min(timeout, _LOOK_SECONDS)  # those whose time is over must not hold up the end
         super().wait_for_and_dispatch_events(timeout)
@@ -161,6 +181,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Listen or not; who leaves closes its listeners, so that nobody waits there for an answer."""
+        if enabled and time.monotonic() < self._accept_at:
+            return
         super().set_accept_enabled(enabled)
         if self.alive or enabled:
             return

@@ -3,7 +3,7 @@
     accepted ─► idle ─► head ─► request ─┬─► idle          the client may keep its connection
                  │       │               └─► lingering ─► closed
               after      after 5 s, with 408 ──┘
-              75 s: closed
+              75 s, or 10 s before its first request, or where there is no room for another one: closed
 
 No thread waits for any one client, but where it reads a body and sends an answer, each of which has a total
 time; and none sees to a request before its client has taken most of the answers to those before.
@@ -54,9 +54,17 @@ class Lifecycle:
         self._leaving = False
 
     def begin(self, conn: Connection) -> None:
-        """Watch a new connection: it gets a thread when it has sent a request."""
-        self._waiting.add(conn)
-        self._await_head(conn)
+        """Watch a new connection: it gets a thread when it has sent a request.
+
+        Raises:
+            OSError: The system has no room for the watch; the connection is closed.
+        """
+        try:
+            self._waiting.add(conn)
+            self._await_head(conn)
+        except OSError:
+            self._close(conn)
+            raise
 
     def serve(self) -> None:
         """See to one connection after another, for as long as the process lives; what its threads do."""
@@ -79,6 +87,14 @@ class Lifecycle:
         for conn, on_late in self._waiting.take_late(time.monotonic()):
             self._see_to(conn, on_late)
 
+    def make_room(self) -> None:
+        """Close the connection that has been idle longest, if any is: its client has sent nothing since."""
+        while (conn := self._waiting.take_idle()) is not None:
+            # A head that no thread had time for yet makes it none of the idle.
+            self._see_to(conn, self._on_late_head)
+            if conn.sock.fileno() < 0:
+                return
+
     def leave(self) -> None:
         """Let no idle connection wait longer than limits.LAST_SECONDS from now on."""
         self._leaving = True
@@ -99,12 +115,17 @@ class Lifecycle:
         if conn.head:
             until = conn.sock.head_began + limits.HEAD_SECONDS
         else:
-            until = time.monotonic() + (limits.LAST_SECONDS if leaving else self._keepalive)
+            until = time.monotonic() + self._idle_seconds(conn)
             if again:
                 until = min(until, conn.timeout)
-        self._waiting.put(conn, until, self._on_head, self._on_late_head)
+        self._waiting.put(conn, until, self._on_head, self._on_late_head, idle=not conn.head)
         if self._leaving and not leaving:  # the end may have come just before it began to wait
             self._cap_idle()
+
+    def _idle_seconds(self, conn: Connection) -> float:
+        if self._leaving:
+            return limits.LAST_SECONDS
+        return self._keepalive if conn.initialized else limits.FIRST_SECONDS
 
     def _cap_idle(self) -> None:
         self._waiting.hasten_idle(time.monotonic() + limits.LAST_SECONDS)

@@ -24,14 +24,22 @@ class Waiting:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._lock = threading.Lock()
-        self._connections: dict[int, tuple[Connection, SeeTo, SeeTo]] = {}
+        # In the order in which they began to wait.
+        self._connections: dict[int, tuple[Connection, SeeTo, SeeTo, bool]] = {}
 
     def add(self, conn: Connection) -> None:
         """Make a new connection known. The kernel forgets it when it is closed."""
         self._epoll.register(conn.sock, _NOTHING)
 
     def put(
-        self, conn: Connection, until: float, see_to: SeeTo, see_to_late: SeeTo, *, writable: bool = False
+        self,
+        conn: Connection,
+        until: float,
+        see_to: SeeTo,
+        see_to_late: SeeTo,
+        *,
+        writable: bool = False,
+        idle: bool = False,
     ) -> None:
         """Let a connection wait; it is the caller's no longer.
 
@@ -41,13 +49,14 @@ class Waiting:
             see_to: What is done when its client has sent something, or has left.
             see_to_late: What is done when it has waited long enough.
             writable: It waits for no more than a free thread, and for its client to take an answer.
+            idle: It has nothing to lose but itself: no request has begun, and no answer is on its way.
         """
         conn.sock.setblocking(False)
         conn.timeout = until
         number = conn.sock.fileno()
         with self._lock:
             self._epoll.modify(number, _WRITABLE if writable else _READABLE)
-            self._connections[number] = (conn, see_to, see_to_late)
+            self._connections[number] = (conn, see_to, see_to_late, idle)
 
     def take(self) -> tuple[Connection, SeeTo] | None:
         """Wait for a connection, and take it with what is to be done; None where it has just been taken."""
@@ -62,7 +71,16 @@ class Waiting:
         with self._lock:
             late = [number for number, (conn, *_) in self._connections.items() if conn.timeout <= now]
             found = [self._connections.pop(number) for number in late]
-        return [(conn, see_to_late) for conn, _, see_to_late in found]
+        return [(conn, see_to_late) for conn, _, see_to_late, _ in found]
+
+    def take_idle(self) -> Connection | None:
+        """Take the idle connection that has waited longest; None where there is none."""
+        with self._lock:
+            for number, (conn, *_, idle) in self._connections.items():
+                if idle:
+                    del self._connections[number]
+                    return conn
+        return None
 
     def hasten_idle(self, until: float) -> None:
         """Let connections wait until then at most, but those whose head has begun, which have their time."""

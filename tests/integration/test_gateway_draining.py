@@ -1,8 +1,10 @@
 """Rules of a gateway that goes away: it says so first, and whoever came in time is answered."""
 
 import contextlib
+import os
 import signal
 from collections import deque
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -109,6 +111,54 @@ def test_a_connection_made_in_the_last_moment_is_served() -> None:
         reply = post(made[0])
         assert (reply.status, reply.headers["Connection"]) == (200, "close")
         assert running.process.wait() == 0
+
+
+def test_who_was_in_the_backlog_is_served() -> None:
+    """They had connected, and heard of no end."""
+    with gateway_process.gateway("127.0.0.1:1") as running, contextlib.ExitStack() as stack:
+        [worker] = running.workers()
+        with processes.standing_still([worker]):
+            waiting = [stack.enter_context(contextlib.closing(running.connect())) for _ in range(10)]
+            for connection in waiting:
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            running.process.send(signal.SIGTERM)
+            running.process.wait_for("Handling signal: term")
+            os.kill(worker, signal.SIGTERM)  # the master's may still be on its way
+        for connection in waiting:
+            assert gateway_process.read_reply(connection).status == 200
+        assert running.process.wait() == 0
+
+
+def test_without_its_master_a_worker_leaves_the_port_and_finishes_what_runs() -> None:
+    """Another gateway may listen there while the last requests get their answers."""
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target) as running,
+        orphans_ended(running.workers()),
+    ):
+        [worker] = running.workers()
+        serving.answer = serving.hold
+        with contextlib.closing(running.open()) as connection:
+            headers = {"Content-Type": "image/jpeg", "X-Request-Timeout": "60"}
+            connection.request("POST", "/predict", b"picture", headers)
+            assert serving.began.acquire(timeout=processes.PATIENCE)
+            running.process.send(signal.SIGKILL)
+            processes.wait_until(lambda: refuses(running), "the port to be free")
+            serving.held.set()
+            assert gateway_process.read(connection.getresponse()).status == 200
+            assert is_last(post(connection))
+        processes.wait_until(lambda: not processes.alive(worker), "the worker to end")
+
+
+@contextlib.contextmanager
+def orphans_ended(pids: list[int]) -> Iterator[None]:
+    """No child of a killed master is left by a test that fails."""
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_a_reload_is_no_farewell() -> None:

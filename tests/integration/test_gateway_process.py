@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import resource
 import signal
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -198,6 +200,43 @@ def test_a_busy_port_stops_the_start() -> None:
             assert second.wait() != 0
             assert "Traceback" not in second.log()
         assert running.get("/healthz").status == 200
+
+
+def test_idle_connections_shut_nobody_out() -> None:
+    """The oldest of them go when there is no room for more; who waits for its answer stays."""
+    few = ["sh", "-c", 'ulimit -n 160; exec "$@"', "sh", *gateway_process.COMMAND]
+    settings = {"FACET_HTTP_ADDRESS": "127.0.0.1:0", "FACET_HTTP_WORKERS": "1"}
+    with (
+        fake_backend() as serving,
+        processes.running(few, FACET_BACKEND=serving.target, **settings) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        running = Gateway(process, process.wait_for("ready")["http_address"])
+        serving.answer = serving.hold
+        held = stack.enter_context(contextlib.closing(running.open()))
+        held.request("POST", "/predict", b"x", {"Content-Type": "image/jpeg", "X-Request-Timeout": "60"})
+        assert serving.began.acquire(timeout=processes.PATIENCE)
+        for _ in range(200):
+            stack.enter_context(contextlib.closing(running.connect()))
+        assert running.get("/healthz").status == 200
+        serving.held.set()
+        assert gateway_process.read(held.getresponse()).status == 200
+
+
+def test_out_of_descriptors_a_gateway_says_so_now_and_then_and_goes_on() -> None:
+    """Who came meanwhile is served as soon as there is room."""
+    with gateway_process.gateway("127.0.0.1:1") as running:
+        [worker] = running.workers()
+        enough = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, enough[1]))
+        said = "connection not accepted: Too many open files"
+        with contextlib.closing(running.connect()) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            first, second = (datetime.fromisoformat(running.process.wait_for(said)["time"]) for _ in range(2))
+            assert (second - first).total_seconds() > 0.9
+            resource.prlimit(worker, resource.RLIMIT_NOFILE, enough)
+            assert gateway_process.read_reply(connection).status == 200
+        assert running.workers() == [worker]
 
 
 def test_an_unknown_setting_is_warned_of_once() -> None:

@@ -1,5 +1,6 @@
 """Rules of the life of a connection: what its client does, and what one request thread does then."""
 
+import errno
 import socket
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ from gateway.connections import limits
 from gateway.connections.connection import Connection
 from gateway.connections.lifecycle import Lifecycle
 from gateway.connections.refusals import Refusals
+from gateway.connections.waiting import Waiting
 from tests.support.connections import connected
 
 HEAD = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -307,6 +309,74 @@ def test_a_fault_ends_its_connection_and_nothing_else(
     good.sendall(HEAD % 1)
     gateway.life.serve_next()
     assert good.recv(100) == b"/1"
+
+
+def test_who_has_sent_no_request_yet_is_not_kept_for_long(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a client that has may come back with another."""
+    monkeypatch.setattr(limits, "FIRST_SECONDS", 0.0)
+    with monkeypatch.context() as before:
+        before.setattr(limits, "FIRST_SECONDS", 60.0)
+        known = gateway.connect()
+    known.sendall(HEAD % 1)
+    gateway.life.serve_next()
+    gateway.connect()
+    gateway.life.see_to_late()
+    known.sendall(HEAD % 2)
+    gateway.life.serve_next()
+    assert (gateway.closed, known.recv(100)) == (1, b"/1/2")
+
+
+def test_room_is_made_by_whoever_has_been_idle_longest(gateway: Gateway) -> None:
+    """Since its last request, not since it came; and nobody else has to go."""
+    first, second, third = (gateway.connect() for _ in range(3))
+    first.sendall(HEAD % 1)
+    gateway.life.serve_next()
+    gateway.life.make_room()
+    assert (gateway.closed, second.recv(1)) == (1, b"")
+    gateway.life.make_room()
+    assert (gateway.closed, third.recv(1)) == (2, b"")
+    first.sendall(HEAD % 2)
+    gateway.life.serve_next()
+    assert first.recv(100) == b"/1/2"
+
+
+def test_room_is_never_made_by_who_has_something_to_lose(gateway: Gateway) -> None:
+    """A head that has begun, a request that no thread had time for, an answer that is not read."""
+    begun = gateway.connect()
+    begun.sendall(BEGUN)
+    gateway.life.serve_next()
+    gateway.keeps = False
+    reading = gateway.connect()
+    reading.sendall(HEAD % 2)
+    gateway.life.serve_next()
+    gateway.keeps = True
+    unseen, half = gateway.connect(), gateway.connect()
+    unseen.sendall(HEAD % 3)
+    half.sendall(BEGUN)
+    gateway.life.make_room()
+    gateway.life.make_room()
+    assert gateway.closed == 0
+    gateway.life.serve_next()
+    for client in (begun, half):
+        client.sendall(REST)
+        gateway.life.serve_next()
+    assert [c.recv(100) for c in (begun, reading, unseen, half)] == [b"/1", b"/2", b"/3", b"/1"]
+
+
+def test_a_connection_that_cannot_be_watched_is_closed_and_counted(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its place is free again."""
+
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no watch is left")
+
+    monkeypatch.setattr(Waiting, "add", no_room)
+    with pytest.raises(OSError, match="no watch is left"):
+        gateway.connect()
+    assert (gateway.closed, gateway.clients[0].recv(1)) == (1, b"")
 
 
 def test_who_leaves_cuts_the_idle_short_and_no_head_that_has_begun(

@@ -116,6 +116,19 @@ def test_the_idle_may_be_hastened_and_none_slowed(peers: tuple[Peer, Peer], wait
     assert waiting.take_late(9.0) == []
 
 
+def test_the_longest_idle_is_taken_and_nobody_else(peers: tuple[Peer, Peer], waiting: Waiting) -> None:
+    """Idle is who was put so; none is left in the end."""
+    first, second = peers
+    waiting.put(first.conn, NEVER, nothing, other, idle=True)
+    waiting.put(second.conn, NEVER, nothing, other)
+    assert waiting.take_idle() is first.conn
+    assert waiting.take_idle() is None
+    assert waiting.take_late(NEVER) == [(second.conn, other)]
+    waiting.put(second.conn, NEVER, nothing, other, idle=True)
+    waiting.put(first.conn, NEVER, nothing, other, idle=True)
+    assert [waiting.take_idle(), waiting.take_idle()] == [second.conn, first.conn]
+
+
 def test_a_thread_that_waits_learns_of_what_is_put_later(peers: tuple[Peer, Peer], waiting: Waiting) -> None:
     """It waits in the kernel, where every connection is known."""
     peer, _ = peers
