@@ -1,10 +1,11 @@
-"""How long, and how much, a client of the gateway is waited for. Seconds."""
+"""How long, in seconds, and how much a client of the gateway is waited for."""
 
 FIRST_SECONDS = 10.0
-"""From a connection to its first request: it has shown no client yet that uses it again."""
+"""From accept to the first byte of a first request; only a client that has asked may come back after long."""
 HEAD_SECONDS = 5.0
 """From the first byte of a request's head to its last."""
 MAX_HEAD_BYTES = 64 * 1024
+"""Of a head that has not ended; gunicorn has limits of its own for the parts of one that has."""
 BODY_SECONDS = 10.0
 """From when a thread sees to a request to the end of its body; less where the request itself has less."""
 ANSWER_SECONDS = 10.0
