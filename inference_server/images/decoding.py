@@ -1,36 +1,41 @@
 """From an encoded image's bytes to the upright RGB array in which faces are looked for.
 
-`inspect` looks for the size alone, mostly within microseconds, and is for the event loop that receives
-requests; `decode` does the work, and is for the thread that detects. Both take hostile input: limits are
-checked before memory is used, and whatever a decoder raises becomes one of our errors.
+`inspect` looks for the size alone, with no decoder's help, and is for the event loop that receives requests;
+`decode` does the work, and is for the thread that detects. Both take hostile input: limits are checked before
+memory is used, and whatever a decoder raises becomes one of our errors.
 """
 
 import functools
 import io
 import logging
+import math
+import re
 import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pi_heif
 from PIL import AvifImagePlugin, ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
+from inference_server.images import jpeg, png
 from inference_server.images.formats import ACCEPTED, sniff
-from inference_server.images.jpeg import decode_plain, read_size
 from inference_server.images.modes import scale_transparent_colour, to_rgb
+from inference_server.images.sizes import read_size
+from inference_server.images.tiff import read_orientation
 from utils.domain import checked_image
 from utils.errors import BrokenImage, TooManyPixels, UnsupportedImageFormat
 
 # Pillow's names of the accepted formats, in the order in which its plugins are asked. AVIF comes before
 # HEIF, which claims the files that name neither (brand mif1) and then fails on those that are AVIF.
-_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+_PILLOW_FORMATS = ("PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 
-# Reads of the file that a header may take: a photo's takes a few dozen, while ten megabytes of empty
-# segments or chunks would keep Pillow busy for seconds.
+# Reads of the file that Pillow may take to open it: a photo's takes a few dozen, while ten megabytes of empty
+# segments or chunks would keep it busy for seconds.
 _MAX_HEADER_READS = 4096
 
 # Pixels that the scans of a JPEG file pass over: encoders write ten scans or so, a hostile file a hundred
@@ -43,10 +48,6 @@ _DECODE_SECONDS_PER_MEGAPIXEL = 0.4
 
 # Inflated text of a PNG file. Pillow's own limit of 64 MiB takes a seventh of a second.
 _MAX_PNG_TEXT = 4 * 1024**2
-
-# A PNG file's signature and the head of its first chunk, behind which its size stands.
-_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-_PNG_SIZE = struct.Struct(">II")
 
 # Offset of a PNG file's bits per sample, in its first chunk.
 _PNG_BIT_DEPTH = 24
@@ -61,6 +62,11 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+# XMP's own tag, which counts where EXIF data has none.
+_XMP_TEXT_ORIENTATION = re.compile(r'tiff:Orientation(?:="|>)([0-9])')
+_XMP_ORIENTATION = re.compile(_XMP_TEXT_ORIENTATION.pattern.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +110,20 @@ def load_decoders() -> None:
 
 
 def inspect(data: bytes, max_bytes: int, max_pixels: int) -> Header:
-    """Read the header of an encoded image, and no more of it than its size takes: `decode` has the last word.
+    """Read the size of an encoded image from its header, and judge nothing else: `decode` has the last word.
+
+    It takes microseconds for a photograph, and a few milliseconds for the costliest file of any format: of
+    header's parts no more than `parts.MAX_PARTS` are looked at.
 
     Raises:
         ImageEmpty: There are no bytes.
         ImageTooLarge: There are more than `max_bytes`.
         UnsupportedImageFormat: They are no image, or one in a format that is not accepted.
-        BrokenImage: The format is accepted, but its header cannot be read.
+        BrokenImage: The format is accepted, but its header says no size, or has too many parts before it.
         TooManyPixels: The header says more than `max_pixels`.
     """
     name = _accepted_format(checked_image(data, max_bytes))
-    width, height = _size_at_once(name, data) or _size_by_pillow(name, data)
+    width, height = read_size(name, data)
     _check_pixels(width, height, max_pixels)
     return Header(name, width, height)
 
@@ -136,13 +145,17 @@ def decode(data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.uint8], int]:
         TooManyPixels: It has more than `max_pixels`, whatever its header said.
     """
     name = _accepted_format(data)
+    seen = read_size(name, data)
+    _check_pixels(*seen, max_pixels)
+    if name == "PNG":
+        png.check_chunks(data)
     with _typed_errors(name):
-        with _open(data) as image:
+        with _open(name, data) as image:
             _check_pixels(*image.size, max_pixels)
-            _check_size(name, data, image.size)
+            _check_size(name, seen, image.size)
             if name == "JPEG":
                 _check_scans(data, image.size)
-            plain = decode_plain(data, image.mode, image.size) if name == "JPEG" else None
+            plain = jpeg.decode_plain(data, image.mode, image.size) if name == "JPEG" else None
             if plain is None:
                 return _decode_opened(image, data, max_pixels)
             orientation = _orientation(image)
@@ -166,7 +179,11 @@ def _decode_opened(image: Image.Image, data: bytes, max_pixels: int) -> tuple[np
 
 
 class _HeaderReader(io.BytesIO):
-    """A file in memory that ends the reading of a header with endlessly many parts."""
+    """A file in memory that may be read so many times and no more, until it is told that its header is read.
+
+    It ends the reading of endlessly many parts of the file itself. What Pillow takes out of it as one part
+    and takes to pieces elsewhere, such as EXIF data, is not counted here.
+    """
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -179,32 +196,17 @@ class _HeaderReader(io.BytesIO):
         return super().read(size)
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(name: str, data: bytes) -> Image.Image:
     load_decoders()
     reader = _HeaderReader(data)
-    image = Image.open(reader, formats=_PILLOW_FORMATS)
+    image = jpeg.Picture(reader) if name == "JPEG" else Image.open(reader, formats=_PILLOW_FORMATS)
     reader.reads_left = float("inf")
     return image
 
 
-def _size_at_once(name: str, data: bytes) -> tuple[int, int] | None:
-    """Width and height of common formats; None where Pillow shall look, which takes far longer."""
-    if name == "JPEG":
-        return read_size(data)
-    if data.startswith(_PNG_START) and len(data) >= len(_PNG_START) + _PNG_SIZE.size:
-        width, height = _PNG_SIZE.unpack_from(data, len(_PNG_START))
-        return (width, height) if width and height else None
-    return None
-
-
-def _size_by_pillow(name: str, data: bytes) -> tuple[int, int]:
-    with _typed_errors(name), _open(data) as image:
-        return image.size
-
-
 @contextmanager
 def _typed_errors(name: str) -> Iterator[None]:
-    """Turn whatever decoders raise, which is any exception there is, into a BrokenImage."""
+    """Turn whatever decoders raise of a file, which is any exception there is, into a BrokenImage."""
     try:
         yield
     except (BrokenImage, TooManyPixels):
@@ -233,13 +235,16 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _check_size(name: str, data: bytes, size: tuple[int, int]) -> None:
-    """Refuse a file that says two sizes: it was accepted, and its time predicted, by what `inspect` saw."""
-    seen = _size_at_once(name, data)
-    if seen is not None and seen != size:
-        raise BrokenImage(
-            f"the {name} image says two sizes, {seen[0]} x {seen[1]} and {size[0]} x {size[1]}", field="image"
-        )
+def _check_size(name: str, seen: tuple[int, int], size: tuple[int, int]) -> None:
+    """Refuse a file that says two sizes: it was accepted, and its time predicted, by what `inspect` saw.
+
+    Of the many pictures that AVIF and HEIC files may hold, the decoder may choose a smaller one.
+    """
+    if seen == size or (name in {"AVIF", "HEIC"} and math.prod(size) <= math.prod(seen)):
+        return
+    raise BrokenImage(
+        f"the {name} image says two sizes, {seen[0]} x {seen[1]} and {size[0]} x {size[1]}", field="image"
+    )
 
 
 def _check_scans(data: bytes, size: tuple[int, int]) -> None:
@@ -259,9 +264,30 @@ def _check_tiles(image: Image.Image, max_pixels: int) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation; 1 where it is missing, meaningless, or the EXIF data is not readable."""
+    """The EXIF orientation; 1 where it is missing, meaningless, or the metadata is not readable."""
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            value = image.getexif().get(ExifTags.Base.Orientation)
+        else:
+            value = _exif_orientation(image.info)
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error):
         return 1  # a picture is not the worse for broken metadata
     return value if value in _TRANSPOSE else 1
+
+
+def _exif_orientation(info: dict[str | tuple[int, int], Any]) -> int | None:
+    """The tag in EXIF data, or else in XMP data, where Pillow's `getexif` would find it.
+
+    That takes to pieces all that EXIF data holds, which may be 65,535 entries, or millions of numbers.
+    """
+    exif = info.get("exif")
+    if exif is None and (text := info.get("Raw profile type exif")) is not None:
+        exif = bytes.fromhex("".join(text.split("\n")[3:]))
+    orientation = None if exif is None else read_orientation(exif)
+    if orientation is not None:
+        return orientation
+    if text := info.get("XML:com.adobe.xmp"):
+        found = _XMP_TEXT_ORIENTATION.findall(text)
+    else:
+        found = _XMP_ORIENTATION.findall(info.get("xmp") or b"")
+    return int(found[0]) if found else None

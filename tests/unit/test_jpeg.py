@@ -12,7 +12,7 @@ import simplejpeg
 from PIL import Image
 
 from inference_server.images import decode, inspect
-from inference_server.images.jpeg import decode_plain, read_size
+from inference_server.images.jpeg import decode_plain
 from tests.support.pictures import encoded, portrait
 
 MAX_PIXELS = 25_000_000
@@ -60,7 +60,7 @@ def test_a_subsampling_without_a_name_is_pillows() -> None:
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = struct.pack(">HH", 32, 8)
     data[frame + 11] = 0x14
-    assert read_size(bytes(data)) is None
+    assert decode_plain(bytes(data), "RGB", (8, 32)) is None
     assert inspect(bytes(data), len(data), MAX_PIXELS).height == 32
     assert decode(bytes(data), MAX_PIXELS)[0].shape == (32, 8, 3)
 

@@ -1,0 +1,55 @@
+"""Chunks of PNG files (ISO/IEC 15948)."""
+
+import struct
+from collections.abc import Iterator
+
+from inference_server.images.parts import Parts
+from utils.errors import BrokenImage
+
+_SIGNATURE = 8
+_HEAD = struct.Struct(">L4s")
+_SIZE = struct.Struct(">LL")
+_CHECKSUM = 4
+
+# Of all chunks, and of those that are inflated. Pillow looks at every one, and for a size that it refuses, or
+# for damaged data, at the next one of its kind: ten megabytes may hold minutes of it.
+_MAX_CHUNKS = 65_536
+_MAX_INFLATED = 256
+_INFLATED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
+
+
+def read_size(data: bytes) -> tuple[int, int] | None:
+    """Read width and height; None where they are not there.
+
+    Raises:
+        BrokenImage: There are too many chunks before them.
+    """
+    parts = Parts("PNG")
+    for kind, start in _chunks(data):
+        parts.count()
+        if kind == b"IHDR" and start + _SIZE.size <= len(data):
+            return _SIZE.unpack_from(data, start)
+    return None
+
+
+def check_chunks(data: bytes) -> None:
+    """Refuse a file that is made to take minutes.
+
+    Raises:
+        BrokenImage: There are too many chunks in it.
+    """
+    inflated = 0
+    for number, (kind, _) in enumerate(_chunks(data)):
+        inflated += kind in _INFLATED
+        if number >= _MAX_CHUNKS or inflated > _MAX_INFLATED:
+            raise BrokenImage("the PNG image has too many chunks", field="image")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """The chunks' types, and where their contents start."""
+    at = _SIGNATURE
+    while at + _HEAD.size <= len(data):
+        length, kind = _HEAD.unpack_from(data, at)
+        at += _HEAD.size
+        yield kind, at
+        at += length + _CHECKSUM

@@ -1,0 +1,325 @@
+"""Sizes from headers alone: what every format's header says, and how much of a hostile one is looked at."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image, TiffImagePlugin
+
+from inference_server.images import Header, decode, inspect
+from inference_server.images.boxes import read_size as size_of_boxes
+from inference_server.images.tiff import read_orientation
+from tests.support.pictures import bare_png, png_chunk, portrait
+from utils.errors import BrokenImage
+
+LIMIT = 25_000_000
+BYTES = 10 * 2**20
+
+FORMS = {name: name.upper() for name in ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF")}
+
+ORIENTATION = 274
+SHORT, LONG, RATIONAL, UNDEFINED = 3, 4, 5, 7
+
+
+def saved(form: str, **options: object) -> bytes:
+    """A part of the portrait, 64 x 48, as a file."""
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(portrait()[40:88, 130:194])).save(file, form, **options)
+    return file.getvalue()
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """What the front says."""
+    header = inspect(data, BYTES, LIMIT)
+    return header.width, header.height
+
+
+def flooded(data: bytes, at: int, part: bytes) -> bytes:
+    """A file with as many of these parts as ten megabytes have room for."""
+    return data[:at] + part * ((BYTES - len(data)) // len(part)) + data[at:]
+
+
+def directory(*entries: tuple[int, int, int, int], rest: bytes = b"") -> bytes:
+    """A TIFF file, or EXIF data, of one directory: entries as (tag, type, count, value), and what follows."""
+    table = b"".join(struct.pack("<HHLL", *entry) for entry in entries)
+    return b"II*\0" + struct.pack("<LH", 8, len(entries)) + table + struct.pack("<L", 0) + rest
+
+
+def endless_exif(*entries: tuple[int, int, int, int]) -> bytes:
+    """EXIF data of as many entries as a directory may have, these among them at the end."""
+    others = range(1000, 1000 + 65535 - len(entries))
+    return directory(*((tag & 0xFFFF, UNDEFINED, 2**31 - 1, 8) for tag in others), *entries)
+
+
+def with_exif(form: str, exif: bytes) -> bytes:
+    """A file with this EXIF data; a JPEG file has it in as many segments as it takes."""
+    if form == "PNG":
+        data = saved("PNG")
+        return data[:33] + png_chunk(b"eXIf", exif) + data[33:]
+    if form == "WEBP":
+        return saved("WEBP", exif=exif)
+    data = saved("JPEG")
+    parts = [b"Exif\0\0" + exif[at : at + 65_000] for at in range(0, len(exif), 65_000)]
+    segments = b"".join(b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part for part in parts)
+    return data[:2] + segments + data[2:]
+
+
+def box(kind: bytes, content: bytes = b"") -> bytes:
+    """A box of an AVIF or HEIC file."""
+    return struct.pack(">L4s", len(content) + 8, kind) + content
+
+
+def full(kind: bytes, content: bytes, version: int = 0) -> bytes:
+    """A box with a version and flags."""
+    return box(kind, struct.pack(">L", version << 24) + content)
+
+
+def heic(properties: list[bytes], associated: bytes, *others: bytes, brand: bytes = b"heic") -> bytes:
+    """The boxes of a file whose primary picture, number 1, has these of the properties."""
+    entry = struct.pack(">LHB", 1, 1, len(associated)) + associated
+    iprp = box(b"iprp", box(b"ipco", b"".join(properties)) + full(b"ipma", entry))
+    meta = full(b"meta", full(b"pitm", struct.pack(">H", 1)) + iprp + b"".join(others))
+    return box(b"ftyp", brand + bytes(4) + b"mif1") + meta
+
+
+def extent(width: int, height: int) -> bytes:
+    """The property that is a size."""
+    return full(b"ispe", struct.pack(">LL", width, height))
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_front_asks_no_decoder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a decoder does with a header, the event loop does not wait for it."""
+    data = saved(FORMS[name])
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a decoder was asked")
+
+    monkeypatch.setattr(Image, "open", fail)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.__init__", fail)
+    monkeypatch.setattr("simplejpeg.decode_jpeg_header", fail)
+    assert inspect(data, BYTES, LIMIT) == Header(name, 64, 48)
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\0\0" + directory()}])
+def test_every_kind_of_webp_says_its_size(options: dict[str, object]) -> None:
+    """Lossy, lossless, and extended."""
+    assert size(saved("WEBP", **options)) == (64, 48)
+
+
+def test_a_bmp_file_may_be_stored_from_its_upper_row() -> None:
+    """Its height is negative then."""
+    data = bytearray(saved("BMP"))
+    data[22:26] = struct.pack("<l", -48)
+    assert size(bytes(data)) == (64, 48)
+    assert np.array_equal(decode(bytes(data), LIMIT)[0][::-1], decode(saved("BMP"), LIMIT)[0])
+
+
+def test_a_gif_picture_larger_than_its_screen_is_seen_whole() -> None:
+    """As it is decoded."""
+    data = bytearray(saved("GIF"))
+    data[6:10] = struct.pack("<HH", 20, 90)
+    assert size(bytes(data)) == (64, 90)
+    assert decode(bytes(data), LIMIT)[0].shape == (90, 64, 3)
+
+
+def test_the_size_of_a_png_file_may_stand_behind_other_chunks() -> None:
+    """It should not, but decoders look for it."""
+    data = saved("PNG")
+    data = data[:8] + png_chunk(b"aaAa", b"IHDR") + data[8:]
+    assert size(data) == (64, 48)
+    assert decode(data, LIMIT)[0].shape == (48, 64, 3)
+
+
+def test_an_animation_says_its_size() -> None:
+    """AVIF keeps it with the track."""
+    data = saved("AVIF", save_all=True, append_images=[Image.new("RGB", (64, 48))])
+    assert data[8:12] == b"avis"
+    assert size(data) == (64, 48)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_turned_tiff_file_says_its_size_upright(order: str, orientation: int) -> None:
+    """In both byte orders."""
+    entries = [(256, SHORT, 1, 64), (257, SHORT, 1, 48), (ORIENTATION, SHORT, 1, orientation)]
+    table = b"".join(struct.pack(order + "HHLHH", *entry, 0) for entry in entries)
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HLH", 42, 8, len(entries))
+    assert size(head + table) == ((64, 48) if orientation == 1 else (48, 64))
+
+
+def test_a_tiff_file_of_64_bits_says_its_size() -> None:
+    """BigTIFF."""
+    entries = struct.pack("<HHQQHHQQ", 256, LONG, 1, 64, 257, LONG, 1, 48)
+    assert size(b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2) + entries) == (64, 48)
+
+
+def test_a_heic_file_says_its_size_after_turning_and_cutting() -> None:
+    """As its decoder does; an AVIF file is turned by its EXIF data's rules, later."""
+    cut = box(b"clap", struct.pack(">8L", 80, 2, 30, 1, 0, 1, 0, 1))
+    properties = [extent(7, 7), extent(64, 48), box(b"irot", b"\1"), cut]
+    assert size(heic(properties, b"\2")) == (64, 48)
+    assert size(heic(properties, b"\2\x83")) == (48, 64)
+    assert size(heic(properties, b"\2\x84\x83")) == (30, 40)
+    assert size(heic(properties, b"\2\x84\x83", brand=b"avif")) == (64, 48)
+
+
+def test_a_thumbnail_is_not_the_picture_of_a_heic_file() -> None:
+    """Where a file calls one its picture, its decoder shows what it is a thumbnail of."""
+    thumbnail = full(b"iref", box(b"thmb", struct.pack(">HHH", 1, 1, 2)))
+    both = full(b"ipma", struct.pack(">LHBBHBB", 2, 1, 1, 1, 2, 1, 2))
+    iprp = box(b"iprp", box(b"ipco", extent(16, 12) + extent(64, 48)) + both)
+    meta = full(b"meta", full(b"pitm", struct.pack(">H", 1)) + iprp + thumbnail)
+    assert size_of_boxes("HEIC", box(b"ftyp", b"heic" + bytes(4)) + meta) == (64, 48)
+
+
+def size_or_error(data: bytes) -> tuple[int, int] | str:
+    """What the front says, or refuses."""
+    try:
+        return size(data)
+    except BrokenImage as error:
+        return error.detail
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_header_that_ends_before_its_size_is_broken(name: str) -> None:
+    """Wherever it ends: the error names the field, and no other is raised."""
+    data = saved(FORMS[name])
+    for length in range(12, 60):
+        if size_or_error(data[:length]) != (64, 48):
+            with pytest.raises(BrokenImage, match="no size") as caught:
+                size(data[:length])
+            assert caught.value.field == "image"
+
+
+def test_no_width_is_no_size() -> None:
+    """A picture has at least one pixel."""
+    with pytest.raises(BrokenImage, match="no size"):
+        inspect(bare_png(0, 5, 8, 0), BYTES, LIMIT)
+
+
+def flooded_gif(before: bytes, part: bytes) -> bytes:
+    """A GIF file with all this before its picture."""
+    data = saved("GIF")
+    at = data.index(b",")
+    return flooded(data[:at] + before + data[at:], at + len(before), part)
+
+
+def full_of(content: bytes, brand: bytes = b"heic") -> bytes:
+    """A HEIC or AVIF file with these boxes beside those that it needs."""
+    return heic([extent(64, 48)], b"\1", content, brand=brand)
+
+
+# Files of up to ten megabytes, each full of the smallest part of its format.
+HOSTILE = {
+    "JPEG segments": lambda: flooded(saved("JPEG"), 2, b"\xff\xe2\0\2"),
+    "JPEG padding": lambda: flooded(saved("JPEG"), 2, b"\xff"),
+    "JPEG escapes": lambda: flooded(saved("JPEG"), 2, b"\xff\0"),
+    "PNG chunks": lambda: flooded(saved("PNG"), 8, png_chunk(b"aaAa", b"")),
+    "GIF extensions": lambda: flooded_gif(b"", b"!\xff\0"),
+    "GIF blocks": lambda: flooded_gif(b"!\xfe", b"\1a"),
+    "GIF junk": lambda: flooded_gif(b"", b"\1"),
+    "TIFF entries": lambda: directory(*((tag, SHORT, 1, 1) for tag in range(60_000))),
+    "HEIC boxes": lambda: flooded(full_of(b""), 20, box(b"free")),
+    "HEIC properties": lambda: heic([extent(64, 48)] * 500_000, b"\1"),
+    "HEIC references": lambda: full_of(full(b"iref", box(b"cdsc", struct.pack(">HHH", 2, 1, 1)) * 700_000)),
+    "AVIF items": lambda: full_of(
+        full(b"iinf", struct.pack(">H", 65535) + full(b"infe", bytes(8), 2) * 65535), b"avif"
+    ),
+    "AVIF places": lambda: full_of(full(b"iloc", struct.pack(">HH", 0x4400, 65535)), b"avif"),
+    "AVIF references": lambda: full_of(
+        full(b"iref", box(b"dimg", struct.pack(">HH", 1, 65535) + bytes(2 * 65535))), b"avif"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_header_of_endless_parts_is_refused_at_the_front(kind: str) -> None:
+    """A few thousand are looked at, whatever the format; the decoder does not get to see the rest."""
+    data = HOSTILE[kind]()
+    reason = f"the {kind[:4].rstrip()} image's header has more than 4096 parts"
+    for look in (lambda: inspect(data, BYTES, LIMIT), lambda: decode(data, LIMIT)):
+        with pytest.raises(BrokenImage, match=reason):
+            look()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_exif_data_is_not_taken_to_pieces(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 65,535 entries, only the orientation's is read: Pillow would take seconds for them all."""
+    data = with_exif(form, endless_exif((ORIENTATION, SHORT, 1, 6)))
+
+    def fail(*_: object) -> None:
+        raise AssertionError("Pillow has read the directory")
+
+    monkeypatch.setattr(TiffImagePlugin.ImageFileDirectory_v2, "load", fail)
+    assert size(data) == (64, 48)
+    pixels, orientation = decode(data, LIMIT)
+    assert (pixels.shape, orientation) == ((64, 48, 3), 6)
+
+
+def pillows_orientation(exif: bytes) -> int | None:
+    """What Pillow finds in EXIF data; 0 for what is no whole number."""
+    data = Image.Exif()
+    data.load(exif)
+    value = data.get(ORIENTATION)
+    return value if value is None or isinstance(value, int) else 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_the_orientation_is_the_one_that_pillow_finds() -> None:
+    """In sound EXIF data and in thousands of damaged copies of it, or both find that it is none."""
+    random = np.random.default_rng(5)
+    found = []
+    for order, prefix in (("<", b"II"), (">", b"MM")):
+        entries = [
+            (271, 2, 20, 80),
+            (ORIENTATION, SHORT, 1, 6),
+            (282, RATIONAL, 1, 100),
+            (ORIENTATION, SHORT, 1, 3),
+        ]
+        table = b"".join(
+            struct.pack(
+                order + ("HHLHH" if kind == SHORT else "HHLL"), *entry, *([0] if kind == SHORT else [])
+            )
+            for entry in entries
+            for kind in [entry[1]]
+        )
+        sound = b"Exif\0\0" + prefix + struct.pack(order + "HLH", 42, 8, 4) + table + bytes(60)
+        for _ in range(3000):
+            exif = bytearray(sound)
+            for place in random.integers(6, 70, random.integers(0, 4)):
+                exif[place] = random.choice([0, 1, 2, 3, 4, 6, 18, 255, int(random.integers(256))])
+            try:
+                expected: object = pillows_orientation(bytes(exif))
+            except (SyntaxError, struct.error):
+                expected = "none"
+            try:
+                seen: object = read_orientation(bytes(exif))
+            except (ValueError, struct.error):
+                seen = "none"
+            assert seen == expected, bytes(exif)
+            found.append(seen)
+    assert {None, 6, 3, "none"} <= set(found)
+
+
+def test_a_png_file_of_endless_chunks_is_broken() -> None:
+    """Behind the picture, where no header reader counts; and those that are inflated, each for itself."""
+    data = saved("PNG")
+    end = len(data) - 12
+    many, inflated = png_chunk(b"aaAa", b""), png_chunk(b"iCCP", b"x\0\0")
+    assert decode(data[:end] + many * 1000 + inflated * 200 + data[end:], LIMIT)[0].shape == (48, 64, 3)
+    for flood in (many * 70_000, inflated * 300):
+        with pytest.raises(BrokenImage, match="too many chunks"):
+            decode(data[:end] + flood + data[end:], LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "what"), [(273, LONG, "strips"), (324, LONG, "strips"), (282, RATIONAL, "numbers")]
+)
+def test_a_tiff_directory_of_a_million_values_is_broken(tag: int, kind: int, what: str) -> None:
+    """Each becomes an object of Python's when Pillow opens the file."""
+    data = directory((256, LONG, 1, 64), (257, LONG, 1, 48), (tag, kind, 1_000_000, 8), rest=bytes(8_000_000))
+    for look in (lambda: inspect(data, BYTES, LIMIT), lambda: decode(data, LIMIT)):
+        with pytest.raises(BrokenImage, match=rf"directory has 10000\d\d {what}"):
+            look()
