@@ -209,7 +209,7 @@ def _typed_errors(name: str) -> Iterator[None]:
     """Turn whatever decoders raise of a file, which is any exception there is, into a BrokenImage."""
     try:
         yield
-    except (BrokenImage, TooManyPixels):
+    except (BrokenImage, TooManyPixels, MemoryError):  # a lack of memory is no fault of the file's
         raise
     except Exception as error:
         raise BrokenImage(

@@ -330,7 +330,7 @@ def test_an_error_tells_nothing_of_the_inside() -> None:
 
 @pytest.mark.parametrize(
     "error", [TypeError, ValueError, NotImplementedError, SyntaxError, OverflowError, struct.error,
-              MemoryError, OSError, KeyError, UserWarning, RuntimeError, RecursionError],
+              OSError, KeyError, UserWarning, RuntimeError, RecursionError],
 )  # fmt: skip
 def test_whatever_a_decoder_raises_is_a_broken_image(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
@@ -344,6 +344,17 @@ def test_whatever_a_decoder_raises_is_a_broken_image(
     with pytest.raises(BrokenImage) as caught:
         decode(saved(sample(), "PNG"), LIMIT)
     assert "secret" not in caught.value.detail
+
+
+def test_a_lack_of_memory_is_no_fault_of_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not told as a broken one, which nobody sends again: it passes through as what it is."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(MemoryError):
+        decode(saved(sample(), "PNG"), LIMIT)
 
 
 @pytest.mark.parametrize(
