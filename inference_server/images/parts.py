@@ -3,6 +3,8 @@
 A photograph's header has a few dozen, while ten megabytes may hold millions of empty ones.
 """
 
+from typing import NoReturn
+
 from utils.errors import BrokenImage
 
 MAX_PARTS = 4096
@@ -27,6 +29,12 @@ class Parts:
         """
         self._left -= more
         if self._left < 0:
-            raise BrokenImage(
-                f"the {self._name} image's header has more than {MAX_PARTS} parts", field="image"
-            )
+            self.refuse(f"more than {MAX_PARTS} parts")
+
+    def refuse(self, what: str) -> NoReturn:
+        """Refuse the file for what its header has.
+
+        Raises:
+            BrokenImage: Always.
+        """
+        raise BrokenImage(f"the {self._name} image's header has {what}", field="image")

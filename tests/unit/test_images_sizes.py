@@ -323,3 +323,47 @@ def test_a_tiff_directory_of_a_million_values_is_broken(tag: int, kind: int, wha
     for look in (lambda: inspect(data, BYTES, LIMIT), lambda: decode(data, LIMIT)):
         with pytest.raises(BrokenImage, match=rf"directory has 10000\d\d {what}"):
             look()
+
+
+def located(kind: bytes, length: int, copies: int, *others: bytes, brand: bytes = b"heic") -> bytes:
+    """A file with an item of so many bytes that describes as many pictures."""
+    infe = full(b"infe", struct.pack(">HH", 2, 0) + kind + b"\0", 2)
+    iinf = full(b"iinf", struct.pack(">H", 1) + infe)
+    iloc = full(b"iloc", struct.pack(">HHHHHLL", 0x4400, 1, 2, 0, 1, 0, length))
+    iref = full(b"iref", box(b"cdsc", struct.pack(">HH", 2, copies) + struct.pack(">H", 1) * copies))
+    return full_of(iinf + iloc + iref + b"".join(others), brand)
+
+
+def test_metadata_that_would_be_copied_a_hundred_times_is_refused() -> None:
+    """The decoder of HEIC files gives every picture in them a copy: gigabytes."""
+    assert size(located(b"mime", 9_000_000, 5)) == (64, 48)
+    with pytest.raises(BrokenImage, match=r"900000000 bytes of its pictures' metadata"):
+        inspect(located(b"mime", 9_000_000, 100), BYTES, LIMIT)
+
+
+def test_a_colour_profile_that_would_be_copied_a_thousand_times_is_refused() -> None:
+    """As metadata, though it stands with the properties."""
+    infe = full(b"infe", struct.pack(">HH", 2, 0) + b"hvc1\0", 2)
+    items = full(b"iinf", struct.pack(">H", 1000) + infe + infe.replace(b"\0\2", b"\0\3"))
+    assert size(heic([extent(64, 48), box(b"colr", bytes(1000))], b"\1", items)) == (64, 48)
+    with pytest.raises(BrokenImage, match="metadata"):
+        inspect(heic([extent(64, 48), box(b"colr", bytes(40_000_000))], b"\1", items), 50_000_000, LIMIT)
+
+
+def test_megabytes_of_exif_data_are_refused_in_an_avif_file() -> None:
+    """Pillow takes them to pieces when it opens the file, and may write them anew; those of HEIC it leaves."""
+    assert size(located(b"Exif", 1_000_000, 1, brand=b"avif")) == (64, 48)
+    assert size(located(b"Exif", 2_000_000, 1)) == (64, 48)
+    with pytest.raises(BrokenImage, match="2000000 bytes of EXIF data; the limit is 1048576"):
+        inspect(located(b"Exif", 2_000_000, 1, brand=b"avif"), BYTES, LIMIT)
+
+
+def test_an_animation_of_endless_chunks_is_refused() -> None:
+    """Each chunk is looked for among all runs of chunks, so that both together may be too many."""
+    data = saved("AVIF", save_all=True, append_images=[Image.new("RGB", (64, 48))])
+    for kind, many in ((b"stsc", 20_000), (b"stco", 10_000)):
+        assert inspect(data, BYTES, LIMIT)
+        at = data.index(kind) + 8
+        data = data[:at] + struct.pack(">L", many) + data[at + 4 :]
+    with pytest.raises(BrokenImage, match="20000 runs of 10000 chunks"):
+        inspect(data, BYTES, LIMIT)
