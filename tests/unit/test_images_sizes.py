@@ -351,7 +351,7 @@ def test_a_colour_profile_that_would_be_copied_a_thousand_times_is_refused() -> 
 
 
 def test_megabytes_of_exif_data_are_refused_in_an_avif_file() -> None:
-    """Pillow takes them to pieces when it opens the file, and may write them anew; those of HEIC it leaves."""
+    """Pillow takes them to pieces, and may write them anew, when it opens the file; those of HEIC it leaves."""
     assert size(located(b"Exif", 1_000_000, 1, brand=b"avif")) == (64, 48)
     assert size(located(b"Exif", 2_000_000, 1)) == (64, 48)
     with pytest.raises(BrokenImage, match="2000000 bytes of EXIF data; the limit is 1048576"):
