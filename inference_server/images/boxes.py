@@ -175,7 +175,7 @@ def _check_items(data: bytes, meta: dict[bytes, _Box], parts: Parts, *, by_pillo
     Returns:
         What the items are to each other.
     """
-    kinds = _kinds(data, meta[b"iinf"], parts) if b"iinf" in meta else {}
+    kinds = _kinds(data, meta[b"iinf"], parts, by_pillow=by_pillow) if b"iinf" in meta else {}
     lengths = _lengths(data, meta[b"iloc"], parts) if b"iloc" in meta else {}
     references = _references(data, meta[b"iref"], parts) if b"iref" in meta else []
     exif = max((lengths.get(item, 0) for item, kind in kinds.items() if kind == b"Exif"), default=0)
@@ -188,14 +188,25 @@ def _check_items(data: bytes, meta: dict[bytes, _Box], parts: Parts, *, by_pillo
     return references
 
 
-def _kinds(data: bytes, iinf: _Box, parts: Parts) -> dict[int, bytes]:
+def _kinds(data: bytes, iinf: _Box, parts: Parts, *, by_pillow: bool) -> dict[int, bytes]:
     """The items' types."""
     found = {}
     for box in _boxes(data, iinf.start + (8 if data[iinf.start] else 6), iinf.end, parts):
         wide = 4 if data[box.start] > _SHORT_ITEMS else 2
         at = box.start + 4 + wide
-        found[int.from_bytes(data[box.start + 4 : at])] = data[at + 2 : at + 6]
+        kind, (_, content, *_) = data[at + 2 : at + 6], [*data[at + 6 : box.end].split(b"\0", 2), b"", b""]
+        found[int.from_bytes(data[box.start + 4 : at])] = kind
+        if not by_pillow and not _is_text(kind + content * (kind == b"mime")):
+            parts.refuse("types of items that are no text")  # the decoder of HEIC files crashes at them
     return found
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _lengths(data: bytes, iloc: _Box, parts: Parts) -> dict[int, int]:

@@ -351,11 +351,21 @@ def test_a_colour_profile_that_would_be_copied_a_thousand_times_is_refused() -> 
 
 
 def test_megabytes_of_exif_data_are_refused_in_an_avif_file() -> None:
-    """Pillow takes them to pieces, and may write them anew, when it opens the file; those of HEIC it leaves."""
+    """Pillow takes them to pieces, and may write them anew; those of a HEIC file it leaves alone."""
     assert size(located(b"Exif", 1_000_000, 1, brand=b"avif")) == (64, 48)
     assert size(located(b"Exif", 2_000_000, 1)) == (64, 48)
     with pytest.raises(BrokenImage, match="2000000 bytes of EXIF data; the limit is 1048576"):
         inspect(located(b"Exif", 2_000_000, 1, brand=b"avif"), BYTES, LIMIT)
+
+
+def test_a_type_that_is_no_text_does_not_reach_the_decoder_of_heic_files() -> None:
+    """It would crash, and the worker with it: at an item's type, and at the content type of XMP data."""
+    for names in (b"mim\xe9\0a/b\0", b"mime\0a/\xac\0"):
+        infe = full(b"infe", struct.pack(">HH", 2, 0) + names, 2)
+        data = full_of(full(b"iinf", struct.pack(">H", 1) + infe))
+        for look in (lambda data=data: inspect(data, BYTES, LIMIT), lambda data=data: decode(data, LIMIT)):
+            with pytest.raises(BrokenImage, match="no text"):
+                look()
 
 
 def test_an_animation_of_endless_chunks_is_refused() -> None:
