@@ -63,7 +63,6 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 
-
 # XMP's own tag, which counts where EXIF data has none.
 _XMP_TEXT_ORIENTATION = re.compile(r'tiff:Orientation(?:="|>)([0-9])')
 _XMP_ORIENTATION = re.compile(_XMP_TEXT_ORIENTATION.pattern.encode())
@@ -94,7 +93,7 @@ class Header:
 
 @functools.cache
 def load_decoders() -> None:
-    """Load and limit the decoders. The other functions do so themselves; a worker does it at its start.
+    """Load and limit the decoders. `decode` does so itself; a worker does it at its start.
 
     What Pillow says of odd pictures in warnings and logs is not heard: callers make it, and are told.
     """
@@ -112,8 +111,8 @@ def load_decoders() -> None:
 def inspect(data: bytes, max_bytes: int, max_pixels: int) -> Header:
     """Read the size of an encoded image from its header, and judge nothing else: `decode` has the last word.
 
-    It takes microseconds for a photograph, and a few milliseconds for the costliest file of any format: of
-    header's parts no more than `parts.MAX_PARTS` are looked at.
+    It takes microseconds for a photograph, and a few milliseconds for the costliest file of any format: no
+    more than `parts.MAX_PARTS` of a header's parts are looked at.
 
     Raises:
         ImageEmpty: There are no bytes.

@@ -8,7 +8,7 @@ from typing import NoReturn
 from utils.errors import BrokenImage
 
 MAX_PARTS = 4096
-"""How many parts of a header are looked at. Each costs about a quarter of a microsecond."""
+"""How many parts of a header are looked at. Each costs a microsecond or two."""
 
 
 class Parts:
