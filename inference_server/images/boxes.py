@@ -13,6 +13,7 @@ _HEAD = struct.Struct(">L4s")
 _LONG = struct.Struct(">Q")
 _SIZE = struct.Struct(">LL")
 _CLAP = struct.Struct(">LLLL")
+
 # Bytes of EXIF data that Pillow takes to pieces, and may write again, for an AVIF file. A JPEG file's segment
 # has 64 KiB; ten megabytes take seconds.
 _MAX_EXIF = 1024**2
@@ -29,8 +30,10 @@ _SHORT_ITEMS = 2  # the last version of `infe` in which an item's number has 16 
 _LONG_PLACES = 2  # the version of `iloc` in which it has 32
 _FIXED = 16  # bits behind the point of a track's width
 
-# Brands by which Pillow takes a file for AVIF; its decoder does not turn or cut a picture.
-_AVIF_MAJORS = frozenset({b"avif", b"avis", b"mif1", b"msf1"})
+# Brands by which Pillow takes a file for AVIF; its decoder does not turn or cut a picture. Files that it cannot
+# read go to the decoder of HEIC files, if they are of the last two brands.
+_NEVER_HEIC = frozenset({b"avif", b"avis"})
+_AVIF_MAJORS = _NEVER_HEIC | {b"mif1", b"msf1"}
 
 
 class _Reference(NamedTuple):
@@ -109,7 +112,7 @@ def _size_of_track(data: bytes, moov: _Box, parts: Parts) -> tuple[int, int] | N
             continue
         inner = _inner(data, track, parts)
         if b"meta" in inner:
-            _check_items(data, _inner(data, inner[b"meta"], parts, skip=4), parts, by_pillow=True)
+            _check_items(data, _inner(data, inner[b"meta"], parts, skip=4), parts)
         if b"tkhd" not in inner or b"mdia" not in inner:
             continue
         media = _inner(data, inner[b"mdia"], parts)
@@ -141,7 +144,7 @@ def _size_of_item(data: bytes, meta: _Box, parts: Parts, *, as_stored: bool) -> 
     pitm = inner[b"pitm"]
     long = data[pitm.start] > 0
     item = int.from_bytes(data[pitm.start + 4 : pitm.start + (8 if long else 6)])
-    references = _check_items(data, inner, parts, by_pillow=as_stored)
+    references = _check_items(data, inner, parts)
     if not as_stored:  # a thumbnail is never shown, but the picture whose it is
         item = next((to[0] for kind, of, to in references if kind == b"thmb" and of == item and to), item)
     tables = list(_boxes(data, inner[b"iprp"].start, inner[b"iprp"].end, parts))
@@ -169,17 +172,17 @@ def _size_of_item(data: bytes, meta: _Box, parts: Parts, *, as_stored: bool) -> 
     return size
 
 
-def _check_items(data: bytes, meta: dict[bytes, _Box], parts: Parts, *, by_pillow: bool) -> list[_Reference]:
+def _check_items(data: bytes, meta: dict[bytes, _Box], parts: Parts) -> list[_Reference]:
     """Count the items, since AVIF's decoder looks for each among all others, and weigh their metadata.
 
     Returns:
         What the items are to each other.
     """
-    kinds = _kinds(data, meta[b"iinf"], parts, by_pillow=by_pillow) if b"iinf" in meta else {}
+    kinds = _kinds(data, meta[b"iinf"], parts) if b"iinf" in meta else {}
     lengths = _lengths(data, meta[b"iloc"], parts) if b"iloc" in meta else {}
     references = _references(data, meta[b"iref"], parts) if b"iref" in meta else []
     exif = max((lengths.get(item, 0) for item, kind in kinds.items() if kind == b"Exif"), default=0)
-    if by_pillow and exif > _MAX_EXIF:
+    if data[8:12] in _AVIF_MAJORS and exif > _MAX_EXIF:
         parts.refuse(f"{exif} bytes of EXIF data; the limit is {_MAX_EXIF}")
     copies = sum(lengths.get(of, 0) * len(to) for kind, of, to in references if kind == b"cdsc")
     copies += len(kinds) * _largest_profile(data, meta, parts)
@@ -188,7 +191,7 @@ def _check_items(data: bytes, meta: dict[bytes, _Box], parts: Parts, *, by_pillo
     return references
 
 
-def _kinds(data: bytes, iinf: _Box, parts: Parts, *, by_pillow: bool) -> dict[int, bytes]:
+def _kinds(data: bytes, iinf: _Box, parts: Parts) -> dict[int, bytes]:
     """The items' types."""
     found = {}
     for box in _boxes(data, iinf.start + (8 if data[iinf.start] else 6), iinf.end, parts):
@@ -196,7 +199,7 @@ def _kinds(data: bytes, iinf: _Box, parts: Parts, *, by_pillow: bool) -> dict[in
         at = box.start + 4 + wide
         kind, (_, content, *_) = data[at + 2 : at + 6], [*data[at + 6 : box.end].split(b"\0", 2), b"", b""]
         found[int.from_bytes(data[box.start + 4 : at])] = kind
-        if not by_pillow and not _is_text(kind + content * (kind == b"mime")):
+        if data[8:12] not in _NEVER_HEIC and not _is_text(kind + content * (kind == b"mime")):
             parts.refuse("types of items that are no text")  # the decoder of HEIC files crashes at them
     return found
 

@@ -360,9 +360,13 @@ def test_megabytes_of_exif_data_are_refused_in_an_avif_file() -> None:
 
 def test_a_type_that_is_no_text_does_not_reach_the_decoder_of_heic_files() -> None:
     """It would crash, and the worker with it: at an item's type, and at the content type of XMP data."""
-    for names in (b"mim\xe9\0a/b\0", b"mime\0a/\xac\0"):
+    for names, brand in (
+        (b"mim\xe9\0a/b\0", b"heic"),
+        (b"mime\0a/\xac\0", b"heic"),
+        (b"mime\0\xac\0", b"mif1"),
+    ):
         infe = full(b"infe", struct.pack(">HH", 2, 0) + names, 2)
-        data = full_of(full(b"iinf", struct.pack(">H", 1) + infe))
+        data = full_of(full(b"iinf", struct.pack(">H", 1) + infe), brand)
         for look in (lambda data=data: inspect(data, BYTES, LIMIT), lambda data=data: decode(data, LIMIT)):
             with pytest.raises(BrokenImage, match="no text"):
                 look()
