@@ -30,8 +30,8 @@ _SHORT_ITEMS = 2  # the last version of `infe` in which an item's number has 16 
 _LONG_PLACES = 2  # the version of `iloc` in which it has 32
 _FIXED = 16  # bits behind the point of a track's width
 
-# Brands by which Pillow takes a file for AVIF; its decoder does not turn or cut a picture. Files that it cannot
-# read go to the decoder of HEIC files, if they are of the last two brands.
+# Brands by which Pillow takes a file for AVIF; its decoder does not turn or cut a picture. Those of the last two
+# that it cannot read go to the decoder of HEIC files.
 _NEVER_HEIC = frozenset({b"avif", b"avis"})
 _AVIF_MAJORS = _NEVER_HEIC | {b"mif1", b"msf1"}
 
@@ -194,14 +194,19 @@ def _check_items(data: bytes, meta: dict[bytes, _Box], parts: Parts) -> list[_Re
 def _kinds(data: bytes, iinf: _Box, parts: Parts) -> dict[int, bytes]:
     """The items' types."""
     found = {}
+    names = data[8:12] not in _NEVER_HEIC  # the decoder of HEIC files crashes at those that are no text
     for box in _boxes(data, iinf.start + (8 if data[iinf.start] else 6), iinf.end, parts):
         wide = 4 if data[box.start] > _SHORT_ITEMS else 2
         at = box.start + 4 + wide
-        kind, (_, content, *_) = data[at + 2 : at + 6], [*data[at + 6 : box.end].split(b"\0", 2), b"", b""]
-        found[int.from_bytes(data[box.start + 4 : at])] = kind
-        if data[8:12] not in _NEVER_HEIC and not _is_text(kind + content * (kind == b"mime")):
-            parts.refuse("types of items that are no text")  # the decoder of HEIC files crashes at them
+        found[int.from_bytes(data[box.start + 4 : at])] = kind = data[at + 2 : at + 6]
+        if names and not (kind.isascii() and (kind != b"mime" or _is_text(_content(data[at + 6 : box.end])))):
+            parts.refuse("types of items that are no text")
     return found
+
+
+def _content(names: bytes) -> bytes:
+    """An item's content type, which stands behind its name."""
+    return names.split(b"\0", 2)[1] if b"\0" in names else b""
 
 
 def _is_text(data: bytes) -> bool:
