@@ -30,8 +30,8 @@ _SHORT_ITEMS = 2  # the last version of `infe` in which an item's number has 16 
 _LONG_PLACES = 2  # the version of `iloc` in which it has 32
 _FIXED = 16  # bits behind the point of a track's width
 
-# Brands by which Pillow takes a file for AVIF; its decoder does not turn or cut a picture. Those of the last two
-# that it cannot read go to the decoder of HEIC files.
+# Brands by which Pillow takes a file for AVIF; its decoder does not turn or cut a picture. A file of the last
+# two that it cannot read goes to the decoder of HEIC files.
 _NEVER_HEIC = frozenset({b"avif", b"avis"})
 _AVIF_MAJORS = _NEVER_HEIC | {b"mif1", b"msf1"}
 
