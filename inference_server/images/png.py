@@ -46,9 +46,10 @@ def check_chunks(data: bytes) -> None:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """The chunks' types, and where their contents start."""
+    """The chunks' types, and where their contents start. What follows the last one is no part of the file."""
     at = _SIGNATURE
-    while at + _HEAD.size <= len(data):
+    kind = b""
+    while kind != b"IEND" and at + _HEAD.size <= len(data):
         length, kind = _HEAD.unpack_from(data, at)
         at += _HEAD.size
         yield kind, at

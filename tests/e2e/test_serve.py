@@ -29,6 +29,8 @@ def test_make_serve_says_when_and_where_faces_can_be_detected_and_ctrl_c_ends_it
         wait_until(lambda: any(f"http://{http}/predict" in line for line in process.lines), "HTTP address")
         wait_until(lambda: any(line.endswith(grpc) for line in process.lines), "gRPC address")
         assert len(post_raw(http, ASTRONAUT.read_bytes(), {}).faces or []) == 1
+        # One that is still booting has nothing to finish, and is killed.
+        wait_until(lambda: any('"grpc_address"' in line for line in process.lines), "all workers are ready")
         family = descendants(process.pid)
         assert len(family) >= 7
         process.send_group(signal.SIGINT)

@@ -303,6 +303,11 @@ def test_the_orientation_is_the_one_that_pillow_finds() -> None:
     assert {None, 6, 3, "none"} <= set(found)
 
 
+def test_what_follows_a_png_file_is_no_part_of_it() -> None:
+    """Whatever it is, and however much: zeros would be endless chunks."""
+    assert decode(saved("PNG") + bytes(2 * 1024**2), 10**6)[0].shape == decode(saved("PNG"), 10**6)[0].shape
+
+
 def test_a_png_file_of_endless_chunks_is_broken() -> None:
     """Behind the picture, where no header reader counts; and those that are inflated, each for itself."""
     data = saved("PNG")
