@@ -16,6 +16,8 @@ class HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]
 
     async def Watch(self, request: Any, context: Any) -> None:  # noqa: ANN401, N802
         """Tell a watcher of each change, until either leaves."""
+        if self._left:  # it was accepted before, and begins after
+            return
         watch: asyncio.Task[None] = asyncio.create_task(super().Watch(request, context))
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)

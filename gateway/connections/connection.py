@@ -5,7 +5,8 @@ import re
 import select
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from gunicorn.http.body import LengthReader
@@ -61,13 +62,13 @@ class Client(socket.socket):
             TimeoutError: Nothing came, or it is too late.
             BrokenPipeError: The client does not take the word that it asked for.
         """
-        if self.asks:
-            self.asks = False
-            self._send_continue()
         left = self.read_until - time.monotonic()
         if left <= 0:
             # Also where more has come already: a trickle must not outlast its time.
             raise TimeoutError("the time to read is over")
+        if self.asks:
+            self.asks = False
+            self._send_continue()
         self.settimeout(left)
         return super().recv(size, flags)
 
@@ -77,11 +78,8 @@ class Client(socket.socket):
         Raises:
             BrokenPipeError: The client does not take it, which is as good as gone.
         """
-        self._limit_sending()
-        try:
+        with self._sending():
             super().sendall(data, flags)
-        except OSError as error:
-            raise self._not_sent(error) from error
 
     def send(self, data: Any, flags: int = 0) -> int:  # noqa: ANN401 - any buffer
         """As `sendall`, but as much as goes at once.
@@ -89,23 +87,22 @@ class Client(socket.socket):
         Raises:
             BrokenPipeError: The client does not take it, which is as good as gone.
         """
-        self._limit_sending()
-        try:
+        with self._sending():
             return super().send(data, flags)
-        except OSError as error:
-            raise self._not_sent(error) from error
 
-    def _limit_sending(self) -> None:
+    @contextmanager
+    def _sending(self) -> Iterator[None]:
         now = time.monotonic()
         if self.send_until is None:
             self.send_until = now + limits.ANSWER_SECONDS
         self.settimeout(max(0.0, self.send_until - now))
-
-    def _not_sent(self, error: OSError) -> OSError:
-        self.taken = False
-        if isinstance(error, TimeoutError | BlockingIOError):
-            return BrokenPipeError(errno.EPIPE, "the client takes no answer")
-        return error
+        try:
+            yield
+        except OSError as error:
+            self.taken = False
+            if isinstance(error, TimeoutError | BlockingIOError):
+                raise BrokenPipeError(errno.EPIPE, "the client takes no answer") from error
+            raise
 
     def _send_continue(self) -> None:
         # A request is seen to only where there is room for far more than this.

@@ -59,7 +59,7 @@ class Departures:
             time.sleep(_LOOK_SECONDS)
             try:
                 gone = self._look()
-            except OSError:  # the next look may find what this one needed
+            except (OSError, MemoryError):  # the next look may find what this one needed
                 logger.exception("departures not seen")
                 continue
             for left in gone:

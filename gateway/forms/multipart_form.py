@@ -1,10 +1,11 @@
 """The multipart form of a /predict request."""
 
+import re
 from collections.abc import Iterator
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
 from gateway.forms.members import load_json, metadata_from, request_from_text, unique
 from utils.domain import MAX_METADATA_CHARACTERS, DetectRequest, checked_image
@@ -12,8 +13,9 @@ from utils.errors import ImageMissing, MalformedRequest, shown
 
 _MAX_PARTS = 100
 _LONGEST_HEAD = 16 * 1024
-"""Bytes from a part's boundary to its content, give or take a piece."""
-_PIECE = 8 * 1024
+"""Bytes from a part's boundary to its content."""
+_EMPTY_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_BEFORE_MARK = frozenset({b"\r", b"\n"})
 _LONGEST_TEXT = 16 * MAX_METADATA_CHARACTERS
 r"""Bytes of a part that is not the image. Metadata takes twelve a character, written as \ud83d\ude00."""
 
@@ -46,9 +48,14 @@ def parse_multipart(body: bytes, content_type: str, max_image_bytes: int) -> Det
 
 def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
     """Names and contents, where a part is one whether it has a filename or not."""
+    _check_heads(body, b"--" + boundary)
+    decoder = MultipartDecoder(boundary, max_parts=_MAX_PARTS)
+    # In one piece: where one ends amid a boundary, the decoder may add a byte to what is before it.
+    decoder.receive_data(body)
+    decoder.receive_data(None)
     name = ""
     pieces: list[bytes] = []
-    for event in _events(body, boundary):
+    while not isinstance(event := decoder.next_event(), Epilogue):
         if isinstance(event, Field | File):
             name, pieces = event.name or "", []
         elif isinstance(event, Data):
@@ -57,27 +64,28 @@ def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
                 yield name, b"".join(pieces)
 
 
-def _events(body: bytes, boundary: bytes) -> Iterator[Event]:
-    """What the body is made of.
+def _check_heads(body: bytes, mark: bytes) -> None:
+    """Refuse too many parts, and a long head, which the decoder takes apart at a hundred times its memory.
 
-    The decoder is given a little at a time: it would take apart a head of any length, at a hundred times the
-    memory of its bytes.
+    Raises:
+        MalformedRequest: There is one.
     """
-    decoder = MultipartDecoder(boundary, max_parts=_MAX_PARTS)
-    unread = 0
-    for start in range(0, len(body), _PIECE):
-        decoder.receive_data(body[start : start + _PIECE])
-        unread += _PIECE
-        while not isinstance(event := decoder.next_event(), NeedData):
-            unread = 0
-            yield event
-        if unread > _LONGEST_HEAD:
-            raise MalformedRequest(
-                f"The head of a part of the multipart body has no end; accepted: {_LONGEST_HEAD} bytes"
-            )
-    decoder.receive_data(None)
-    while not isinstance(event := decoder.next_event(), Epilogue):
-        yield event
+    parts = 0
+    at = body.find(mark)
+    while at >= 0:
+        end = at + len(mark)
+        if parts == 0 or body[at - 1 : at] in _BEFORE_MARK:
+            if body.startswith(b"--", end):  # what follows is no part
+                return
+            parts += 1
+            if parts > _MAX_PARTS:
+                raise MalformedRequest(f"The multipart body has more than {_MAX_PARTS} parts.")
+            if _EMPTY_LINE.search(body, end, end + _LONGEST_HEAD) is None:
+                raise MalformedRequest(
+                    f"The head of part {parts} of the multipart body has no end; accepted: "
+                    f"{_LONGEST_HEAD} bytes, then an empty line"
+                )
+        at = body.find(mark, end)
 
 
 def _text(name: str, value: bytes) -> str:

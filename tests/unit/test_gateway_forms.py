@@ -224,11 +224,12 @@ def test_a_form_that_cannot_be_taken_apart_is_malformed(client: FlaskClient, bod
 
 
 @pytest.mark.parametrize("line", [b"a:b\r\n", b"a\n"])
-def test_the_head_of_a_part_has_a_limit(client: FlaskClient, line: bytes) -> None:
+@pytest.mark.parametrize("before", [b"", b"x", b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n"])
+def test_the_head_of_a_part_has_a_limit(client: FlaskClient, before: bytes, line: bytes) -> None:
     """Taking one apart costs a hundred times the memory of its bytes."""
-    body = b"--B\r\n" + HEAD + b"\r\n" + line * 13_000 + b"\r\nx\r\n--B--\r\n"
+    body = before + b"--B\r\n" + HEAD + b"\r\n" + line * 13_000 + b"\r\nx\r\n--B--\r\n"
     response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=B")
-    assert "accepted: 16384 bytes" in assert_refused(response, 400, "MALFORMED_REQUEST")
+    assert "accepted: 16384 bytes, then an empty line" in assert_refused(response, 400, "MALFORMED_REQUEST")
 
 
 _near_boundaries = st.lists(
@@ -242,6 +243,14 @@ def test_a_part_is_what_is_between_its_boundaries(value: bytes) -> None:
     body, kind = form(("image", value), ("image_id", b""))
     request = input_form(kind, str, LIMIT).parse(body, "")
     assert (request.image, request.image_id) == (value, "")
+
+
+def test_parts_are_the_same_wherever_their_boundaries_lie() -> None:
+    """To the byte, though a body is long enough to be read in pieces."""
+    for length in range(16_200, 16_460):
+        body, kind = form(("image", b"x" * length), ("image_id", b"abc"))
+        request = input_form(kind, str, 10**6).parse(body, "")
+        assert (len(request.image), request.image_id) == (length, "abc")
 
 
 def test_metadata_at_its_limits_fits_into_a_form_however_it_is_written(backend: FakeBackend) -> None:
