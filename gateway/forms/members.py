@@ -52,7 +52,7 @@ def load_json(text: bytes, what: str, *, field: str | None = None) -> Any:  # no
 def count_up_to(most: int, mark: bytes, text: bytes) -> int:
     """How often a mark occurs, or `most`.
 
-    `find` passes over an image without one forty times as fast as `count`.
+    `find` passes over an image without one far faster than `count`.
     """
     at = -1
     for number in range(most):

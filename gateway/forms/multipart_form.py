@@ -65,7 +65,7 @@ def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _check_heads(body: bytes, mark: bytes) -> None:
-    """Refuse too many parts, and a long head, which the decoder takes apart at a hundred times its memory.
+    """Refuse too many parts, and a long head, which the decoder takes apart at many times its memory.
 
     Raises:
         MalformedRequest: There is one.

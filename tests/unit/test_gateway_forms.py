@@ -226,7 +226,7 @@ def test_a_form_that_cannot_be_taken_apart_is_malformed(client: FlaskClient, bod
 @pytest.mark.parametrize("line", [b"a:b\r\n", b"a\n"])
 @pytest.mark.parametrize("before", [b"", b"x", b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n"])
 def test_the_head_of_a_part_has_a_limit(client: FlaskClient, before: bytes, line: bytes) -> None:
-    """Taking one apart costs a hundred times the memory of its bytes."""
+    """Taking one apart costs many times the memory of its bytes."""
     body = before + b"--B\r\n" + HEAD + b"\r\n" + line * 13_000 + b"\r\nx\r\n--B--\r\n"
     response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=B")
     assert "accepted: 16384 bytes, then an empty line" in assert_refused(response, 400, "MALFORMED_REQUEST")
