@@ -8,9 +8,26 @@ from flask import Flask, request
 from werkzeug.exceptions import NotFound
 
 from gateway import exchange, problems
-from gateway.routes import Backend, Routes
+from gateway.arrival import BodyRule, Environ
+from gateway.routes import Backend, Routes, body_rule
 from utils.service_client import ServiceClient
 from utils.settings import Settings
+
+
+class Gateway(Flask):
+    """The Flask application, which tells its server what bodies it accepts."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("gateway", static_folder=None)
+        self._settings = settings
+
+    def body_rules(self, environ: Environ) -> BodyRule | None:
+        """The rule for the body of a request; None where none is wanted.
+
+        Raises:
+            FacetError: The head says already why the request cannot be answered.
+        """
+        return body_rule(environ, self._settings)
 
 
 def build(settings: Settings | None = None, client: Backend | None = None) -> Flask:
@@ -23,7 +40,7 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
             timeout=settings.timeout_seconds,
             max_image_bytes=settings.max_image_bytes,
         )
-    app = Flask("gateway", static_folder=None)
+    app = Gateway(settings)
     # A path with two slashes is another path, not one to be redirected with its body.
     app.url_map.merge_slashes = False
     app.wsgi_app = _rooted(app.wsgi_app)  # type: ignore[method-assign, assignment] # as Flask has it

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from flask import Response, g, request
 
-from gateway.connections.connection import Client
-from utils.errors import DeadlineExceeded, InvalidHeader, shown
+from gateway.arrival import Arrival, Environ, arrival_of
+from utils.errors import Cancelled, DeadlineExceeded, InvalidHeader, shown
 from utils.logs import fields
 from utils.request_ids import TRACEPARENT, request_id, trace_context
 from utils.settings import Settings
@@ -35,14 +35,14 @@ class Exchange:
     Attributes:
         request_id: The caller's, where it is 1 to 128 visible ASCII characters; else a fresh one.
         traceparent: The caller's trace context, empty where there is no valid one.
-        started: When the request's head had been read, by `time.monotonic`.
+        arrival: When it came, and what else its server knows of it.
         facts: What its line in the log says.
         closing: What is done once the client has the answer, or cannot get it.
     """
 
     request_id: str
     traceparent: str
-    started: float = field(default_factory=time.monotonic)
+    arrival: Arrival
     facts: dict[str, Any] = field(default_factory=dict)
     closing: list[Callable[[], object]] = field(default_factory=list)
 
@@ -50,15 +50,16 @@ class Exchange:
         """Add to the request's line in the log."""
         self.facts.update(facts)
 
-    def remaining(self, timeout: float) -> float:
-        """Seconds left of a request that has `timeout` seconds in all.
+    def remaining(self, patience: "Patience") -> float:
+        """Seconds that are left of a request.
 
         Raises:
-            DeadlineExceeded: None are left.
+            DeadlineExceeded: None are.
         """
-        left = self.started + timeout - time.monotonic()
+        began = self.arrival.head_ended if patience.named else self.arrival.body_ended
+        left = began + patience.seconds - time.monotonic()
         if left <= 0:
-            raise DeadlineExceeded(f"The request's {timeout:g} s ran out before it could be passed on.")
+            raise out_of_time(patience.seconds)
         return left
 
 
@@ -69,13 +70,10 @@ def current() -> Exchange:
 
 def begin() -> None:
     """Open the exchange; a hook that runs before each request."""
+    arrival = arrival_of(request.environ)
     g.exchange = Exchange(
-        request_id(request.headers.get(REQUEST_ID)), trace_context(request.headers.get(TRACEPARENT))
+        request_id(request.headers.get(REQUEST_ID)), trace_context(request.headers.get(TRACEPARENT)), arrival
     )
-    client = request.environ.get("gunicorn.socket")
-    if isinstance(client, Client):
-        # It may have waited for a thread since then.
-        g.exchange.started = client.head_ended
 
 
 def end(response: Response) -> Response:
@@ -84,23 +82,32 @@ def end(response: Response) -> Response:
     response.headers[REQUEST_ID] = exchange.request_id
     for action in exchange.closing:
         response.call_on_close(action)
+    if exchange.arrival.client.left:
+        exchange.note(reason=Cancelled.reason)
     line = dict(
         request_id=exchange.request_id,
         traceparent=exchange.traceparent or None,
-        method=request.method,
-        # As it came, but escaped: a path may hold line breaks and a terminal's control codes.
-        path=quote(request.environ["PATH_INFO"], encoding="latin-1")[:_LONGEST_PATH],
-        status=response.status_code,
-        elapsed_ms=round((time.monotonic() - exchange.started) * 1000, 3),
+        **target_of(request.environ),
+        status=Cancelled.http_status if exchange.arrival.client.left else response.status_code,
+        elapsed_ms=elapsed_ms(exchange.arrival.head_ended),
         **exchange.facts,
     )
     level = _level(response)
-    client = request.environ.get("gunicorn.socket")
-    # The client need not wait until it is written, and only then is known whether it took its answer.
-    response.call_on_close(
-        lambda: _log.log(level, "request", extra=fields(**line, taken=getattr(client, "taken", None)))
-    )
+    # The client need not wait until it is written.
+    response.call_on_close(lambda: _log.log(level, "request", extra=fields(**line)))
     return response
+
+
+def target_of(environ: Environ) -> dict[str, str]:
+    """Method and path of a request, for its line in the log."""
+    # As it came, but escaped: a path may hold line breaks and a terminal's control codes.
+    path = quote(environ["PATH_INFO"], encoding="latin-1")[:_LONGEST_PATH]
+    return {"method": environ["REQUEST_METHOD"], "path": path}
+
+
+def elapsed_ms(since: float) -> float:
+    """Milliseconds since then, for a line in the log."""
+    return round((time.monotonic() - since) * 1000, 3)
 
 
 def _level(response: Response) -> int:
@@ -111,15 +118,25 @@ def _level(response: Response) -> int:
     return logging.DEBUG if quiet else logging.INFO
 
 
-def requested_timeout(settings: Settings) -> float:
-    """Seconds that the current request has in all, counted from its head.
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """The seconds that a request has, and whether its caller named them.
+
+    Those are counted from the end of its head, others from the end of its body.
+    """
+
+    seconds: float
+    named: bool
+
+
+def patience_of(text: str | None, settings: Settings) -> Patience:
+    """The time of a request by its X-Request-Timeout.
 
     Raises:
-        InvalidHeader: X-Request-Timeout is not a positive finite number.
+        InvalidHeader: It is not a positive finite number.
     """
-    text = request.headers.get(REQUEST_TIMEOUT)
     if text is None:
-        return settings.timeout_seconds
+        return Patience(settings.timeout_seconds, named=False)
     # float() alone would also take 1_0, inf and nan.
     number = len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text)
     seconds = float(text) if number else 0.0
@@ -128,4 +145,11 @@ def requested_timeout(settings: Settings) -> float:
             f"{REQUEST_TIMEOUT} is {shown(text)!r}; accepted: a positive number of seconds",
             field=REQUEST_TIMEOUT,
         )
-    return min(seconds, settings.max_timeout_seconds)
+    return Patience(min(seconds, settings.max_timeout_seconds), named=True)
+
+
+def out_of_time(seconds: float) -> DeadlineExceeded:
+    """The error of a request whose time is over before it could be passed on."""
+    return DeadlineExceeded(
+        f"The request's {seconds:g} s ran out before it could be passed on; {REQUEST_TIMEOUT} asks for more."
+    )

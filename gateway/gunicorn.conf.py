@@ -12,7 +12,7 @@ import resource
 import sys
 from typing import Any
 
-from gateway.draining import Farewell
+from gateway.server.worker import ShutdownFlag
 from utils.logs import collect_less, fields, logging_config
 from utils.memory import tune_heap
 from utils.settings import InvalidSetting, Settings, unknown_settings
@@ -29,16 +29,16 @@ proc_name = "facet-gateway"
 bind = str(_settings.http_address)
 workers = _settings.http_workers
 threads = _settings.http_threads
-worker_class = "gateway.worker.Worker"
-# Above the idle timeout of common load balancers (60 s), so that it is they who close.
-keepalive = 75
+worker_class = "gateway.server.worker.Worker"
 # The master's patience with its workers; a worker has the second part when the first is over.
 graceful_timeout = math.ceil(_settings.drain_seconds + _settings.grace_seconds)
 control_socket_disable = True
 
-logger_class = "gateway.worker.Logger"
 logconfig_dict = logging_config(_settings.log_format) | {
-    "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
+        "uvicorn.error": {"level": "ERROR"},
+    },
 }
 
 collect_less()
@@ -59,17 +59,16 @@ def on_starting(_server: Any) -> None:  # noqa: ANN401 - gunicorn's
 
 def when_ready(server: Any) -> None:  # noqa: ANN401 - gunicorn's
     """Say where the gateway listens, which port 0 leaves open until now."""
-    server.farewell = Farewell()
-    server.farewell.say_on_sigterm(server)
+    server.shutdown_flag = ShutdownFlag()
+    server.shutdown_flag.install(server)
     addresses = ", ".join(str(listener).removeprefix("http://") for listener in server.LISTENERS)
     logging.getLogger("gateway").info("ready", extra=fields(http_address=addresses))
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ANN401 - gunicorn's
-    """Tell a worker how it shall leave."""
-    worker.farewell = server.farewell
-    worker.drain_seconds = _settings.drain_seconds
-    worker.cfg.set("graceful_timeout", math.ceil(_settings.grace_seconds))
+    """Give a worker what it cannot find out by itself."""
+    worker.shutdown_flag = server.shutdown_flag
+    worker.settings = _settings
 
 
 def post_worker_init(_worker: Any) -> None:  # noqa: ANN401 - gunicorn's

@@ -2,15 +2,18 @@
 
 import logging
 import math
+from http.client import responses
 
 import orjson
 from flask import Response
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from gateway import exchange
+from gateway.arrival import Environ
 from utils import errors
 from utils.errors import FacetError
 from utils.logs import fields
+from utils.request_ids import request_id, trace_context
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -25,22 +28,21 @@ def answer(error: Exception) -> Response:
     response = Response(
         document(failure, here.request_id), status=failure.http_status, content_type=CONTENT_TYPE
     )
-    if failure.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, math.ceil(failure.retry_after)))
+    response.headers.update(_retry_after(failure))
     if isinstance(error, MethodNotAllowed) and error.valid_methods is not None:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return response
 
 
-def document(failure: FacetError, request_id: str) -> bytes:
-    """What the caller of this request is told of a failure."""
+def document(failure: FacetError, name: str) -> bytes:
+    """What the caller of the request of this id is told of a failure."""
     members = {
         "type": f"urn:facet:problem:{failure.reason.lower().replace('_', '-')}",
         "title": failure.title,
         "status": failure.http_status,
         "detail": failure.detail,
         "reason": failure.reason,
-        "request_id": request_id,
+        "request_id": name,
         "message": failure.detail,
     }
     if failure.field is not None:
@@ -48,9 +50,52 @@ def document(failure: FacetError, request_id: str) -> bytes:
     return orjson.dumps(members)
 
 
-def unexpected(error: Exception, request_id: str) -> errors.InternalError:
+def refusal(
+    error: Exception, began: float, environ: Environ | None = None
+) -> tuple[str, list[tuple[str, str]], bytes]:
+    """The answer to a request that the application is not asked for; writes its one line into the log.
+
+    Args:
+        error: What the caller is told, if it is a FacetError; others are faults of ours.
+        began: When the request came, by `time.monotonic`.
+        environ: Its head, where that could be read.
+
+    Returns:
+        Status line, header fields and body.
+    """
+    name = request_id(environ.get("HTTP_X_REQUEST_ID") if environ else None)
+    failure = error if isinstance(error, FacetError) else unexpected(error, name)
+    body = document(failure, name)
+    line = fields(
+        request_id=name,
+        traceparent=(environ and trace_context(environ.get("HTTP_TRACEPARENT"))) or None,
+        **(exchange.target_of(environ) if environ else {}),
+        status=failure.http_status,
+        elapsed_ms=exchange.elapsed_ms(began),
+        reason=failure.reason,
+    )
+    _log.log(
+        logging.ERROR if isinstance(failure, errors.InternalError) else logging.INFO, "request", extra=line
+    )
+    headers = {
+        "Content-Type": CONTENT_TYPE,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        exchange.REQUEST_ID: name,
+        **_retry_after(failure),
+    }
+    return f"{failure.http_status} {responses.get(failure.http_status, '')}", [*headers.items()], body
+
+
+def _retry_after(failure: FacetError) -> dict[str, str]:
+    if failure.retry_after is None:
+        return {}
+    return {"Retry-After": str(max(1, math.ceil(failure.retry_after)))}
+
+
+def unexpected(error: Exception, name: str | None = None) -> errors.InternalError:
     """Write an exception that is a fault of ours into the log, where alone it belongs."""
-    _log.error("request failed", exc_info=error, extra=fields(request_id=request_id))
+    _log.error("request failed", exc_info=error, extra=fields(request_id=name))
     return errors.InternalError()
 
 

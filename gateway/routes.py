@@ -1,7 +1,6 @@
 """The paths of the gateway. Each is: parse, call, answer."""
 
 import threading
-import time
 from typing import Protocol
 
 import orjson
@@ -9,12 +8,9 @@ from flask import Flask, Response, request
 
 from gateway import exchange
 from gateway.answers import detection_response
-from gateway.connections.connection import Client
-from gateway.connections.departures import Departures
-from gateway.draining import STOPPING
-from gateway.exchange import Exchange, requested_timeout
-from gateway.forms.body import read_body
-from gateway.forms.inputs import InputForm, curl_lines, input_form
+from gateway.arrival import BodyRule, Environ
+from gateway.exchange import REQUEST_TIMEOUT, Exchange, out_of_time, patience_of
+from gateway.forms.inputs import curl_lines, input_form
 from gateway.readiness import PROBE_SECONDS, Readiness
 from utils.domain import Detection, DetectRequest
 from utils.errors import BackendUnavailable, BodyTooSlow, GatewayBusy, GatewayStopping
@@ -52,7 +48,6 @@ class Routes:
         self._backend = backend
         self._settings = settings
         self._permits = threading.BoundedSemaphore(settings.http_threads - RESERVED_THREADS)
-        self._departures = Departures()
         self._readiness = Readiness(lambda: backend.check_ready(timeout=PROBE_SECONDS))
 
     def add_to(self, app: Flask) -> None:
@@ -65,22 +60,22 @@ class Routes:
     def predict(self) -> Response:
         """Find the faces in the picture that was sent."""
         here = exchange.current()
-        timeout = requested_timeout(self._settings)
+        patience = patience_of(request.headers.get(REQUEST_TIMEOUT), self._settings)
         form = input_form(request.content_type, lambda: request.host, self._settings.max_image_bytes)
         self._take_permit(here)
-        body = _body(here, form, timeout)
+        body = request.environ["wsgi.input"].read()
         here.note(body_bytes=len(body))
         wanted = form.parse(body, request.environ.get("QUERY_STRING", ""))
         here.note(bytes=len(wanted.image))
         cancellation = Cancellation()
-        with self._departures.watch(request.environ.get("gunicorn.socket"), cancellation.cancel):
-            detection = self._backend.detect(
-                wanted,
-                timeout=here.remaining(timeout),
-                request_id=here.request_id,
-                traceparent=here.traceparent,
-                cancellation=cancellation,
-            )
+        here.arrival.client.on_disconnect(cancellation.cancel)
+        detection = self._backend.detect(
+            wanted,
+            timeout=here.remaining(patience),
+            request_id=here.request_id,
+            traceparent=here.traceparent,
+            cancellation=cancellation,
+        )
         here.note(
             width=detection.image.width,
             height=detection.image.height,
@@ -98,7 +93,7 @@ class Routes:
 
     def readyz(self) -> Response:
         """Say whether pictures may be sent here: the backend serves, and this gateway does not go away."""
-        if request.environ.get(STOPPING):
+        if exchange.current().arrival.stopping:
             raise GatewayStopping("This gateway is about to stop.", retry_after=_BUSY_SECONDS)
         failure = self._readiness.check()
         if failure is not None:
@@ -122,16 +117,17 @@ class Routes:
         here.closing.append(self._permits.release)
 
 
-def _body(here: Exchange, form: InputForm, timeout: float) -> bytes:
-    """Read the body for as long as its request has time, and no longer than a body may take at all."""
-    client = request.environ.get("gunicorn.socket")
-    if isinstance(client, Client):
-        client.allow(here.started + timeout - time.monotonic())
-    try:
-        return read_body(request.stream, request.content_length, form)
-    except BodyTooSlow:
-        here.remaining(timeout)  # the request's own time may be what is over
-        raise
+def body_rule(environ: Environ, settings: Settings) -> BodyRule | None:
+    """As `gateway.app.Gateway.body_rules`."""
+    if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) != ("POST", "/predict"):
+        return None
+    host = environ.get("HTTP_HOST", "")
+    form = input_form(environ.get("CONTENT_TYPE"), lambda: host, settings.max_image_bytes)
+    patience = patience_of(environ.get("HTTP_X_REQUEST_TIMEOUT"), settings)
+    if patience.named:
+        return BodyRule(form.limit, form.too_large, patience.seconds, lambda: out_of_time(patience.seconds))
+    late = f"The body of the request did not arrive within {settings.body_seconds:g} s."
+    return BodyRule(form.limit, form.too_large, settings.body_seconds, lambda: BodyTooSlow(late))
 
 
 def _status(status: str) -> Response:

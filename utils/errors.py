@@ -214,6 +214,22 @@ class RequestLineTooLong(InvalidRequest):
     title = "The request line is too long"
 
 
+class UnsupportedTransferCoding(InvalidRequest):
+    """The body of an HTTP request is in a transfer coding other than chunked."""
+
+    http_status = 501
+    reason = "UNSUPPORTED_TRANSFER_CODING"
+    title = "The transfer coding is not accepted"
+
+
+class UnsupportedHttpVersion(InvalidRequest):
+    """The request is of a version of HTTP other than 1.0 and 1.1."""
+
+    http_status = 505
+    reason = "UNSUPPORTED_HTTP_VERSION"
+    title = "The version of HTTP is not accepted"
+
+
 class PayloadTooLarge(InvalidRequest):
     """A limit was exceeded. The detail names the limit, what came, and what to change."""
 

@@ -207,6 +207,35 @@ class Settings:
         "Threads of each gateway process; 8 of them are kept for requests other than /predict.",
         default=64,
     )
+    keepalive_seconds: float = _setting(
+        _seconds(0.1, 3600),
+        _BY_GATEWAY,
+        "Time that a connection of the gateway may be idle between two requests; above the idle time of the "
+        "load balancer, where there is one.",
+        default=75.0,
+        shown="75",
+    )
+    body_pause_seconds: float = _setting(
+        _seconds(0.1, 3600),
+        _BY_GATEWAY,
+        "Time without a byte of a request's body after which no more of it is waited for.",
+        default=10.0,
+        shown="10",
+    )
+    body_seconds: float = _setting(
+        _seconds(0.1, 86400),
+        _BY_GATEWAY,
+        "Time that a body may take in all where its request names no time of its own.",
+        default=60.0,
+        shown="60",
+    )
+    body_budget_bytes: int = _setting(
+        _whole(1024, 10**13),
+        _BY_GATEWAY,
+        "Bytes of bodies that each gateway process may hold at once.",
+        default=256 * 1024**2,
+        shown="268435456 (256 MiB)",
+    )
     engine: str = _setting(
         _one_of(*ENGINES),
         _BY_BACKEND,
@@ -222,7 +251,7 @@ class Settings:
     timeout_seconds: float = _setting(
         _seconds(0.01, 3600),
         _BY_BOTH,
-        "Time that a request has when it does not say.",
+        "Time that a request has when it does not say; over HTTP counted from the end of its body.",
         default=5.0,
         shown="5",
     )

@@ -1,15 +1,10 @@
 """Two gateways behind a real nginx with the configuration that we recommend, restarted in turn."""
 
 import contextlib
-import os
-import re
-import shutil
 import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-
-import pytest
 
 from tests.soak.doors import HttpCaller
 from tests.soak.load import Load, Tally
@@ -17,57 +12,9 @@ from tests.soak.photos import photos
 from tests.support import facet
 from tests.support.doors import answers, http_request, post_raw
 from tests.support.facet import free_port, inference
+from tests.support.nginx import nginx
 from tests.support.pictures import ASTRONAUT
-from tests.support.processes import ROOT, Process, running, wait_until
-
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
-
-_MAIN = """
-daemon off;
-pid {folder}/pid;
-error_log stderr warn;
-{user}
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/facet.conf;
-}}
-"""
-
-
-def configuration(folder: Path, listen: int, gateways: list[int]) -> Path:
-    """deploy/nginx.conf with other ports, and the main file around it that a distribution has."""
-    text = (ROOT / "deploy" / "nginx.conf").read_text()
-    text, listens = re.subn(r"listen 80;", f"listen 127.0.0.1:{listen};", text)
-    text, servers = re.subn(r"127\.0\.0\.1:800([01])", lambda m: f"127.0.0.1:{gateways[int(m[1])]}", text)
-    assert (listens, servers) == (1, 2)
-    (folder / "facet.conf").write_text(text)
-    # Its processes write below pytest's folder, which is ours alone.
-    user = "user root;" if os.geteuid() == 0 else ""
-    main = folder / "nginx.conf"
-    main.write_text(_MAIN.format(folder=folder, user=user))
-    return main
-
-
-@contextlib.contextmanager
-def nginx(folder: Path, gateways: list[int]) -> Iterator[str]:
-    """A real nginx before these gateways; gives its address."""
-    if NGINX is None:
-        assert "CI" not in os.environ, "nginx is not installed"
-        pytest.skip("nginx is not installed")
-    port = free_port()
-    command = [NGINX, "-e", "stderr", "-c", str(configuration(folder, port, gateways))]
-    with running(command) as process:
-        wait_until(lambda: answers(f"127.0.0.1:{port}", "/healthz", 200) or not process.alive(), "nginx")
-        assert process.alive(), process.log()
-        yield f"127.0.0.1:{port}"
-        process.send(signal.SIGTERM)
-        assert process.wait() == 0, process.log()
+from tests.support.processes import Process, wait_until
 
 
 @contextlib.contextmanager

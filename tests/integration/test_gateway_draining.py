@@ -12,7 +12,9 @@ import pytest
 
 from tests.support import gateway_process, processes
 from tests.support.fake_backend import fake_backend
-from tests.support.gateway_process import Gateway, Reply, post
+from tests.support.gateway_process import Gateway, Reply, ended, post, read_reply
+from tests.support.raw_http import HEALTH, connections, post_head
+from tests.support.wsgi_app import APPLICATION
 
 
 def refuses(gateway: Gateway) -> bool:
@@ -145,8 +147,7 @@ def test_without_its_master_a_worker_leaves_the_port_and_finishes_what_runs() ->
             running.process.send(signal.SIGKILL)
             processes.wait_until(lambda: refuses(running), "the port to be free")
             serving.held.set()
-            assert gateway_process.read(connection.getresponse()).status == 200
-            assert is_last(post(connection))
+            assert is_last(gateway_process.read(connection.getresponse()))
         processes.wait_until(lambda: not processes.alive(worker), "the worker to end")
 
 
@@ -178,6 +179,103 @@ def test_a_reload_is_no_farewell() -> None:
             return not set(before) & set(running.workers())
 
         processes.wait_until(replaced, "the old worker to go")
+
+
+def test_a_request_that_is_on_its_way_is_answered_before_the_end() -> None:
+    """In its head or in its body, though nobody can connect any more."""
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target) as running,
+        connections(running, 1, post_head(6) + b"abc") as [connection],
+        connections(running, 1, HEALTH[:-2]) as [begun],
+    ):
+        assert running.get("/healthz").status == 200
+        running.process.send(signal.SIGTERM)
+        processes.wait_until(lambda: refuses(running), "the port to be free")
+        begun.sendall(HEALTH[-2:])
+        assert read_reply(begun).headers["Connection"] == "close"
+        connection.sendall(b"def")
+        reply = read_reply(connection)
+        assert (reply.json["image"]["width"], reply.headers["Connection"]) == (6, "close")
+        assert running.process.wait() == 0
+
+
+def test_idle_connections_hold_up_no_end() -> None:
+    """Whether they have had an answer or not: 2 s are enough for a last request."""
+    with gateway_process.gateway("127.0.0.1:1") as running, connections(running, 4) as opened:
+        for connection in opened[:2]:
+            connection.sendall(HEALTH)
+            assert read_reply(connection).status == 200
+        running.process.send(signal.SIGTERM)
+        assert running.process.wait(10) == 0
+        assert all(ended(connection) for connection in opened)
+
+
+def test_what_is_not_done_within_the_grace_is_cut_off() -> None:
+    """A call, a body, a head, an answer that is not taken: the process ends all the same."""
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target, FACET_GRACE_SECONDS="3") as running,
+        connections(running, 1, post_head(3, "X-Request-Timeout: 60") + b"abc") as [held],
+        connections(running, 2, post_head(3, "X-Request-Timeout: 60") + b"a") as amid,
+    ):
+        serving.answer = serving.hold
+        assert serving.began.acquire(timeout=processes.PATIENCE)
+        running.process.send(signal.SIGTERM)
+        assert running.process.wait(15) == 0
+        for connection in (held, *amid):
+            assert connection.recv(12) in {b"", b"HTTP/1.1 503"}
+
+
+def test_what_a_client_does_not_take_holds_up_no_end() -> None:
+    """Its answer is cut off when the grace is over."""
+    with (
+        gateway_process.gateway("127.0.0.1:1", APPLICATION, FACET_GRACE_SECONDS="2") as running,
+        connections(running, 1, b"GET /large?bytes=100000000 HTTP/1.1\r\nHost: x\r\n\r\n") as [connection],
+    ):
+        running.process.wait_for("entered", path="/large")
+        running.process.send(signal.SIGTERM)
+        assert running.process.wait(9) == 0
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGQUIT])
+def test_whoever_wants_an_end_now_gets_it(signum: int) -> None:
+    """Whatever runs, and however long it might."""
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target) as running,
+        connections(running, 1, post_head(3, "X-Request-Timeout: 60") + b"abc"),
+        connections(running, 1, post_head(3, "X-Request-Timeout: 60") + b"a"),
+    ):
+        serving.answer = serving.hold
+        assert serving.began.acquire(timeout=processes.PATIENCE)
+        running.process.send(signum)
+        assert running.process.wait(10) == 0
+        assert refuses(running)
+
+
+def test_workers_come_and_go_by_signals_and_finish_what_they_have() -> None:
+    """One more, one less, never below one."""
+    with fake_backend() as serving, gateway_process.gateway(serving.target) as running:
+        [first] = running.workers()
+        serving.answer = serving.hold
+        with connections(running, 1, post_head(3, "X-Request-Timeout: 60") + b"abc") as [connection]:
+            assert serving.began.acquire(timeout=processes.PATIENCE)
+            running.process.send(signal.SIGTTIN)
+            processes.wait_until(lambda: len(running.workers()) == 2, "a second worker")
+            # The oldest goes, which has the request.
+            running.process.send(signal.SIGTTOU)
+            running.process.wait_for("Handling signal: ttou")
+            serving.held.set()
+            assert read_reply(connection).status == 200
+        processes.wait_until(lambda: len(running.workers()) == 1, "the first one to go")
+        assert first not in running.workers()
+        running.process.send(signal.SIGTTOU)
+        running.process.wait_for("Handling signal: ttou")
+        assert running.get("/readyz").status == 200
+        assert running.predict().status == 200
+        assert len(running.workers()) == 1
 
 
 @pytest.mark.parametrize("again", [signal.SIGINT, signal.SIGQUIT])

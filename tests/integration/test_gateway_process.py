@@ -229,10 +229,13 @@ def test_out_of_descriptors_a_gateway_says_so_now_and_then_and_goes_on() -> None
         [worker] = running.workers()
         enough = resource.prlimit(worker, resource.RLIMIT_NOFILE)
         resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, enough[1]))
-        said = "connection not accepted: Too many open files"
         with contextlib.closing(running.connect()) as connection:
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            first, second = (datetime.fromisoformat(running.process.wait_for(said)["time"]) for _ in range(2))
+            lines = [
+                running.process.wait_for("connection not accepted", reason="Too many open files")
+                for _ in range(2)
+            ]
+            first, second = (datetime.fromisoformat(line["time"]) for line in lines)
             assert (second - first).total_seconds() > 0.9
             resource.prlimit(worker, resource.RLIMIT_NOFILE, enough)
             assert gateway_process.read_reply(connection).status == 200

@@ -5,20 +5,20 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
-from typing import Any
+from typing import Any, cast
 
 from tests.support import processes
 
 
 @dataclass
 class Reply:
-    """A response that was read to its end."""
+    """A response that was read to its end; the names of its headers in any case."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes
 
     @property
@@ -67,7 +67,7 @@ def post(connection: HTTPConnection, image: bytes = b"picture", **headers: str) 
 
 def read(response: HTTPResponse) -> Reply:
     """Read a response to its end."""
-    return Reply(response.status, dict(response.getheaders()), response.read())
+    return Reply(response.status, cast(Mapping[str, str], response.headers), response.read())
 
 
 def read_reply(connection: socket.socket) -> Reply:
@@ -89,15 +89,15 @@ COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gateway/gunicorn.conf.py"]
 
 
 @contextlib.contextmanager
-def gateway(target: str, **environ: str) -> Iterator[Gateway]:
-    """A gateway of one worker before this backend, ready to answer."""
+def gateway(target: str, *arguments: str, **environ: str) -> Iterator[Gateway]:
+    """A gateway of one worker before this backend, ready to answer; gunicorn gets these arguments, too."""
     settings = {
         "FACET_HTTP_ADDRESS": "127.0.0.1:0",
         "FACET_HTTP_WORKERS": "1",
         "FACET_BACKEND": target,
         **environ,
     }
-    with processes.running(COMMAND, **settings) as process:
+    with processes.running([*COMMAND, *arguments], **settings) as process:
         running = Gateway(process, process.wait_for("ready")["http_address"])
         assert running.get("/healthz").status == 200
         yield running

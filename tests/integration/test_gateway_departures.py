@@ -1,0 +1,175 @@
+"""Rules of clients that leave, or close their sending side: their work is given up, and the log says so."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import gateway_process, processes, wsgi_app
+from tests.support.fake_backend import Backend, echo, fake_backend
+from tests.support.gateway_process import Gateway, read_reply
+from tests.support.processes import PATIENCE
+from tests.support.raw_http import HEALTH, connections, post_head, request_line
+
+THREADS = 10
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Backend]:
+    """One backend for all tests here."""
+    with fake_backend() as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def gateway(backend: Backend) -> Iterator[Gateway]:
+    """One gateway with few threads."""
+    with gateway_process.gateway(backend.target, FACET_HTTP_THREADS=str(THREADS)) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def calm(backend: Backend) -> Iterator[None]:
+    """Leave the backend as it was."""
+    yield
+    backend.held.set()
+    backend.answer = echo
+    while backend.began.acquire(blocking=False):
+        pass
+
+
+def unanswered(connection: socket.socket) -> bool:
+    """Whether the connection ends without an answer, or with one that says that the client has left."""
+    with connection.makefile("rb") as stream:
+        return stream.read()[:12] in {b"", b"HTTP/1.1 499"}
+
+
+def test_a_client_that_leaves_cancels_its_call(gateway: Gateway, backend: Backend) -> None:
+    """The backend is told, the log says 499, and the permit is free again."""
+    for number in range(THREADS):
+        backend.held.clear()
+        backend.cancelled.clear()
+        backend.answer = backend.hold
+        with contextlib.closing(gateway.open()) as connection:
+            headers = {
+                "Content-Type": "image/jpeg",
+                "X-Request-ID": f"left-{number}",
+                "X-Request-Timeout": "60",
+            }
+            connection.request("POST", "/predict", b"picture", headers)
+            assert backend.began.acquire(timeout=PATIENCE)
+        assert backend.cancelled.wait(PATIENCE)
+        line = gateway.process.wait_for("request", request_id=f"left-{number}")
+        assert (line["status"], line["reason"]) == (499, "CANCELLED")
+
+
+def test_a_client_that_leaves_amid_its_body_is_logged(gateway: Gateway, backend: Backend) -> None:
+    """The backend hears nothing of it."""
+    for framing in (post_head(1000), post_head()):
+        with contextlib.closing(gateway.connect()) as connection:
+            connection.sendall(framing + b"5\r\nab")
+        assert gateway.process.wait_for("request", status=499)["reason"] == "CANCELLED"
+    assert not backend.began.acquire(blocking=False)
+
+
+def test_a_client_that_leaves_behind_what_it_sent_ahead_cancels_its_call(
+    gateway: Gateway, backend: Backend
+) -> None:
+    """It is read, or at least looked at, while the call goes on."""
+    for number, ahead in enumerate((HEALTH, HEALTH * 50)):
+        backend.held.clear()
+        backend.cancelled.clear()
+        backend.answer = backend.hold
+        with contextlib.closing(gateway.connect()) as connection:
+            connection.sendall(
+                post_head(3, "X-Request-Timeout: 60", f"X-Request-ID: ahead-{number}") + b"abc"
+            )
+            assert backend.began.acquire(timeout=PATIENCE)
+            connection.sendall(ahead)
+        assert backend.cancelled.wait(PATIENCE)
+        assert request_line(gateway, f"ahead-{number}")["status"] == 499
+
+
+def test_a_client_that_stays_gets_its_answer_however_late(gateway: Gateway, backend: Backend) -> None:
+    """Also when it has sent its next request ahead, which is no sign of leaving."""
+    backend.cancelled.clear()
+    backend.held.clear()
+    backend.answer = backend.hold
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(post_head(3, "X-Request-Timeout: 60") + b"abc")
+        assert backend.began.acquire(timeout=PATIENCE)
+        connection.sendall(HEALTH)
+        with contextlib.closing(gateway.connect()) as leaver:
+            leaver.sendall(post_head(3, "X-Request-Timeout: 60") + b"abc")
+            assert backend.began.acquire(timeout=PATIENCE)
+        # Whoever has found that this one left has looked at the other, too.
+        assert backend.cancelled.wait(PATIENCE)
+        backend.held.set()
+        assert read_reply(connection).status == 200
+
+
+@pytest.mark.parametrize("path", ["/predict", "/nowhere"])
+def test_who_closes_its_sending_side_has_left(gateway: Gateway, path: str) -> None:
+    """Always, however quickly it could be answered: it is not, and its line says so."""
+    name = f"half-{path[1:]}"
+    for number in range(5):
+        with contextlib.closing(gateway.connect()) as connection:
+            # Both have come before the gateway looks.
+            with processes.standing_still(gateway.workers()):
+                connection.sendall(post_head(3, f"X-Request-ID: {name}-{number}", path=path) + b"abc")
+                connection.shutdown(socket.SHUT_WR)
+            assert unanswered(connection)
+        line = request_line(gateway, f"{name}-{number}")
+        assert (line["status"], line["reason"]) == (499, "CANCELLED")
+    assert gateway.predict().status == 200
+
+
+def test_who_closes_its_sending_side_later_cancels_its_call(gateway: Gateway, backend: Backend) -> None:
+    """As one that closes all of it."""
+    backend.held.clear()
+    backend.cancelled.clear()
+    backend.answer = backend.hold
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(post_head(3, "X-Request-Timeout: 60", "X-Request-ID: half-later") + b"abc")
+        assert backend.began.acquire(timeout=PATIENCE)
+        connection.shutdown(socket.SHUT_WR)
+        assert backend.cancelled.wait(PATIENCE)
+        assert unanswered(connection)
+    assert request_line(gateway, "half-later")["status"] == 499
+
+
+@pytest.mark.parametrize(
+    "framing", [post_head(1000, "X-Request-ID: amid"), post_head(None, "X-Request-ID: amid-chunks")]
+)
+def test_who_closes_its_sending_side_amid_its_body_has_left(gateway: Gateway, framing: bytes) -> None:
+    """Its request can never be complete."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(framing + b"5\r\nab")
+        connection.shutdown(socket.SHUT_WR)
+        assert unanswered(connection)
+    name = framing.partition(b"X-Request-ID: ")[2].split(b"\r\n")[0].decode()
+    assert request_line(gateway, name)["status"] == 499
+
+
+def test_who_leaves_while_it_waits_for_a_thread_is_never_served(tmp_path: Path) -> None:
+    """Its place is free for others, and its line says that it left."""
+    threads = 9
+    settings = {"FACET_HTTP_THREADS": str(threads), wsgi_app.FOLDER: str(tmp_path)}
+    with (
+        gateway_process.gateway("127.0.0.1:1", wsgi_app.APPLICATION, **settings) as running,
+        connections(running, threads, b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n") as busy,
+    ):
+        for _ in range(threads):
+            running.process.wait_for("entered", path="/wait")
+        with contextlib.closing(running.connect()) as leaver:
+            leaver.sendall(b"GET /left HTTP/1.1\r\nHost: x\r\nX-Request-ID: left\r\n\r\n")
+        with contextlib.closing(running.connect()) as stays:
+            stays.sendall(b"GET /stays HTTP/1.1\r\nHost: x\r\n\r\n")
+            line = request_line(running, "left")
+            assert (line["status"], line["reason"], line["path"]) == (499, "CANCELLED", "/left")
+            (tmp_path / "go").touch()
+            assert read_reply(stays).body == b"/stays"
+        assert [read_reply(connection).status for connection in busy] == [200] * threads
+        assert not [line for line in running.process.logged("entered") if line["path"] == "/left"]
