@@ -9,24 +9,22 @@ import functools
 import io
 import logging
 import math
-import re
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pi_heif
-from PIL import AvifImagePlugin, ExifTags, Image, PngImagePlugin, TiffImagePlugin
+from PIL import AvifImagePlugin, Image, PngImagePlugin, TiffImagePlugin
 
 from inference_server.images import jpeg, png
-from inference_server.images.formats import ACCEPTED, sniff
-from inference_server.images.modes import scale_transparent_colour, to_rgb
+from inference_server.images.formats import ACCEPTED, has_text_line_ends, sniff
+from inference_server.images.modes import read_white_is_zero, scale_transparent_colour, to_rgb
+from inference_server.images.orientation import orientation_of, upright
 from inference_server.images.sizes import read_size
-from inference_server.images.tiff import read_orientation
+from inference_server.images.strips import check_strips
 from utils.domain import checked_image
 from utils.errors import BrokenImage, TooManyPixels, UnsupportedImageFormat
 
@@ -38,11 +36,6 @@ _PILLOW_FORMATS = ("PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 # segments or chunks would keep it busy for seconds.
 _MAX_HEADER_READS = 4096
 
-# Pixels that the scans of a JPEG file pass over: encoders write ten scans or so, a hostile file a hundred
-# thousand. A core takes about 150 megapixels a second.
-_MAX_SCANNED_PIXELS = 400_000_000
-_MAX_SCANS = 1000  # each costs something, however small the picture
-
 # Many times what any format takes, so that no slow machine is taken for a hung one.
 _DECODE_SECONDS_PER_MEGAPIXEL = 0.4
 
@@ -51,21 +44,6 @@ _MAX_PNG_TEXT = 4 * 1024**2
 
 # Offset of a PNG file's bits per sample, in its first chunk.
 _PNG_BIT_DEPTH = 24
-
-# What each value of the EXIF tag asks for (CIPA DC-008, Exif 2.32, tag 274), but 1, which asks for nothing.
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-# XMP's own tag, which counts where EXIF data has none.
-_XMP_TEXT_ORIENTATION = re.compile(r'tiff:Orientation(?:="|>)([0-9])')
-_XMP_ORIENTATION = re.compile(_XMP_TEXT_ORIENTATION.pattern.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +84,7 @@ def load_decoders() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
     Image.init()
+    read_white_is_zero()
 
 
 def inspect(data: bytes, max_bytes: int, max_pixels: int) -> Header:
@@ -146,35 +125,41 @@ def decode(data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.uint8], int]:
     name = _accepted_format(data)
     seen = read_size(name, data)
     _check_pixels(*seen, max_pixels)
+    if has_text_line_ends(name, data):
+        raise BrokenImage(
+            f"the {name} image has CR LF for every LF: it was sent or stored as text", field="image"
+        )
     if name == "PNG":
         png.check_chunks(data)
-    with _typed_errors(name):
-        with _open(name, data) as image:
-            _check_pixels(*image.size, max_pixels)
-            _check_size(name, seen, image.size)
-            if name == "JPEG":
-                _check_scans(data, image.size)
-            plain = jpeg.decode_plain(data, image.mode, image.size) if name == "JPEG" else None
-            if plain is None:
-                return _decode_opened(image, data, max_pixels)
-            orientation = _orientation(image)
-        if orientation == 1:
-            return plain, orientation
-        return np.array(Image.fromarray(plain).transpose(_TRANSPOSE[orientation])), orientation
+    with _typed_errors(name), _open(name, data) as image:
+        _check_pixels(*image.size, max_pixels)
+        _check_size(name, seen, image.size)
+        if name == "JPEG":
+            return _decode_jpeg(image, data)
+        return _decode_opened(image, data, max_pixels)
+
+
+def _decode_jpeg(image: Image.Image, data: bytes) -> tuple[npt.NDArray[np.uint8], int]:
+    pixels = jpeg.decode(data, image.mode, image.size)
+    orientation = orientation_of(image)
+    if orientation == 1 and image.mode != "CMYK":
+        return pixels, orientation
+    picture = Image.fromarray(pixels, "CMYK" if image.mode == "CMYK" else "RGB")
+    return np.array(upright(to_rgb(picture), orientation)), orientation
 
 
 def _decode_opened(image: Image.Image, data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.uint8], int]:
-    _check_tiles(image, max_pixels)
-    turned = _orientation(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 1
+    turned = 1
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_tiles(image, max_pixels)
+        check_strips(image, data)
+        turned = orientation_of(image)
     image.load()  # which turns a TIFF file, and no other
     _check_pixels(*image.size, max_pixels)
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     if image.format == "PNG":
         scale_transparent_colour(image, bits=data[_PNG_BIT_DEPTH])
-    picture = to_rgb(image)
-    if orientation != 1:
-        picture = picture.transpose(_TRANSPOSE[orientation])
-    return np.array(picture), max(orientation, turned)
+    return np.array(upright(to_rgb(image), orientation)), max(orientation, turned)
 
 
 class _HeaderReader(io.BytesIO):
@@ -246,47 +231,7 @@ def _check_size(name: str, seen: tuple[int, int], size: tuple[int, int]) -> None
     )
 
 
-def _check_scans(data: bytes, size: tuple[int, int]) -> None:
-    """Refuse a file that is made to take minutes."""
-    scans = data.count(b"\xff\xda")
-    if scans > _MAX_SCANS or (scans > 1 and scans * size[0] * size[1] > _MAX_SCANNED_PIXELS):
-        raise BrokenImage(f"the JPEG image has {scans} scans, too many for its size", field="image")
-
-
-def _check_tiles(image: Image.Image, max_pixels: int) -> None:
+def _check_tiles(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
     """Refuse a TIFF tile far larger than the picture, for which libtiff would take the memory."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        tags = image.tag_v2
-        _check_pixels(
-            tags.get(TiffImagePlugin.TILEWIDTH, 0), tags.get(TiffImagePlugin.TILELENGTH, 0), max_pixels
-        )
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation; 1 where it is missing, meaningless, or the metadata is not readable."""
-    try:
-        if isinstance(image, TiffImagePlugin.TiffImageFile):
-            value = image.getexif().get(ExifTags.Base.Orientation)
-        else:
-            value = _exif_orientation(image.info)
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error):
-        return 1  # a picture is not the worse for broken metadata
-    return value if value in _TRANSPOSE else 1
-
-
-def _exif_orientation(info: dict[str | tuple[int, int], Any]) -> int | None:
-    """The tag in EXIF data, or else in XMP data, where Pillow's `getexif` would find it.
-
-    That takes to pieces all that EXIF data holds, which may be 65,535 entries, or millions of numbers.
-    """
-    exif = info.get("exif")
-    if exif is None and (text := info.get("Raw profile type exif")) is not None:
-        exif = bytes.fromhex("".join(text.split("\n")[3:]))
-    orientation = None if exif is None else read_orientation(exif)
-    if orientation is not None:
-        return orientation
-    if text := info.get("XML:com.adobe.xmp"):
-        found = _XMP_TEXT_ORIENTATION.findall(text)
-    else:
-        found = _XMP_ORIENTATION.findall(info.get("xmp") or b"")
-    return int(found[0]) if found else None
+    tags = image.tag_v2
+    _check_pixels(tags.get(TiffImagePlugin.TILEWIDTH, 0), tags.get(TiffImagePlugin.TILELENGTH, 0), max_pixels)

@@ -4,6 +4,9 @@ The accepted formats are listed here, and those that people send instead, so tha
 Signatures are those of the formats' own specifications.
 """
 
+import itertools
+import re
+
 ACCEPTED = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
 """Formats that are decoded. A JPEG file with several pictures (MPO) is a JPEG file."""
 
@@ -49,6 +52,10 @@ _MARKUP = ((b"<svg", "SVG"), (b"<?xml", "XML"), (b"<!doctype html", "HTML"), (b"
 _NETPBM = frozenset(b"P%d" % kind for kind in range(1, 8))
 _LOOKED_AT = 512
 
+_LONE_LF = re.compile(rb"(?<!\r)\n")
+_BINARY_CR_LF = re.compile(rb"[^\r\n -~]\r\n")  # not behind a character of text, as metadata may have it
+_LINE_ENDS = 3  # of which chance makes none lone in one of 16 million files
+
 
 def sniff(data: bytes) -> str | None:
     """The name of the format that the bytes begin like, or None where they are like none known here.
@@ -67,6 +74,24 @@ def sniff(data: bytes) -> str | None:
     if head[:2] in _NETPBM and head[2:3].isspace():
         return "PPM"
     return _text(head)
+
+
+def lacks_lone_lf(data: bytes) -> bool:
+    """Tell whether there is a CR before every LF, of which there is one at least."""
+    return b"\n" in data and not _LONE_LF.search(data)
+
+
+def has_text_line_ends(name: str, data: bytes) -> bool:
+    """Tell whether a file has been through a program that takes bytes for text, and writes CR LF for LF.
+
+    In a file of hundreds of compressed bytes some LF has another byte before it. Of a BMP file, which may
+    repeat one colour, its length must tell; of a TIFF file the offsets do, to its decoder.
+    """
+    if name == "TIFF" or not lacks_lone_lf(data):
+        return False
+    if name == "BMP":
+        return len(data) - int.from_bytes(data[2:6], "little") == data.count(b"\n")
+    return len(list(itertools.islice(_BINARY_CR_LF.finditer(data), _LINE_ENDS))) == _LINE_ENDS
 
 
 def _iso_media(head: bytes) -> str:

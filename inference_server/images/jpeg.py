@@ -1,7 +1,10 @@
-"""JPEG by libjpeg-turbo directly: the same pixels as Pillow's, sooner.
+"""JPEG by libjpeg-turbo directly: the same pixels as Pillow's, sooner, and none of a damaged file.
 
-Pillow uses the same library with the same settings, and copies row by row. Only what is certain to be
-equal is decoded here: grey and three-colour pictures without a fault. All else is Pillow's to judge.
+Pillow uses the same library with the same settings, copies row by row, and hears no complaint: of a damaged
+file it gives grey, or another picture. Here a complaint refuses the file, unless it is of what the pixels do
+not depend on. The library tells the first complaint alone, and "extraneous bytes before marker" may be the
+first one of a harmless file and of a damaged one; so the file is decoded again without what is harmless,
+and must then be without fault.
 """
 
 import struct
@@ -11,23 +14,13 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import JpegImagePlugin
 
-from inference_server.images.parts import Parts
+from inference_server.images.formats import lacks_lone_lf
+from inference_server.images.segments import FRAMES, SCAN, check_scans, read_segments, without_oddities
+from utils.errors import BrokenImage
 
-_CERTAIN_MODES = ("RGB", "L")
+_FRAME = struct.Struct(">HHB")
 
-# Markers that a size stands behind: starts of frame, of every coding.
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xDE}
-
-# Markers that no length stands behind.
-_BARE = frozenset({0x00, 0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
-
-_SCAN = 0xDA
-_PADDING = 0xFF
-_LENGTH = struct.Struct(">H")
-_SIZE = struct.Struct(">HH")
-
-# What the library raises of files it does not read; KeyError of a subsampling that it has no name for.
-_UNREADABLE = (ValueError, KeyError)
+_INK = "CMYK"
 
 
 class Picture(JpegImagePlugin.JpegImageFile):
@@ -46,44 +39,62 @@ def read_size(data: bytes) -> tuple[int, int] | None:
 
     Raises:
         BrokenImage: There are too many segments before it.
+        struct.error: The file ends before it.
     """
-    parts = Parts("JPEG")
-    at = 0
-    while True:
-        parts.count()
-        at = data.find(b"\xff", at)
-        if at < 0 or at + 1 == len(data):
-            return None
-        marker = data[at + 1]
-        if marker == _PADDING:
-            at += 1
-            continue
-        at += 2
-        if marker in _FRAMES:
-            height, width = _SIZE.unpack_from(data, at + 3)
-            return width, height
-        if marker == _SCAN:
-            return None
-        if marker not in _BARE:
-            at += _LENGTH.unpack_from(data, at)[0]
+    frame = _read_frame(data)
+    return frame and frame[:2]
 
 
-def decode_plain(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
+def _read_frame(data: bytes) -> tuple[int, int, int] | None:
+    """Width, height, and the number of components."""
+    for marker, start, _ in read_segments(data):
+        if marker in FRAMES:
+            height, width, components = _FRAME.unpack_from(data, start + 5)
+            return width, height, components
+        if marker == SCAN:
+            break
+    return None
+
+
+def decode(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Decode a JPEG file whose mode and size (width, height) Pillow has read from its header.
 
     Returns:
-        (height, width, 3) uint8 RGB, not turned upright; None where Pillow shall decode it: for another
-        mode (CMYK), and where the library reads another header or has anything to complain about.
+        (height, width, 3) uint8 RGB, not turned upright; of mode CMYK four channels, as Pillow has them.
+
+    Raises:
+        BrokenImage: There are too many scans, or some are missing.
+        ValueError: Not every pixel is there, or it is of a kind that the library does not read.
+        struct.error, IndexError: The file ends in a segment.
     """
-    if mode not in _CERTAIN_MODES:
-        return None
+    check_scans(data, size[0] * size[1])
     try:
-        height, width, *_ = simplejpeg.decode_jpeg_header(data)
-        if (width, height) != size:
-            return None
-        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            data, "RGB", fastdct=False, fastupsample=False, strict=True
-        )
-    except _UNREADABLE:
-        return None
+        pixels = _decode_faultless(data, mode, size)
+    except ValueError:
+        if lacks_lone_lf(data):
+            raise  # even few line ends of text in a small file are no harmless oddity then
+        pixels = _decode_faultless(without_oddities(data), mode, size)
+    return 255 - pixels if mode == _INK else pixels  # Pillow takes all for inverted, as Adobe's are
+
+
+def is_whole(data: bytes, max_pixels: int) -> bool:
+    """Tell whether a JPEG stream of another file has every pixel, and no more than so many of them."""
+    try:
+        width, height, components = _read_frame(data) or (0, 0, 0)
+        if not 0 < width * height <= max_pixels:
+            return False
+        decode(data, _INK if components == len(_INK) else "RGB", (width, height))
+    except (BrokenImage, ValueError, struct.error, IndexError):
+        return False
+    return True
+
+
+def _decode_faultless(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    space, channels = (_INK, 4) if mode == _INK else ("RGB", 3)
+    room = np.empty((size[1], size[0], channels), np.uint8)
+    pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
+        data, space, fastdct=False, fastupsample=False, strict=True, buffer=room
+    )
+    if pixels.shape != room.shape:
+        raise ValueError("another size than its header's")
     return pixels

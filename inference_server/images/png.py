@@ -1,6 +1,7 @@
 """Chunks of PNG files (ISO/IEC 15948)."""
 
 import struct
+import zlib
 from collections.abc import Iterator
 
 from inference_server.images.parts import Parts
@@ -9,7 +10,9 @@ from utils.errors import BrokenImage
 _SIGNATURE = 8
 _HEAD = struct.Struct(">L4s")
 _SIZE = struct.Struct(">LL")
+_LENGTH = struct.Struct(">L")
 _CHECKSUM = 4
+_PIXELS = b"IDAT"
 
 # Of all chunks, and of those that are inflated. Pillow looks at every one, and for a size that it refuses, or
 # for damaged data, at the next one of its kind: ten megabytes may hold minutes of it.
@@ -33,16 +36,26 @@ def read_size(data: bytes) -> tuple[int, int] | None:
 
 
 def check_chunks(data: bytes) -> None:
-    """Refuse a file that is made to take minutes.
+    """Refuse a file that is made to take minutes, or whose pixels have changed.
 
     Raises:
-        BrokenImage: There are too many chunks in it.
+        BrokenImage: There are too many chunks in it, or one of pixels has another checksum than it says.
     """
     inflated = 0
-    for number, (kind, _) in enumerate(_chunks(data)):
+    whole = memoryview(data)
+    for number, (kind, start) in enumerate(_chunks(data)):
         inflated += kind in _INFLATED
         if number >= _MAX_CHUNKS or inflated > _MAX_INFLATED:
             raise BrokenImage("the PNG image has too many chunks", field="image")
+        if kind == _PIXELS and not _is_intact(whole, start):
+            raise BrokenImage("the PNG image's checksum is wrong: it is truncated or corrupt", field="image")
+
+
+def _is_intact(data: memoryview, start: int) -> bool:
+    """Whether the chunk whose contents start here has the checksum that stands behind it."""
+    (length,) = _LENGTH.unpack_from(data, start - _HEAD.size)
+    end = start + length
+    return data[end : end + _CHECKSUM] == zlib.crc32(data[start - len(_PIXELS) : end]).to_bytes(_CHECKSUM)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int]]:

@@ -184,12 +184,13 @@ def test_16_bits_are_scaled_to_8(form: str) -> None:
     assert pixels[0, 255].tolist() == [255, 255, 255]
 
 
-def raw_tiff(pixels: bytes, *entries: tuple[int, int]) -> bytes:
+def raw_tiff(pixels: bytes, *entries: tuple[int, int], order: str = "<") -> bytes:
     """A TIFF file made by hand: its directory, entries as (tag, value), and then the pixels."""
     end = 8 + 2 + 12 * (len(entries) + 1) + 4
     placed = sorted([*entries, (273, end)])
-    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in placed)
-    return b"II*\0" + struct.pack("<IH", 8, len(placed)) + table + struct.pack("<I", 0) + pixels
+    table = b"".join(struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in placed)
+    mark = b"II" if order == "<" else b"MM"
+    return mark + struct.pack(order + "HIH", 42, 8, len(placed)) + table + struct.pack("<I", 0) + pixels
 
 
 def test_12_bits_are_scaled_to_8() -> None:
@@ -306,6 +307,38 @@ def test_a_tiff_tile_larger_than_the_limit_is_refused() -> None:
     assert inspect(data, BYTES, LIMIT) == Header("TIFF", 16, 16)
     with pytest.raises(TooManyPixels, match="60000 x 60000"):
         decode(data, LIMIT)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_white_may_be_zero(order: str) -> None:
+    """A grey TIFF file says which end of its samples is white, in either byte order."""
+    pixels = struct.pack(order + "2H", 0, 65535)
+    tags = (256, 2), (257, 1), (258, 16), (259, 1), (262, 0), (277, 1), (278, 1), (279, len(pixels))
+    assert decoded(raw_tiff(pixels, *tags, order=order))[0, :, 0].tolist() == [255, 0]
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_white_may_be_zero_in_compressed_files(compression: str) -> None:
+    """As in others."""
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None, :].repeat(4, axis=0)
+    data = saved(Image.fromarray(ramp), "TIFF", compression=compression, tiffinfo={262: 0})
+    assert np.abs(decoded(data)[0, :, 0].astype(int) - np.arange(256)[::-1]).max() <= 1
+
+
+def bmp_with_alpha(alpha: int) -> bytes:
+    """A BMP file of 32 bits and a mask for alpha, 2 x 1, blue and red."""
+    masks = struct.pack("<4L", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    head = struct.pack("<LllHHLLllLL", 56, 2, 1, 1, 32, 3, 8, 0, 0, 0, 0) + masks
+    pixels = bytes((200, 0, 0, alpha, 0, 0, 200, alpha))
+    return struct.pack("<2sLHHL", b"BM", 14 + 56 + 8, 0, 0, 14 + 56) + head + pixels
+
+
+def test_a_bmp_file_without_any_alpha_is_opaque() -> None:
+    """Programs that know no alpha leave it 0 everywhere; where there is any, it counts."""
+    assert decoded(bmp_with_alpha(0)).tolist() == [[[0, 0, 200], [200, 0, 0]]]
+    half = decoded(bmp_with_alpha(128))
+    assert np.abs(half[0, 0].astype(int) - [127, 127, 227]).max() <= 1
+    assert decoded(saved(Image.new("RGBA", (2, 2), (9, 9, 9, 0)), "PNG")).min() == 255
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])

@@ -1,0 +1,119 @@
+"""Strips and tiles of TIFF files, judged by what their compression says of its own wholeness.
+
+Pillow's decoder stops as soon as it has all pixels, and hears no warning: of a damaged file it gives what it
+made of it. Checked here are Deflate's checksum, a strict reading of JPEG, and the lengths of PackBits' runs.
+LZW's faults are heard; those of fax codings are not, and uncompressed strips have none.
+"""
+
+import zlib
+from typing import NamedTuple
+
+from PIL import TiffImagePlugin
+
+from inference_server.images import jpeg
+from utils.errors import BrokenImage
+
+_WIDTH, _LENGTH, _BITS, _COMPRESSION = 256, 257, 258, 259
+_SAMPLES, _ROWS, _PLANAR = 277, 278, 284
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_PLACES = ((273, 279), (324, 325))  # tags of offsets and lengths, of strips and of tiles
+_JPEG_TABLES = 347
+
+_DEFLATE = frozenset({8, 32946})
+_JPEG, _PACKBITS = 7, 32773
+_SEPARATE = 2  # of planes: each sample has strips of its own
+
+_INFLATED_AT_ONCE = 1024**2
+
+# Bytes of all strips, in file lengths: a file may share some between pages, but not thousands of times.
+_MAX_SHARED = 2
+
+_RUNS = 128  # of PackBits: lengths above it repeat a byte, those below it copy some
+_MAX_PACKBITS_PADDING = 3  # bytes that may follow the last run
+
+
+class _Size(NamedTuple):
+    """Of a strip: pixels, and bytes once it is decompressed."""
+
+    width: int
+    height: int
+    bytes: int
+
+
+def check_strips(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
+    """Refuse a file with a strip that is not whole.
+
+    Raises:
+        BrokenImage: A strip is damaged or truncated, or many share the same bytes.
+    """
+    tags = image.tag_v2
+    compression = tags.get(_COMPRESSION, 1)
+    places = next((pair for pair in _PLACES if pair[0] in tags and pair[1] in tags), None)
+    if places is None or compression not in {*_DEFLATE, _JPEG, _PACKBITS}:
+        return
+    offsets, lengths = (tags[tag] for tag in places)
+    sizes = _sizes(image)
+    if sum(lengths) > _MAX_SHARED * len(data):
+        raise BrokenImage("the TIFF image's strips overlap", field="image")
+    tables = tags.get(_JPEG_TABLES, b"")
+    for at, length, size in zip(offsets, lengths, sizes, strict=False):
+        strip = data[at : at + length]
+        if not strip:
+            continue  # of a plane that is not read, or the decoder misses it
+        if compression == _JPEG:
+            whole = _is_jpeg_whole(strip, tables, size)
+        elif compression == _PACKBITS:
+            whole = _are_runs_whole(strip, size)
+        else:
+            whole = _is_deflated_whole(strip, size)
+        if not whole:
+            raise BrokenImage("the TIFF image has a damaged strip: it is truncated or corrupt", field="image")
+
+
+def _sizes(image: TiffImagePlugin.TiffImageFile) -> list[_Size]:
+    """Of all strips or tiles, in their order."""
+    tags = image.tag_v2
+    width, length = tags[_WIDTH], tags[_LENGTH]
+    samples, bits = tags.get(_SAMPLES, 1), tags.get(_BITS, (1,))[0]
+    planes, samples = (samples, 1) if tags.get(_PLANAR) == _SEPARATE else (1, samples)
+    if _TILE_WIDTH in tags:
+        wide, high = tags[_TILE_WIDTH], tags[_TILE_LENGTH]
+        heights = [high] * (-(-width // wide) * -(-length // high))
+    else:
+        wide, high = width, min(tags.get(_ROWS, length), length)
+        heights = [min(high, length - top) for top in range(0, length, high)]
+    return [_Size(wide, high, (wide * samples * bits + 7) // 8 * high) for high in heights] * planes
+
+
+def _is_deflated_whole(strip: bytes, size: _Size) -> bool:
+    """Whether it ends, and its checksum is right. It may hold the rows that the last strip lacks."""
+    inflater = zlib.decompressobj()
+    left = size.bytes
+    try:
+        while strip and left > -_INFLATED_AT_ONCE and not inflater.eof:
+            left -= len(inflater.decompress(strip, _INFLATED_AT_ONCE))
+            strip = inflater.unconsumed_tail
+    except zlib.error:
+        return False
+    return inflater.eof
+
+
+def _is_jpeg_whole(strip: bytes, tables: bytes, size: _Size) -> bool:
+    return jpeg.is_whole(tables[:-2] + strip[2:] if tables else strip, size.width * size.height)
+
+
+def _are_runs_whole(strip: bytes, size: _Size) -> bool:
+    """Whether the runs end where the strip does, and give as many bytes as its rows have."""
+    at = given = 0
+    end = len(strip)
+    while at < end and given < size.bytes:
+        run = strip[at]
+        if run < _RUNS:
+            at += run + 2
+            given += run + 1
+        elif run > _RUNS:
+            at += 2
+            given += 257 - run
+        else:
+            at += 1
+    return given == size.bytes and at <= end <= at + _MAX_PACKBITS_PADDING
