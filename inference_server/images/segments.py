@@ -12,7 +12,7 @@ from utils.errors import BrokenImage
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xDE}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
-_HUFFMAN = frozenset({0xC0, 0xC1})  # and sequential
+_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
 
 SCAN = 0xDA
 _TABLES = 0xC4
@@ -37,7 +37,9 @@ _MAX_SCANS = 1000  # each costs something, however small the picture
 _COEFFICIENTS = 64  # of a block
 _UNSENT = 0xFF
 
-# Zero bytes in a row that no picture has, where a zero bit is no part of "nothing follows in this block".
+_SYMBOLS = 17  # where those of a Huffman table start, behind its number and 16 counts
+
+# Zero bytes in a row that no picture has, where the code of zeros announces a coefficient.
 _ZEROS = bytes(64)
 
 
@@ -95,24 +97,23 @@ def check_scans(data: bytes, pixels: int) -> None:
         struct.error, IndexError: The file ends in a segment.
     """
     unsent: dict[int, bytearray] = {}
-    scans = 0
-    progressive = huffman = zeros_mean_more = False
+    zero_codes: dict[int, int] = {}
+    scans = frame = 0
     for marker, start, end in read_segments(data):
         if marker == _TABLES:
-            zeros_mean_more |= _have_zeros_for_more(data[start + 4 : end])
+            zero_codes |= _zero_codes(data[start + 4 : end])
         elif marker in FRAMES:
-            huffman = marker in _HUFFMAN
-            progressive = marker in _PROGRESSIVE
+            frame = marker
             components = data[start + 10 : start + 10 + 3 * data[start + 9] : 3]
             unsent = {component: bytearray([_UNSENT] * _COEFFICIENTS) for component in components}
         elif marker == SCAN:
             scans += 1
             if scans > _MAX_SCANS or (scans > 1 and scans * pixels > _MAX_SCANNED_PIXELS):
                 raise BrokenImage(f"the JPEG image has {scans} scans, too many for its size", field="image")
-            _note_scan(data, start, unsent, progressive=progressive)
-            if huffman and zeros_mean_more:
-                _check_zeros(data, end)
-            if not progressive and not any(map(any, unsent.values())):
+            _note_scan(data, start, unsent, progressive=frame in _PROGRESSIVE)
+            if frame in _HUFFMAN:
+                _check_zeros(data, start, end, zero_codes, progressive=frame in _PROGRESSIVE)
+            if frame not in _PROGRESSIVE and not any(map(any, unsent.values())):
                 return  # decoders read no further
     if any(map(any, unsent.values())):
         raise BrokenImage("the JPEG image lacks scans: it is truncated", field="image")
@@ -130,23 +131,28 @@ def _note_scan(data: bytes, start: int, unsent: dict[int, bytearray], *, progres
                 unsent[component][first : last + 1] = bytes([bits]) * (last + 1 - first)
 
 
-def _have_zeros_for_more(tables: bytes) -> bool:
-    """Whether a Huffman table of AC coefficients has as its code of zeros another one than "end of block"."""
+def _zero_codes(tables: bytes) -> dict[int, int]:
+    """What a code of zeros stands for, by the numbers of the Huffman tables of AC coefficients."""
+    found = {}
     at = 0
-    while at + 17 < len(tables):
-        if tables[at] >> 4 and tables[at + 17]:
-            return True
-        at += 17 + sum(tables[at + 1 : at + 17])
-    return False
+    while at + _SYMBOLS < len(tables):
+        if tables[at] >> 4:
+            found[tables[at] & 15] = tables[at + _SYMBOLS]
+        at += _SYMBOLS + sum(tables[at + 1 : at + _SYMBOLS])
+    return found
 
 
-def _check_zeros(data: bytes, at: int) -> None:
+def _check_zeros(data: bytes, start: int, end: int, zero_codes: dict[int, int], *, progressive: bool) -> None:
     """Refuse a scan that was zeroed in its middle: what zeros mean may fill as many blocks as were there."""
-    zeros = data.find(_ZEROS, at)
-    if zeros < 0:
+    components = data[start + 4]
+    numbers = (tables & 15 for tables in data[start + 6 : start + 5 + 2 * components : 2])
+    if (progressive and not data[start + 5 + 2 * components]) or not any(
+        zero_codes.get(number, 0) & 15 for number in numbers
+    ):
+        return  # DC coefficients alone, or an empty block's code
+    if data.find(_ZEROS, end) < 0:
         return
-    entropy_coded = data[at : _end_of_scan(data, at)]
-    if _ZEROS in entropy_coded.rstrip(b"\0"):
+    if _ZEROS in data[end : _end_of_scan(data, end)].rstrip(b"\0"):
         raise BrokenImage("the JPEG image has zeros where its pixels were: it is corrupt", field="image")
 
 

@@ -14,7 +14,7 @@ from utils.errors import BrokenImage
 
 LIMIT = 25_000_000
 
-DEFLATE_AND_PACKBITS = ("tiff_adobe_deflate", "packbits")
+MODES = ("RGB", "L", "CMYK", "I;16", "1")
 
 # What cannot be told: VP8 and VP8L, AV1 and HEVC give some picture of nearly any bits; uncompressed samples
 # may be any; the faults that a fax decoder finds, and goes on after, do not reach Pillow.
@@ -75,12 +75,8 @@ def test_every_truncation_of_a_png_file_is_broken() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "compression"),
-    [
-        (mode, compression)
-        for mode in ("RGB", "L", "CMYK", "I;16", "1")
-        for compression in DEFLATE_AND_PACKBITS
-    ]
-    + [(mode, "jpeg") for mode in ("RGB", "L", "CMYK")],
+    [(mode, compression) for mode in MODES for compression in ("tiff_adobe_deflate", "packbits")]
+    + [(mode, "jpeg") for mode in MODES[:3]],
 )
 def test_whole_strips_of_every_mode_are_read(mode: str, compression: str) -> None:
     """Of heights that do not fill the last strip, and widths that do not fill a byte."""
