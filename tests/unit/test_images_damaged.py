@@ -21,8 +21,8 @@ MODES = ("RGB", "L", "CMYK", "I;16", "1")
 BLIND = {"WebP, lossy", "WebP, lossless", "BMP", "TIFF, uncompressed", "TIFF, fax (group 4)", "AVIF", "HEIC"}
 UNTOLD = {(form, kind) for form in BLIND for kind in ("zeroed", "random bytes")}
 
-# Progressive scans may have as many blocks as before.
-UNTOLD |= {("JPEG, progressive", "zeroed"), ("JPEG, progressive", "random bytes")}
+# They may stand for as many blocks as were there.
+UNTOLD.add(("JPEG, progressive", "random bytes"))
 
 TOLD = [(form, kind) for form in FORMATS for kind in KINDS if (form, kind) not in UNTOLD]
 
