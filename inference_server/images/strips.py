@@ -6,6 +6,7 @@ LZW's faults are heard; those of fax codings are not, and uncompressed strips ha
 """
 
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from PIL import TiffImagePlugin
@@ -33,11 +34,12 @@ _MAX_PACKBITS_PADDING = 3  # bytes that may follow the last run
 
 
 class _Size(NamedTuple):
-    """Of a strip: pixels, and bytes once it is decompressed."""
+    """Of a strip: pixels, bytes once it is decompressed, and as many as the last one may be filled up to."""
 
     width: int
     height: int
     bytes: int
+    most: int
 
 
 def check_strips(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
@@ -52,11 +54,10 @@ def check_strips(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
     if places is None or compression not in {*_DEFLATE, _JPEG, _PACKBITS}:
         return
     offsets, lengths = (tags[tag] for tag in places)
-    sizes = _sizes(image)
     if sum(lengths) > _MAX_SHARED * len(data):
         raise BrokenImage("the TIFF image's strips overlap", field="image")
     tables = tags.get(_JPEG_TABLES, b"")
-    for at, length, size in zip(offsets, lengths, sizes, strict=False):
+    for at, length, size in zip(offsets, lengths, _sizes(image), strict=False):
         strip = data[at : at + length]
         if not strip:
             continue  # of a plane that is not read, or the decoder misses it
@@ -70,28 +71,30 @@ def check_strips(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
             raise BrokenImage("the TIFF image has a damaged strip: it is truncated or corrupt", field="image")
 
 
-def _sizes(image: TiffImagePlugin.TiffImageFile) -> list[_Size]:
+def _sizes(image: TiffImagePlugin.TiffImageFile) -> Iterator[_Size]:
     """Of all strips or tiles, in their order."""
     tags = image.tag_v2
     width, length = tags[_WIDTH], tags[_LENGTH]
     samples, bits = tags.get(_SAMPLES, 1), tags.get(_BITS, (1,))[0]
     planes, samples = (samples, 1) if tags.get(_PLANAR) == _SEPARATE else (1, samples)
-    if _TILE_WIDTH in tags:
-        wide, high = tags[_TILE_WIDTH], tags[_TILE_LENGTH]
-        heights = [high] * (-(-width // wide) * -(-length // high))
-    else:
-        wide, high = width, min(tags.get(_ROWS, length), length)
-        heights = [min(high, length - top) for top in range(0, length, high)]
-    return [_Size(wide, high, (wide * samples * bits + 7) // 8 * high) for high in heights] * planes
+    is_tiled = _TILE_WIDTH in tags
+    wide = tags[_TILE_WIDTH] if is_tiled else width
+    high = tags[_TILE_LENGTH] if is_tiled else min(tags.get(_ROWS, length), length)
+    row = (wide * samples * bits + 7) // 8
+    for _ in range(planes):
+        for top in range(0, length, high):
+            height = high if is_tiled else min(high, length - top)
+            for _ in range(0, width, wide):
+                yield _Size(wide, height, row * height, row * high)
 
 
 def _is_deflated_whole(strip: bytes, size: _Size) -> bool:
-    """Whether it ends, and its checksum is right. It may hold the rows that the last strip lacks."""
+    """Whether it ends, and its checksum is right."""
     inflater = zlib.decompressobj()
-    left = size.bytes
+    left = size.most
     try:
-        while strip and left > -_INFLATED_AT_ONCE and not inflater.eof:
-            left -= len(inflater.decompress(strip, _INFLATED_AT_ONCE))
+        while strip and left >= 0 and not inflater.eof:
+            left -= len(inflater.decompress(strip, min(left + 1, _INFLATED_AT_ONCE)))
             strip = inflater.unconsumed_tail
     except zlib.error:
         return False
@@ -106,7 +109,7 @@ def _are_runs_whole(strip: bytes, size: _Size) -> bool:
     """Whether the runs end where the strip does, and give as many bytes as its rows have."""
     at = given = 0
     end = len(strip)
-    while at < end and given < size.bytes:
+    while at < end and given < size.most:
         run = strip[at]
         if run < _RUNS:
             at += run + 2
@@ -116,4 +119,6 @@ def _are_runs_whole(strip: bytes, size: _Size) -> bool:
             given += 257 - run
         else:
             at += 1
-    return given == size.bytes and at <= end <= at + _MAX_PACKBITS_PADDING
+        if at <= end <= at + _MAX_PACKBITS_PADDING and given in {size.bytes, size.most}:
+            return True
+    return False

@@ -1,7 +1,9 @@
 """Rules of damaged files: none is answered where its format can tell."""
 
 import io
+import struct
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -105,3 +107,36 @@ def test_strips_that_share_the_same_bytes_a_hundred_times_are_broken() -> None:
             data[at : at + len(table)] = np.full(len(lengths), 65_535, code).tobytes()
     with pytest.raises(BrokenImage, match="overlap"):
         decode(bytes(data), LIMIT)
+
+
+def pack_bits(rows: bytes) -> bytes:
+    """Each byte as a run of its own."""
+    return b"".join(b"\0" + rows[at : at + 1] for at in range(len(rows)))
+
+
+@pytest.mark.parametrize(("code", "compress"), [(8, zlib.compress), (32773, pack_bits)])
+def test_a_last_strip_may_be_filled_up(code: int, compress: Callable[[bytes], bytes]) -> None:
+    """Some writers give it as many rows as the others have; one that ends before its rows is a fault."""
+    tags = [(256, 1), (257, 6), (258, 8), (259, code), (262, 1), (277, 1), (278, 4)]
+    for rows in 2, 4:
+        data = tiff_of_two_strips(tags, [compress(bytes(4)), compress(bytes(rows))])
+        assert decode(data, LIMIT)[0].shape == (6, 1, 3)
+    with pytest.raises(BrokenImage):
+        decode(tiff_of_two_strips(tags, [compress(bytes(4)), compress(bytes(1))]), LIMIT)
+
+
+def test_a_strip_that_inflates_to_megabytes_is_not_inflated() -> None:
+    """No more than its rows are read of it."""
+    tags = [(256, 1), (257, 6), (258, 8), (259, 8), (262, 1), (277, 1), (278, 4)]
+    with pytest.raises(BrokenImage):
+        decode(tiff_of_two_strips(tags, [zlib.compress(bytes(4)), zlib.compress(bytes(9_000_000))]), LIMIT)
+
+
+def tiff_of_two_strips(tags: list[tuple[int, int]], strips: list[bytes]) -> bytes:
+    """A TIFF file made by hand."""
+    end = 8 + 2 + 12 * (len(tags) + 2) + 4
+    first = end + 16
+    places = struct.pack("<4L", first, first + len(strips[0]), *map(len, strips))
+    entries = sorted([*((tag, 1, value) for tag, value in tags), (273, 2, end), (279, 2, end + 8)])
+    table = b"".join(struct.pack("<HHLL", tag, 4, many, value) for tag, many, value in entries)
+    return b"II*\0" + struct.pack("<LH", 8, len(entries)) + table + bytes(4) + places + b"".join(strips)
