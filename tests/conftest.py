@@ -1,8 +1,10 @@
-"""What holds for all tests: in CI nothing is skipped that could run."""
+"""What holds for all tests: in CI nothing is skipped that could run; what this CPU cannot run is named."""
 
 import os
 
 import pytest
+
+from tests.support.instruction_sets import lacking
 
 _NEEDS_PHOTOS = "PHOTOS_DIR"
 
@@ -33,3 +35,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Be strict where CI says that it is CI."""
     if os.environ.get("CI") == "true":
         config.pluginmanager.register(_NoSkips(), "no-skips")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the instruction sets on which nothing was tested."""
+    for name in lacking():
+        terminalreporter.write_line(f"not run, this CPU lacks it: the native engine with {name}")

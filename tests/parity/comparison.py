@@ -7,18 +7,16 @@ from unittest.mock import patch
 
 import numpy as np
 
-from inference_server.detector.engine import Boxes
+from inference_server.detector.engine import Boxes, Floats
+from inference_server.detector.nms import Indices, Suppress, by_score
 from inference_server.detector.pipeline import Detector
 from tests.parity import reference
 from tests.parity.corpus import picture
 from tests.parity.reference import Rounds, Rows
-from tests.support.pictures import Pixels
 from utils.domain import Face
 
-# Two scores that the package gives are a tie, and a score is at a threshold, within these.
-TIE = 1e-6
-AT_THRESHOLD = 1e-5
-
+# What rounding may make of one box: its score, and its coordinates in pixels.
+_SAME_SCORE = 1e-5
 _SAME_BOX = 0.05
 
 
@@ -38,12 +36,6 @@ class Pair:
     @property
     def same_rounded(self) -> bool:
         return np.array_equal(_rounded(self.found), _rounded(self.expected))
-
-    @property
-    def same_faces(self) -> bool:
-        """Whether the reference's integers were found, in whatever order."""
-        found, expected = (sorted(_rounded(table).tolist()) for table in (self.found, self.expected))
-        return found == expected
 
     @property
     def largest_difference(self) -> float:
@@ -85,58 +77,97 @@ def explain(detector: Detector, pairs: Iterable[Pair]) -> dict[str, str | None]:
     traces = reference.traces({pair.name: pair.key for pair in unequal})
     reasons: dict[str, str | None] = {}
     for pair in unequal:
-        theirs, nearest = traces[pair.name]
-        ours = _rounds(detector, picture(pair.name))
-        if not pair.same_count:
-            reasons[pair.name] = at_threshold(nearest)
-        elif pair.same_faces:  # only the order of the last round can be what differs
-            reasons[pair.name] = tie(theirs[-1:], ours[-1:])
-        else:
-            reasons[pair.name] = tie(theirs, ours)
+        rounds, nearest = traces[pair.name]
+        reasons[pair.name] = tie(detector, pair, rounds) if pair.same_count else at_threshold(nearest)
     return reasons
 
 
-def tie(theirs: Rounds, ours: list[Boxes]) -> str | None:
-    """Name two equal scores of the reference whose boxes entered a round of suppression in another order.
+def tie(detector: Detector, pair: Pair, rounds: Rounds) -> str | None:
+    """Name two scores of the reference that rounding has exchanged, where that alone explains the difference.
 
-    It is the first such round, and all boxes that changed places in it must have had equal scores.
+    The picture is looked at again, and boxes enter each round of suppression in the reference's order as far
+    as rounding explains another one (`exchange`). So the reference's integers must be found, in its order.
     """
-    for their, our in zip(theirs, ours, strict=False):
-        if len(their) != len(our):
+    replay = _Replay(detector._suppress, rounds)
+    with (
+        patch.object(detector, "_suppress", replay.suppress),
+        patch("inference_server.detector.pipeline.by_score", replay.sort),
+    ):
+        try:
+            found = rows(detector.detect(picture(pair.name)))
+        except NoTie:
             return None
-        elsewhere = np.flatnonzero(np.abs(their[:, :4] - our).max(axis=1, initial=0) > _SAME_BOX)
-        if len(elsewhere) == 0:
-            continue
-        distances = np.abs(their[None, :, :4] - our[elsewhere, None]).max(axis=2)
-        first, second = their[elsewhere, 4], their[distances.argmin(axis=1), 4]
-        if distances.min(axis=1).max() > _SAME_BOX or np.abs(first - second).max() > TIE:
-            return None
-        return f"tie of the reference's scores {first[0]:.8f} and {second[0]:.8f}"
-    return None
+    same = Pair(pair.name, pair.key, found, pair.expected).same_rounded
+    return replay.ties[0] if same and replay.ties else None
+
+
+class NoTie(Exception):
+    """A round of suppression is not the reference's, and rounding of scores does not explain that."""
+
+
+def exchange(their: Rows, our: Rows) -> Indices:
+    """The order that makes ours of what entered a round of suppression theirs.
+
+    Scores of the reference may stand in another order here where they differ by no more than twice what the
+    two scores of one box in this round differ by at most.
+
+    Raises:
+        NoTie: They are not the same boxes with the same scores, or are in an order that is not explained.
+    """
+    if len(their) != len(our):
+        raise NoTie
+    places = np.arange(len(our))
+    elsewhere = np.flatnonzero(np.abs(their[:, :4] - our[:, :4]).max(axis=1, initial=0) > _SAME_BOX)
+    if len(elsewhere):
+        distances = np.abs(our[elsewhere, None, :4] - their[None, elsewhere, :4]).max(axis=2)
+        if max(distances.min(axis=0).max(), distances.min(axis=1).max()) > _SAME_BOX:
+            raise NoTie
+        places[elsewhere] = elsewhere[distances.argmin(axis=1)]
+    rounding = np.abs(our[:, 4] - their[places, 4]).max(initial=0)
+    exchanged = np.abs(their[:, 4] - their[places, 4]).max(initial=0)
+    if rounding > _SAME_SCORE or exchanged > 2 * rounding:
+        raise NoTie
+    return places.argsort()
+
+
+class _Replay:
+    """Sorting and suppression of our pipeline, in the reference's order.
+
+    Attributes:
+        ties: Where that was another order than ours.
+    """
+
+    def __init__(self, suppress: Suppress, rounds: Rounds) -> None:
+        self.ties: list[str] = []
+        self._suppress = suppress
+        self._rounds = iter(rounds)
+        self._scores = np.empty(0, np.float32)
+
+    def sort(self, scores: Floats) -> Indices:
+        """Sort as the pipeline does, which then suppresses."""
+        order = by_score(scores)
+        self._scores = scores[order]
+        return order
+
+    def suppress(self, boxes: Boxes, *args: Any, **kwargs: Any) -> Indices:  # noqa: ANN401 - as Suppress
+        """Suppress in the reference's order; the boxes that stay are in it, too."""
+        their = next(self._rounds, np.empty((0, 5)))
+        order = exchange(their, np.column_stack([boxes, self._scores]))
+        moved = np.flatnonzero(order != np.arange(len(order)))
+        if len(moved):
+            first, second = their[moved[0], 4], their[order.argsort()[moved[0]], 4]
+            self.ties.append(f"tie of the reference's scores {first:.8f} and {second:.8f}")
+        return order[self._suppress(boxes[order], *args, **kwargs)]
 
 
 def at_threshold(nearest: Rows) -> str | None:
     """Name a score of the reference that is as good as at its threshold."""
     for stage, threshold, score in nearest:
-        if abs(score - threshold) <= AT_THRESHOLD:
+        if abs(score - threshold) <= _SAME_SCORE:
             return (
                 f"the reference's own score {score:.8f} of stage {stage:.0f} is at the threshold {threshold}"
             )
     return None
-
-
-def _rounds(detector: Detector, pixels: Pixels) -> list[Boxes]:
-    """The boxes that enter each round of suppression in our pipeline."""
-    entered: list[Boxes] = []
-    suppress = detector._suppress
-
-    def record(boxes: Boxes, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - as suppress
-        entered.append(boxes)
-        return suppress(boxes, *args, **kwargs)
-
-    with patch.object(detector, "_suppress", record):
-        detector.detect(pixels)
-    return entered
 
 
 def _rounded(table: Rows) -> Rows:

@@ -79,6 +79,7 @@ def _environment() -> bytes:
             digest.update(Path(str(package.locate_file(file))).read_bytes())
     features: Any = np.show_config(mode="dicts")
     facts = [_tensorflow(), version("keras"), version("numpy"), str(features["SIMD Extensions"])]
+    facts += filter(None, [os.environ.get("ONEDNN_MAX_CPU_ISA")])
     digest.update(json.dumps(facts).encode())
     return digest.digest()
 

@@ -18,6 +18,7 @@ from inference_server.detector.scales import level_size
 from inference_server.detector.weights import WeightsError, floats_path
 from tests.parity.comparison import rows
 from tests.parity.engines import detector, models
+from tests.support.instruction_sets import instruction_sets
 from tests.support.pictures import Pixels, group_photo, portrait
 from utils.domain import DetectOptions
 
@@ -25,7 +26,7 @@ facet_native = pytest.importorskip("facet_native", reason="the native engine cou
 
 from inference_server.detector.engine_native import NativeEngine  # noqa: E402 - which needs it
 
-SETS: list[str] = facet_native.instruction_sets()
+SETS = instruction_sets()
 
 
 def native(instruction_set: str) -> Detector:

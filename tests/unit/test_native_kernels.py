@@ -10,6 +10,7 @@ from inference_server.detector.engine import Floats
 from inference_server.detector.flat import flat_weights
 from inference_server.detector.pyramid import Level, planes
 from tests.parity.reference import Rows
+from tests.support.instruction_sets import instruction_sets
 from tests.support.pictures import Pixels
 
 facet_native = pytest.importorskip("facet_native", reason="the native engine could not be compiled here")
@@ -93,7 +94,7 @@ def heads_of(network: str, arrays: Arrays, image: Rows) -> Rows:
     return np.concatenate(parts, axis=-1)
 
 
-@pytest.fixture(scope="module", params=facet_native.instruction_sets())
+@pytest.fixture(scope="module", params=instruction_sets())
 def networks(request: pytest.FixtureRequest) -> Any:  # noqa: ANN401
     """Networks of made-up weights, on each instruction set that this CPU has."""
     flat = [np.frombuffer(flat_weights(made_up(network)), np.float32) for network in CONVOLUTIONS]
