@@ -10,13 +10,16 @@ import math
 import os
 import resource
 import sys
+import tempfile
 from typing import Any
 
 from gateway.server.worker import ShutdownFlag
 from utils.logs import collect_less, fields, logging_config
 from utils.memory import tune_heap
 from utils.settings import InvalidSetting, Settings, unknown_settings
+from utils.streams import open_standard_streams
 
+open_standard_streams()
 try:
     _settings = Settings.from_environ(os.environ)
 except InvalidSetting as error:
@@ -33,6 +36,18 @@ worker_class = "gateway.server.worker.Worker"
 # The master's patience with its workers; a worker has the second part when the first is over.
 graceful_timeout = math.ceil(_settings.drain_seconds + _settings.grace_seconds)
 control_socket_disable = True
+
+
+def _heartbeat_folder() -> str | None:
+    """Where each process keeps the file by which it shows that it lives; None is gunicorn's own choice."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:  # none that can be written, as where the root file system is read-only
+        return "/dev/shm"  # noqa: S108 - gunicorn makes its file there safely
+    return None
+
+
+worker_tmp_dir = _heartbeat_folder()
 
 logconfig_dict = logging_config(_settings.log_format) | {
     "loggers": {
@@ -51,8 +66,16 @@ worker_connections = min(1000 + threads, max(_most_files - 128, 16))
 resource.setrlimit(resource.RLIMIT_NOFILE, (_most_files, _most_files))
 
 
-def on_starting(_server: Any) -> None:  # noqa: ANN401 - gunicorn's
-    """Warn, once, of settings that have no effect."""
+def on_starting(server: Any) -> None:  # noqa: ANN401 - gunicorn's
+    """Warn, once, of settings that have no effect, and end where no process could show that it lives."""
+    folder = server.cfg.worker_tmp_dir
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        sys.exit(
+            f"facet gateway: no file can be made in {folder}: {error.strerror}. Each process needs it to"
+            " show that it lives; GUNICORN_CMD_ARGS=--worker-tmp-dir=... names another folder."
+        )
     for warning in unknown_settings(os.environ):
         logging.getLogger("gateway").warning(warning)
 

@@ -4,9 +4,12 @@ import os
 import signal
 import sys
 
+from utils.streams import open_standard_streams
+
 
 def main() -> int:
     """Run the backend until it is told to stop; gives the exit status."""
+    open_standard_streams()
     # Until the supervisor can act on them: nothing runs yet, so being told to stop is done at once.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda _signum, _frame: os._exit(0))

@@ -12,6 +12,7 @@ from inference_server.detector.weights import models_ready
 from inference_server.dispatch.shared import Shared
 from inference_server.supervision.address import AddressUnavailable, reserve
 from inference_server.supervision.engine_log import EngineLog
+from inference_server.supervision.orphans import reap_orphans
 from inference_server.supervision.pool import Pool
 from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
@@ -79,7 +80,12 @@ def run(worker: str = "inference_server.worker") -> int:
         patience=settings.drain_seconds + settings.grace_seconds,
     )
     supervisor = Supervisor(
-        pool, watch, workers=settings.workers, on_ready=announce, on_worker_ready=EngineLog().heard
+        pool,
+        watch,
+        workers=settings.workers,
+        on_ready=announce,
+        on_worker_ready=EngineLog().heard,
+        reap_others=reap_orphans,
     )
     reason = _convert_models(settings)
     if reason is None:

@@ -12,6 +12,7 @@ import sys
 from utils.errors import BackendUnavailable, FacetError
 from utils.service_client import ServiceClient
 from utils.settings import InvalidSetting, Settings
+from utils.streams import open_standard_streams
 
 _SECONDS = 2.0
 
@@ -35,6 +36,7 @@ def check_gateway(settings: Settings) -> None:
 
 def main(arguments: list[str]) -> int:
     """Ask once; gives the exit status."""
+    open_standard_streams()
     if arguments not in ([], ["gateway"]):
         sys.stderr.write("usage: python -m utils.probe [gateway]\n")
         return 2

@@ -9,6 +9,7 @@ import socket
 import time
 from dataclasses import dataclass
 
+from inference_server.supervision.lock import LockHeld, hold
 from utils.settings import Address
 
 _PROBE_SECONDS = 2.0
@@ -42,31 +43,34 @@ def reserve(address: Address) -> Reservation:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise AddressUnavailable(f"FACET_GRPC_ADDRESS is {address}: {error.strerror}") from error
-    family, place = found[0][0], found[0][4]
+    family, place = _as_served(found[0][0], found[0][4])
+    # By number: a name may stand for several addresses, and gRPC would listen on all of them.
+    bound = Address(str(place[0]), address.port)
     try:
-        if address.port != 0:
-            held = _hold_name(Address(str(place[0]), address.port))
+        if bound.port != 0:
+            lock = hold(f"facet:{bound}")
             _probe(family, place)
         port = _bind(family, place, reuse_port=True)
-    except OSError as error:
+        if bound.port == 0:
+            bound = Address(bound.host, port.getsockname()[1])
+            lock = hold(f"facet:{bound}")
+    except (LockHeld, OSError) as error:
+        reason = str(error) if isinstance(error, LockHeld) else f"{bound} cannot be used: {error.strerror}"
         raise AddressUnavailable(
-            f"FACET_GRPC_ADDRESS is {address}, which cannot be used: {error.strerror}. "
-            "Stop what listens there, or set FACET_GRPC_ADDRESS to another address."
+            f"FACET_GRPC_ADDRESS is {address}: {reason}. "
+            "Stop what has it, or set FACET_GRPC_ADDRESS to another address."
         ) from error
-    # By number: a name may stand for several addresses, and gRPC would listen on all of them.
-    bound = Address(str(place[0]), port.getsockname()[1])
-    return Reservation(bound, (port, held if address.port != 0 else _hold_name(bound)))
+    return Reservation(bound, (port, lock))
 
 
-def _hold_name(address: Address) -> socket.socket:
-    """Take the address's name among the abstract Unix sockets, which only one process can have."""
-    name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        name.bind(f"\0facet:{address}")
-    except OSError:
-        name.close()
-        raise
-    return name
+def _as_served(family: int, place: tuple[object, ...]) -> tuple[int, tuple[object, ...]]:
+    """The address that gRPC makes of one: 0.0.0.0 is all addresses of IPv6, too, where there is IPv6."""
+    if place[0] != "0.0.0.0":  # noqa: S104 - looked for, not used
+        return family, place
+    with contextlib.suppress(OSError):
+        _bind(socket.AF_INET6, ("::1", 0), reuse_port=False).close()
+        return socket.AF_INET6, ("::", place[1])
+    return family, place
 
 
 def _probe(family: int, place: tuple[object, ...]) -> None:

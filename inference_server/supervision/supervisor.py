@@ -16,7 +16,7 @@ import queue
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from inference_server.supervision.backoff import Backoff
 from inference_server.supervision.control import Message
@@ -41,6 +41,7 @@ class Supervisor:
         workers: How many there shall be.
         on_ready: Called once, when all workers are ready for the first time.
         on_worker_ready: Called with what each worker says when it is ready.
+        reap_others: Called with the workers' process ids, to reap other children that have ended.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class Supervisor:
         workers: int,
         on_ready: Callable[[], None] = lambda: None,
         on_worker_ready: Callable[[Message], None] = lambda _: None,
+        reap_others: Callable[[Collection[int]], None] = lambda _: None,
     ) -> None:
         self._pool = pool
         self._watch = watch
         self._wanted = workers
         self._on_ready: Callable[[], None] | None = on_ready
         self._on_worker_ready = on_worker_ready
+        self._reap_others = reap_others
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._release = 0
@@ -164,6 +167,7 @@ class Supervisor:
             # What code of before a reload cannot do says nothing of the new one.
             if worker.state is State.STARTING and not self._is_stale(worker):
                 self._could_not_boot(how, started=worker.started, final=worker.hopeless)
+        self._reap_others([worker.pid for worker in self._pool.workers])
 
     def _could_not_boot(self, how: str, *, started: float, final: bool) -> None:
         """Give up where trying again is pointless: the reload if others serve, else the service."""
