@@ -1,7 +1,7 @@
 """Detections of an engine beside those of the reference, and what explains a difference."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 from unittest.mock import patch
 
@@ -13,10 +13,10 @@ from inference_server.detector.pipeline import Detector
 from tests.parity import reference
 from tests.parity.corpus import picture
 from tests.parity.reference import Rounds, Rows
-from utils.domain import Face
+from utils.domain import DetectOptions, Face
 
-# What rounding may make of one box: its score, and its coordinates in pixels.
-_SAME_SCORE = 1e-5
+# What rounding may make of one box: its score, in the end and at a threshold, and its place in pixels.
+_SAME_SCORE = 1e-4
 _SAME_BOX = 0.05
 
 
@@ -78,15 +78,24 @@ def explain(detector: Detector, pairs: Iterable[Pair]) -> dict[str, str | None]:
     reasons: dict[str, str | None] = {}
     for pair in unequal:
         rounds, nearest = traces[pair.name]
-        reasons[pair.name] = tie(detector, pair, rounds) if pair.same_count else at_threshold(nearest)
+        reasons[pair.name] = _order_of_faces(pair) or _order_of_boxes(detector, pair, rounds, nearest)
     return reasons
 
 
-def tie(detector: Detector, pair: Pair, rounds: Rounds) -> str | None:
-    """Name two scores of the reference that rounding has exchanged, where that alone explains the difference.
+def _order_of_faces(pair: Pair) -> str | None:
+    """Name two scores of the reference that rounding has exchanged, where only the order of faces differs."""
+    try:
+        order = exchange(pair.expected[:, :5], pair.found[:, :5])
+    except NoTie:
+        return None
+    return _tie(pair.expected, order) if replace(pair, found=pair.found[order]).same_rounded else None
 
-    The picture is looked at again, and boxes enter each round of suppression in the reference's order as far
-    as rounding explains another one (`exchange`). So the reference's integers must be found, in its order.
+
+def _order_of_boxes(detector: Detector, pair: Pair, rounds: Rounds, nearest: Rows) -> str | None:
+    """Name scores of the reference that rounding has exchanged, or moved across a threshold.
+
+    The picture is looked at again, with thresholds a little lower. The reference's boxes enter each round of
+    suppression, in its order, and then its integers must be found.
     """
     replay = _Replay(detector._suppress, rounds)
     with (
@@ -94,32 +103,48 @@ def tie(detector: Detector, pair: Pair, rounds: Rounds) -> str | None:
         patch("inference_server.detector.pipeline.by_score", replay.sort),
     ):
         try:
-            found = rows(detector.detect(picture(pair.name)))
+            found = rows(detector.detect(picture(pair.name), _options(-_SAME_SCORE)))
         except NoTie:
             return None
-    same = Pair(pair.name, pair.key, found, pair.expected).same_rounded
-    return replay.ties[0] if same and replay.ties else None
+    if not replace(pair, found=found).same_rounded:
+        return None
+    return next(iter(replay.ties), None) or _at_threshold(nearest)
+
+
+def _options(change: float) -> DetectOptions:
+    """The defaults, with all thresholds changed by so much."""
+    usual = DetectOptions()
+    return DetectOptions(
+        threshold_proposal=usual.threshold_proposal + change,
+        threshold_refine=usual.threshold_refine + change,
+        threshold_output=usual.threshold_output + change,
+    )
 
 
 class NoTie(Exception):
-    """A round of suppression is not the reference's, and rounding of scores does not explain that."""
+    """Boxes are not the reference's in its order, and rounding of scores does not explain that."""
 
 
-def exchange(their: Rows, our: Rows) -> Indices:
-    """The order that makes ours of what entered a round of suppression theirs.
+def exchange(their: Rows, our: Rows, at_threshold: float = -np.inf) -> Indices:
+    """The order in which our boxes, with their scores, are the reference's.
 
-    Scores of the reference may stand in another order here where they differ by no more than twice what the
-    two scores of one box in this round differ by at most.
+    Two scores of the reference may stand in another order here where they differ by no more than twice what
+    the two scores of any one of these boxes differ by. A box that the reference lacks is left out where its
+    score is not above `at_threshold`.
 
     Raises:
         NoTie: They are not the same boxes with the same scores, or are in an order that is not explained.
     """
+    low = np.flatnonzero(our[:, 4] <= at_threshold)
+    lacking = low[_distances(our[low], their).min(axis=1, initial=np.inf) > _SAME_BOX]
+    kept = np.delete(np.arange(len(our)), lacking)
+    our = our[kept]
     if len(their) != len(our):
         raise NoTie
     places = np.arange(len(our))
     elsewhere = np.flatnonzero(np.abs(their[:, :4] - our[:, :4]).max(axis=1, initial=0) > _SAME_BOX)
     if len(elsewhere):
-        distances = np.abs(our[elsewhere, None, :4] - their[None, elsewhere, :4]).max(axis=2)
+        distances = _distances(our[elsewhere], their[elsewhere])
         if max(distances.min(axis=0).max(), distances.min(axis=1).max()) > _SAME_BOX:
             raise NoTie
         places[elsewhere] = elsewhere[distances.argmin(axis=1)]
@@ -127,11 +152,36 @@ def exchange(their: Rows, our: Rows) -> Indices:
     exchanged = np.abs(their[:, 4] - their[places, 4]).max(initial=0)
     if rounding > _SAME_SCORE or exchanged > 2 * rounding:
         raise NoTie
-    return places.argsort()
+    return kept[places.argsort()]
+
+
+def _distances(some: Rows, others: Rows) -> Rows:
+    """How far apart boxes are, (N, M), in pixels."""
+    distances: Rows = np.abs(some[:, None, :4] - others[None, :, :4]).max(axis=2)
+    return distances
+
+
+def _tie(their: Rows, order: Indices) -> str | None:
+    """The first two scores that are exchanged, if any are."""
+    places = order.argsort()
+    moved = np.flatnonzero(places != np.arange(len(places)))
+    if len(moved) == 0:
+        return None
+    return f"tie of the reference's scores {their[moved[0], 4]:.8f} and {their[places[moved[0]], 4]:.8f}"
+
+
+def _at_threshold(nearest: Rows) -> str | None:
+    """The first score of the reference that rounding may move across its threshold, if there is one."""
+    for stage, threshold, score in nearest:
+        if abs(score - threshold) <= _SAME_SCORE:
+            return (
+                f"the reference's own score {score:.8f} of stage {stage:.0f} is at the threshold {threshold}"
+            )
+    return None
 
 
 class _Replay:
-    """Sorting and suppression of our pipeline, in the reference's order.
+    """Sorting and suppression of our pipeline, with the reference's boxes in its order.
 
     Attributes:
         ties: Where that was another order than ours.
@@ -140,7 +190,10 @@ class _Replay:
     def __init__(self, suppress: Suppress, rounds: Rounds) -> None:
         self.ties: list[str] = []
         self._suppress = suppress
-        self._rounds = iter(rounds)
+        high = _options(_SAME_SCORE)
+        thresholds = [high.threshold_proposal] * (len(rounds) - 2)
+        thresholds += [high.threshold_refine, high.threshold_output]
+        self._rounds = zip(rounds, thresholds, strict=False)
         self._scores = np.empty(0, np.float32)
 
     def sort(self, scores: Floats) -> Indices:
@@ -150,24 +203,11 @@ class _Replay:
         return order
 
     def suppress(self, boxes: Boxes, *args: Any, **kwargs: Any) -> Indices:  # noqa: ANN401 - as Suppress
-        """Suppress in the reference's order; the boxes that stay are in it, too."""
-        their = next(self._rounds, np.empty((0, 5)))
-        order = exchange(their, np.column_stack([boxes, self._scores]))
-        moved = np.flatnonzero(order != np.arange(len(order)))
-        if len(moved):
-            first, second = their[moved[0], 4], their[order.argsort()[moved[0]], 4]
-            self.ties.append(f"tie of the reference's scores {first:.8f} and {second:.8f}")
+        """Suppress among the reference's boxes in its order; those that stay are in it, too."""
+        their, threshold = next(self._rounds, (np.empty((0, 5)), -np.inf))
+        order = exchange(their, np.column_stack([boxes, self._scores]), threshold)
+        self.ties += filter(None, [_tie(their, order)])
         return order[self._suppress(boxes[order], *args, **kwargs)]
-
-
-def at_threshold(nearest: Rows) -> str | None:
-    """Name a score of the reference that is as good as at its threshold."""
-    for stage, threshold, score in nearest:
-        if abs(score - threshold) <= _SAME_SCORE:
-            return (
-                f"the reference's own score {score:.8f} of stage {stage:.0f} is at the threshold {threshold}"
-            )
-    return None
 
 
 def _rounded(table: Rows) -> Rows:

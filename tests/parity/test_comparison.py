@@ -33,6 +33,14 @@ def test_boxes_may_change_places_by_what_rounding_makes_of_scores() -> None:
     assert exchange(THEIRS, ours).tolist() == EXCHANGED
 
 
+def test_a_box_at_its_threshold_may_be_one_that_the_reference_lacks() -> None:
+    """One with a higher score may not."""
+    ours = entered(0.9, 0.8000010, 0.8000000, 0.7, 0.6)
+    assert exchange(THEIRS, ours, 0.6).tolist() == [0, 1, 2, 3]
+    with pytest.raises(NoTie):
+        exchange(THEIRS, ours, 0.59)
+
+
 WRONG = {
     "they differ by more than rounding makes": entered(0.9000003, 0.8000010, 0.8000000, 0.7)[EXCHANGED],
     "no score of a box is the reference's": entered(0.95, 0.8000004, 0.8000006, 0.7)[EXCHANGED],
