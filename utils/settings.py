@@ -183,7 +183,8 @@ class Settings:
     grpc_address: Address = _setting(
         _ADDRESS,
         _BY_BACKEND,
-        "Where the backend's workers listen, all on this one port.",
+        "Where the backend's workers listen, all on this one port. gRPC takes 0.0.0.0 for [::], all "
+        "addresses of IPv4 and IPv6, where the machine has IPv6.",
         default=Address("127.0.0.1", 50051),
     )
     backend: str = _setting(
