@@ -12,6 +12,7 @@ from pathlib import Path
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 _ASKING_AT_ONCE = 128
+_LONGEST_COMMAND = 200
 
 
 class LockHeld(Exception):
@@ -53,5 +54,7 @@ def _holder(name: str) -> str:
         return f"a process of user {user} in another container"
     command = ""
     with contextlib.suppress(OSError):  # hidden, or it has ended meanwhile
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    return f"process {pid} of user {user}" + (f" ({command.strip()[:200]})" if command else "")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")[:_LONGEST_COMMAND]
+    # Anybody's words: they must not break the line, nor be commands to a terminal.
+    shown = "".join(letter if letter.isprintable() else " " for letter in command).strip()
+    return f"process {pid} of user {user}" + (f" ({shown})" if shown else "")

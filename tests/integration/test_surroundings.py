@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,17 @@ PR_SET_CHILD_SUBREAPER = 36
 assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 subprocess.run(["sh", "-c", 'cat "$0" > /dev/null &', sys.argv[1]], check=True)
 os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+SQUATTER = """
+import socket, sys, time
+lock = socket.socket(socket.AF_UNIX)
+lock.bind("\\0" + sys.argv[1])
+if sys.argv[2]:
+    lock.listen()
+print("held", flush=True)
+time.sleep(600)
 """
 
 
@@ -111,15 +121,6 @@ def test_the_ready_line_says_on_which_addresses_is_served(host: str) -> None:
         assert connects("::1", int(port)) == (shown == "[::]")
 
 
-@pytest.fixture
-def squatted() -> Iterator[tuple[str, socket.socket]]:
-    """An address whose lock somebody has, and that lock."""
-    address = f"127.0.0.1:{free_port()}"
-    with socket.socket(socket.AF_UNIX) as lock:
-        lock.bind(f"\0facet:{address}")
-        yield address, lock
-
-
 def refusal(address: str) -> str:
     """The one line with which a backend does not start on an address."""
     with running(BACKEND, FACET_GRPC_ADDRESS=address) as process:
@@ -129,20 +130,17 @@ def refusal(address: str) -> str:
         return line
 
 
-def test_a_process_that_has_the_addresss_lock_is_named(squatted: tuple[str, socket.socket]) -> None:
-    """By what the kernel says of it: process and user; and by its command, where that can be seen."""
-    address, lock = squatted
-    lock.listen()
-    line = refusal(address)
-    assert f"@facet:{address} is held by process {os.getpid()} of user " in line
-    assert "pytest" in line
-
-
-def test_a_process_that_has_the_lock_and_does_not_listen_is_not_guessed(
-    squatted: tuple[str, socket.socket],
-) -> None:
-    """The message says how it can be found."""
-    assert "`ss -xap`" in refusal(squatted[0])
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_process_that_has_the_addresss_lock_is_named(listens: bool) -> None:
+    """By what the kernel says of one that listens, and its command on one line; else by how it is found."""
+    address = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-c", SQUATTER, f"facet:{address}", "listens" if listens else ""]
+    with running(command) as squatter:
+        wait_until(lambda: squatter.lines == ["held"], "it has the lock")
+        line = refusal(address)
+        assert f"@facet:{address} is held by " in line
+        assert (f"process {squatter.pid} of user " in line) == ("import socket" in line) == listens
+        assert ("`ss -xap`" in line) != listens
 
 
 def test_another_backend_is_named_however_often_it_was_asked() -> None:
