@@ -38,8 +38,9 @@ def test_there_are_as_many_faces_as_the_reference_finds(report: Report) -> None:
 
 
 def test_boxes_landmarks_and_order_are_the_references_after_rounding(report: Report) -> None:
-    """At least 99.5 % of the pictures have the reference's integers, in its order."""
-    assert report.equal_rounded >= 0.995 * len(report.pairs), "\n".join(report.lines())
+    """In all pictures but one in a hundred, or one; those must be explained."""
+    unequal = len(report.pairs) - report.equal_rounded
+    assert unequal <= max(1, 0.01 * len(report.pairs)), "\n".join(report.lines())
 
 
 def test_every_other_picture_is_explained_by_rounding_of_scores(report: Report) -> None:
