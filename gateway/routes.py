@@ -31,6 +31,7 @@ class Backend(Protocol):
         request: DetectRequest,
         *,
         timeout: float | None = None,
+        timeout_named: bool = True,
         request_id: str = "",
         traceparent: str = "",
         cancellation: Cancellation | None = None,
@@ -72,6 +73,7 @@ class Routes:
         detection = self._backend.detect(
             wanted,
             timeout=here.remaining(patience),
+            timeout_named=patience.named,
             request_id=here.request_id,
             traceparent=here.traceparent,
             cancellation=cancellation,

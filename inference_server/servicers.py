@@ -1,9 +1,9 @@
 """The gRPC edge: a message becomes work, its answer a message. Errors are the interceptor's business."""
 
+import math
 import time
-from collections.abc import Awaitable
-from dataclasses import replace
-from typing import Any, Protocol
+from collections.abc import Awaitable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from inference_server import images
 from inference_server.contents import pack_context, unpack_answer
@@ -14,6 +14,7 @@ from inference_server.interceptors import note, request_id, traceparent
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from utils import codec
+from utils.channel import TIMEOUT_IS_DEFAULT
 from utils.domain import DetectRequest
 from utils.settings import Settings
 
@@ -21,11 +22,24 @@ from utils.settings import Settings
 class Dispatcher(Protocol):
     """What is needed of inference_server.dispatch.front.Front."""
 
-    def check_room(self, size: int) -> None:
-        """Refuse a request of so many bytes before anything is done for it."""
+    def admit(self, load: Load, deadline: float, longest_wait: float) -> None:
+        """Refuse a request for which there is no room or no time."""
 
-    async def submit(self, work: Work, load: Load) -> bytes:
+    async def submit(self, work: Work, load: Load, longest_wait: float) -> bytes:
         """Have work done; gives its answer."""
+
+
+class _Patience(NamedTuple):
+    """How long a request may take.
+
+    Attributes:
+        deadline: When its answer is no longer wanted, of the monotonic clock.
+        longest_wait: Seconds of predicted wait with which it is accepted; infinite where its caller has named
+            a time, which decides then.
+    """
+
+    deadline: float
+    longest_wait: float
 
 
 class InferenceServicer(infer_pb2_grpc.InferenceServicer):
@@ -37,19 +51,24 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
 
     async def Predict(self, message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401, N802
         """Find the faces in one picture."""
-        answer, sent = self._submit(message, context)
+        answer, image_id, metadata = self._submit(message, context)
         del message  # the picture waits in its envelope; who waits for it shall not hold it, too
         results = unpack_answer(await answer)
         note(faces=len(results.results), **_times(results.timings))
-        return codec.returned_as_sent(results, sent)
+        return codec.returned_as_sent(results, image_id, metadata)
 
-    def _submit(self, message: pb.Image, context: Any) -> tuple[Awaitable[bytes], DetectRequest]:  # noqa: ANN401
-        """Make work of a message; gives its answer to come, and the request without its picture."""
+    def _submit(
+        self,
+        message: pb.Image,
+        context: Any,  # noqa: ANN401
+    ) -> tuple[Awaitable[bytes], str, Mapping[str, str]]:
+        """Make work of a message; gives its answer to come, and what comes back in it as it was sent."""
         received = time.monotonic()
         picture = message.raw_data  # once: each look at it is a copy
         note(bytes=len(picture))
         # First what costs least: a machine that is full must refuse more cheaply than it computes.
-        self._front.check_room(len(picture))
+        patience = self._patience_of(context, received)
+        self._front.admit(Load(1, len(picture)), *patience)
         request = codec.decode_request(message, picture)
         header, searched = self._inspect(request)
         note(format=header.format, width=header.width, height=header.height)
@@ -59,10 +78,11 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
             picture=request.image,
             megapixels=load.megapixels,
             received=received,
-            deadline=received + self._time_of(context),
+            deadline=patience.deadline,
             unseen=header.decode_seconds,
         )
-        return self._front.submit(work, load), replace(request, image=b"")
+        answer = self._front.submit(work, load, patience.longest_wait)
+        return answer, request.image_id, request.metadata
 
     def _inspect(self, request: DetectRequest) -> tuple[images.Header, int]:
         """Refuse by its header what would be refused later; gives it, and how many pixels to search."""
@@ -71,12 +91,16 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
         size = request.options.min_face_size
         return header, check_pyramid(header.width, header.height, size, limits.max_image_pixels)
 
-    def _time_of(self, context: Any) -> float:  # noqa: ANN401
-        """Seconds that the caller gives, or the default, and never more than the maximum."""
+    def _patience_of(self, context: Any, received: float) -> _Patience:  # noqa: ANN401
+        """What the caller gives, or the default, and never more than the maximum."""
         remaining: float | None = context.time_remaining()
+        named = remaining is not None and TIMEOUT_IS_DEFAULT not in context.invocation_metadata()
         if remaining is None:
             remaining = self._settings.timeout_seconds
-        return min(remaining, self._settings.max_timeout_seconds)
+        return _Patience(
+            deadline=received + min(remaining, self._settings.max_timeout_seconds),
+            longest_wait=math.inf if named else self._settings.queue_seconds,
+        )
 
 
 def _times(timings: pb.Timings) -> dict[str, float]:

@@ -137,9 +137,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         self._beat()
-        self._front = Front(
-            *self._place, queue_seconds=self._settings.queue_seconds, on_innocent=self._acquit
-        )
+        self._front = Front(*self._place, on_innocent=self._acquit)
         consumer = Consumer(
             *self._place,
             compute=self._computer.answer,

@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2_grpc
 from protos import infer_pb2_grpc
 from utils import codec
 from utils.channel import (
+    DEFAULT_TIMEOUT,
     HEALTH_REQUEST,
     MIB,
     Metadata,
@@ -32,8 +33,9 @@ from utils.domain import Detection, DetectRequest
 class AsyncServiceClient:
     """A channel to the backend. One for each event loop is enough; arguments as of ServiceClient."""
 
-    def __init__(self, target: str, *, timeout: float = 5.0, max_image_bytes: int = 10 * MIB) -> None:
-        self._timeout = timeout
+    def __init__(self, target: str, *, timeout: float | None = None, max_image_bytes: int = 10 * MIB) -> None:
+        self._timeout = DEFAULT_TIMEOUT if timeout is None else timeout
+        self._timeout_named = timeout is not None
         self._channel = grpc.aio.insecure_channel(target, options=channel_options(max_image_bytes))
         self._inference: Any = infer_pb2_grpc.InferenceStub(self._channel)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
@@ -43,6 +45,7 @@ class AsyncServiceClient:
         request: DetectRequest | bytes,
         *,
         timeout: float | None = None,
+        timeout_named: bool = True,
         request_id: str = "",
         traceparent: str = "",
     ) -> Detection:
@@ -50,7 +53,8 @@ class AsyncServiceClient:
         if isinstance(request, bytes):
             request = DetectRequest(request)
         message = codec.encode_request(request)
-        metadata = call_metadata(request_id, traceparent)
+        named = timeout_named and (timeout is not None or self._timeout_named)
+        metadata = call_metadata(request_id, traceparent, timeout_named=named)
         return codec.decode_detection(await self._call(self._inference.Predict, message, timeout, metadata))
 
     async def check_ready(self, *, timeout: float | None = None) -> None:

@@ -17,6 +17,11 @@ SERVICE = "Inference"
 PREDICT = f"/{SERVICE}/Predict"
 REQUEST_ID = "x-request-id"
 """The metadata key under which a request's id travels."""
+TIMEOUT_IS_DEFAULT = ("x-timeout-source", "default")
+"""Metadata of a call whose deadline nobody has asked for: it waits for FACET_QUEUE_SECONDS at most."""
+
+DEFAULT_TIMEOUT = 5.0
+"""Seconds that a call has where its client is told nothing."""
 
 MIB = 1024**2
 TRANSPORT_MARGIN = MIB
@@ -40,11 +45,12 @@ HEALTH_REQUEST = health_pb2.HealthCheckRequest(service=SERVICE)
 Metadata = tuple[tuple[str, str], ...]
 
 
-def call_metadata(request_id: str, traceparent: str) -> Metadata:
+def call_metadata(request_id: str, traceparent: str, *, timeout_named: bool) -> Metadata:
     """The metadata of a call; what is empty is left out."""
-    return tuple(
+    names = tuple(
         (key, value) for key, value in ((REQUEST_ID, request_id), (TRACEPARENT, traceparent)) if value
     )
+    return names if timeout_named else (*names, TIMEOUT_IS_DEFAULT)
 
 
 def error_of(failed: Any) -> FacetError:  # noqa: ANN401 - an RpcError of either client

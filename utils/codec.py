@@ -28,6 +28,7 @@ from utils.domain import (
     check_metadata,
 )
 from utils.errors import (
+    MORE_TIME_HELPS,
     BackendUnavailable,
     Code,
     DeadlineExceeded,
@@ -155,11 +156,11 @@ def decode_detection(message: pb.InferResults) -> Detection:
     )
 
 
-def returned_as_sent(message: pb.InferResults, request: DetectRequest) -> pb.InferResults:
+def returned_as_sent(message: pb.InferResults, image_id: str, metadata: Mapping[str, str]) -> pb.InferResults:
     """The message of an answer, with the caller's own id and notes put in."""
-    message.image_id = request.image_id
-    if request.metadata:
-        message._meta_data.values.update(request.metadata)
+    message.image_id = image_id
+    if metadata:
+        message._meta_data.values.update(metadata)
     return message
 
 
@@ -257,7 +258,7 @@ def _foreign_error(status: status_pb2.Status) -> FacetError:
         # not come this way.
         return BackendUnavailable("The backend cannot be reached.", retry_after=RETRY_SECONDS)
     if status.code == code_pb2.DEADLINE_EXCEEDED:
-        return DeadlineExceeded("The request's time ran out before the backend answered.")
+        return DeadlineExceeded(f"The request's time ran out before the backend answered. {MORE_TIME_HELPS}")
     if status.code == code_pb2.RESOURCE_EXHAUSTED:
         return MessageTooLarge("The request is larger than the backend receives.")
     if status.code == code_pb2.INVALID_ARGUMENT:

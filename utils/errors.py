@@ -48,6 +48,13 @@ class Code(IntEnum):
 SHOWN_CHARACTERS = 40
 
 
+MORE_TIME_HELPS = (
+    "What helps: more time (X-Request-Timeout, the gRPC deadline, the client's timeout), "
+    "a larger min_face_size, or a smaller picture."
+)
+"""The end of a DeadlineExceeded's detail, wherever a request took longer than it was given."""
+
+
 def shown(text: str) -> str:
     """As much of a caller's own text as an error repeats."""
     return text[:SHOWN_CHARACTERS]

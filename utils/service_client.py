@@ -23,6 +23,7 @@ from grpc_health.v1 import health_pb2_grpc
 from protos import infer_pb2, infer_pb2_grpc
 from utils import codec
 from utils.channel import (
+    DEFAULT_TIMEOUT,
     HEALTH_REQUEST,
     MIB,
     PREDICT,
@@ -79,12 +80,13 @@ class ServiceClient:
     Args:
         target: The backend's `host:port`, or another gRPC target: `dns:///name:port` for all addresses of a
             name, `ipv4:10.0.0.1:50051,10.0.0.2:50051` for a list; calls take turns over them.
-        timeout: Seconds that a call has where it is not told otherwise.
+        timeout: Seconds that a call has where it is not told otherwise. None: 5, which count as a default.
         max_image_bytes: The backend's image limit; requests up to it can be sent and retried.
     """
 
-    def __init__(self, target: str, *, timeout: float = 5.0, max_image_bytes: int = 10 * MIB) -> None:
-        self._timeout = timeout
+    def __init__(self, target: str, *, timeout: float | None = None, max_image_bytes: int = 10 * MIB) -> None:
+        self._timeout = DEFAULT_TIMEOUT if timeout is None else timeout
+        self._timeout_named = timeout is not None
         options = [*channel_options(max_image_bytes), (ChannelOptions.SingleThreadedUnaryStream, 1)]
         self._channel = grpc.insecure_channel(target, options=options)
         self._inference: Any = infer_pb2_grpc.InferenceStub(self._channel)
@@ -102,6 +104,7 @@ class ServiceClient:
         request: DetectRequest | bytes,
         *,
         timeout: float | None = None,
+        timeout_named: bool = True,
         request_id: str = "",
         traceparent: str = "",
         cancellation: Cancellation | None = None,
@@ -110,7 +113,10 @@ class ServiceClient:
 
         Args:
             request: The picture with its options, or just the bytes of its file.
-            timeout: Seconds until the call is given up, retries included.
+            timeout: Seconds until the call is given up, retries included. Who names a time, here or for the
+                whole client, may wait in the backend's queue for as long as that lets it; who names none
+                waits for FACET_QUEUE_SECONDS at most.
+            timeout_named: False where `timeout` is a default that no caller has asked for.
             request_id: Names the request in the backend's log.
             traceparent: Its place in a distributed trace, by W3C Trace Context.
             cancellation: Lets another thread give the call up, so that its place in the backend is free.
@@ -124,7 +130,8 @@ class ServiceClient:
             request = DetectRequest(request)
         message = codec.encode_request(request)
         method = self._inference.Predict if cancellation is None else cancellation.of(self._predict)
-        metadata = call_metadata(request_id, traceparent)
+        named = timeout_named and (timeout is not None or self._timeout_named)
+        metadata = call_metadata(request_id, traceparent, timeout_named=named)
         return codec.decode_detection(self._call(method, message, timeout, metadata))
 
     def check_ready(self, *, timeout: float | None = None) -> None:

@@ -40,10 +40,10 @@ class OwnThread:
         self._computer = computer
         self._thread = ThreadPoolExecutor(1)
 
-    def check_room(self, size: int) -> None:
+    def admit(self, load: Load, deadline: float, longest_wait: float) -> None:
         """Refuse nothing."""
 
-    async def submit(self, work: Work, load: Load) -> bytes:  # noqa: ARG002 - a dispatcher's
+    async def submit(self, work: Work, load: Load, longest_wait: float) -> bytes:  # noqa: ARG002 - a dispatcher's
         """Compute the answer after those that came before."""
         compute = partial(self._computer.answer, work, lambda: None)
         outcome = await asyncio.get_running_loop().run_in_executor(self._thread, compute)

@@ -4,13 +4,16 @@ The bounds are the machine's, not a worker's: every front sees on the shared pag
 that decide in the same moment may let in one request more than one would have. The time that a picture
 takes grows with the pixels that are searched, of all levels of its pyramid, so the prediction is megapixels
 times the seconds that a megapixel took lately.
+
+How long a request may wait is its caller's business: as long as its deadline lets it. For callers who have
+named no time the backend decides, by a shorter longest wait.
 """
 
 import time
 from dataclasses import dataclass
 
 from inference_server.dispatch.page import Page
-from utils.errors import DeadlineExceeded, QueueFull
+from utils.errors import MORE_TIME_HELPS, DeadlineExceeded, QueueFull
 
 MAX_WAITING = 1024
 MAX_WAITING_BYTES = 512 * 1024**2
@@ -104,37 +107,51 @@ class Machine:
         ahead = self.waiting.megapixels if self.waiting.count >= self.workers else 0.0
         return ahead * self.rate / self.workers
 
-    def admit(self, request: Load, remaining: float, queue_seconds: float) -> None:
+    def admit(self, request: Load, remaining: float, longest_wait: float) -> None:
         """Accept a request that comes behind what waits already, or refuse it.
 
         Args:
-            request: What it adds.
+            request: What it adds; without megapixels where nobody has looked at the picture yet.
             remaining: Seconds until its deadline.
-            queue_seconds: Longest predicted wait with which it is accepted.
+            longest_wait: Seconds of predicted wait with which it is accepted; infinite where its deadline
+                alone decides.
 
         Raises:
             QueueFull: There is too much ahead of it; says when there will be room.
-            DeadlineExceeded: It would not be done in time.
+            DeadlineExceeded: It would not be done in time; says when it would, where the wait is to blame.
         """
-        self.check_room(request.size, queue_seconds)
-        late = self.wait * _CAUTION + request.megapixels * self.rate > remaining
+        wait = self.wait
+        if wait > longest_wait:
+            raise QueueFull(
+                f"The wait would be about {wait:.1f} s; without a time of its own a request waits at most "
+                f"{longest_wait:g} s. What helps: to name one (X-Request-Timeout, the gRPC deadline, the "
+                "client's timeout), or a larger min_face_size in all requests.",
+                retry_after=max(wait - longest_wait, _SHORTEST_RETRY_SECONDS),
+            )
+        self._check_room(request.size)
+        alone = request.megapixels * self.rate
+        needed = wait * _CAUTION + alone
         # What a bad hour has taught is unlearned by trying, and by nothing else.
         on_trial = not self.waiting.count and self.quiet > _TRIAL_SECONDS
-        if remaining <= 0 or (late and not on_trial):
-            raise DeadlineExceeded("The request cannot be answered before its deadline.")
+        if remaining <= 0 or (needed > remaining and not on_trial):
+            raise DeadlineExceeded(
+                f"The request cannot be answered in time: it would take about {needed:.2f} s, "
+                f"{needed - alone:.2f} s of them waiting, and has {max(remaining, 0):.2f} s. "
+                f"{MORE_TIME_HELPS}",
+                retry_after=max(needed - remaining, _SHORTEST_RETRY_SECONDS) if alone < remaining else None,
+            )
 
-    def check_room(self, size: int, queue_seconds: float) -> None:
-        """Refuse a request for which there is no room, whatever its deadline.
-
-        Args:
-            size: Its encoded bytes.
-            queue_seconds: Longest predicted wait with which it is accepted.
+    def _check_room(self, size: int) -> None:
+        """Refuse a request of so many encoded bytes where memory for it is not there, however patient it is.
 
         Raises:
-            QueueFull: There is too much ahead of it; says when there will be room.
+            QueueFull: Too many requests wait, or too many bytes.
         """
-        wait, waiting = self.wait, self.waiting
-        full = waiting.count >= MAX_WAITING or waiting.size + size > MAX_WAITING_BYTES
-        if full or wait > queue_seconds:
-            retry_after = max(wait - queue_seconds, _SHORTEST_RETRY_SECONDS)
-            raise QueueFull(f"{waiting.count} requests are waiting already.", retry_after=retry_after)
+        waiting = self.waiting
+        if waiting.count >= MAX_WAITING or waiting.size + size > MAX_WAITING_BYTES:
+            raise QueueFull(
+                f"{waiting.count} requests with {waiting.size} bytes are waiting; the limits are "
+                f"{MAX_WAITING} and {MAX_WAITING_BYTES}. What helps: fewer requests at once, or a smaller "
+                "picture.",
+                retry_after=_SHORTEST_RETRY_SECONDS,
+            )

@@ -13,7 +13,7 @@ from inference_server.dispatch.page import Row
 from inference_server.dispatch.quarantine import Quarantine
 from inference_server.dispatch.shared import PACKET, Shared
 from inference_server.dispatch.suspects import Suspects
-from utils.errors import DeadlineExceeded, FacetError, WorkerCrashed
+from utils.errors import MORE_TIME_HELPS, DeadlineExceeded, FacetError, WorkerCrashed
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,9 @@ class Consumer:
         self._row.busy = True
         work = envelope.open(head)
         if self._is_late(work):
-            late = DeadlineExceeded("The request waited too long to be answered before its deadline.")
+            late = DeadlineExceeded(
+                f"The request waited too long to be answered before its deadline. {MORE_TIME_HELPS}"
+            )
             envelope.reply(self._slot, self._refuse(late), computed=False)
             return True
         progress = _Progress(self._row, envelope, work.deadline)
@@ -218,4 +220,4 @@ class _Progress:
                 raise Abandoned
         if now > self._deadline:
             self.interrupted = True
-            raise DeadlineExceeded("The request's time ran out while it was computed.")
+            raise DeadlineExceeded(f"The request's time ran out while it was computed. {MORE_TIME_HELPS}")

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import math
 import socket
 import time
 from collections import deque
@@ -59,7 +60,6 @@ class Front:
         shared: What all workers share.
         slot: This worker's.
         generation: This worker's.
-        queue_seconds: Longest predicted wait with which a request is accepted.
         on_innocent: Called with the checksum of a suspect that was computed after all.
     """
 
@@ -69,13 +69,11 @@ class Front:
         slot: int,
         generation: int,
         *,
-        queue_seconds: float,
         on_innocent: Callable[[bytes], None],
     ) -> None:
         self._shared = shared
         self._slot = slot
         self._generation = generation
-        self._queue_seconds = queue_seconds
         self._on_innocent = on_innocent
         self._row = shared.page.rows[slot]
         self._loop = asyncio.get_running_loop()
@@ -88,25 +86,19 @@ class Front:
         self._loop.add_reader(shared.notices[slot], self._read_notices)
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
-    def check_room(self, size: int) -> None:
-        """Refuse a request of so many bytes before anything is done for it.
+    def admit(self, load: Load, deadline: float, longest_wait: float = math.inf) -> None:
+        """Refuse a request for which there is no room or no time, as Machine.admit does."""
+        Machine.seen_on(self._shared.page).admit(load, deadline - time.monotonic(), longest_wait)
 
-        Raises:
-            QueueFull: Too much is waiting.
-        """
-        Machine.seen_on(self._shared.page).check_room(size, self._queue_seconds)
-
-    async def submit(self, work: Work, load: Load) -> bytes:
+    async def submit(self, work: Work, load: Load, longest_wait: float = math.inf) -> bytes:
         """Have work done by whichever detector is idle first; gives its answer.
 
         Raises:
-            QueueFull: Too much is waiting.
-            DeadlineExceeded: It would not be done in time.
+            QueueFull, DeadlineExceeded: It is not admitted.
             WorkerCrashed: Workers died with this picture in hand.
         """
         self._refuse_poison(work.checksum)
-        remaining = work.deadline - time.monotonic()
-        Machine.seen_on(self._shared.page).admit(load, remaining, self._queue_seconds)
+        self.admit(load, work.deadline, longest_wait)
         self._number += 1
         future = self._loop.create_future()
         pending = _Pending(self._number, self._seal(work), len(work.picture), work.deadline, future)

@@ -29,6 +29,7 @@ def test_a_call_carries_what_the_blocking_client_carries() -> None:
     with fake_backend() as backend:
         asyncio.run(scenario(backend.target))
     assert backend.calls[0].metadata["x-request-id"] == "id-1"
+    assert [call.metadata.get("x-timeout-source") for call in backend.calls[:2]] == [None, "default"]
 
 
 def test_an_error_is_raised_as_the_blocking_client_raises_it() -> None:

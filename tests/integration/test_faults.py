@@ -318,11 +318,29 @@ def test_a_full_machine_refuses_at_once_and_says_when_to_come_back() -> None:
     with hooked(FACET_QUEUE_SECONDS="0.5") as (process, client):
         client.detect(sleeping(2000))
         with occupied(process, client, 2), pytest.raises(QueueFull) as caught:
-            client.detect(sleeping(10))
+            client.detect(sleeping(10), timeout_named=False)
         assert caught.value.retry_after is not None
         assert 0.1 <= caught.value.retry_after < 30
         wait_until(lambda: accepted(process) == 0, "there is room")
         assert len(client.detect(sleeping(10)).faces) == 1
+
+
+def test_who_names_a_time_waits_while_who_names_none_is_refused() -> None:
+    """A deadline is a time that was named, unless its sender says that it is a default; none is none."""
+    image = pb.Image(raw_data=coloured(BLUE), options=pb.DetectOptions(min_face_size=10))
+    with (
+        hooked(FACET_QUEUE_SECONDS="0.5") as (process, client),
+        grpc.insecure_channel(address_of(process)) as channel,
+    ):
+        stub = infer_pb2_grpc.InferenceStub(channel)
+        client.detect(sleeping(2000))
+        with occupied(process, client, 2):
+            default = [("x-timeout-source", "default")]
+            refused = [stub.Predict.future(image), stub.Predict.future(image, timeout=60, metadata=default)]
+            assert [call.code() for call in refused] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 2
+            patient = stub.Predict.future(image, timeout=60)
+            wait_until(lambda: accepted(process) == 3, "it waits")
+        assert len(patient.result().results) == 1
 
 
 def test_a_picture_that_waits_is_not_held_by_all_that_have_passed_it_on() -> None:
@@ -350,7 +368,10 @@ def test_a_request_that_cannot_be_done_in_time_is_refused_before_it_waits() -> N
     with hooked() as (process, client):
         client.detect(sleeping(2000))
         # An idle machine would try it.
-        with occupied(process, client, 1), pytest.raises(DeadlineExceeded, match="cannot be answered"):
+        with (
+            occupied(process, client, 1),
+            pytest.raises(DeadlineExceeded, match=r"cannot be .* min_face_size"),
+        ):
             client.detect(sleeping(2000), timeout=1.5)
         assert handled(process) == 1
 
@@ -366,6 +387,7 @@ def test_a_request_that_waited_too_long_is_told_so_before_its_deadline() -> None
         assert len(first.result().results) == 1
         assert [call.code() for call in late] == [grpc.StatusCode.DEADLINE_EXCEEDED] * 2
         assert all("waited too long" in call.details() for call in late)
+        assert all("min_face_size" in call.details() for call in late)
         assert handled(process) == 1
 
 

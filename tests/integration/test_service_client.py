@@ -1,6 +1,7 @@
 """Rules of the client, against real gRPC servers."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import grpc
@@ -91,8 +92,27 @@ def test_a_deadline_ends_a_call_that_is_not_answered() -> None:
     """The caller's own time, not the default."""
     with fake_backend() as backend, ServiceClient(backend.target, timeout=3600) as client:
         backend.answer = backend.hold
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(DeadlineExceeded, match="min_face_size"):
             client.detect(b"x", timeout=0.2)
+
+
+def test_a_backend_is_told_where_nobody_has_named_a_time() -> None:
+    """Neither for the call nor for the client; or where a gateway's caller has not."""
+    with (
+        fake_backend() as backend,
+        ServiceClient(backend.target) as unnamed,
+        ServiceClient(backend.target, timeout=30) as named,
+    ):
+        for call in (
+            partial(unnamed.detect, b"x"),
+            partial(unnamed.detect, b"x", timeout=30, timeout_named=False),
+            partial(named.detect, b"x", timeout_named=False),
+            partial(unnamed.detect, b"x", timeout=30),
+            partial(named.detect, b"x"),
+        ):
+            call()
+    told = [call.metadata.get("x-timeout-source") for call in backend.calls]
+    assert told == ["default"] * 3 + [None] * 2
 
 
 def test_no_backend_is_unavailable_and_a_new_one_is_found() -> None:

@@ -39,13 +39,12 @@ class Machine:
             self.shared.page.rows[slot].enlist(100 + slot, time.monotonic())
             self.shared.page.rows[slot].consuming = True
 
-    def front(self, slot: int, queue_seconds: float = 60.0) -> Front:
+    def front(self, slot: int) -> Front:
         """The front of a slot, on the event loop that runs."""
         return Front(
             self.shared,
             slot,
             self.shared.page.rows[slot].generation,
-            queue_seconds=queue_seconds,
             on_innocent=self.innocent.append,
         )
 

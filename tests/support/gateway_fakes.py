@@ -34,6 +34,7 @@ class FakeBackend:
         self.failure = failure
         self.requests: list[DetectRequest] = []
         self.timeouts: list[float | None] = []
+        self.timeouts_named: list[bool] = []
         self.request_ids: list[str] = []
         self.probes = 0
         self.not_ready: FacetError | None = None
@@ -47,12 +48,14 @@ class FakeBackend:
         request: DetectRequest,
         *,
         timeout: float | None = None,
+        timeout_named: bool = True,
         request_id: str = "",
         traceparent: str = "",  # noqa: ARG002 - the protocol's
         cancellation: Cancellation | None = None,  # noqa: ARG002 - the protocol's
     ) -> Detection:
         self.requests.append(request)
         self.timeouts.append(timeout)
+        self.timeouts_named.append(timeout_named)
         self.request_ids.append(request_id)
         self.held.release()
         if self.holding is not None:

@@ -1,5 +1,6 @@
 """Rules of what may wait."""
 
+import math
 import os
 import time
 
@@ -27,57 +28,94 @@ def machine(count: int, megapixels: float, *, workers: int = 2, rate: float = 0.
 
 def test_a_request_is_accepted_while_its_predicted_wait_is_short_enough() -> None:
     """The wait is what is ahead, in megapixels, times the seconds that one takes, shared by all workers."""
-    machine(8, 8.0).admit(ONE, remaining=60, queue_seconds=2)
+    machine(8, 8.0).admit(ONE, remaining=60, longest_wait=2)
     with pytest.raises(QueueFull):
-        machine(9, 9.0).admit(ONE, remaining=60, queue_seconds=2)
-    machine(9, 9.0, workers=4).admit(ONE, remaining=60, queue_seconds=2)
+        machine(9, 9.0).admit(ONE, remaining=60, longest_wait=2)
+    machine(9, 9.0, workers=4).admit(ONE, remaining=60, longest_wait=2)
 
 
 def test_there_is_no_wait_while_a_worker_is_idle() -> None:
     """However large the picture is that keeps another one busy."""
-    machine(1, 25.0).admit(ONE, remaining=0.6, queue_seconds=2)
+    machine(1, 25.0).admit(ONE, remaining=0.6, longest_wait=2)
 
 
 def test_a_full_queue_says_when_there_will_be_room() -> None:
     """The excess over the limit, in seconds; never so short that the caller comes at once."""
     with pytest.raises(QueueFull) as caught:
-        machine(20, 20.0).admit(ONE, remaining=60, queue_seconds=2)
+        machine(20, 20.0).admit(ONE, remaining=60, longest_wait=2)
     assert caught.value.retry_after == pytest.approx(3.0)
     with pytest.raises(QueueFull) as caught:
-        machine(MAX_WAITING, 1.0, rate=0.001).admit(ONE, remaining=60, queue_seconds=2)
+        machine(MAX_WAITING, 1.0, rate=0.001).admit(ONE, remaining=60, longest_wait=2)
     assert caught.value.retry_after == pytest.approx(0.1)
 
 
 def test_what_waits_is_bounded_by_count_and_by_bytes_before_anything_is_learned() -> None:
     """A new machine has no prediction, and bounded memory all the same."""
-    machine(MAX_WAITING - 1, 1e6, rate=0.0).admit(ONE, remaining=60, queue_seconds=2)
+    machine(MAX_WAITING - 1, 1e6, rate=0.0).admit(ONE, remaining=60, longest_wait=2)
     for full in (machine(MAX_WAITING, 0.0, rate=0.0), machine(3, 0.0, rate=0.0, size=MAX_WAITING_BYTES)):
         with pytest.raises(QueueFull):
-            full.admit(ONE, remaining=60, queue_seconds=2)
+            full.admit(ONE, remaining=60, longest_wait=2)
 
 
 def test_a_full_machine_is_full_whatever_a_picture_shows() -> None:
     """So it refuses before it has looked at one: nothing is as cheap."""
-    machine(8, 8.0).check_room(1, queue_seconds=2)
+    unseen = Load(1, 100_000)
+    machine(8, 8.0).admit(unseen, remaining=60, longest_wait=2)
     for full in (machine(9, 9.0), machine(MAX_WAITING, 0.0), machine(3, 0.0, size=MAX_WAITING_BYTES)):
         with pytest.raises(QueueFull):
-            full.check_room(1, queue_seconds=2)
+            full.admit(unseen, remaining=60, longest_wait=2)
+    with pytest.raises(DeadlineExceeded):
+        machine(9, 9.0).admit(unseen, remaining=2.8, longest_wait=math.inf)
+
+
+def test_a_request_whose_own_time_decides_waits_as_long_as_that_allows() -> None:
+    """But never where memory for it is not there."""
+    machine(80, 80.0).admit(ONE, remaining=60, longest_wait=math.inf)
+    with pytest.raises(DeadlineExceeded):
+        machine(200, 200.0).admit(ONE, remaining=60, longest_wait=math.inf)
+    for full in (machine(MAX_WAITING, 0.0), machine(3, 0.0, size=MAX_WAITING_BYTES)):
+        with pytest.raises(QueueFull, match="fewer requests at once"):
+            full.admit(ONE, remaining=60, longest_wait=math.inf)
+
+
+def test_a_refusal_says_what_was_predicted_and_what_helps() -> None:
+    """Seconds on both sides, and each lever by its name; a smaller picture where its own time counts."""
+    with pytest.raises(QueueFull, match=r"about 5\.0 s; .* at most 2 s") as full:
+        machine(20, 20.0).admit(ONE, remaining=60, longest_wait=2)
+    with pytest.raises(
+        DeadlineExceeded, match=r"about 6\.75 s, 6\.25 s of them waiting, and has 4\.00 s"
+    ) as late:
+        machine(20, 20.0).admit(ONE, remaining=4, longest_wait=math.inf)
+    for refusal in (full.value, late.value):
+        for lever in ("X-Request-Timeout", "gRPC deadline", "client's timeout", "min_face_size"):
+            assert lever in refusal.detail
+    assert "smaller picture" in late.value.detail
+
+
+def test_a_request_that_is_late_for_the_wait_alone_is_told_when_to_come_back() -> None:
+    """When the wait has become short enough; where its own work takes too long, no delay helps."""
+    with pytest.raises(DeadlineExceeded) as caught:
+        machine(20, 20.0).admit(ONE, remaining=4, longest_wait=math.inf)
+    assert caught.value.retry_after == pytest.approx(2.75)
+    with pytest.raises(DeadlineExceeded) as caught:
+        machine(20, 20.0).admit(ONE, remaining=0.4, longest_wait=math.inf)
+    assert caught.value.retry_after is None
 
 
 def test_a_request_that_cannot_be_done_in_time_is_refused_at_once() -> None:
     """Its own time counts, not only that of what is ahead."""
-    machine(1, 1.0).admit(ONE, remaining=0.6, queue_seconds=2)
+    machine(1, 1.0).admit(ONE, remaining=0.6, longest_wait=2)
     for busy, remaining in ((machine(1, 1.0), 0.4), (machine(4, 4.0), 1.4), (machine(0, 0.0), -1.0)):
         with pytest.raises(DeadlineExceeded):
-            busy.admit(ONE, remaining=remaining, queue_seconds=2)
+            busy.admit(ONE, remaining=remaining, longest_wait=2)
 
 
 def test_an_idle_machine_tries_what_it_believes_to_be_hopeless() -> None:
     """Where it has computed nothing for a second: it may be wrong, and who never tries never unlearns."""
-    Machine(Load(), 2, rate=100.0, quiet=1.1).admit(ONE, remaining=0.4, queue_seconds=2)
+    Machine(Load(), 2, rate=100.0, quiet=1.1).admit(ONE, remaining=0.4, longest_wait=2)
     for sure in (Machine(Load(), 2, 100.0, quiet=0.9), Machine(Load(1, 1, 0.1), 2, 100.0, quiet=1.1)):
         with pytest.raises(DeadlineExceeded):
-            sure.admit(ONE, remaining=0.4, queue_seconds=2)
+            sure.admit(ONE, remaining=0.4, longest_wait=2)
 
 
 def test_the_prediction_follows_what_was_measured() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from inference_server.dispatch import front as front_module
+from inference_server.dispatch.admission import Load
 from inference_server.dispatch.envelope import checksum_of
 from inference_server.dispatch.shared import PACKET
 from tests.support.dispatch import ONE, Clock, Machine, work
@@ -77,9 +78,11 @@ def test_a_full_machine_refuses_at_once(machine: Machine) -> None:
         row.rate = 1.0
 
     async def scenario() -> None:
-        front = machine.front(0, queue_seconds=2.0)
+        front = machine.front(0)
         with pytest.raises(QueueFull):
-            await front.submit(work(b"x"), ONE)
+            await front.submit(work(b"x"), ONE, longest_wait=2.0)
+        with pytest.raises(QueueFull):
+            front.admit(Load(1, 10), time.monotonic() + 60, longest_wait=2.0)
         front.close()
 
     asyncio.run(scenario())

@@ -118,6 +118,7 @@ def test_a_request_has_the_time_it_asks_for_up_to_the_maximum(
     left = backend.timeouts[0]
     assert left is not None
     assert seconds - took <= left < seconds
+    assert backend.timeouts_named == [sent is not None]
 
 
 @pytest.mark.parametrize("sent", ["0", "-1", "", "x", "nan", "inf", "1_0", "1e999", "5s", "٣"])
