@@ -285,7 +285,7 @@ class Settings:
     queue_seconds: float = _setting(
         _seconds(0.01, 3600),
         _BY_BACKEND,
-        "Longest predicted wait with which a request is still accepted.",
+        "Longest predicted wait with which a request that names no time is still accepted.",
         default=2.0,
         shown="2",
     )
