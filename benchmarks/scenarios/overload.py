@@ -21,7 +21,7 @@ CHANNELS = 8
 SLEEP = 0.020
 TIMES = 4
 TIMEOUTS = (5.0, 1.0)
-"""Seconds that a call may take: more than the longest queue that is accepted, and less."""
+"""Seconds that a call may take, which also bound the queue."""
 _PROCESSES = 2
 _BYTES = 100_000
 _SETTLING = 3.0
@@ -31,13 +31,13 @@ METHOD = f"""
 {WORKERS} workers whose detector sleeps {SLEEP * 1000:g} ms, {CHANNELS} connections of {_PROCESSES} client
 processes, 100 KB each, the settings a user gets. *Capacity* is the throughput of a closed loop of
 {_IN_FLIGHT} calls; then {TIMES} times as many requests come (Poisson), each with a deadline of
-{TIMEOUTS[0]:g} s, which is longer than the queue that is accepted, or of {TIMEOUTS[1]:g} s, which is
-shorter. *Goodput* is what is answered with OK in time. A *refusal* is RESOURCE_EXHAUSTED, or
-DEADLINE_EXCEEDED within half of the deadline; its latency counts from when the request was due, so it
-contains all that kept the client from sending. Both are judged after {_SETTLING:g} s, when the queue is
-full; while it *fills*, within the first second, every request is accepted, which costs several times more
-than a refusal. *Late* is what failed after half of the deadline. *Answers nobody got*: detections that
-were begun, by the workers' own counters before and after, less the answers that arrived. Beside it the
+{TIMEOUTS[0]:g} s or of {TIMEOUTS[1]:g} s. *Goodput* is what is answered with OK in time. A *refusal* is
+RESOURCE_EXHAUSTED, or DEADLINE_EXCEEDED within half of the deadline; its latency counts from when the
+request was due, so it contains all that kept the client from sending. Both are judged after
+{_SETTLING:g} s, when the queue is full; while it *fills*, within the first two seconds, every request is
+accepted, which costs several times more than a refusal. *Late* is what failed after half of the deadline.
+*Answers nobody got*: detections that were begun, by the workers' own counters before and after, less the
+answers that arrived. Beside it the
 plain service, which refuses nothing. Each run has servers of its own, because the plain ones would go on
 working for nobody.
 """

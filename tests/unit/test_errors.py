@@ -58,7 +58,7 @@ def test_every_error_has_a_row_in_the_documentation() -> None:
     assert set(rows) == set(TABLE)
     for reason, (code, http_status) in TABLE.items():
         assert f"| {code.name} | {http_status} |" in rows[reason]
-        assert ("after the delay" in rows[reason]) == (http_status in {429, 503})
+        assert ("after the delay" in rows[reason]) == (http_status in {429, 503, 504})
 
 
 def test_every_error_is_found_by_its_reason_and_has_a_title() -> None:
