@@ -21,6 +21,7 @@ from utils.channel import (
     DEFAULT_TIMEOUT,
     HEALTH_REQUEST,
     MIB,
+    UNCHECKED,
     Metadata,
     call_metadata,
     channel_options,
@@ -28,6 +29,7 @@ from utils.channel import (
     require_serving,
 )
 from utils.domain import Detection, DetectRequest
+from utils.errors import DeadlineExceeded
 
 
 class AsyncServiceClient:
@@ -59,7 +61,11 @@ class AsyncServiceClient:
 
     async def check_ready(self, *, timeout: float | None = None) -> None:
         """Return when the backend serves; errors as of ServiceClient.check_ready."""
-        require_serving(await self._call(self._health.Check, HEALTH_REQUEST, timeout))
+        try:
+            reply = await self._call(self._health.Check, HEALTH_REQUEST, timeout)
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(UNCHECKED) from error
+        require_serving(reply)
 
     async def _call(
         self,

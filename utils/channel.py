@@ -40,6 +40,7 @@ SERVER_KEEPALIVE = (
 """What a server must be told, or it closes connections that ping as often as our clients do."""
 
 HEALTH_REQUEST = health_pb2.HealthCheckRequest(service=SERVICE)
+UNCHECKED = "The backend has not answered a health check in time."
 
 
 Metadata = tuple[tuple[str, str], ...]

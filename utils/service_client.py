@@ -27,6 +27,7 @@ from utils.channel import (
     HEALTH_REQUEST,
     MIB,
     PREDICT,
+    UNCHECKED,
     Metadata,
     call_metadata,
     channel_options,
@@ -34,7 +35,7 @@ from utils.channel import (
     require_serving,
 )
 from utils.domain import Detection, DetectRequest
-from utils.errors import Cancelled
+from utils.errors import Cancelled, DeadlineExceeded
 
 
 class Cancellation:
@@ -141,7 +142,11 @@ class ServiceClient:
             BackendUnavailable: It cannot be reached, or is starting or draining.
             DeadlineExceeded: It did not answer in time.
         """
-        require_serving(self._call(self._health.Check, HEALTH_REQUEST, timeout))
+        try:
+            reply = self._call(self._health.Check, HEALTH_REQUEST, timeout)
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(UNCHECKED) from error
+        require_serving(reply)
 
     def _call(
         self,

@@ -1,5 +1,6 @@
 """Rules of the client, against real gRPC servers."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -148,6 +149,14 @@ def test_a_backend_that_does_not_serve_is_not_ready() -> None:
         pytest.raises(BackendUnavailable),
     ):
         client.check_ready(timeout=5)
+
+
+def test_a_backend_that_does_not_answer_is_not_ready() -> None:
+    """It is told as that: nothing that helps a picture helps here."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        with ServiceClient(target) as client, pytest.raises(DeadlineExceeded, match="health check in time.$"):
+            client.check_ready(timeout=0.2)
 
 
 def test_a_backend_that_serves_is_ready() -> None:
