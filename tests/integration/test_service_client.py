@@ -155,7 +155,10 @@ def test_a_backend_that_does_not_answer_is_not_ready() -> None:
     """It is told as that: nothing that helps a picture helps here."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         target = f"127.0.0.1:{silent.getsockname()[1]}"
-        with ServiceClient(target) as client, pytest.raises(DeadlineExceeded, match="health check in time.$"):
+        with (
+            ServiceClient(target) as client,
+            pytest.raises(DeadlineExceeded, match=r"health check in time\.$"),
+        ):
             client.check_ready(timeout=0.2)
 
 

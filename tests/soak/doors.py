@@ -13,6 +13,8 @@ from utils.settings import parse_address
 
 PATIENCE = 90.0
 """Seconds after which a request that has no answer hangs; above every deadline."""
+TIMEOUT = 60.0
+"""Seconds that a request has, named or by default."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,16 @@ class Caller(Protocol):
 
 
 class HttpCaller:
-    """A client of the gateway that uses its connection again, and repeats once what it may repeat."""
+    """A client of the gateway that uses its connection again, and repeats once what it may repeat.
 
-    def __init__(self, address: str, path: str = "/predict") -> None:
+    A patient caller, here and below, names the time that its requests have: they may wait for that long.
+    """
+
+    def __init__(self, address: str, path: str = "/predict", *, patient: bool = False) -> None:
         self._path = path
+        self._headers = {"Content-Type": "image/jpeg"}
+        if patient:
+            self._headers["X-Request-Timeout"] = f"{TIMEOUT:g}"
         where = parse_address(address)
         self._connection = http.client.HTTPConnection(where.host, where.port, timeout=PATIENCE)
 
@@ -67,7 +75,7 @@ class HttpCaller:
             return Answer(trouble=repr(error), repeated=repeated)
 
     def _send(self, picture: bytes) -> http.client.HTTPResponse:
-        self._connection.request("POST", self._path, picture, {"Content-Type": "image/jpeg"})
+        self._connection.request("POST", self._path, picture, self._headers)
         return self._connection.getresponse()
 
     def close(self) -> None:
@@ -94,12 +102,13 @@ def _read(response: http.client.HTTPResponse, *, repeated: bool) -> Answer:
 class GrpcCaller:
     """A service that calls the backend itself."""
 
-    def __init__(self, address: str) -> None:
-        self._client = ServiceClient(address, timeout=60)
+    def __init__(self, address: str, *, patient: bool = False) -> None:
+        self._client = ServiceClient(address, timeout=TIMEOUT)
+        self._patient = patient
 
     def ask(self, picture: bytes) -> Answer:
         try:
-            return Answer(of_domain(self._client.detect(picture).faces))
+            return Answer(of_domain(self._client.detect(picture, timeout_named=self._patient).faces))
         except FacetError as error:
             said_when = error.retry_after is not None
             return Answer(

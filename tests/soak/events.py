@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,6 +25,7 @@ from tests.support.pictures import png
 from tests.support.processes import PATIENCE, alive, standing_still, state, wait_until
 from utils.settings import parse_address
 
+_SLOW_BODIES = 130
 _numbers = itertools.count()
 
 
@@ -124,11 +126,16 @@ def reload_gateway(scene: Scene) -> None:
 
 
 def full_queue(scene: Scene) -> None:
-    """Forty callers more, whose pictures take long."""
-    tally = scene.tallies["gateway"]
-    callers = [partial(HttpCaller, scene.stage.http, "/predict?min_face_size=400")] * 40
-    with Load(callers, [sleeper()], tally):
+    """Forty callers more, whose pictures take long; the half of them that names a time is never refused."""
+    tally, patient = scene.tallies["gateway"], Tally()
+    caller = partial(HttpCaller, scene.stage.http, "/predict?min_face_size=400")
+    with (
+        Load([partial(caller, patient=True)] * 20, [sleeper()], patient),
+        Load([caller] * 20, [sleeper()], tally),
+    ):
         wait_until(lambda: tally.refused >= 20, "some are refused")
+    assert patient.sent >= 20
+    assert patient.refused == patient.failed == patient.wrong == 0, patient
 
 
 def leave(scene: Scene) -> None:
@@ -150,6 +157,18 @@ def slow(scene: Scene) -> None:
         faces = slow_answers(connections[:4], _request(scene.photo.data))
         assert all(scene.photo.accepts(found) for found in faces), faces
         assert stalled(connections[4:]) == [408] * 4
+
+
+def slow_bodies(scene: Scene) -> None:
+    """Callers send their bodies little by little, and most never end; all others are answered meanwhile."""
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as thread:
+        connections = [
+            stack.enter_context(contextlib.closing(_connect(scene.stage))) for _ in range(_SLOW_BODIES)
+        ]
+        others = thread.submit(scene.traffic.turn)
+        faces = slow_answers(connections, _request(scene.photo.data), until=others.done, ending=4)
+        others.result()
+        assert all(scene.photo.accepts(found) for found in faces), faces
 
 
 def poison(scene: Scene) -> None:
@@ -223,6 +242,7 @@ EVENTS = (
     Event("SIGTERM of one worker", terminate_one),
     Event("SIGSTOP of everything for 3 s", stand_still),
     Event("slow clients", slow),
+    Event("slow bodies", slow_bodies),
     Event("rolling reload with a kill in it", reload_and_kill),
     Event("poison", poison),
     Event("full queue", full_queue, refuses=True),

@@ -6,11 +6,11 @@ import random
 import signal
 import sys
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.soak.doors import GrpcCaller, HttpCaller
+from tests.soak.doors import Caller, GrpcCaller, HttpCaller
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.photos import Photo
 from tests.support.doors import answers
@@ -128,10 +128,17 @@ class Stage:
     ) -> Iterator[Traffic]:
         """Load on both doors."""
         with (
-            Load([partial(HttpCaller, self.http)] * 4, photos, tallies["gateway"], pause=pause) as http,
-            Load([partial(GrpcCaller, self.grpc)] * 2, photos, tallies["gRPC"], pause=pause) as grpc,
+            Load(_callers(HttpCaller, self.http, 2), photos, tallies["gateway"], pause=pause) as http,
+            Load(_callers(GrpcCaller, self.grpc, 1), photos, tallies["gRPC"], pause=pause) as grpc,
         ):
             yield Traffic({"gateway": http, "gRPC": grpc})
+
+
+def _callers(
+    kind: type[HttpCaller] | type[GrpcCaller], address: str, each: int
+) -> list[Callable[[], Caller]]:
+    """So many that name a time, and as many that name none."""
+    return [partial(kind, address, patient=patient) for patient in (True, False) * each]
 
 
 @contextlib.contextmanager
