@@ -9,6 +9,7 @@ NAMES = (
     "engine",
     "roofline",
     "memory",
+    "large",
     "accuracy",
     "balance",
     "tail",
