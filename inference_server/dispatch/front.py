@@ -64,12 +64,7 @@ class Front:
     """
 
     def __init__(
-        self,
-        shared: Shared,
-        slot: int,
-        generation: int,
-        *,
-        on_innocent: Callable[[bytes], None],
+        self, shared: Shared, slot: int, generation: int, *, on_innocent: Callable[[bytes], None]
     ) -> None:
         self._shared = shared
         self._slot = slot
