@@ -135,7 +135,7 @@ def full_queue(scene: Scene) -> None:
     ):
         wait_until(lambda: tally.refused >= 20, "some are refused")
     assert patient.sent >= 20
-    assert patient.refused == patient.failed == patient.wrong == 0, patient
+    assert patient.refused == patient.failed == patient.wrong == patient.repeated == 0, patient
 
 
 def leave(scene: Scene) -> None:
