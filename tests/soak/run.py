@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.soak.events import EVENTS, Event, Scene
+from tests.soak.events import EVENTS, Event, Scene, slow_bodies
 from tests.soak.leaks import footprint, listens, roles
 from tests.soak.load import Tally
 from tests.soak.photos import Photo, photos
@@ -32,6 +32,7 @@ def soak(folder: Path, seconds: float, *, calm: int, say: Callable[[str], None])
     with stage(folder) as facet:
         pictures = photos(_PICTURES)
         started = time.monotonic()
+        _crowd(facet, pictures, report)
         _calm(facet, pictures, report, calm)
         report.before = footprint(facet)
         took = time.monotonic() - started
@@ -54,6 +55,13 @@ def _row(report: Report, event: Event) -> dict[str, Tally]:
     row = Row(event, {door: Tally() for door in DOORS})
     report.rows.append(row)
     return row.tallies
+
+
+def _crowd(facet: Stage, pictures: list[Photo], report: Report) -> None:
+    """As many connections at once as there ever are: what a process keeps of such a moment is no growth."""
+    tallies = _row(report, CALM)
+    with facet.traffic(pictures, tallies, pause=0) as traffic:
+        slow_bodies(Scene(facet, traffic, pictures[0], tallies))
 
 
 def _calm(facet: Stage, pictures: list[Photo], report: Report, requests: int) -> None:
