@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from grpc_health.v1 import health
+from grpc_health.v1 import health, health_pb2
 
 
 class HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]
@@ -13,6 +13,13 @@ class HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]
         super().__init__()
         self._watches: set[asyncio.Task[None]] = set()
         self._left = False
+
+    async def List(self, request: Any, context: Any) -> health_pb2.HealthListResponse:  # noqa: ANN401, ARG002, N802
+        """Tell the health of all services."""
+        statuses = self._server_status.items()
+        return health_pb2.HealthListResponse(
+            statuses={service: health_pb2.HealthCheckResponse(status=status) for service, status in statuses}
+        )
 
     async def Watch(self, request: Any, context: Any) -> None:  # noqa: ANN401, N802
         """Tell a watcher of each change, until either leaves."""

@@ -1,6 +1,7 @@
 """What surrounds every call: its id, the translation of errors, and one log line."""
 
 import asyncio
+import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -8,11 +9,11 @@ from contextvars import ContextVar
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
+from inference_server.messages import MessageReceiver
 from utils import codec
 from utils.channel import REQUEST_ID, SERVICE
-from utils.errors import Cancelled, DeadlineExceeded, FacetError, InternalError, MalformedRequest
+from utils.errors import Cancelled, DeadlineExceeded, FacetError, InternalError
 from utils.logs import fields
 from utils.request_ids import TRACEPARENT, trace_context
 from utils.request_ids import request_id as accept_request_id
@@ -35,9 +36,13 @@ def note(**values: Any) -> None:  # noqa: ANN401 - anything a log line can hold
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Surrounds the methods of our own service; health and reflection pass untouched."""
+    """Surrounds every method: its messages are received within limits, its errors are ours.
 
-    def __init__(self) -> None:
+    Calls of our own service are logged; of health and reflection, only faults.
+    """
+
+    def __init__(self, receiver: MessageReceiver) -> None:
+        self._receiver = receiver
         self._surrounded: dict[str, Any] = {}
 
     async def intercept_service(
@@ -47,39 +52,57 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if details.method in self._surrounded:
             return self._surrounded[details.method]
         handler = await continuation(details)
-        if handler is None or not details.method.startswith(f"/{SERVICE}/"):
-            return handler
+        if handler is None:
+            return None
 
-        # The message is parsed in here, because grpc answers one that is no message with INTERNAL.
-        async def surrounded(raw: bytes, context: Any) -> Any:  # noqa: ANN401
-            return await _answer(handler, details.method, raw, context)
+        # As if its messages were a stream: grpc receives what is none before it asks anybody. And they are
+        # parsed in here, because grpc answers one that is no message with INTERNAL.
+        async def surrounded(_messages: Any, context: Any) -> Any:  # noqa: ANN401
+            return await self._answer(handler, details.method, context)
 
-        made: Any = grpc.unary_unary_rpc_method_handler(
-            surrounded, request_deserializer=None, response_serializer=handler.response_serializer
-        )
+        streams = handler.response_streaming
+        surround = grpc.stream_stream_rpc_method_handler if streams else grpc.stream_unary_rpc_method_handler
+        made: Any = surround(surrounded, None, handler.response_serializer)
         return self._surrounded.setdefault(details.method, made)
 
+    async def _answer(self, handler: Any, method: str, context: Any) -> Any:  # noqa: ANN401
+        metadata = dict(context.invocation_metadata() or ())
+        request_id.set(accept_request_id(metadata.get(REQUEST_ID)))
+        traceparent.set(trace_context(metadata.get(TRACEPARENT)))
+        _notes.set({})
+        started = time.monotonic()
+        try:
+            reply = await self._run(handler, context)
+        except asyncio.CancelledError:
+            _log_soon(method, _cancellation(context), started)
+            raise
+        except grpc.aio.AbortError:  # by a service that is not ours, which has answered
+            raise
+        except Exception as error:  # noqa: BLE001 - the last place that can answer the caller
+            failure = _failure(error)
+            _log_soon(method, failure, started)
+            status = codec.encode_error(failure)
+            trailing = (*codec.error_metadata(status), (REQUEST_ID, request_id.get()))
+            return await context.abort(_STATUS_CODES[failure.code.value], failure.detail, trailing)
+        context.set_trailing_metadata(((REQUEST_ID, request_id.get()),))
+        _log_soon(method, None, started)
+        return reply
 
-async def _answer(handler: Any, method: str, raw: bytes, context: Any) -> Any:  # noqa: ANN401
-    metadata = dict(context.invocation_metadata() or ())
-    request_id.set(accept_request_id(metadata.get(REQUEST_ID)))
-    traceparent.set(trace_context(metadata.get(TRACEPARENT)))
-    _notes.set({})
-    started = time.monotonic()
-    try:
-        reply = await handler.unary_unary(_parse(handler, raw), context)
-    except asyncio.CancelledError:
-        _log_soon(method, _cancellation(context), started)
-        raise
-    except Exception as error:  # noqa: BLE001 - the last place that can answer the caller
-        failure = _failure(error)
-        _log_soon(method, failure, started)
-        status = codec.encode_error(failure)
-        trailing = (*codec.error_metadata(status), (REQUEST_ID, request_id.get()))
-        return await context.abort(_STATUS_CODES[failure.code.value], failure.detail, trailing)
-    context.set_trailing_metadata(((REQUEST_ID, request_id.get()),))
-    _log_soon(method, None, started)
-    return reply
+    async def _run(self, handler: Any, context: Any) -> Any:  # noqa: ANN401
+        """Receive, and have it answered; gives the answer where it is one message."""
+        parse = handler.request_deserializer
+        if handler.request_streaming:
+            behaviour = handler.stream_stream or handler.stream_unary
+            replies = behaviour(self._receiver.each(context, parse), context)
+        else:
+            behaviour = handler.unary_unary or handler.unary_stream
+            # Nothing here holds the message any longer than its service does.
+            replies = behaviour(await self._receiver.only(context, parse), context)
+        if not inspect.isasyncgen(replies):
+            return await replies
+        async for reply in replies:
+            await context.write(reply)
+        return None
 
 
 def _failure(error: Exception) -> FacetError:
@@ -98,15 +121,10 @@ def _cancellation(context: Any) -> FacetError:  # noqa: ANN401
     return Cancelled("The caller went away.")
 
 
-def _parse(handler: Any, raw: bytes) -> Any:  # noqa: ANN401
-    try:
-        return handler.request_deserializer(raw)
-    except DecodeError as error:
-        raise MalformedRequest("The request is not a message of infer.proto.") from error
-
-
 def _log_soon(method: str, failure: FacetError | None, started: float) -> None:
     """Write the line once this task has begun to send its answer, which need not wait for that."""
+    if not method.startswith(f"/{SERVICE}/"):
+        return
     asyncio.get_running_loop().call_soon(_log, method, failure, time.monotonic() - started)
 
 

@@ -22,8 +22,7 @@ from dataclasses import asdict, replace
 
 import grpc
 import uvloop
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2
 
 from inference_server import images
 from inference_server.boot_failure import fail
@@ -36,13 +35,12 @@ from inference_server.dispatch.consumer import Consumer
 from inference_server.dispatch.front import Front
 from inference_server.dispatch.shared import Shared
 from inference_server.health import HealthServicer
-from inference_server.interceptors import CallInterceptor
+from inference_server.server import build_server
 from inference_server.servicers import InferenceServicer
 from inference_server.supervision.control import Control, Message
 from inference_server.supervision.parent import die_with_parent
-from protos import infer_pb2, infer_pb2_grpc
 from utils import logs
-from utils.channel import SERVER_KEEPALIVE, SERVICE, TRANSPORT_MARGIN
+from utils.channel import SERVICE
 from utils.memory import tune_heap
 from utils.settings import Settings
 
@@ -146,7 +144,8 @@ class Worker:
             on_death=lambda: os._exit(EXIT_DIED),
         )
         try:
-            server = self._server(address)
+            inference = InferenceServicer(self._front, self._settings)
+            server = build_server(inference, self._health, self._settings, address)
             await server.start()
         except (RuntimeError, OSError) as error:
             fail(self._control, error)
@@ -187,24 +186,6 @@ class Worker:
             self._whole_backend_stops and Machine.seen_on(shared.page).waiting.count
         ):
             await asyncio.sleep(_LOOK_SECONDS)
-
-    def _server(self, address: str) -> grpc.aio.Server:
-        largest = self._settings.max_image_bytes + TRANSPORT_MARGIN
-        server = grpc.aio.server(
-            interceptors=[CallInterceptor()],
-            options=[
-                ("grpc.so_reuseport", 1),
-                ("grpc.max_receive_message_length", largest),
-                ("grpc.max_send_message_length", largest),
-                *SERVER_KEEPALIVE,
-            ],
-        )
-        infer_pb2_grpc.add_InferenceServicer_to_server(InferenceServicer(self._front, self._settings), server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = [service.full_name for service in infer_pb2.DESCRIPTOR.services_by_name.values()]
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-        server.add_insecure_port(address)
-        return server
 
     def _beat(self) -> None:
         """Show the supervisor that the event loop turns."""

@@ -39,6 +39,13 @@ SERVER_KEEPALIVE = (
 )
 """What a server must be told, or it closes connections that ping as often as our clients do."""
 
+_METADATA_BYTES = 16 * 1024
+MAX_METADATA = (
+    ("grpc.max_metadata_size", _METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
+)
+"""Of a call or an answer, for both ends. Between two different limits gRPC would refuse by chance."""
+
 HEALTH_REQUEST = health_pb2.HealthCheckRequest(service=SERVICE)
 UNCHECKED = "The backend has not answered a health check in time."
 
@@ -99,6 +106,7 @@ def channel_options(max_image_bytes: int) -> list[tuple[str, Any]]:
         ("grpc.per_rpc_retry_buffer_size", max_image_bytes + 2 * TRANSPORT_MARGIN),
         ("grpc.max_send_message_length", max_image_bytes + TRANSPORT_MARGIN),
         ("grpc.max_receive_message_length", max_image_bytes + TRANSPORT_MARGIN),
+        *MAX_METADATA,
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1000),

@@ -7,6 +7,7 @@
     ├── RouteNotFound, MethodNotAllowed
     ├── Overloaded              try again after `retry_after` seconds
     │   ├── QueueFull
+    │   ├── TooManyUnfinishedMessages
     │   └── GatewayBusy
     ├── BackendUnavailable      nobody there, or not ready yet
     ├── GatewayStopping         this gateway goes away; another one is to be asked
@@ -320,6 +321,13 @@ class QueueFull(Overloaded):
 
     reason = "QUEUE_FULL"
     title = "The queue is full"
+
+
+class TooManyUnfinishedMessages(Overloaded):
+    """More gRPC messages are on their way to a worker than it receives at once."""
+
+    reason = "TOO_MANY_UNFINISHED_MESSAGES"
+    title = "Too many messages are unfinished"
 
 
 class GatewayBusy(Overloaded):

@@ -26,3 +26,10 @@ def tune_heap() -> None:
         mallopt(_M_ARENA_MAX, _ARENAS)
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_IN_HEAP)
         mallopt(_M_TRIM_THRESHOLD, _KEPT)
+
+
+def trim_heap() -> None:
+    """Give all that is free back to the system, after an event that needed far more than a request does."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -289,6 +289,14 @@ class Settings:
         default=2.0,
         shown="2",
     )
+    connection_age_seconds: float = _setting(
+        _seconds(0, 10**6),
+        _BY_BACKEND,
+        "Age at which a client's gRPC connection is told to go, give or take a tenth, so that clients find "
+        "backends that were added; no call is lost by it; 0 is never.",
+        default=30.0,
+        shown="30",
+    )
     hang_seconds: float = _setting(
         _seconds(0.1, 3600),
         _BY_BACKEND,

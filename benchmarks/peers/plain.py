@@ -11,7 +11,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import grpc
 import uvloop
 
 from benchmarks import sleeping_worker
@@ -19,12 +18,11 @@ from inference_server import worker
 from inference_server.computer import Computer, FaceDetector
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.envelope import Work
-from inference_server.interceptors import CallInterceptor
+from inference_server.health import HealthServicer
+from inference_server.server import build_server
 from inference_server.servicers import InferenceServicer
 from inference_server.supervision.parent import die_with_parent
-from protos import infer_pb2_grpc
 from utils import logs
-from utils.channel import SERVER_KEEPALIVE, TRANSPORT_MARGIN
 from utils.memory import tune_heap
 from utils.settings import Settings
 
@@ -52,19 +50,8 @@ class OwnThread:
 
 async def serve(address: str, detector: FaceDetector, settings: Settings) -> None:
     """Serve until killed; `ready` is logged when it listens."""
-    largest = settings.max_image_bytes + TRANSPORT_MARGIN
-    server = grpc.aio.server(
-        interceptors=[CallInterceptor()],
-        options=[
-            ("grpc.so_reuseport", 1),
-            ("grpc.max_receive_message_length", largest),
-            ("grpc.max_send_message_length", largest),
-            *SERVER_KEEPALIVE,
-        ],
-    )
     front = OwnThread(Computer(detector, settings.max_image_pixels))
-    infer_pb2_grpc.add_InferenceServicer_to_server(InferenceServicer(front, settings), server)
-    server.add_insecure_port(address)
+    server = build_server(InferenceServicer(front, settings), HealthServicer(), settings, address)
     await server.start()
     logger.info("ready")
     await server.wait_for_termination()

@@ -1,0 +1,153 @@
+"""How many messages may be unfinished at once in a worker, and for how long.
+
+gRPC hands a message over when it is whole, and its sender decides when that is. Of a message that nobody
+has asked for it takes in one flow-control window, which server.py keeps small; of one that was asked for,
+all. So a call needs a place before its message is asked for, and there are few places.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+
+from utils.channel import MIB
+from utils.errors import TooManyUnfinishedMessages
+
+MOST_UNFINISHED = 24
+MOST_UNFINISHED_BYTES = 200 * MIB
+MOST_WAITING = 1024
+"""Calls that may wait for a place: each may hold a flow-control window."""
+
+_SLOW_SECONDS = 10.0
+_SHARE_SECONDS = 0.5
+_PATIENCE_SECONDS = 2.0
+_LOOK_SECONDS = 0.1
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(eq=False, slots=True)
+class Place:
+    """What a call needs to receive its message.
+
+    Attributes:
+        connection: The call's.
+        limit: Of the time that the message has; its end is brought forward where the place is taken away.
+        since: When the call began to wait for the place, then when it was given, by the event loop's clock.
+        given: Done when it is given.
+        taken_away: Whether others needed it more.
+    """
+
+    connection: str
+    limit: asyncio.Timeout
+    since: float = 0.0
+    given: "asyncio.Future[None] | None" = field(default=None, repr=False)
+    taken_away: bool = False
+
+
+class Places:
+    """The places of a worker. A call without one waits for a moment, and connections with few come first.
+
+    While calls wait, a message that has been unfinished for 10 s is ended. So is, after half a second, the
+    oldest one of a connection that has two places more than the connection of a call that waits: who sends
+    many messages and ends none holds up nobody else.
+
+    Args:
+        largest: Bytes of the longest message, for which each place is counted.
+    """
+
+    def __init__(self, largest: int) -> None:
+        self._most = max(min(MOST_UNFINISHED, MOST_UNFINISHED_BYTES // largest), 1)
+        self._taken: dict[Place, None] = {}
+        self._waiting: dict[Place, None] = {}
+        self._loop = asyncio.get_running_loop()
+        self._looks = False
+
+    async def take(self, place: Place) -> None:
+        """Return when the place is given.
+
+        Raises:
+            TooManyUnfinishedMessages: None has become free.
+        """
+        if len(self._taken) < self._most and not self._waiting:
+            self._give(place)
+            return
+        if len(self._waiting) >= MOST_WAITING:
+            raise self._refusal()
+        place.since = self._loop.time()
+        place.given = self._loop.create_future()
+        self._waiting[place] = None
+        self._look_soon()
+        try:
+            await place.given
+        except asyncio.CancelledError:
+            self.give_back(place)  # it may have been given in this moment
+            raise
+        finally:
+            self._waiting.pop(place, None)
+
+    def give_back(self, place: Place) -> None:
+        """Let another have the place; without effect where it was not given."""
+        if place not in self._taken:
+            return
+        del self._taken[place]
+        if self._waiting:
+            held = self._held()
+            # Of two that have as many, the one that waits longer.
+            self._give(min(self._waiting, key=lambda waiting: held[waiting.connection]))
+
+    def _give(self, place: Place) -> None:
+        self._waiting.pop(place, None)
+        self._taken[place] = None
+        place.since = self._loop.time()
+        if place.given is not None and not place.given.done():
+            place.given.set_result(None)
+
+    def _held(self) -> Counter[str]:
+        """How many places each connection has."""
+        return Counter(place.connection for place in self._taken if not place.taken_away)
+
+    def _look_soon(self) -> None:
+        if not self._looks:
+            self._looks = True
+            self._loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """See to those that wait; again and again while there are any."""
+        self._looks = False
+        now = self._loop.time()
+        for place in [place for place in self._waiting if now - place.since > _PATIENCE_SECONDS]:
+            del self._waiting[place]
+            if place.given is not None and not place.given.done():
+                place.given.set_exception(self._refusal())
+        if self._waiting:
+            self._end_slow(now)
+            self._end_surplus(now)
+            self._look_soon()
+
+    def _end_slow(self, now: float) -> None:
+        slow = [place for place in self._taken if now - place.since > _SLOW_SECONDS]
+        for place in slow[: len(self._waiting)]:
+            self._take_away(place)
+
+    def _end_surplus(self, now: float) -> None:
+        held = self._held()
+        waiting = {place.connection for place in self._waiting if now - place.since > _SHARE_SECONDS}
+        for connection in sorted(waiting, key=lambda each: held[each]):
+            [(richest, most)] = held.most_common(1) or [("", 0)]
+            if most < held[connection] + 2:
+                return
+            self._take_away(
+                next(place for place in self._taken if place.connection == richest and not place.taken_away)
+            )
+            held[richest] -= 1
+            held[connection] += 1
+
+    def _take_away(self, place: Place) -> None:
+        if not place.taken_away:
+            place.taken_away = True
+            place.limit.reschedule(self._loop.time())
+
+    def _refusal(self) -> TooManyUnfinishedMessages:
+        return TooManyUnfinishedMessages(
+            f"{len(self._taken)} messages are unfinished already, and at most {self._most} may be.",
+            retry_after=_RETRY_SECONDS,
+        )

@@ -1,0 +1,111 @@
+"""The messages of a call, received within its time and the limits of the worker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from inference_server.message_limits import Place, Places
+from utils.errors import DeadlineExceeded, MalformedRequest, TooManyUnfinishedMessages
+from utils.memory import trim_heap
+
+_TRIM_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
+_CANCELLATION_SECONDS = 0.05
+
+Parse = Callable[[bytes], Any]
+
+
+class MessageReceiver:
+    """Receives messages for all calls of a worker, on its event loop.
+
+    What it raises: MalformedRequest for what cannot be parsed, TooManyUnfinishedMessages where a message has
+    no place or others need it, DeadlineExceeded where it did not arrive in time.
+
+    Args:
+        largest: Bytes of the longest message.
+        longest_seconds: Time that a message has where its call has no earlier deadline.
+    """
+
+    def __init__(self, largest: int, longest_seconds: float) -> None:
+        self._places = Places(largest)
+        self._longest_seconds = longest_seconds
+        self._trims = False
+
+    async def only(self, context: Any, parse: Parse) -> Any:  # noqa: ANN401 - what grpc gives and takes
+        """The message of a call that must have one, and no more."""
+        return _parsed(await self._receive(context, _read_only), parse)
+
+    async def each(self, context: Any, parse: Parse) -> AsyncIterator[Any]:  # noqa: ANN401
+        """The messages of a call, as they arrive."""
+        while (raw := await self._receive(context, _read)) is not None:
+            yield _parsed(raw, parse)
+
+    async def _receive(
+        self,
+        context: Any,  # noqa: ANN401
+        read: Callable[[Any], Awaitable[bytes | None]],
+    ) -> Any:  # noqa: ANN401
+        remaining: float | None = context.time_remaining()
+        seconds = self._longest_seconds if remaining is None else min(remaining, self._longest_seconds)
+        limit = asyncio.timeout(seconds)
+        place = Place(context.peer(), limit)
+        try:
+            async with limit:
+                await self._places.take(place)
+                # A read that is given up in the middle would leak what arrives in that moment.
+                reading = asyncio.ensure_future(read(context))
+                reading.add_done_callback(_retrieve)
+                return await asyncio.shield(reading)
+        except TimeoutError:
+            self._trim_soon()
+            if place.taken_away:
+                words = "The message is unfinished for too long, while others wait for its place."
+                raise TooManyUnfinishedMessages(words, retry_after=_RETRY_SECONDS) from None
+            raise DeadlineExceeded(f"The message was unfinished after {seconds:.1f} s.") from None
+        except asyncio.CancelledError:
+            self._trim_soon()
+            raise
+        finally:
+            self._places.give_back(place)
+
+    def _trim_soon(self) -> None:
+        """Give back the memory of messages that were given up, once for all of the next seconds."""
+        if not self._trims:
+            self._trims = True
+            asyncio.get_running_loop().call_later(_TRIM_SECONDS, self._trim)
+
+    def _trim(self) -> None:
+        self._trims = False
+        trim_heap()
+
+
+def _retrieve(reading: "asyncio.Future[bytes | None]") -> None:
+    """Look at how a read ended, which was perhaps given up: asyncio logs what nobody has looked at."""
+    if not reading.cancelled():
+        reading.exception()
+
+
+async def _read(context: Any) -> bytes | None:  # noqa: ANN401
+    message = await context.read()
+    return None if message is grpc.aio.EOF else message
+
+
+async def _read_only(context: Any) -> bytes | None:  # noqa: ANN401
+    message = await _read(context)
+    if message is None:
+        # Of a call that was cancelled gRPC says so, too, but perhaps a moment later.
+        await asyncio.sleep(_CANCELLATION_SECONDS)
+        raise MalformedRequest("The call has no message; it must have one.")
+    if await _read(context) is not None:
+        raise MalformedRequest("The call has more than one message; it must have one.")
+    return message
+
+
+def _parsed(raw: bytes, parse: Parse) -> Any:  # noqa: ANN401
+    try:
+        return parse(raw)
+    except DecodeError as error:
+        raise MalformedRequest("The request is not a message of this method's type.") from error
