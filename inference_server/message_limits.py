@@ -13,8 +13,8 @@ from utils.channel import MIB
 from utils.errors import TooManyUnfinishedMessages
 
 MOST_UNFINISHED = 24
-MOST_UNFINISHED_BYTES = 200 * MIB
-MOST_WAITING = 1024
+MOST_UNFINISHED_BYTES = 160 * MIB
+MOST_WAITING = 256
 """Calls that may wait for a place: each may hold a flow-control window."""
 
 _SLOW_SECONDS = 10.0
@@ -71,7 +71,7 @@ class Places:
             self._give(place)
             return
         if len(self._waiting) >= MOST_WAITING:
-            raise self._refusal()
+            self._make_room_for(place)
         place.since = self._loop.time()
         place.given = self._loop.create_future()
         self._waiting[place] = None
@@ -94,6 +94,19 @@ class Places:
             # Of two that have as many, the one that waits longer.
             self._give(min(self._waiting, key=lambda waiting: held[waiting.connection]))
 
+    def _make_room_for(self, place: Place) -> None:
+        """Let one wait less, the last of the connection with most of them."""
+        counts = Counter(waiting.connection for waiting in self._waiting)
+        [(fullest, most)] = counts.most_common(1)
+        if counts[place.connection] + 1 >= most:
+            raise self._refusal()
+        self._refuse(next(each for each in reversed(self._waiting) if each.connection == fullest))
+
+    def _refuse(self, place: Place) -> None:
+        del self._waiting[place]
+        if place.given is not None and not place.given.done():
+            place.given.set_exception(self._refusal())
+
     def _give(self, place: Place) -> None:
         self._waiting.pop(place, None)
         self._taken[place] = None
@@ -115,9 +128,7 @@ class Places:
         self._looks = False
         now = self._loop.time()
         for place in [place for place in self._waiting if now - place.since > _PATIENCE_SECONDS]:
-            del self._waiting[place]
-            if place.given is not None and not place.given.done():
-                place.given.set_exception(self._refusal())
+            self._refuse(place)
         if self._waiting:
             self._end_slow(now)
             self._end_surplus(now)

@@ -77,14 +77,16 @@ class UnfinishedMessages:
         self._left.clear()
 
     def _send_what_may_be_sent(self) -> None:
-        for stream, left in list(self._left.items()):
-            size = min(left, self._connection_window, self._windows[stream], _LARGEST_FRAME)
-            if size > 0:
+        for stream in list(self._left):
+            while (size := self._sendable(stream)) > 0:
                 data = self._prefixes.pop(stream, b"").ljust(size, b"x")
                 self._socket.sendall(_frame(_DATA, 0, stream, data))
                 self._left[stream] -= size
                 self._windows[stream] -= size
                 self._connection_window -= size
+
+    def _sendable(self, stream: int) -> int:
+        return min(self._left[stream], self._connection_window, self._windows[stream], _LARGEST_FRAME)
 
     def _read_frames(self) -> None:
         while len(self._received) >= 9:
