@@ -3,6 +3,7 @@
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from inference_server.dispatch.admission import MAX_WAITING
 from inference_server.health import HealthServicer
 from inference_server.interceptors import CallInterceptor
 from inference_server.messages import MessageReceiver
@@ -35,6 +36,7 @@ def build_server(
             ("grpc.max_send_message_length", largest),
             ("grpc.http2.lookahead_bytes", _WINDOW),
             ("grpc.http2.bdp_probe", 0),
+            ("grpc.max_concurrent_streams", MAX_WAITING),
             *MAX_METADATA,
             *SERVER_KEEPALIVE,
             *_connection_age(settings),

@@ -1,0 +1,181 @@
+"""Rules of a worker's gRPC server: what it does with calls that are not as they should be."""
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+
+from protos import infer_pb2 as pb
+from tests.support.facet import inference as backend
+from tests.support.http2 import UnfinishedMessages, unfinished_messages
+from tests.support.pictures import ASTRONAUT
+from tests.support.processes import Process, wait_until
+from utils.channel import MIB, PREDICT, error_of
+from utils.errors import DeadlineExceeded, FacetError, MalformedRequest, TooManyUnfinishedMessages
+from utils.service_client import ServiceClient
+
+NO_MESSAGE = b"\xff\xff"
+HEALTH = "/grpc.health.v1.Health"
+REFLECTION = "/grpc.reflection.{}.ServerReflection/ServerReflectionInfo"
+UNARY = (PREDICT, f"{HEALTH}/Check", f"{HEALTH}/List")
+MOST_GROWTH = 256e6
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Process, str]]:
+    """A backend of one worker that gives a message 3 s, and its address."""
+    settings = {"FACET_WORKERS": "1", "FACET_TIMEOUT_SECONDS": "3", "FACET_MAX_TIMEOUT_SECONDS": "3"}
+    with backend(**settings) as (process, address):
+        yield process, address
+        assert not [line for line in process.lines if '"level": "error"' in line]
+
+
+@pytest.fixture
+def channel(served: tuple[Process, str]) -> Iterator[grpc.Channel]:
+    """A channel to it, that sends nothing twice."""
+    with grpc.insecure_channel(served[1], options=[("grpc.enable_retries", 0)]) as made:
+        yield made
+
+
+def failure(call: Any) -> FacetError:  # noqa: ANN401 - of any kind
+    """What a call that answers with a stream is refused with."""
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call)
+    return error_of(caught.value)
+
+
+def send(channel: grpc.Channel, method: str, messages: Iterator[bytes], timeout: float | None = 30) -> Any:  # noqa: ANN401
+    """A call with any number of messages."""
+    streamed: Any = channel.stream_stream(method)
+    return streamed(messages, timeout=timeout)
+
+
+def never() -> Iterator[bytes]:
+    """Messages that do not come."""
+    threading.Event().wait()
+    yield b""
+
+
+def memory(pid: int) -> int:
+    """Bytes of a process in RAM."""
+    found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+@pytest.mark.parametrize("method", [*UNARY, f"{HEALTH}/Watch", *map(REFLECTION.format, ("v1", "v1alpha"))])
+def test_bytes_that_are_no_message_are_the_callers_fault(channel: grpc.Channel, method: str) -> None:
+    """Of every service, and no line of level ERROR says otherwise."""
+    assert isinstance(failure(send(channel, method, iter([NO_MESSAGE]))), MalformedRequest)
+
+
+@pytest.mark.parametrize("method", UNARY)
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_call_that_needs_one_message_is_refused_with_none_and_with_two(
+    channel: grpc.Channel, method: str, count: int
+) -> None:
+    """At once, and not when its time is over."""
+    assert isinstance(failure(send(channel, method, iter([b""] * count))), MalformedRequest)
+
+
+def test_a_message_over_the_limit_is_refused(channel: grpc.Channel) -> None:
+    """By the transport, which says so."""
+    with pytest.raises(grpc.RpcError) as caught:
+        list(send(channel, PREDICT, iter([bytes(12 * MIB)])))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_the_health_of_all_services_can_be_listed(channel: grpc.Channel) -> None:
+    """The server's and the service's, as Check tells them."""
+    listed = health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest(), timeout=10)
+    serving = health_pb2.HealthCheckResponse.SERVING
+    assert {name: answer.status for name, answer in listed.statuses.items()} == {
+        "": serving,
+        "Inference": serving,
+    }
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+@pytest.mark.parametrize(
+    "symbol", ["Inference", "Inference.Predict", "Image", "grpc.health.v1.Health.Check", "grpc.reflection"]
+)
+def test_reflection_knows_services_methods_and_messages(
+    channel: grpc.Channel, version: str, symbol: str
+) -> None:
+    """By both names of its protocol, itself included."""
+    if symbol == "grpc.reflection":
+        symbol = f"grpc.reflection.{version}.ServerReflection"
+    asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol).SerializeToString()
+    [raw] = send(channel, REFLECTION.format(version), iter([asked]))
+    answer = reflection_pb2.ServerReflectionResponse.FromString(raw)
+    assert answer.file_descriptor_response.file_descriptor_proto, answer
+
+
+def test_reflection_lists_every_service(channel: grpc.Channel) -> None:
+    """Itself by both names."""
+    asked = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+    [raw] = send(channel, REFLECTION.format("v1"), iter([asked]))
+    listed = reflection_pb2.ServerReflectionResponse.FromString(raw).list_services_response.service
+    reflections = {f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha")}
+    assert {each.name for each in listed} == {"Inference", "grpc.health.v1.Health", *reflections}
+
+
+@pytest.mark.parametrize(("size", "accepted"), [(9_000, True), (15_000, True), (16_500, False)])
+def test_metadata_is_accepted_up_to_16_kib_and_never_beyond(
+    channel: grpc.Channel, size: int, accepted: bool
+) -> None:
+    """Twenty times of twenty."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    for _ in range(20):
+        call = stub.Check.future(health_pb2.HealthCheckRequest(), timeout=10, metadata=[("x", "y" * size)])
+        assert (call.code() is grpc.StatusCode.OK) == accepted, call.details()
+
+
+@pytest.mark.parametrize("timeout", [1.0, None], ids=["its deadline", "the longest time"])
+def test_an_unfinished_message_is_ended(channel: grpc.Channel, timeout: float | None) -> None:
+    """By the deadline of its call, or when the longest time that a request may ask for is over."""
+    assert isinstance(failure(send(channel, PREDICT, never(), timeout)), DeadlineExceeded)
+
+
+def test_who_sends_too_many_messages_at_once_is_told_to_come_again(channel: grpc.Channel) -> None:
+    """While those that have a place keep it, for they are of the same connection."""
+    calls = [send(channel, PREDICT, never()) for _ in range(30)]
+    reasons = [failure(call) for call in calls]
+    refused = [error for error in reasons if isinstance(error, TooManyUnfinishedMessages)]
+    assert 0 < len(refused) < len(calls)
+    assert all(error.retry_after for error in refused)
+    assert all(isinstance(error, DeadlineExceeded) for error in reasons if error not in refused)
+
+
+def sends_no_more(connections: list[UnfinishedMessages]) -> bool:
+    """Whether only those are left that have a place."""
+    return sum(connection.unfinished for connection in connections) < 24
+
+
+def test_unfinished_messages_take_little_memory_and_hold_up_nobody(served: tuple[Process, str]) -> None:
+    """Of 200 messages of 10 MB few are received at a time; what they took is given back in the end."""
+    process, address = served
+    [worker] = process.children()
+    with ServiceClient(address, timeout=30) as client:
+        client.detect(ASTRONAUT.read_bytes())
+        before = memory(worker)
+        with unfinished_messages(address, connections=5, streams=40, size=10 * MIB) as connections:
+            while not sends_no_more(connections):
+                assert len(client.detect(ASTRONAUT.read_bytes()).faces) == 1
+                assert memory(worker) < before + MOST_GROWTH
+        wait_until(lambda: memory(worker) < before + MOST_GROWTH / 4, "memory is given back")
+    assert process.children() == [worker]
+
+
+def test_a_caller_that_leaves_amid_its_message_is_no_fault(served: tuple[Process, str]) -> None:
+    """The log says that it went away."""
+    process, address = served
+    with unfinished_messages(address, connections=1, streams=1, size=len(pb.Image().SerializeToString()) + 9):
+        pass
+    process.wait_for("request", reason="CANCELLED")
