@@ -14,15 +14,18 @@ from functools import partial
 
 import numpy as np
 
+from inference_server.message_limits import MOST_UNFINISHED
 from inference_server.supervision.watch import BEAT_SECONDS
 from tests.soak.doors import GrpcCaller, HttpCaller
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.photos import Photo, sleeper
 from tests.soak.slow import slow_answers, stalled
-from tests.soak.stage import Stage
+from tests.soak.stage import WORKERS, Stage
 from tests.support.hooked_worker import RED
+from tests.support.http2 import unfinished_messages
 from tests.support.pictures import png
 from tests.support.processes import PATIENCE, alive, standing_still, state, wait_until
+from utils.channel import MIB
 from utils.settings import parse_address
 
 _SLOW_BODIES = 130
@@ -184,6 +187,15 @@ def poison(scene: Scene) -> None:
     assert _segfaults(scene.stage) == deaths + 2
 
 
+def leave_unfinished(scene: Scene) -> None:
+    """Callers send most of a message, and never the rest."""
+    with unfinished_messages(scene.stage.grpc, connections=10, streams=30, size=10 * MIB) as connections:
+        scene.traffic.turn()
+        most = WORKERS * MOST_UNFINISHED
+        wait_until(lambda: sum(each.unfinished for each in connections) <= most, "the others are ended")
+        scene.traffic.turn()
+
+
 def restart(scene: Scene) -> None:
     """The whole backend stops, and is started again when callers have noticed."""
     scene.stage.inference.send(signal.SIGTERM)
@@ -244,6 +256,7 @@ EVENTS = (
     Event("slow clients", slow),
     Event("slow bodies", slow_bodies),
     Event("rolling reload with a kill in it", reload_and_kill),
+    Event("unfinished gRPC messages", leave_unfinished),
     Event("poison", poison),
     Event("full queue", full_queue, refuses=True),
     Event("backend stopped and started", restart, goes=True),

@@ -46,6 +46,22 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 buffers()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+_TRIM = """
+import re
+from pathlib import Path
+from utils.memory import trim_heap, tune_heap
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+if {tuned}:
+    tune_heap()
+buffers = [bytearray(b"x" * 50_000) for _ in range(1000)]
+last = bytearray(b"x" * 50_000)
+buffers.clear()
+before = resident()
+trim_heap()
+print(before - resident())
+"""
 _PAGES = 4 * 3_000_000 // 4096
 
 pytestmark = pytest.mark.skipif(
@@ -71,6 +87,11 @@ def test_what_one_request_has_freed_is_there_for_the_next() -> None:
 def test_an_untuned_process_takes_every_page_anew() -> None:
     """So the test above would show if it had no effect."""
     assert int(_run(_COUNT_FAULTS, tuned=False)) >= _PAGES
+
+
+def test_what_is_free_is_given_back_when_the_heap_is_trimmed() -> None:
+    """Though a tuned process would keep it."""
+    assert int(_run(_TRIM, tuned=True)) > 40_000_000
 
 
 def _heaps(*, tuned: bool) -> int:
