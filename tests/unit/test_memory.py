@@ -86,7 +86,7 @@ def test_what_one_request_has_freed_is_there_for_the_next() -> None:
 
 def test_an_untuned_process_takes_every_page_anew() -> None:
     """So the test above would show if it had no effect."""
-    assert int(_run(_COUNT_FAULTS, tuned=False)) >= _PAGES
+    assert int(_run(_COUNT_FAULTS, tuned=False)) > 0.9 * _PAGES
 
 
 def test_what_is_free_is_given_back_when_the_heap_is_trimmed() -> None:
