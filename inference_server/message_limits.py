@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
+from utils import codec
 from utils.channel import MIB
 from utils.errors import TooManyUnfinishedMessages
 
@@ -21,7 +22,6 @@ _SLOW_SECONDS = 10.0
 _SHARE_SECONDS = 0.5
 _PATIENCE_SECONDS = 2.0
 _LOOK_SECONDS = 0.1
-_RETRY_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -153,12 +153,12 @@ class Places:
             held[connection] += 1
 
     def _take_away(self, place: Place) -> None:
-        if not place.taken_away:
+        if not place.taken_away and not place.limit.expired():
             place.taken_away = True
             place.limit.reschedule(self._loop.time())
 
     def _refusal(self) -> TooManyUnfinishedMessages:
         return TooManyUnfinishedMessages(
             f"{len(self._taken)} messages are unfinished already, and at most {self._most} may be.",
-            retry_after=_RETRY_SECONDS,
+            retry_after=codec.RETRY_SECONDS,
         )

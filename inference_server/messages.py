@@ -8,11 +8,11 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from inference_server.message_limits import Place, Places
+from utils import codec
 from utils.errors import DeadlineExceeded, MalformedRequest, TooManyUnfinishedMessages
 from utils.memory import trim_heap
 
 _TRIM_SECONDS = 5.0
-_RETRY_SECONDS = 1.0
 _CANCELLATION_SECONDS = 0.05
 
 Parse = Callable[[bytes], Any]
@@ -63,7 +63,7 @@ class MessageReceiver:
             self._trim_soon()
             if place.taken_away:
                 words = "The message is unfinished for too long, while others wait for its place."
-                raise TooManyUnfinishedMessages(words, retry_after=_RETRY_SECONDS) from None
+                raise TooManyUnfinishedMessages(words, retry_after=codec.RETRY_SECONDS) from None
             raise DeadlineExceeded(f"The message was unfinished after {seconds:.1f} s.") from None
         except asyncio.CancelledError:
             self._trim_soon()
