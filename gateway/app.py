@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from flask import Flask, request
@@ -47,7 +48,7 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     app.before_request(exchange.begin)
     app.before_request(_refuse_other_slashes)
     app.after_request(exchange.end)
-    app.register_error_handler(Exception, problems.answer)
+    app.register_error_handler(Exception, partial(problems.answer, backend=settings.backend))
     Routes(client, settings).add_to(app)
     return app
 

@@ -5,13 +5,14 @@ import math
 from http.client import responses
 
 import orjson
-from flask import Response
+from flask import Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from gateway import exchange
 from gateway.arrival import Environ
+from gateway.forms import compression
 from utils import errors
-from utils.errors import FacetError
+from utils.errors import FacetError, shown
 from utils.logs import fields
 from utils.request_ids import request_id, trace_context
 
@@ -20,17 +21,24 @@ CONTENT_TYPE = "application/problem+json"
 _log = logging.getLogger("gateway")
 
 
-def answer(error: Exception) -> Response:
-    """What the caller is told of any exception that a request ended with."""
+def answer(error: Exception, backend: str) -> Response:
+    """What the caller is told of any exception that a request ended with.
+
+    The backend's address is for the log alone: callers may be strangers.
+    """
     failure = _failure(error)
     here = exchange.current()
-    here.note(reason=failure.reason, cause=failure.cause or None)
+    here.note(
+        reason=failure.reason,
+        cause=failure.cause or None,
+        backend=backend if isinstance(failure, errors.BackendUnavailable) else None,
+    )
     response = Response(
         document(failure, here.request_id), status=failure.http_status, content_type=CONTENT_TYPE
     )
-    response.headers.update(_retry_after(failure))
-    if isinstance(error, MethodNotAllowed) and error.valid_methods is not None:
-        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    response.headers.update(_fields_of(failure))
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = _methods(error)
     return response
 
 
@@ -82,15 +90,19 @@ def refusal(
         "Content-Length": str(len(body)),
         "Connection": "close",
         exchange.REQUEST_ID: name,
-        **_retry_after(failure),
+        **_fields_of(failure),
     }
     return f"{failure.http_status} {responses.get(failure.http_status, '')}", [*headers.items()], body
 
 
-def _retry_after(failure: FacetError) -> dict[str, str]:
-    if failure.retry_after is None:
-        return {}
-    return {"Retry-After": str(max(1, math.ceil(failure.retry_after)))}
+def _fields_of(failure: FacetError) -> dict[str, str]:
+    """Header fields that say what would help."""
+    named = {}
+    if failure.retry_after is not None:
+        named["Retry-After"] = str(max(1, math.ceil(failure.retry_after)))
+    if isinstance(failure, errors.UnsupportedContentEncoding):
+        named["Accept-Encoding"] = compression.ACCEPTED
+    return named
 
 
 def unexpected(error: Exception, name: str | None = None) -> errors.InternalError:
@@ -108,8 +120,12 @@ def _failure(error: Exception) -> FacetError:
         )
     if isinstance(error, MethodNotAllowed):
         return errors.MethodNotAllowed(
-            "This path does not take this HTTP method; Allow names those it takes."
+            f"This path does not take {shown(request.method)}; accepted: {_methods(error)}."
         )
     if isinstance(error, HTTPException) and not isinstance(error, InternalServerError):
         return errors.MalformedRequest(error.description or "The request cannot be read.")
     return unexpected(error, exchange.current().request_id)
+
+
+def _methods(error: MethodNotAllowed) -> str:
+    return ", ".join(sorted(error.valid_methods or ()))

@@ -10,7 +10,8 @@ from gateway import exchange
 from gateway.answers import detection_response
 from gateway.arrival import BodyRule, Environ
 from gateway.exchange import REQUEST_TIMEOUT, Exchange, out_of_time, patience_of
-from gateway.forms.inputs import curl_lines, input_form
+from gateway.forms.hints import curl_lines
+from gateway.forms.inputs import InputForm, input_form
 from gateway.readiness import PROBE_SECONDS, Readiness
 from utils.domain import Detection, DetectRequest
 from utils.errors import BackendUnavailable, BodyTooSlow, GatewayBusy, GatewayStopping
@@ -62,7 +63,7 @@ class Routes:
         """Find the faces in the picture that was sent."""
         here = exchange.current()
         patience = patience_of(request.headers.get(REQUEST_TIMEOUT), self._settings)
-        form = input_form(request.content_type, lambda: request.host, self._settings.max_image_bytes)
+        form = _form_of(request.environ, self._settings)
         self._take_permit(here)
         body = request.environ["wsgi.input"].read()
         here.note(body_bytes=len(body))
@@ -123,13 +124,21 @@ def body_rule(environ: Environ, settings: Settings) -> BodyRule | None:
     """As `gateway.app.Gateway.body_rules`."""
     if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) != ("POST", "/predict"):
         return None
-    host = environ.get("HTTP_HOST", "")
-    form = input_form(environ.get("CONTENT_TYPE"), lambda: host, settings.max_image_bytes)
+    form = _form_of(environ, settings)
     patience = patience_of(environ.get("HTTP_X_REQUEST_TIMEOUT"), settings)
     if patience.named:
         return BodyRule(form.limit, form.too_large, patience.seconds, lambda: out_of_time(patience.seconds))
     late = f"The body of the request did not arrive within {settings.body_seconds:g} s."
     return BodyRule(form.limit, form.too_large, settings.body_seconds, lambda: BodyTooSlow(late))
+
+
+def _form_of(environ: Environ, settings: Settings) -> InputForm:
+    return input_form(
+        environ.get("CONTENT_TYPE"),
+        environ.get("HTTP_CONTENT_ENCODING"),
+        lambda: environ.get("HTTP_HOST", ""),
+        settings.max_image_bytes,
+    )
 
 
 def _status(status: str) -> Response:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from honcho.manager import Manager
+from honcho.printer import Printer
 
 from scripts import announce
 from utils.settings import Address, InvalidSetting, Settings, variable
@@ -32,7 +33,8 @@ def main() -> int:
     environ = dict(os.environ)
     if sys.stdout.isatty():
         environ.setdefault("FACET_LOG_FORMAT", "text")
-    runner = Manager()
+    # Every line has a time of its own.
+    runner = Manager(Printer(sys.stdout, time_format=""))
     for line in (ROOT / "Procfile").read_text().splitlines():
         name, _, command = line.partition(":")
         runner.add_process(name, command.strip(), env=environ, cwd=str(ROOT))

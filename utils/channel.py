@@ -71,7 +71,9 @@ def error_of(failed: Any) -> FacetError:  # noqa: ANN401 - an RpcError of either
 def require_serving(reply: Any) -> None:  # noqa: ANN401 - health_pb2.HealthCheckResponse
     """Raise BackendUnavailable unless a health check says that the backend serves."""
     if reply.status != health_pb2.HealthCheckResponse.SERVING:
-        raise BackendUnavailable("The backend is not serving.", retry_after=codec.RETRY_SECONDS)
+        raise BackendUnavailable(
+            "The backend is not serving: it is starting, or about to stop.", retry_after=codec.RETRY_SECONDS
+        )
 
 
 def channel_options(max_image_bytes: int) -> list[tuple[str, Any]]:

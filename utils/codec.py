@@ -256,7 +256,11 @@ def _foreign_error(status: status_pb2.Status) -> FacetError:
     if status.code in {code_pb2.UNAVAILABLE, code_pb2.CANCELLED}:
         # CANCELLED: a server that stops cancels what it has not finished. Our own cancellation does
         # not come this way.
-        return BackendUnavailable("The backend cannot be reached.", retry_after=RETRY_SECONDS)
+        return BackendUnavailable(
+            "The backend cannot be reached. Where none runs, `python -m inference_server` starts one, and "
+            "`make serve` one with its gateway.",
+            retry_after=RETRY_SECONDS,
+        )
     if status.code == code_pb2.DEADLINE_EXCEEDED:
         return DeadlineExceeded(f"The request's time ran out before the backend answered. {MORE_TIME_HELPS}")
     if status.code == code_pb2.RESOURCE_EXHAUSTED:

@@ -174,6 +174,14 @@ class UnsupportedContentType(InvalidRequest):
     title = "The Content-Type is not accepted"
 
 
+class UnsupportedContentEncoding(InvalidRequest):
+    """A body that is compressed by something else than gzip."""
+
+    http_status = 415
+    reason = "UNSUPPORTED_CONTENT_ENCODING"
+    title = "The Content-Encoding is not accepted"
+
+
 class UnsupportedImageFormat(InvalidRequest):
     """Bytes that are no picture, or one in a format that is not accepted."""
 

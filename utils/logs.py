@@ -82,12 +82,13 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, process, message and `name=value` pairs, with any traceback below."""
+    """Local time of day, level, process, message and `name=value` pairs, with any traceback below."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the line."""
         pairs = "".join(f" {name}={_text(value)}" for name, value in _values(record).items())
-        line = f"{_time(record)} {record.levelname.lower():7} [{record.process}] {record.getMessage()}{pairs}"
+        time = datetime.fromtimestamp(record.created).time().isoformat("milliseconds")
+        line = f"{time} {record.levelname.lower():7} [{record.process}] {record.getMessage()}{pairs}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line

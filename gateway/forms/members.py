@@ -1,7 +1,11 @@
 """What a request has besides its image: options, image_id, metadata."""
 
+import codecs
+import json
+import sys
 import urllib.parse
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import orjson
@@ -17,7 +21,6 @@ from utils.errors import SHOWN_CHARACTERS, MalformedRequest, UnknownOption, show
 
 _T = TypeVar("_T")
 
-_DEFAULTS = DetectOptions()
 _MARKS = (b",", b"[", b"{")
 """One of them is before every value of JSON but the outermost."""
 _MOST_MARKS = MAX_METADATA_CHARACTERS + MAX_IMAGE_ID_CHARACTERS + 1024
@@ -25,31 +28,46 @@ _MOST_MARKS = MAX_METADATA_CHARACTERS + MAX_IMAGE_ID_CHARACTERS + 1024
 
 
 def load_json(text: bytes, what: str, *, field: str | None = None) -> Any:  # noqa: ANN401 - any JSON
-    """What a text of JSON says, unless it says much more than any request does.
+    """What a text of JSON says, unless it says a thing twice, or much more than any request does.
 
     A value costs many times the memory of its text, `{}` for one, so they are counted before they are made.
 
     Args:
-        text: The JSON.
+        text: The JSON; a byte order mark before it is passed over.
         what: Its name in errors, at the beginning of a sentence.
         field: The member that it is, if it is one.
 
     Raises:
-        MalformedRequest: It is not JSON, or has too many values.
+        MalformedRequest: It is not JSON, has too many values, or an object has a name twice.
     """
-    marks = sum(count_up_to(_MOST_MARKS + 1, mark, text) for mark in _MARKS)
+    marks = sum(_count_up_to(_MOST_MARKS + 1, mark, text) for mark in _MARKS)
     if marks > _MOST_MARKS:
         raise MalformedRequest(
             f"{what} has more than {_MOST_MARKS} commas and opening brackets, which no request needs",
             field=field,
         )
     try:
-        return orjson.loads(text)
+        document = orjson.loads(text.removeprefix(codecs.BOM_UTF8))
+        # orjson takes the last of two. Every member has a colon and base64 has none: as many colons as
+        # members prove the usual text good without a second look at its image.
+        members = _members(document)
+        if _count_up_to(members + 1, b":", text) > members:
+            json.loads(text, object_pairs_hook=unique)
     except orjson.JSONDecodeError as error:
         raise MalformedRequest(f"{what} is not JSON: {error}", field=field) from error
+    except RecursionError as error:
+        raise MalformedRequest(f"{what} is nested too deeply.", field=field) from error
+    return document
 
 
-def count_up_to(most: int, mark: bytes, text: bytes) -> int:
+def _members(document: object) -> int:
+    """How many members an object and those in it have."""
+    if not isinstance(document, dict):
+        return 0
+    return len(document) + sum(len(value) for value in document.values() if isinstance(value, dict))
+
+
+def _count_up_to(most: int, mark: bytes, text: bytes) -> int:
     """How often a mark occurs, or `most`.
 
     `find` passes over an image without one far faster than `count`.
@@ -62,56 +80,20 @@ def count_up_to(most: int, mark: bytes, text: bytes) -> int:
     return most
 
 
-def options_from(values: Mapping[str, Any]) -> DetectOptions:
-    """Options from members of JSON.
-
-    Raises:
-        UnknownOption: There is none by such a name.
-        OptionOutOfRange: One has a value of another type or outside its range.
-    """
-    for name in values:
-        if name not in OPTION_NAMES:
-            raise UnknownOption(
-                f"There is no option {shown(name)!r}; known: {', '.join(OPTION_NAMES)}",
-                field=f"options.{shown(name)}",
-            )
-    return DetectOptions(**{name: _option(name, value) for name, value in values.items()})
-
-
-def _option(name: str, value: object) -> Any:  # noqa: ANN401 - DetectOptions checks its type
-    """A number as it is, and null where that is the default; else what its error message shows."""
-    if value is None and getattr(_DEFAULTS, name) is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    return orjson.dumps(value)[:SHOWN_CHARACTERS].decode(errors="ignore")
-
-
 def metadata_from(value: object) -> dict[str, str]:
-    """Metadata from JSON.
+    """Metadata from JSON; null is none.
 
     Raises:
         MalformedRequest: It is not an object of strings.
     """
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise MalformedRequest("metadata is not an object of strings", field="metadata")
     for name, text in value.items():
         if not isinstance(text, str):
             raise MalformedRequest(f"metadata.{shown(name)} is not a string", field=f"metadata.{shown(name)}")
     return value
-
-
-def parse_query(query: str) -> dict[str, str]:
-    """The parameters of a query string.
-
-    Raises:
-        MalformedRequest: It is not UTF-8, or names a parameter twice.
-    """
-    try:
-        pairs = urllib.parse.parse_qsl(query, keep_blank_values=True, errors="strict")
-    except UnicodeDecodeError as error:
-        raise MalformedRequest("The query is not UTF-8.") from error
-    return unique(pairs)
 
 
 def unique(pairs: Iterable[tuple[str, _T]]) -> dict[str, _T]:
@@ -128,18 +110,79 @@ def unique(pairs: Iterable[tuple[str, _T]]) -> dict[str, _T]:
     return values
 
 
-def request_from_text(
-    image: bytes, values: Mapping[str, str], metadata: Mapping[str, str] | None = None
+def request_from(
+    image: bytes,
+    query: str,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    image_id: str | None = None,
+    metadata: Mapping[str, str] = MappingProxyType({}),
 ) -> DetectRequest:
-    """A request whose members came as text: the parameters of a query or the fields of a form.
+    """A request whose options and image_id came in its body, in its query string, or some in either.
+
+    Args:
+        image: The bytes of the file.
+        query: The query string.
+        options: The options of the body, as JSON has them; null is none.
+        image_id: That of the body, if it has one.
+        metadata: That of the body.
 
     Raises:
-        MalformedRequest: The image_id or the metadata are too long.
-        UnknownOption: A name is neither image_id nor an option.
-        OptionOutOfRange: An option is not a number in its range.
+        MalformedRequest: The query cannot be read, something is given twice, or image_id or metadata are
+            too long.
+        UnknownOption: There is none by such a name.
+        OptionOutOfRange: One is not a number in its range.
     """
-    options = {name: _number(text) for name, text in values.items() if name != "image_id"}
-    return DetectRequest(image, options_from(options), values.get("image_id", ""), metadata or {})
+    texts = _parse_query(query) if query else {}
+    for name in texts:
+        if options.get(name) is not None or (name == "image_id" and image_id is not None):
+            raise MalformedRequest(
+                f"{shown(name)!r} is given twice, in the query and in the body", field=shown(name)
+            )
+    image_id = texts.pop("image_id", image_id or "")
+    checked: dict[str, Any] = {}
+    for name, value in {**options, **numbers(texts)}.items():
+        if name not in OPTION_NAMES:
+            raise UnknownOption(
+                f"There is no option {shown(name)!r}; known: {', '.join(OPTION_NAMES)}",
+                field=f"options.{shown(name)}",
+            )
+        if value is not None:
+            checked[name] = _option(value)
+    return DetectRequest(image, DetectOptions(**checked), image_id, metadata)
+
+
+class _Json(str):
+    """A value as JSON writes it, which an error message does not quote again."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _option(value: object) -> Any:  # noqa: ANN401 - DetectOptions checks its type
+    """A number, as an integer where it is whole; else what its error message shows."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < sys.maxsize:
+        return int(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return _Json(orjson.dumps(value)[:SHOWN_CHARACTERS].decode(errors="ignore"))
+
+
+def _parse_query(query: str) -> dict[str, str]:
+    """The parameters of a query string.
+
+    Raises:
+        MalformedRequest: It is not UTF-8, or names a parameter twice.
+    """
+    try:
+        pairs = urllib.parse.parse_qsl(query, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        raise MalformedRequest("The query is not UTF-8.") from error
+    return unique(pairs)
+
+
+def numbers(texts: Mapping[str, str]) -> dict[str, object]:
+    """Options that came as text: numbers where they are some, else as they are."""
+    return {name: _number(text) for name, text in texts.items()}
 
 
 def _number(text: str) -> object:

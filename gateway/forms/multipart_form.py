@@ -1,26 +1,41 @@
 """The multipart form of a /predict request."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
-from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
-from gateway.forms.members import load_json, metadata_from, request_from_text, unique
-from utils.domain import MAX_METADATA_CHARACTERS, DetectRequest, checked_image
+from gateway.forms.hints import curl_lines, refuse_reference
+from gateway.forms.members import load_json, metadata_from, numbers, request_from, unique
+from utils.domain import MAX_METADATA_CHARACTERS, OPTION_NAMES, DetectRequest, checked_image
 from utils.errors import ImageMissing, MalformedRequest, shown
 
 _MAX_PARTS = 100
 _LONGEST_HEAD = 16 * 1024
 """Bytes from a part's boundary to its content."""
-_EMPTY_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
-_BEFORE_MARK = frozenset({b"\r", b"\n"})
 _LONGEST_TEXT = 16 * MAX_METADATA_CHARACTERS
 r"""Bytes of a part that is not the image. Metadata takes twelve a character, written as \ud83d\ude00."""
+_LONGEST_REFERENCE = 1024
+_NAMES_SHOWN = 8
+_FIELDS = {"image_id", "metadata", *OPTION_NAMES}
+
+# RFC 2046 has CR LF alone; some clients, and people who write a form by hand, end lines by one of the two.
+_AFTER_BOUNDARY = re.compile(rb"(--)|[ \t]*(?=\r|\n)")
+_EMPTY_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_DISPOSITION = re.compile(rb"^content-disposition[ \t]*:(.*)", re.IGNORECASE | re.DOTALL)
+_CONTINUED = re.compile(rb"(?:\r\n|\r|\n)[ \t]")
 
 
-def parse_multipart(body: bytes, content_type: str, max_image_bytes: int) -> DetectRequest:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    content: bytes
+    is_file: bool
+
+
+def parse_multipart(
+    body: bytes, query: str, content_type: str, max_image_bytes: int, host: Callable[[], str]
+) -> DetectRequest:
     """The request that a multipart body means.
 
     Raises:
@@ -32,66 +47,92 @@ def parse_multipart(body: bytes, content_type: str, max_image_bytes: int) -> Det
     boundary = parse_options_header(content_type)[1].get("boundary", "")
     if not boundary.isascii() or not boundary:
         raise MalformedRequest("The Content-Type names no boundary.", field="Content-Type")
-    try:
-        parts = unique(_parts(body, boundary.encode()))
-    except RequestEntityTooLarge as error:
-        raise MalformedRequest(f"The multipart body has more than {_MAX_PARTS} parts.") from error
-    except ValueError as error:
-        raise MalformedRequest(f"The multipart body cannot be read: {error}") from error
-    if "image" not in parts:
-        raise ImageMissing("There is no part named image.", field="image")
-    image = checked_image(parts.pop("image"), max_image_bytes)
-    texts = {name: _text(name, value) for name, value in parts.items()}
+    parts = unique(_parts(body, b"--" + boundary.encode()))
+    picture = parts.pop(_image_name(parts, host))
+    if not picture.is_file:
+        refuse_reference(picture.content[:_LONGEST_REFERENCE].decode(errors="replace"), host)
+    image = checked_image(picture.content, max_image_bytes)
+    texts = {name: _text(name, part.content) for name, part in parts.items()}
     metadata = metadata_from(load_json(texts.pop("metadata", "{}").encode(), "metadata", field="metadata"))
-    return request_from_text(image, texts, metadata)
+    image_id = texts.pop("image_id", None)
+    return request_from(image, query, numbers(texts), image_id, metadata)
 
 
-def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
-    """Names and contents, where a part is one whether it has a filename or not."""
-    _check_heads(body, b"--" + boundary)
-    decoder = MultipartDecoder(boundary, max_parts=_MAX_PARTS)
-    # In one piece: where one ends amid a boundary, the decoder may add a byte to what is before it.
-    decoder.receive_data(body)
-    decoder.receive_data(None)
-    name = ""
-    pieces: list[bytes] = []
-    while not isinstance(event := decoder.next_event(), Epilogue):
-        if isinstance(event, Field | File):
-            name, pieces = event.name or "", []
-        elif isinstance(event, Data):
-            pieces.append(event.data)
-            if not event.more_data:
-                yield name, b"".join(pieces)
-
-
-def _check_heads(body: bytes, mark: bytes) -> None:
-    """Refuse too many parts, and a long head, which the decoder takes apart at many times its memory.
+def _image_name(parts: Mapping[str, _Part], host: Callable[[], str]) -> str:
+    """The name of the part that is the image: image, or whatever the only file is called.
 
     Raises:
-        MalformedRequest: There is one.
+        ImageMissing: There is none, or one of several files would have to be chosen.
     """
-    parts = 0
-    at = body.find(mark)
+    if "image" in parts:
+        return "image"
+    files = [name for name, part in parts.items() if part.is_file and name not in _FIELDS]
+    if len(files) == 1:
+        return files[0]
+    came = ", ".join(repr(shown(name)) for name in [*parts][:_NAMES_SHOWN]) or "no part at all"
+    raise ImageMissing(
+        f"There is no part named image, and {'more than one' if files else 'no'} file; what came: {came}. "
+        f"Send one file: {curl_lines(host())[0]}",
+        field="image",
+    )
+
+
+def _parts(body: bytes, mark: bytes) -> Iterator[tuple[str, _Part]]:
+    """Names and contents of the parts between the boundaries `mark`.
+
+    Raises:
+        MalformedRequest: They cannot be told apart, or are too many.
+    """
+    place = _boundary(body, mark, 0)
+    for number in range(1, _MAX_PARTS + 1):
+        if place is None:
+            raise MalformedRequest("The multipart body ends before its last boundary.")
+        if place[1] is None:
+            return
+        head = _EMPTY_LINE.search(body, place[1], place[1] + _LONGEST_HEAD)
+        if head is None:
+            raise MalformedRequest(
+                f"The head of part {number} of the multipart body has no end; accepted: "
+                f"{_LONGEST_HEAD} bytes, then an empty line"
+            )
+        disposition = _disposition(body[place[1] : head.start()], number)
+        place = _boundary(body, mark, head.end())
+        if place is not None:
+            content = body[head.end() : place[0]]
+            yield disposition.get("name", ""), _Part(content, "filename" in disposition)
+    raise MalformedRequest(f"The multipart body has more than {_MAX_PARTS} parts.")
+
+
+def _boundary(body: bytes, mark: bytes, start: int) -> tuple[int, int | None] | None:
+    """Where what is before the next boundary ends, and where its own line does; None after the last one."""
+    at = body.find(mark, start)
     while at >= 0:
-        end = at + len(mark)
-        if parts == 0 or body[at - 1 : at] in _BEFORE_MARK:
-            if body.startswith(b"--", end):  # what follows is no part
-                return
-            parts += 1
-            if parts > _MAX_PARTS:
-                raise MalformedRequest(f"The multipart body has more than {_MAX_PARTS} parts.")
-            if _EMPTY_LINE.search(body, end, end + _LONGEST_HEAD) is None:
-                raise MalformedRequest(
-                    f"The head of part {parts} of the multipart body has no end; accepted: "
-                    f"{_LONGEST_HEAD} bytes, then an empty line"
-                )
-        at = body.find(mark, end)
+        before = body[max(at - 2, 0) : at]
+        after = _AFTER_BOUNDARY.match(body, at + len(mark))
+        # Nothing, or any text at all, may be before the first.
+        if after is not None and (start == 0 or before.endswith((b"\r", b"\n"))):
+            line_end = 2 if before == b"\r\n" else 1
+            return at - line_end, None if after[1] else after.end()
+        at = body.find(mark, at + len(mark))
+    return None
+
+
+def _disposition(head: bytes, number: int) -> Mapping[str, str]:
+    """The parameters of a part's Content-Disposition; old clients write a file name in Latin-1."""
+    for line in _CONTINUED.sub(b" ", head).splitlines():
+        if match := _DISPOSITION.match(line):
+            try:
+                text = match[1].decode()
+            except UnicodeDecodeError:
+                text = match[1].decode("latin-1")
+            return parse_options_header(text.strip())[1]
+    raise MalformedRequest(f"Part {number} of the multipart body has no Content-Disposition.")
 
 
 def _text(name: str, value: bytes) -> str:
     if len(value) > _LONGEST_TEXT:
         raise MalformedRequest(
-            f"The part {shown(name)!r} has {len(value)} bytes; accepted: {_LONGEST_TEXT}, but for image",
+            f"The part {shown(name)!r} has {len(value)} bytes; accepted: {_LONGEST_TEXT}, but for the image",
             field=shown(name),
         )
     try:

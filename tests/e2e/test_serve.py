@@ -1,5 +1,6 @@
 """Rules of `make serve`: what it announces, what it refuses, and how it ends."""
 
+import re
 import signal
 import socket
 import sys
@@ -37,6 +38,8 @@ def test_make_serve_says_when_and_where_faces_can_be_detected_and_ctrl_c_ends_it
         assert process.wait(20) == 0
         assert not any(alive(pid) for pid in family)
         assert not any("SIGKILL" in line for line in process.lines)
+        # The runner puts no time of its own before that of each line.
+        assert not any(re.match(r"\d\d:\d\d:\d\d ", line) for line in process.lines)
     for address in (http, grpc):
         with socket.socket() as probe:
             host, port = address.split(":")

@@ -106,6 +106,7 @@ def test_a_gateway_starts_without_a_backend_and_recovers_by_itself() -> None:
         assert gateway_process.wait_for_status(running, "/readyz", 503).headers["Retry-After"] == "1"
         reply = running.predict()
         assert (reply.status, reply.json["reason"]) == (503, "BACKEND_UNAVAILABLE")
+        assert "`python -m inference_server` starts one" in reply.json["detail"]
         assert reply.headers["Retry-After"] == "1"
         for _ in range(2):
             with fake_backend(port=port):

@@ -227,10 +227,11 @@ def test_no_path_is_the_root(client: FlaskClient) -> None:
 def test_a_wrong_method_is_told_the_right_ones(
     client: FlaskClient, method: str, path: str, allowed: str
 ) -> None:
-    """In Allow."""
+    """In Allow, and in the body, for who reads that alone."""
     response = client.open(path, method=method)
     assert (response.status_code, response.get_json()["reason"]) == (405, "METHOD_NOT_ALLOWED")
     assert response.headers["Allow"] == allowed
+    assert response.get_json()["detail"] == f"This path does not take {method}; accepted: {allowed}."
 
 
 def test_options_and_head_are_answered(client: FlaskClient) -> None:
@@ -445,6 +446,20 @@ def test_what_gRPC_says_of_a_failure_is_in_its_line_and_in_no_answer(  # noqa: N
     assert [line["cause"] for line in lines(caplog)] == ["UNIMPLEMENTED: no such method"] * 2
     assert [record.message for record in caplog.records] == ["request"] * 2
     assert lines(caplog)[0]["level"] == ("error" if failure.http_status == 500 else "info")
+
+
+def test_the_backend_that_could_not_be_reached_is_named_in_the_log_alone(
+    backend: FakeBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the address that was asked; a caller may be a stranger, and learns nothing of the network inside."""
+    caplog.set_level(logging.INFO)
+    client = app_for(backend, FACET_BACKEND="inside:50051").test_client()
+    backend.failure = backend.not_ready = errors.BackendUnavailable("Gone.")
+    answers = [predict(client), client.get("/readyz", buffered=True)]
+    backend.failure = errors.QueueFull("Full.")
+    answers.append(predict(client))
+    assert [line.get("backend") for line in lines(caplog)] == ["inside:50051", "inside:50051", None]
+    assert not any("inside" in answer.text for answer in answers)
 
 
 def test_probes_that_succeed_write_no_line(

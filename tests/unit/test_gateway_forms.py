@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import random
 import re
 import tracemalloc
 from collections.abc import Callable
@@ -12,12 +13,12 @@ import pytest
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
-from werkzeug.test import TestResponse
 
 from gateway.forms.base64_text import decode_image
 from gateway.forms.inputs import input_form
 from tests.support.gateway_fakes import FakeBackend, app_for
-from utils.domain import MAX_IMAGE_ID_CHARACTERS, MAX_METADATA_CHARACTERS, DetectOptions
+from tests.support.gateway_forms import assert_refused, form, post_json
+from utils.domain import MAX_IMAGE_ID_CHARACTERS, MAX_METADATA_CHARACTERS, OPTION_NAMES, DetectOptions
 from utils.errors import InvalidRequest
 
 IMAGE = bytes(range(256)) * 8
@@ -37,28 +38,25 @@ def client(backend: FakeBackend) -> FlaskClient:
     return app_for(backend, FACET_MAX_IMAGE_BYTES=str(LIMIT)).test_client()
 
 
-def post_json(client: FlaskClient, body: Any) -> TestResponse:  # noqa: ANN401
-    """Post a document, or bytes as they are."""
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return client.post("/predict", data=data, content_type="application/json")
-
-
-def assert_refused(response: TestResponse, status: int, reason: str, field: str | None = None) -> str:
-    """Check a problem and return its detail."""
-    problem = response.get_json()
-    assert (response.status_code, problem["reason"], problem.get("field")) == (status, reason, field), problem
-    detail: str = problem["detail"]
-    return detail
-
-
 # --- raw --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["image/jpeg", "image/x-odd", "Application/Octet-Stream", "image/png; a=b"])
-def test_a_raw_body_of_any_image_type_is_the_image(
-    client: FlaskClient, backend: FakeBackend, kind: str
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "image/jpeg",
+        "image/x-odd",
+        "Application/Octet-Stream",
+        "binary/octet-stream",
+        "image/png; a=b",
+        None,
+        "",
+    ],
+)
+def test_a_raw_body_of_any_image_type_or_of_none_is_the_image(
+    client: FlaskClient, backend: FakeBackend, kind: str | None
 ) -> None:
-    """The bytes reach the backend as they came."""
+    """The bytes reach the backend as they came; no Content-Type means bytes, as in HTTP."""
     response = client.post("/predict", data=IMAGE, content_type=kind)
     assert response.status_code == 200
     assert backend.requests[0].image == IMAGE
@@ -69,10 +67,12 @@ def test_a_raw_body_takes_options_and_image_id_from_the_query(
     client: FlaskClient, backend: FakeBackend
 ) -> None:
     """Each parameter arrives under its own name, percent-encoded UTF-8 decoded."""
-    query = "min_face_size=40&threshold_output=9e-1&max_faces=3&image_id=caf%C3%A9%20%00"
+    query = "min_face_size=40&threshold_output=9e-1&max_faces=3.0&image_id=caf%C3%A9%20%00"
     response = client.post(f"/predict?{query}", data=IMAGE, content_type="image/jpeg")
     assert response.get_json()["image_id"] == "café \0"
-    assert backend.requests[0].options == DetectOptions(min_face_size=40, threshold_output=0.9, max_faces=3)
+    options = backend.requests[0].options
+    assert options == DetectOptions(min_face_size=40, threshold_output=0.9, max_faces=3)
+    assert isinstance(options.max_faces, int)
 
 
 @pytest.mark.parametrize(
@@ -139,15 +139,6 @@ def test_a_form_gives_image_options_id_and_metadata(client: FlaskClient, backend
     assert (sent.image, sent.image_id, sent.options.min_face_size) == (IMAGE, "käse", 33.5)
 
 
-def form(*parts: tuple[str, bytes]) -> tuple[bytes, str]:
-    """A multipart body of parts without filenames, and its Content-Type."""
-    body = b"".join(
-        b'--B\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (name.encode(), value)
-        for name, value in parts
-    )
-    return body + b"--B--\r\n", "multipart/form-data; boundary=B"
-
-
 def test_the_image_may_be_a_field_without_a_filename(client: FlaskClient, backend: FakeBackend) -> None:
     """Not every client sends one."""
     body, kind = form(("image", IMAGE))
@@ -167,6 +158,7 @@ def test_the_image_may_be_a_field_without_a_filename(client: FlaskClient, backen
         ([("image", b"x"), ("max_faces", b"many")], "OPTION_OUT_OF_RANGE", "options.max_faces"),
         ([("image", b"x"), ("metadata", b"{")], "MALFORMED_REQUEST", "metadata"),
         ([("image", b"x"), ("metadata", b'{"a": 1}')], "MALFORMED_REQUEST", "metadata.a"),
+        ([("image", b"x"), ("metadata", b'{"a": "1", "a": "2"}')], "MALFORMED_REQUEST", "a"),
         ([(f"part{n}", b"x") for n in range(200)], "MALFORMED_REQUEST", None),
     ],
 )
@@ -176,6 +168,64 @@ def test_a_wrong_form_is_refused_by_name(
     """No part is ignored."""
     body, kind = form(*parts)
     assert_refused(client.post("/predict", data=body, content_type=kind), 400, reason, field)
+
+
+@pytest.mark.parametrize("name", ["file", "img", "photo", "images", "data", "upload", "image[]", ""])
+def test_the_only_file_of_a_form_is_the_image_whatever_it_is_called(
+    client: FlaskClient, backend: FakeBackend, name: str
+) -> None:
+    """Also beside metadata that a browser sends as a file."""
+    metadata = (io.BytesIO(b'{"shot": "12"}'), "blob")
+    response = client.post("/predict", data={"metadata": metadata, name: (io.BytesIO(IMAGE), "x.jpg")})
+    assert response.get_json()["metadata"] == {"shot": "12"}
+    assert backend.requests[0].image == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"left": (io.BytesIO(IMAGE), "x"), "right": (io.BytesIO(IMAGE), "x")}, "more than one file"),
+        ({"photo": "photo.jpg", "max_faces": "5"}, "no file; what came: 'photo', 'max_faces'"),
+        ({}, "no file; what came: no part at all"),
+    ],
+    ids=["two files", "no file", "nothing"],
+)
+def test_a_form_without_a_sure_image_is_told_what_came(
+    client: FlaskClient, parts: dict[str, Any], words: str
+) -> None:
+    """With a command that sends one."""
+    response = client.post("/predict", data=parts, content_type="multipart/form-data")
+    detail = assert_refused(response, 400, "IMAGE_MISSING", "image")
+    assert words in detail
+    assert all(f"'{name}'" in detail for name in parts)
+    assert "curl -F image=@photo.jpg http://localhost/predict" in detail
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "https://example.com/a.jpg?b=c",
+            "curl -s URL | curl --data-binary @- -H 'Content-Type: image/*' http://",
+        ),
+        (" s3://bucket/a", "pictures are never fetched"),
+        (
+            "photo.jpg",
+            "image is the name 'photo.jpg' and not a picture; send the file itself: curl -F image=@",
+        ),
+        ("C:\\my photos\\Käse.HEIC", "not a picture"),
+    ],
+)
+def test_an_image_that_only_says_where_it_is_is_told_how_to_send_it(
+    client: FlaskClient, text: str, words: str
+) -> None:
+    """A URL, or a file's name as curl's -F sends it without @; in a form and in JSON."""
+    body, kind = form(("image", text.encode()))
+    for response in (
+        client.post("/predict", data=body, content_type=kind),
+        post_json(client, {"image": text}),
+    ):
+        assert words in assert_refused(response, 400, "MALFORMED_REQUEST", "image")
 
 
 @pytest.mark.parametrize("cut", [3, 30, 60, -3, -9])
@@ -197,11 +247,12 @@ HEAD = b'Content-Disposition: form-data; name="image"'
         b"what comes before\r\n--B\r\n" + HEAD + b"\r\n\r\nx\r\n--B--\r\n",
         b"--B\r\nContent-Type: a/b\r\ncontent-disposition:form-data;\r\n name=image\r\n\r\nx\r\n--B--\r\n",
         b"--B\n" + HEAD + b"\n\nx\n--B--\n",
+        b"--B\r\n" + HEAD + b'; filename="K\xe4se.jpg"\r\n\r\nx\r\n--B--\r\n',
     ],
-    ids=["no last line end", "padded", "preamble", "folded", "line feeds"],
+    ids=["no last line end", "padded", "preamble", "folded", "line feeds", "Latin-1"],
 )
 def test_a_form_may_be_written_as_mime_has_it(client: FlaskClient, backend: FakeBackend, body: bytes) -> None:
-    """And with lines that end by LF alone, which is how people write one by hand."""
+    """And with lines that end by LF alone, as people write one by hand, or a file name in Latin-1."""
     kind = "multipart/form-data; boundary=B"
     assert client.post("/predict", data=body, content_type=kind).status_code == 200
     assert backend.requests[0].image == b"x"
@@ -212,10 +263,9 @@ def test_a_form_may_be_written_as_mime_has_it(client: FlaskClient, backend: Fake
     [
         b"--C\r\n" + HEAD + b"\r\n\r\nx\r\n--C--\r\n",
         b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n--B\r\n\r\n\r\nx\r\n--B--\r\n",
-        b"--B\r\n" + HEAD + b"\xff\r\n\r\nx\r\n--B--\r\n",
         b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n",
     ],
-    ids=["boundary", "no name", "UTF-8", "cut off"],
+    ids=["boundary", "no name", "cut off"],
 )
 def test_a_form_that_cannot_be_taken_apart_is_malformed(client: FlaskClient, body: bytes) -> None:
     """Whatever is wrong with it."""
@@ -241,7 +291,7 @@ _near_boundaries = st.lists(
 def test_a_part_is_what_is_between_its_boundaries(value: bytes) -> None:
     """To the byte, however much it looks like one."""
     body, kind = form(("image", value), ("image_id", b""))
-    request = input_form(kind, str, LIMIT).parse(body, "")
+    request = input_form(kind, None, str, LIMIT).parse(body, "")
     assert (request.image, request.image_id) == (value, "")
 
 
@@ -249,7 +299,7 @@ def test_parts_are_the_same_wherever_their_boundaries_lie() -> None:
     """To the byte, though a body is long enough to be read in pieces."""
     for length in range(16_200, 16_460):
         body, kind = form(("image", b"x" * length), ("image_id", b"abc"))
-        request = input_form(kind, str, 10**6).parse(body, "")
+        request = input_form(kind, None, str, 10**6).parse(body, "")
         assert (len(request.image), request.image_id) == (length, "abc")
 
 
@@ -308,12 +358,17 @@ def test_json_gives_image_options_id_and_metadata(client: FlaskClient, backend: 
         f"DATA:;charset=x;BASE64,{TEXT}",
         base64.encodebytes(IMAGE).decode(),
         f" {TEXT[:7]}\r\n\t{TEXT[7:]}\n",
+        f"\r\n data:image/jpeg; base64 ,\n{TEXT}\r\n",
+        TEXT.rstrip("="),
+        base64.urlsafe_b64encode(IMAGE).decode(),
+        base64.urlsafe_b64encode(IMAGE).decode().rstrip("=") + "\n",
+        TEXT.replace("+", "-"),
     ],
 )
-def test_json_takes_data_uris_and_wrapped_base64(
+def test_json_takes_base64_however_it_is_written(
     client: FlaskClient, backend: FakeBackend, text: str
 ) -> None:
-    """White space is what encoders put between lines."""
+    """In a data: URI, with white space, without padding, in either alphabet or in both."""
     assert post_json(client, {"image": text}).status_code == 200
     assert backend.requests[0].image == IMAGE
 
@@ -322,13 +377,14 @@ def test_json_takes_data_uris_and_wrapped_base64(
     ("text", "detail"),
     [
         ("QUJD*UJD", "image has '*' at offset 4, which base64 does not have"),
-        ("QU JD\nQ-JD", "image has '-' at offset 7, of the URL-safe alphabet"),
+        ("QU JD\nQ.JD", "image has '.' at offset 7, which base64 does not have"),
         ("QUJDé", "image has 'é' at offset 4"),
         ("QUJD\0", r"image has '\x00' at offset 4"),
-        ("data:image/png;base64,QU_D", "image has '_' at offset 2, of the URL-safe"),
+        ("data:image/png;base64,QU%D", "image has '%' at offset 2, which"),
         ("QQ==QUJD", "image has '=' at offset 2, before its end"),
-        ("QUJDQQ", "image ends at offset 6 with 6 characters, no multiple of 4"),
-        ("QUJDQ", "image ends at offset 5 with 5 characters"),
+        ("QUJDQ", "image ends at offset 5 with 5 characters, which no bytes give"),
+        ("QUJDQ Q=", "image ends at offset 8 with 7 characters"),
+        ("QUJD=", "image ends at offset 5 with 5 characters"),
         ("Q===", "image has '=' at offset 1 more than twice"),
     ],
 )
@@ -364,7 +420,7 @@ def test_a_body_of_more_values_than_a_request_needs_is_malformed(backend: FakeBa
 def test_a_body_that_is_refused_has_cost_a_few_times_its_own_memory_at_most(body: bytes) -> None:
     """Whatever it was made to cost."""
     kind = "multipart/form-data; boundary=B" if body.startswith(b"--B") else "application/json"
-    read = input_form(kind, str, 10 * 1024**2)
+    read = input_form(kind, None, str, 10 * 1024**2)
     assert refusal_peak(lambda: read.parse(body, "")) < 4 * len(body)
 
 
@@ -386,18 +442,43 @@ def refusal_peak(refused: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def test_an_image_that_is_no_text_is_refused_before_the_body_is_looked_through(client: FlaskClient) -> None:
-    """What it is instead may be deeper than that look can go."""
-    nested = b'{"image": %s0%s, "image_id": ":"}' % (b"[" * 1000, b"]" * 1000)
-    assert_refused(post_json(client, nested), 400, "MALFORMED_REQUEST", "image")
+def test_a_null_is_absent(client: FlaskClient, backend: FakeBackend) -> None:
+    """Whatever may be left out may be null, in JSON and in the metadata of a form."""
+    nothing = {"image_id": None, "metadata": None, "options": None}
+    assert post_json(client, {"image": TEXT, **nothing}).status_code == 200
+    options = dict.fromkeys(OPTION_NAMES)
+    assert post_json(client, {"image": TEXT, "options": options}).status_code == 200
+    body, kind = form(("image", IMAGE), ("metadata", b"null"))
+    assert client.post("/predict", data=body, content_type=kind).status_code == 200
+    for sent in backend.requests:
+        assert (sent.image, sent.options, sent.image_id, dict(sent.metadata)) == (
+            IMAGE,
+            DetectOptions(),
+            "",
+            {},
+        )
 
 
-def test_a_null_is_called_null(client: FlaskClient) -> None:
-    """Which is its name in JSON. Only the option that has no default takes it."""
-    for name in ("min_face_size", "threshold_proposal", "threshold_refine", "threshold_output"):
-        response = post_json(client, {"image": TEXT, "options": {name: None}})
-        detail = assert_refused(response, 400, "OPTION_OUT_OF_RANGE", f"options.{name}")
-        assert f"options.{name} is 'null'; accepted" in detail
+def test_a_byte_order_mark_before_json_is_passed_over(client: FlaskClient, backend: FakeBackend) -> None:
+    """Also where the text has to be looked through for names that come twice."""
+    for image in (TEXT, f"data:;base64,{TEXT}"):
+        assert post_json(client, json.dumps({"image": image}).encode("utf-8-sig")).status_code == 200
+    body, kind = form(("image", IMAGE), ("metadata", '{"a": "b"}'.encode("utf-8-sig")))
+    assert client.post("/predict", data=body, content_type=kind).get_json()["metadata"] == {"a": "b"}
+    assert [sent.image for sent in backend.requests] == [IMAGE] * 3
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("many", '"many"'), (True, "true"), ([1, "a"], '[1,"a"]'), (2.5, "2.5"), (1e300, "1e+300")],
+)
+def test_a_wrong_option_is_quoted_once_as_it_was_written(
+    client: FlaskClient, value: object, shown: str
+) -> None:
+    """In JSON's own words."""
+    response = post_json(client, {"image": TEXT, "options": {"max_faces": value}})
+    detail = assert_refused(response, 400, "OPTION_OUT_OF_RANGE", "options.max_faces")
+    assert detail.startswith(f"options.max_faces is {shown}; accepted: a whole number from 1 to 1000")
 
 
 def test_a_deeply_nested_body_is_malformed(client: FlaskClient) -> None:
@@ -488,32 +569,77 @@ def test_a_json_image_has_the_images_limit(client: FlaskClient) -> None:
     assert_refused(post_json(client, {"image": text}), 413, "IMAGE_TOO_LARGE", "image")
 
 
-def test_an_image_at_its_limit_fits_into_json_however_its_base64_is_broken_into_lines() -> None:
-    """As encoders do: after 76 characters, or after 64, with one character or two."""
+@pytest.mark.parametrize(
+    ("byte", "write"),
+    [
+        (0x00, lambda text: wrapped(text, 76, "\n")),
+        (0x00, lambda text: wrapped(text, 64, "\r\n")),
+        (None, lambda text: text.replace("+", r"\u002B").replace("/", r"\u002F")),
+        (0xFF, lambda text: wrapped(text, 76, "\r\n").replace("/", r"\/")),
+    ],
+    ids=["lines of 76", "lines of 64", "plus and slash as six characters", "lines of 76, slash as two"],
+)
+def test_an_image_at_its_limit_fits_into_json_however_it_is_written(
+    byte: int | None, write: Callable[[str], str]
+) -> None:
+    """As encoders break base64 into lines and escape it, with anything in the image."""
     limit = 10 * 1024**2
-    read = input_form("application/json", str, limit)
-    text = base64.b64encode(bytes(limit)).decode()
-    for width, end in ((76, "\n"), (64, "\r\n")):
-        lines = end.join(text[start : start + width] for start in range(0, len(text), width))
-        body = json.dumps({"image": lines, "metadata": {"note": "x" * 60_000}}).encode()
-        assert len(body) <= read.limit
-        assert len(read.parse(body, "").image) == limit
+    image = bytes([byte]) * limit if byte is not None else random.Random(7).randbytes(limit)
+    read = input_form("application/json", None, str, limit)
+    text = write(base64.b64encode(image).decode())
+    note = json.dumps({"note": "x" * 60_000})
+    body = f'{{"image": "{text}", "metadata": {note}}}'.encode()
+    assert len(body) <= read.limit < 3 * limit
+    assert read.parse(body, "").image == image
+
+
+def wrapped(text: str, width: int, end: str) -> str:
+    """A text in lines, as JSON writes their ends."""
+    lines = (text[start : start + width] for start in range(0, len(text), width))
+    return json.dumps(end)[1:-1].join(lines)
+
+
+def test_a_query_may_stand_beside_any_body(client: FlaskClient, backend: FakeBackend) -> None:
+    """What is in the one is added to what is in the other; null in the body is not there."""
+    url = "/predict?max_faces=3&image_id=q"
+    post_json(
+        client, {"image": TEXT, "image_id": None, "options": {"min_face_size": 40, "max_faces": None}}, url
+    )
+    body, kind = form(("image", IMAGE), ("min_face_size", b"40"))
+    client.post(url, data=body, content_type=kind)
+    assert [(sent.image_id, sent.options) for sent in backend.requests] == [
+        ("q", DetectOptions(min_face_size=40, max_faces=3))
+    ] * 2
+
+
+@pytest.mark.parametrize("name", ["max_faces", "image_id"])
+def test_what_is_in_the_query_and_in_the_body_is_given_twice(client: FlaskClient, name: str) -> None:
+    """Which of the two is meant nobody can know, even where they are equal."""
+    url = f"/predict?{name}=3"
+    members = {"image_id": "3"} if name == "image_id" else {"options": {name: 3}}
+    body, kind = form(("image", IMAGE), (name, b"3"))
+    for response in (
+        post_json(client, {"image": TEXT, **members}, url),
+        client.post(url, data=body, content_type=kind),
+    ):
+        detail = assert_refused(response, 400, "MALFORMED_REQUEST", name)
+        assert f"'{name}' is given twice, in the query and in the body" in detail
 
 
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=B"])
-def test_only_a_raw_body_may_have_a_query(client: FlaskClient, kind: str) -> None:
-    """Options that stand where nobody reads them are refused."""
-    response = client.post("/predict?min_face_size=40", data=b"{}", content_type=kind)
-    assert_refused(response, 400, "MALFORMED_REQUEST", "min_face_size")
+def test_an_unknown_name_in_the_query_is_refused_beside_any_body(client: FlaskClient, kind: str) -> None:
+    """And so is an option that the body cannot have under its own name."""
+    body = form(("image", IMAGE))[0] if "multipart" in kind else json.dumps({"image": TEXT}).encode()
+    for name in ("min_face_sise", "metadata", "options"):
+        response = client.post(f"/predict?{name}=40", data=body, content_type=kind)
+        assert_refused(response, 400, "UNKNOWN_OPTION", f"options.{name}")
 
 
 # --- other ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [None, "", "text/plain", "image/", "application/x-www-form-urlencoded"])
-def test_another_content_type_is_answered_with_two_commands_that_work(
-    client: FlaskClient, kind: str | None
-) -> None:
+@pytest.mark.parametrize("kind", ["text/plain", "image/", "application/x-www-form-urlencoded"])
+def test_another_content_type_is_answered_with_two_commands_that_work(client: FlaskClient, kind: str) -> None:
     """They name the host that was asked."""
     response = client.post("/predict", data=IMAGE, content_type=kind, headers={"Host": "faces:8000"})
     detail = assert_refused(response, 415, "UNSUPPORTED_CONTENT_TYPE", "Content-Type")

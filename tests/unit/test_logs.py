@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from datetime import datetime
 
 from utils.logs import JsonFormatter, TextFormatter, fields
 
@@ -34,6 +35,14 @@ def test_a_text_line_quotes_what_could_be_misread() -> None:
     line = TextFormatter().format(record("request", how="killed by\nSIGKILL", faces=3, empty=""))
     assert 'how="killed by\\nSIGKILL" faces=3 empty=""' in line
     assert "\n" not in line
+
+
+def test_a_text_line_begins_with_the_local_time_of_day() -> None:
+    """To the millisecond; a date and a zone are for JSON, which is read later and elsewhere."""
+    made = record("ready")
+    made.created = datetime(2026, 1, 31, 10, 20, 30, 405_000).timestamp()
+    assert TextFormatter().format(made).startswith("10:20:30.405 info ")
+    assert json.loads(JsonFormatter().format(made))["time"].endswith("+00:00")
 
 
 def test_a_traceback_is_kept_in_both_forms() -> None:

@@ -1,0 +1,43 @@
+"""What a caller is shown who sent something else than a picture: commands that work."""
+
+import re
+from collections.abc import Callable
+
+from utils.errors import MalformedRequest, shown
+
+_LONGEST_NAME = 255
+_URL = re.compile(r"\s*(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
+_FILE_NAME = re.compile(
+    r"[^\x00-\x1f]+\.(?:jpe?g|jfif|png|webp|gif|bmp|tiff?|avif|hei[cf])\s*", re.IGNORECASE
+)
+
+
+def curl_lines(host: str) -> tuple[str, str]:
+    """Two commands that send photo.jpg to this host: as a form, and as JSON."""
+    url = f"http://{host}/predict"
+    # curl's -d takes out the line breaks that base64 puts in.
+    as_json = """(echo '{"image": "'; base64 < photo.jpg; echo '"}')"""
+    return (
+        f"curl -F image=@photo.jpg {url}",
+        f"{as_json} | curl -H 'Content-Type: application/json' -d @- {url}",
+    )
+
+
+def refuse_reference(text: str, host: Callable[[], str]) -> None:
+    """Refuse an image that only says where the picture is; neither text is base64 or a picture.
+
+    Raises:
+        MalformedRequest: It is a URL or the name of a file.
+    """
+    if _URL.match(text):
+        raise MalformedRequest(
+            "image is a URL; pictures are never fetched, so send the picture itself: "
+            f"curl -s URL | curl --data-binary @- -H 'Content-Type: image/*' http://{host()}/predict",
+            field="image",
+        )
+    if len(text) <= _LONGEST_NAME and _FILE_NAME.fullmatch(text):
+        raise MalformedRequest(
+            f"image is the name {shown(text)!r} and not a picture; send the file itself: "
+            f"{curl_lines(host())[0]}",
+            field="image",
+        )
