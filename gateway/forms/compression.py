@@ -1,8 +1,9 @@
 """Request bodies under a Content-Encoding: gzip is undone within a limit, any other coding refused."""
 
 import zlib
+from collections.abc import Callable
 
-from utils.errors import MalformedRequest, UnsupportedContentEncoding, shown
+from utils.errors import MalformedRequest, PayloadTooLarge, UnsupportedContentEncoding, shown
 
 ACCEPTED = "gzip, identity"
 """The value of Accept-Encoding in the answer to a coding that is not accepted."""
@@ -31,10 +32,11 @@ def is_gzip(content_encoding: str | None) -> bool:
     )
 
 
-def gunzip(body: bytes, limit: int) -> bytes:
+def gunzip(body: bytes, limit: int, too_large: Callable[[str], PayloadTooLarge]) -> bytes:
     """The content of a gzip body of one or several members; no more than `limit` + 1 bytes are made.
 
     Raises:
+        PayloadTooLarge: It has more than `limit` bytes: what `too_large` makes of their number, in words.
         MalformedRequest: It is damaged, cut off or has too many members.
     """
     pieces: list[bytes] = []
@@ -51,7 +53,7 @@ def gunzip(body: bytes, limit: int) -> bytes:
                 pieces.append(decoder.decompress(rest, room))
                 room -= len(pieces[-1])
                 if room == 0:
-                    return b"".join(pieces)
+                    raise too_large(f"more than {limit}")
                 rest = decoder.unused_data
     except zlib.error as error:
         raise _damaged(f"is no gzip or is damaged: {error}") from error

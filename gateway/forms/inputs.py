@@ -10,9 +10,10 @@ that are not known are refused everywhere: a typo must not look like an option t
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 from gateway.forms.compression import gunzip, is_gzip
 from gateway.forms.hints import curl_lines
@@ -32,16 +33,17 @@ r"""Bytes of a character of base64 in JSON at most: in a line of 64, the shortes
 escaped as `\/`. Where `\u002B` stands for + alone, they are fewer on average."""
 
 
-class InputForm(Protocol):
-    """How to read one kind of body."""
+@dataclass(frozen=True, slots=True)
+class InputForm(ABC):
+    """How to read one kind of body, which may have `limit` bytes."""
 
-    @property
-    def limit(self) -> int:
-        """Bytes that the body may have."""
+    limit: int
 
+    @abstractmethod
     def too_large(self, actual: str) -> PayloadTooLarge:
         """The error for a body that has more; `actual` says how many, in words."""
 
+    @abstractmethod
     def parse(self, body: bytes, query: str) -> DetectRequest:
         """The request that a body and a query string mean, or a FacetError."""
 
@@ -56,15 +58,21 @@ def input_form(
         UnsupportedContentEncoding: It is compressed by something else than gzip.
     """
     form = _uncompressed(content_type or "application/octet-stream", host, max_image_bytes)
-    return _Gzipped(form) if is_gzip(content_encoding) else form
+    if is_gzip(content_encoding):
+        # It adds to what it cannot compress.
+        return _Gzipped(form.limit + form.limit // 1024 + 1024, form)
+    return form
 
 
 def _uncompressed(content_type: str, host: Callable[[], str], max_image_bytes: int) -> InputForm:
     mimetype = content_type.partition(";")[0].strip().lower()
     if mimetype == "application/json":
-        return _Json(max_image_bytes, host)
+        room = math.ceil(max_image_bytes * _BASE64 * _ESCAPED)
+        read = partial(parse_json, max_image_bytes=max_image_bytes, host=host)
+        return _Enveloped(room + _ENVELOPE, "JSON", read)
     if mimetype == "multipart/form-data":
-        return _Multipart(max_image_bytes, host, content_type)
+        read = partial(parse_multipart, content_type=content_type, max_image_bytes=max_image_bytes, host=host)
+        return _Enveloped(max_image_bytes + _ENVELOPE, "multipart", read)
     if _RAW.fullmatch(mimetype):
         return _Raw(max_image_bytes)
     raise UnsupportedContentType(
@@ -74,75 +82,37 @@ def _uncompressed(content_type: str, host: Callable[[], str], max_image_bytes: i
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    max_image_bytes: int
-
-    @property
-    def limit(self) -> int:
-        return self.max_image_bytes
+class _Raw(InputForm):
+    __slots__ = ()
 
     def too_large(self, actual: str) -> PayloadTooLarge:
-        return image_too_large(actual, self.max_image_bytes)
+        return image_too_large(actual, self.limit)
 
     def parse(self, body: bytes, query: str) -> DetectRequest:
-        return request_from(checked_image(body, self.max_image_bytes), query)
+        return request_from(checked_image(body, self.limit), query)
 
 
 @dataclass(frozen=True, slots=True)
-class _Json:
-    max_image_bytes: int
-    host: Callable[[], str]
-
-    @property
-    def limit(self) -> int:
-        return math.ceil(self.max_image_bytes * _BASE64 * _ESCAPED) + _ENVELOPE
+class _Enveloped(InputForm):
+    kind: str
+    read: Callable[[bytes, str], DetectRequest]
 
     def too_large(self, actual: str) -> PayloadTooLarge:
-        return _body_too_large("JSON", actual, self.limit)
+        return BodyTooLarge(
+            f"The body has {actual} bytes; a {self.kind} body may have {self.limit}, which follows from "
+            "FACET_MAX_IMAGE_BYTES. Send a smaller image, or the bytes of its file as the body."
+        )
 
     def parse(self, body: bytes, query: str) -> DetectRequest:
-        return parse_json(body, query, self.max_image_bytes, self.host)
+        return self.read(body, query)
 
 
 @dataclass(frozen=True, slots=True)
-class _Multipart:
-    max_image_bytes: int
-    host: Callable[[], str]
-    content_type: str
-
-    @property
-    def limit(self) -> int:
-        return self.max_image_bytes + _ENVELOPE
+class _Gzipped(InputForm):
+    content: InputForm
 
     def too_large(self, actual: str) -> PayloadTooLarge:
-        return _body_too_large("multipart", actual, self.limit)
+        return self.content.too_large(f"{actual} compressed")
 
     def parse(self, body: bytes, query: str) -> DetectRequest:
-        return parse_multipart(body, query, self.content_type, self.max_image_bytes, self.host)
-
-
-@dataclass(frozen=True, slots=True)
-class _Gzipped:
-    form: InputForm
-
-    @property
-    def limit(self) -> int:
-        """As of the body within, and what gzip adds where it finds nothing to compress."""
-        return self.form.limit + self.form.limit // 1024 + 1024
-
-    def too_large(self, actual: str) -> PayloadTooLarge:
-        return self.form.too_large(f"{actual} compressed")
-
-    def parse(self, body: bytes, query: str) -> DetectRequest:
-        content = gunzip(body, self.form.limit)
-        if len(content) > self.form.limit:
-            raise self.form.too_large(f"more than {self.form.limit}")
-        return self.form.parse(content, query)
-
-
-def _body_too_large(kind: str, actual: str, limit: int) -> PayloadTooLarge:
-    return BodyTooLarge(
-        f"The body has {actual} bytes; a {kind} body may have {limit}, which follows from "
-        "FACET_MAX_IMAGE_BYTES. Send a smaller image, or the bytes of its file as the body."
-    )
+        return self.content.parse(gunzip(body, self.content.limit, self.content.too_large), query)

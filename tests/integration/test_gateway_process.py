@@ -1,6 +1,7 @@
 """Rules of the gateway as a process: start, stop, settings, and a backend that comes and goes."""
 
 import contextlib
+import gzip
 import os
 import resource
 import signal
@@ -41,6 +42,17 @@ def test_a_picture_is_passed_on_and_answered_under_its_id(gateway: Gateway, back
     assert backend.calls[-1].metadata["x-request-id"] == "through-1"
     line = gateway.process.wait_for("request", request_id="through-1")
     assert (line["status"], line["bytes"], line["faces"]) == (200, 1000, 0)
+
+
+def test_a_gzipped_picture_without_a_content_type_is_passed_on(gateway: Gateway) -> None:
+    """What is in it is what the backend gets; the log says how long the body was that came."""
+    body = gzip.compress(b"x" * 1000)
+    with contextlib.closing(gateway.open()) as connection:
+        connection.request("POST", "/predict", body, {"Content-Encoding": "gzip", "X-Request-ID": "packed-1"})
+        reply = gateway_process.read(connection.getresponse())
+    assert (reply.status, reply.json["image"]["width"]) == (200, 1000)
+    line = gateway.process.wait_for("request", request_id="packed-1")
+    assert (line["body_bytes"], line["bytes"]) == (len(body), 1000)
 
 
 @pytest.mark.parametrize(
