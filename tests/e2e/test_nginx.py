@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from gateway.forms.inputs import input_form
 from tests.soak.doors import HttpCaller
 from tests.soak.load import Load, Tally
 from tests.soak.photos import photos
@@ -14,7 +15,8 @@ from tests.support.doors import answers, http_request, post_raw
 from tests.support.facet import free_port, inference
 from tests.support.nginx import nginx
 from tests.support.pictures import ASTRONAUT
-from tests.support.processes import Process, wait_until
+from tests.support.processes import ROOT, Process, wait_until
+from utils.settings import Settings
 
 
 @contextlib.contextmanager
@@ -48,6 +50,14 @@ def test_gateways_restarted_in_turn_behind_nginx_lose_no_request(tmp_path: Path)
     assert tally.sent >= 160
     assert (tally.failed, tally.wrong, tally.refused, tally.gone) == (0, 0, 0, 0), tally
     assert tally.crashed == []
+
+
+def test_nginx_lets_every_body_pass_that_a_gateway_takes() -> None:
+    """By the default limit of an image."""
+    [size] = re.findall(r"client_max_body_size (\d+)m;", (ROOT / "deploy" / "nginx.conf").read_text())
+    for kind in ("application/json", "multipart/form-data; boundary=B", None):
+        for coding in (None, "gzip"):
+            assert input_form(kind, coding, str, Settings().max_image_bytes).limit <= int(size) * 1024**2
 
 
 def test_nginx_asks_the_other_gateway_when_one_has_no_backend(tmp_path: Path) -> None:

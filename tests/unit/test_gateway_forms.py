@@ -46,6 +46,7 @@ def client(backend: FakeBackend) -> FlaskClient:
     [
         "image/jpeg",
         "image/x-odd",
+        "image/*",
         "Application/Octet-Stream",
         "binary/octet-stream",
         "image/png; a=b",
