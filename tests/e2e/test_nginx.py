@@ -1,6 +1,7 @@
 """Two gateways behind a real nginx with the configuration that we recommend, restarted in turn."""
 
 import contextlib
+import re
 import signal
 from collections.abc import Iterator
 from functools import partial

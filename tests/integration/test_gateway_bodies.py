@@ -189,7 +189,7 @@ def test_a_chunked_body_over_the_limit_is_refused_while_it_comes(
     with contextlib.closing(gateway.connect()) as connection:
         connection.sendall(post_head(None, kind=kind))
         sent = 0
-        while sent <= 2 * LIMIT and not answered(connection):
+        while sent <= 3 * LIMIT and not answered(connection):
             with contextlib.suppress(ConnectionError):
                 connection.sendall(chunk(b"x" * 65536))
             sent += 65536
