@@ -1,10 +1,17 @@
 """Bodies of /predict requests, and what a refusal of one must say."""
 
+import base64
 import json
 from typing import Any
 
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
+
+IMAGE = bytes(range(256)) * 8
+TEXT = base64.b64encode(IMAGE).decode()
+LIMIT = 4096
+"""Bytes of an image, where a test sets a small limit."""
+HEAD = b'Content-Disposition: form-data; name="image"'
 
 
 def post_json(client: FlaskClient, body: Any, url: str = "/predict") -> TestResponse:  # noqa: ANN401

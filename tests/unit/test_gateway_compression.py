@@ -12,11 +12,9 @@ from flask.testing import FlaskClient
 from gateway.forms.compression import gunzip
 from gateway.forms.inputs import input_form
 from tests.support.gateway_fakes import FakeBackend, app_for
-from tests.support.gateway_forms import assert_refused, form
+from tests.support.gateway_forms import IMAGE, LIMIT, assert_refused, form
 from utils.errors import ImageTooLarge, PayloadTooLarge
 
-IMAGE = bytes(range(256)) * 8
-LIMIT = 4096
 BOMB = gzip.compress(bytes(64 * 1024**2))
 
 
