@@ -13,7 +13,7 @@ from urllib.parse import quote
 from flask import Response, g, request
 
 from gateway.arrival import Arrival, Environ, arrival_of
-from utils.errors import Cancelled, DeadlineExceeded, InvalidHeader, shown
+from utils.errors import MORE_TIME_HELPS, Cancelled, DeadlineExceeded, InvalidHeader, shown
 from utils.logs import fields
 from utils.request_ids import TRACEPARENT, request_id, trace_context
 from utils.settings import Settings
@@ -151,5 +151,5 @@ def patience_of(text: str | None, settings: Settings) -> Patience:
 def out_of_time(seconds: float) -> DeadlineExceeded:
     """The error of a request whose time is over before it could be passed on."""
     return DeadlineExceeded(
-        f"The request's {seconds:g} s ran out before it could be passed on; {REQUEST_TIMEOUT} asks for more."
+        f"The request's {seconds:g} s ran out before it could be passed on. {MORE_TIME_HELPS}"
     )

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections import deque
+from math import inf
 from typing import Any
 
 from gateway.arrival import BodyRule
@@ -88,6 +89,8 @@ class Body:
         piece: bytes = message["body"]
         self.size += len(piece)
         self.ended = not message["more_body"]
+        if self.ended:
+            self._connection.wait_for_body(inf)
         if self.size > self.rule.limit:
             raise self.rule.too_large(f"more than {self.rule.limit}")
         if not self.ended and self._connection.body_error is not None:

@@ -118,7 +118,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
     async def _run(self) -> None:
         # After the fork, as the application: a reload brings new code of both.
         from gateway.server.adapter import Adapter  # noqa: PLC0415
-        from gateway.server.protocol import Limits, Protocol  # noqa: PLC0415
+        from gateway.server.connection import Limits  # noqa: PLC0415
+        from gateway.server.protocol import Protocol  # noqa: PLC0415
 
         settings = self.settings
         self._limits = Limits(settings.keepalive_seconds)

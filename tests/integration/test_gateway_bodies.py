@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import gateway_process
-from tests.support.fake_backend import Backend, fake_backend
+from tests.support.fake_backend import Backend, echo, fake_backend
 from tests.support.gateway_process import Gateway, Reply, ended, read_reply
 from tests.support.processes import wait_until
 from tests.support.raw_http import (
@@ -38,11 +38,11 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture(scope="module")
 def gateway(backend: Backend) -> Iterator[Gateway]:
-    """One gateway with few threads and room for two large bodies, which have the default times."""
+    """One gateway with few threads and room for four large bodies, which have the default times."""
     settings = {
         "FACET_HTTP_THREADS": str(THREADS),
         "FACET_MAX_IMAGE_BYTES": str(LIMIT),
-        "FACET_BODY_BUDGET_BYTES": str(2 * LIMIT),
+        "FACET_BODY_BUDGET_BYTES": str(4 * LIMIT),
     }
     with gateway_process.gateway(backend.target, **settings) as running:
         yield running
@@ -110,6 +110,23 @@ def test_a_time_that_the_caller_names_runs_from_the_end_of_the_head(
         connection.sendall(b"def")
         assert read_reply(connection).status == 200
     assert backend.calls[-1].remaining <= 29.5
+
+
+def test_the_times_of_a_body_end_with_it(hasty: Gateway, backend: Backend) -> None:
+    """However long its request then takes; the connection goes on."""
+    backend.answer = backend.hold
+    try:
+        with contextlib.closing(hasty.connect()) as connection:
+            connection.sendall(post_head(3, "X-Request-Timeout: 60") + b"abc")
+            assert backend.began.acquire(timeout=SOON)
+            time.sleep(2)  # longer than a body may pause
+            backend.held.set()
+            for _ in range(2):
+                assert read_reply(connection).json["image"]["width"] == 3
+                connection.sendall(post_head(3) + b"abc")
+    finally:
+        backend.answer = echo
+        backend.held.clear()
 
 
 @pytest.mark.parametrize("framed", [True, False], ids=["known length", "chunked"])
@@ -275,14 +292,14 @@ def test_bodies_beyond_the_budget_are_refused_and_no_others(gateway: Gateway, fr
     size, most = 1_000_000, 900_000
     first = post_head(size) + bytes(most) if framed else post_head() + chunk(bytes(most))
     rest = bytes(size - most) if framed else chunk(bytes(size - most)) + chunk(b"")
-    with connections(gateway, 3, first) as opened:
-        wait_until(lambda: any(map(answered, opened)), "one of three to be refused", SOON)
+    with connections(gateway, 5, first) as opened:
+        wait_until(lambda: any(map(answered, opened)), "one of five to be refused", SOON)
         [refused] = filter(answered, opened)
         reply = read_reply(refused)
         assert_problem(reply, 429, "GATEWAY_BUSY")
         assert reply.headers["Retry-After"] == "1"
         assert gateway.predict(bytes(100)).status == 200
-        leaver, stays = (connection for connection in opened if connection is not refused)
+        leaver, stays, *_ = (connection for connection in opened if connection is not refused)
         leaver.close()
         wait_until(lambda: gateway.predict(bytes(size)).status == 200, "the leaver's room to be free", SOON)
         stays.sendall(rest)

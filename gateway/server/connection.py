@@ -1,0 +1,155 @@
+"""How long the client of a connection is waited for, and what then happens."""
+
+import asyncio
+import logging
+import math
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.arrival import Client
+from utils.logs import fields
+
+logger = logging.getLogger("gateway")
+
+FIRST_SECONDS = 10.0
+"""From accept to the first byte of a first request."""
+ANSWER_SECONDS = 10.0
+"""Without the client taking any of an answer."""
+LINGER_SECONDS = 5.0
+"""For a client that still sends to read its answer before the connection is cut."""
+LAST_SECONDS = 2.0
+"""The same, and for an idle connection's next request, once the process leaves."""
+
+
+@dataclass(slots=True)
+class Limits:
+    """What all connections of a process share.
+
+    Attributes:
+        keepalive: Seconds that a connection may be idle between two requests.
+        closing: Whether each answer ends its connection.
+    """
+
+    keepalive: float
+    closing: bool = False
+
+
+class Connection(HttpToolsProtocol, Client):
+    """uvicorn's connection with limits of time. All of it runs on the event loop, but `on_disconnect`.
+
+    Attributes:
+        limits: What all connections share.
+        idle_since: Since when no request has begun; infinite where one has.
+        deaf: Whether what still comes is thrown away.
+    """
+
+    def __init__(self, limits: Limits, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's
+        super().__init__(**kwargs)
+        self.limits = limits
+        self.idle_since = math.inf
+        self.deaf = False
+        self._deadline = math.inf
+        self._on_deadline: Callable[[], object] = self._end
+        self._callback: Callable[[], object] | None = None
+        self._lingers = False  # when the answer is written
+        self._unsent, self._unsent_since = 0, 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Wait for a first request."""
+        super().connection_made(transport)
+        self.wait_for_head(FIRST_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Have the work for this client given up."""
+        super().connection_lost(exc)
+        self._leave()
+
+    def eof_received(self) -> None:
+        """Take a client that closes its sending side for one that has left, as common proxies do."""
+        self._leave()
+
+    def _leave(self) -> None:
+        self.left = True
+        if self._callback is not None:
+            self._callback()
+
+    def on_disconnect(self, callback: Callable[[], object]) -> None:  # noqa: D102 - as of Client
+        self._callback = callback
+        if self.left:
+            callback()
+
+    def check(self, now: float) -> None:
+        """End what has taken too long; called several times a second."""
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent or unsent != self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        elif now - self._unsent_since > ANSWER_SECONDS:
+            logger.info("answer not taken", extra=fields(unsent_bytes=unsent))
+            self.transport.abort()
+        if self.transport.is_closing():
+            return
+        if now >= self._deadline:
+            self._deadline = math.inf
+            self._on_deadline()
+        if self.flow.read_paused and self._has_hung_up():
+            self._leave()
+
+    def _has_hung_up(self) -> bool:
+        """Whether the client has left, which is not seen by reading while that is paused."""
+        look = select.poll()
+        look.register(self.transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        return bool(look.poll(0))
+
+    def shutdown(self) -> None:
+        """End with the request that runs, or with one that comes within LAST_SECONDS."""
+        if self.idle_since < math.inf:
+            self._deadline = min(self._deadline, time.monotonic() + LAST_SECONDS)
+        elif self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def wait(self, seconds: float, on_deadline: Callable[[], object]) -> None:
+        """Have something done unless another wait begins before."""
+        self._deadline = time.monotonic() + seconds
+        self._on_deadline = on_deadline
+
+    def wait_for_head(self, seconds: float) -> None:
+        """Let the connection be idle."""
+        self.idle_since = time.monotonic()
+        self.wait(LAST_SECONDS if self.limits.closing else seconds, self._end)
+
+    def _end(self) -> None:
+        # close() would wait for a client that does not read.
+        self.transport.abort() if self.transport.get_write_buffer_size() else self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """Go on with the request that was sent ahead, or wait for the next one."""
+        self._callback = None
+        super().on_response_complete()
+        self._unset_keepalive_if_required()  # `check` has that time, too
+        if self._lingers:
+            self.linger()
+        elif self.is_free():
+            self.wait_for_head(self.limits.keepalive)
+
+    def is_free(self) -> bool:
+        """Whether all requests that have begun are answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def end_with_answer(self, cycle: Any) -> None:  # noqa: ANN401 - uvicorn's
+        """End the connection with the answer that is being sent, though the client may still be sending.
+
+        Closing a socket that has unread data resets the connection, and the answer is lost.
+        """
+        self._lingers = cycle.keep_alive = True
+
+    def linger(self) -> None:
+        """Send no more, and wait until the client has read what was sent."""
+        self.deaf = True
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self.wait(LAST_SECONDS if self.limits.closing else LINGER_SECONDS, self.transport.abort)
