@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.soak.events import EVENTS, Event, Scene, slow_bodies
+from tests.soak.events import EVENTS, Event, Scene, full_queue, slow_bodies
 from tests.soak.leaks import footprint, listens, roles
 from tests.soak.load import Tally
 from tests.soak.photos import Photo, photos
@@ -58,10 +58,12 @@ def _row(report: Report, event: Event) -> dict[str, Tally]:
 
 
 def _crowd(facet: Stage, pictures: list[Photo], report: Report) -> None:
-    """As many connections at once as there ever are: what a process keeps of such a moment is no growth."""
-    tallies = _row(report, CALM)
-    with facet.traffic(pictures, tallies, pause=0) as traffic:
-        slow_bodies(Scene(facet, traffic, pictures[0], tallies))
+    """As many connections and requests at once as there ever are: what these leave behind is no growth."""
+    for event in EVENTS:
+        if event.happen in {slow_bodies, full_queue}:
+            tallies = _row(report, event)
+            with facet.traffic(pictures, tallies, pause=0) as traffic:
+                event.happen(Scene(facet, traffic, pictures[0], tallies))
 
 
 def _calm(facet: Stage, pictures: list[Photo], report: Report, requests: int) -> None:
