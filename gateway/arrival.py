@@ -49,7 +49,7 @@ class Client:
     left = False
 
     def on_disconnect(self, callback: Callable[[], object]) -> None:
-        """Have a function called when it leaves, from another thread, and now where it has."""
+        """Have a function called, on the event loop, when it leaves, and now where it has."""
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, cast
@@ -37,14 +36,12 @@ class Exchange:
         traceparent: The caller's trace context, empty where there is no valid one.
         arrival: When it came, and what else its server knows of it.
         facts: What its line in the log says.
-        closing: What is done once the client has the answer, or cannot get it.
     """
 
     request_id: str
     traceparent: str
     arrival: Arrival
     facts: dict[str, Any] = field(default_factory=dict)
-    closing: list[Callable[[], object]] = field(default_factory=list)
 
     def note(self, **facts: object) -> None:
         """Add to the request's line in the log."""
@@ -80,8 +77,6 @@ def end(response: Response) -> Response:
     """Name the request in its answer, and have its one line written; a hook that runs after each request."""
     exchange = current()
     response.headers[REQUEST_ID] = exchange.request_id
-    for action in exchange.closing:
-        response.call_on_close(action)
     if exchange.arrival.client.left:
         exchange.note(reason=Cancelled.reason)
     line = dict(

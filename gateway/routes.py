@@ -9,7 +9,7 @@ from flask import Flask, Response, request
 from gateway import exchange
 from gateway.answers import detection_response
 from gateway.arrival import BodyRule, Environ
-from gateway.exchange import REQUEST_TIMEOUT, Exchange, out_of_time, patience_of
+from gateway.exchange import REQUEST_TIMEOUT, Exchange, Patience, out_of_time, patience_of
 from gateway.forms.hints import curl_lines
 from gateway.forms.inputs import InputForm, input_form
 from gateway.readiness import PROBE_SECONDS, Readiness
@@ -64,7 +64,13 @@ class Routes:
         here = exchange.current()
         patience = patience_of(request.headers.get(REQUEST_TIMEOUT), self._settings)
         form = _form_of(request.environ, self._settings)
-        self._take_permit(here)
+        self._take_permit()
+        try:
+            return self._detect(here, form, patience)
+        finally:
+            self._permits.release()
+
+    def _detect(self, here: Exchange, form: InputForm, patience: Patience) -> Response:
         body = request.environ["wsgi.input"].read()
         here.note(body_bytes=len(body))
         wanted = form.parse(body, request.environ.get("QUERY_STRING", ""))
@@ -111,13 +117,12 @@ class Routes:
         text = f"Facet finds faces.\n\n{lines}\n\nDocumentation: README.md and docs/ of the repository.\n"
         return Response(text, content_type="text/plain; charset=utf-8")
 
-    def _take_permit(self, here: Exchange) -> None:
-        """Take a permit until the client has its answer: a slow reader, too, holds a thread."""
+    def _take_permit(self) -> None:
+        """Take a permit for one picture, which is to be given back."""
         if not self._permits.acquire(blocking=False):
             raise GatewayBusy(
                 "Every request thread of this gateway process is in use.", retry_after=_BUSY_SECONDS
             )
-        here.closing.append(self._permits.release)
 
 
 def body_rule(environ: Environ, settings: Settings) -> BodyRule | None:

@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 from gateway.arrival import Arrival, BodyRules, Environ
 from gateway.server.body import Body, Budget, Pipe
 from gateway.server.call import Application, Call, Threads
+from gateway.server.protocol import Protocol
 
 PIPED_THREADS = 4
 """Beside the others, for requests whose body is read while it arrives: they may hold a thread for long."""
@@ -56,24 +57,35 @@ class Adapter:
             rule = self._rules(environ)
             if rule is not None:
                 body = Body(connection, cycle, rule, self._pause, head_ended)
-                body.check_length(int(environ.get("CONTENT_LENGTH", 0)))
-            if body is None:
-                await self._threads.run(call)
-            elif body.rule.piped:
-                environ["wsgi.input"] = pipe = Pipe()
-                filling = asyncio.create_task(pipe.fill(body))
-                await self._piped.run(call)
-                filling.cancel()
-            else:
+                # int() refuses thousands of zeros, which HTTP allows.
+                body.check_length(int(environ.get("CONTENT_LENGTH", "").lstrip("0") or 0))
+            if body is not None and not body.rule.piped:
                 environ["wsgi.input"] = io.BytesIO(await body.collect(self._budget))
                 environ["CONTENT_LENGTH"] = str(body.size)
                 arrival.body_ended = time.monotonic()
-                await self._threads.run(call)
+            await self._run(call, connection, body)
+            await call.answer()
         except Exception as error:  # noqa: BLE001 - what is no FacetError is told as a fault of ours
             await call.refuse(error, head_ended)
         finally:
             if body is not None:
                 self._budget.give_back(body.held)
+
+    async def _run(self, call: Call, connection: Protocol, body: Body | None) -> None:
+        """Have the application called when a thread is free, which is not held while the answer is sent."""
+        piped = body is not None and body.rule.piped
+        threads = self._piped if piped else self._threads
+        await threads.take(connection)
+        filling = None
+        try:
+            if body is not None and piped:
+                call.environ["wsgi.input"] = pipe = Pipe()
+                filling = asyncio.create_task(pipe.fill(body))
+            await threads.run(call)
+        finally:
+            threads.give_back()
+            if filling is not None:
+                filling.cancel()
 
 
 def environ_of(scope: Any) -> Environ:  # noqa: ANN401 - ASGI's

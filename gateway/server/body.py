@@ -4,12 +4,11 @@ import asyncio
 import threading
 import time
 from collections import deque
-from math import inf
 from typing import Any
 
 from gateway.arrival import BodyRule
 from gateway.server.protocol import Protocol
-from utils.errors import Cancelled, FacetError, GatewayBusy
+from utils.errors import BodyTooSlow, Cancelled, FacetError, GatewayBusy
 
 RATE = 4096
 """Bytes a second that a body must have brought on average, once it has taken RATE_SECONDS."""
@@ -32,9 +31,7 @@ class Budget:
         """
         self._left -= size
         if self._left < 0:
-            raise GatewayBusy(
-                "This gateway process holds as many bytes of bodies as it may.", retry_after=1.0
-            )
+            raise GatewayBusy("This process holds as many bytes of bodies as it may.", retry_after=1.0)
 
     def give_back(self, size: int) -> None:
         """Count bytes that are held no longer."""
@@ -50,6 +47,9 @@ class Body:
         rule: What is accepted.
         pause: Seconds without a byte after which no more is waited for.
         head_ended: When the head had come, by `time.monotonic`.
+
+    Attributes:
+        held: Bytes of it that are taken of the budget.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class Body:
         pause: float,
         head_ended: float,
     ) -> None:
-        self._connection, self._receive, self.rule, self._pause = connection, cycle.receive, rule, pause
+        self._connection, self._cycle, self.rule, self._pause = connection, cycle, rule, pause
         self._until = head_ended + rule.seconds
-        self._began = head_ended
+        self._began = time.monotonic()  # later than its head, where requests were sent ahead
         self.size = self.held = 0
         self.ended = not cycle.more_body and not cycle.body
 
@@ -81,21 +81,30 @@ class Body:
         Raises:
             FacetError: The body is too long, too slow or cannot be read, or its sender has left.
         """
-        pace = self._began + max(RATE_SECONDS, self.size / RATE)
-        self._connection.wait_for_body(min(self._until, pace, time.monotonic() + self._pause))
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise Cancelled("The caller left while sending the body.")
         piece: bytes = message["body"]
         self.size += len(piece)
         self.ended = not message["more_body"]
-        if self.ended:
-            self._connection.wait_for_body(inf)
         if self.size > self.rule.limit:
             raise self.rule.too_large(f"more than {self.rule.limit}")
         if not self.ended and self._connection.body_error is not None:
-            raise self.rule.late() if time.monotonic() >= self._until else self._connection.body_error
+            raise self._connection.body_error
         return piece
+
+    async def _receive(self) -> Any:  # noqa: ANN401 - ASGI's
+        pace = self._began + max(RATE_SECONDS, self.size / RATE)
+        try:
+            async with asyncio.timeout_at(min(self._until, pace, time.monotonic() + self._pause)):
+                return await self._cycle.receive()
+        except TimeoutError:
+            await asyncio.sleep(0)  # what came while this process stood still has not been read yet
+            if self._cycle.message_event.is_set():
+                return await self._cycle.receive()
+            if time.monotonic() >= self._until:
+                raise self.rule.late() from None
+            raise BodyTooSlow("The body of the request stopped, or came too slowly.") from None
 
     async def collect(self, budget: Budget) -> bytes:
         """Wait for all of it; `held` bytes are taken of the budget, also where it fails."""

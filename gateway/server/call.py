@@ -17,8 +17,6 @@ _CLOSE_SECONDS = 0.0003
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 Application = Callable[[Environ, Any], Iterable[bytes]]
-Head = tuple[str, list[tuple[str, str]]]
-"""Status line and header fields."""
 
 
 class Threads:
@@ -28,27 +26,34 @@ class Threads:
         self._pool = ThreadPoolExecutor(count, "requests")
         self._free = asyncio.Semaphore(count)
 
-    async def run(self, call: "Call") -> None:
-        """Answer a request when a thread is free.
+    async def take(self, client: Protocol) -> None:
+        """Wait for a thread, which is to be given back.
 
         Raises:
-            Cancelled: Its client has left before.
+            Cancelled: The client has left before.
         """
         if self._free.locked():
             waiting = asyncio.current_task()
             assert waiting is not None
-            call.client.on_disconnect(waiting.cancel)
+            client.on_disconnect(waiting.cancel)
         try:
             await self._free.acquire()
         except asyncio.CancelledError as error:
             raise Cancelled("The caller left while its request waited for a thread.") from error
-        try:
-            if call.client.left:
-                raise Cancelled("The caller left before its request was looked at.")
-            self._pool.submit(call.run)
-            await call.answer()
         finally:
-            self._free.release()
+            client.on_disconnect(lambda: None)
+        if client.left:
+            self.give_back()
+            raise Cancelled("The caller left before its request was looked at.")
+
+    def give_back(self) -> None:
+        """Let another request have the thread."""
+        self._free.release()
+
+    async def run(self, call: "Call") -> None:
+        """Have the application called in a thread that was taken; returns when it has answered or failed."""
+        self._pool.submit(call.run)
+        await call.made()
 
 
 class Call:
@@ -70,12 +75,12 @@ class Call:
         cycle: Any,  # noqa: ANN401 - uvicorn's
         send: Any,  # noqa: ANN401 - ASGI's
     ) -> None:
-        self.client = client
-        self._application, self._environ = application, environ
+        self._application, self.environ, self._client = application, environ, client
         self._cycle, self._send = cycle, send
         self._loop = asyncio.get_running_loop()
-        self._rest: asyncio.Future[bytes] = self._loop.create_future()
-        self._head: Head = ("", [])
+        self._body: asyncio.Future[bytes] = self._loop.create_future()
+        self._status = ""
+        self._fields: list[tuple[str, str]] = []
         self._started = self._ends_by_close = False
 
     # --- in a thread ---
@@ -83,10 +88,10 @@ class Call:
     def run(self) -> None:
         """Call the application, and pass on what it answers."""
         try:
-            pieces = self._application(self._environ, self._start_response)
+            pieces = self._application(self.environ, self._start_response)
             try:
                 # An answer of a known length is there as a whole, and then it needs this thread no longer.
-                whole = "Content-Length" in dict(self._head[1])
+                whole = "Content-Length" in dict(self._fields)
                 self._pass_on(b"".join(pieces) if whole else self._stream(pieces))
                 # Else the event loop would wait for the interpreter lock while the log's line is written.
                 time.sleep(_CLOSE_SECONDS)
@@ -96,16 +101,16 @@ class Call:
         except Exception as error:  # noqa: BLE001 - raised again where the answer is waited for
             self._pass_on(error)
 
-    def _start_response(self, status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> None:
-        if any(map(_UNSAFE.search, [text for pair in headers for text in pair])):
-            raise ValueError(f"header fields with control characters: {headers}")
-        self._head = status, headers
+    def _start_response(self, status: str, fields: list[tuple[str, str]], _exc_info: object = None) -> None:
+        if any(map(_UNSAFE.search, [text for pair in fields for text in pair])):
+            raise ValueError(f"header fields with control characters: {fields}")
+        self._status, self._fields = status, fields
 
     def _stream(self, pieces: Iterable[bytes]) -> bytes:
         """Send pieces as fast as the client takes them, until it leaves; nothing is left to be sent."""
         for piece in pieces:
             asyncio.run_coroutine_threadsafe(self._send_piece(piece), self._loop).result()
-            if self.client.left:
+            if self._client.left:
                 break
         return b""
 
@@ -116,28 +121,33 @@ class Call:
 
     def _settle(self, outcome: bytes | Exception) -> None:
         if isinstance(outcome, bytes):
-            self._rest.set_result(outcome)
-        elif not self._rest.done():
-            self._rest.set_exception(outcome)
+            self._body.set_result(outcome)
+        elif not self._body.done():
+            self._body.set_exception(outcome)
         else:  # it was answered, and failed in the end
             problems.unexpected(outcome)
 
+    async def made(self) -> None:
+        """Wait until the application has answered or failed."""
+        await asyncio.wait([self._body])
+
     async def answer(self) -> None:
-        """Send the answer when it is there; raises what the application raised."""
-        await self._send_piece(await self._rest, last=True)
+        """Send what the application has answered; raises what it raised."""
+        await self._send_piece(await self._body, last=True)
 
     async def refuse(self, failure: Exception, began: float) -> None:
         """Answer with a failure, or cut off an answer that has begun."""
         if self._started:
             problems.unexpected(failure)
             self._cycle.disconnected = True  # or uvicorn would complain of an answer without end
-            self.client.transport.abort()
+            self._client.transport.abort()
         else:
-            status, headers, body = problems.refusal(failure, began, self._environ)
-            self._head = status, headers
+            self._status, self._fields, body = problems.refusal(failure, began, self.environ)
             await self._send_piece(body, last=True)
 
     async def _send_piece(self, piece: bytes, *, last: bool = False) -> None:
+        if self._client.transport.is_closing():
+            self._cycle.disconnected = True  # uvicorn marks the newest request alone
         if not self._started:
             self._started = True
             await self._send_head()
@@ -147,16 +157,12 @@ class Call:
             await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
 
     async def _send_head(self) -> None:
-        status, headers = self._head
-        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        if self._environ["SERVER_PROTOCOL"] == "HTTP/1.0" and not any(
-            n == "Content-Length" for n, _ in headers
-        ):
+        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._fields]
+        if self.environ["SERVER_PROTOCOL"] == "HTTP/1.0" and "Content-Length" not in dict(self._fields):
             # There are no chunks in it, so the end of the connection is the answer's.
             self._ends_by_close, self._cycle.chunked_encoding = True, False
-        unread = self._cycle.more_body
-        if unread:
-            pairs.append((b"connection", b"close"))
-        await self._send({"type": "http.response.start", "status": int(status[:3]), "headers": pairs})
-        if unread:
-            self.client.end_with_answer(self._cycle)
+        if self._client.limits.closing or self._cycle.more_body:  # whose rest is not waited for
+            self._cycle.keep_alive = False
+        await self._send({"type": "http.response.start", "status": int(self._status[:3]), "headers": pairs})
+        if not self._cycle.keep_alive:
+            self._client.end_with_answer(self._cycle)

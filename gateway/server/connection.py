@@ -74,9 +74,10 @@ class Connection(HttpToolsProtocol, Client):
         self._leave()
 
     def _leave(self) -> None:
-        self.left = True
-        if self._callback is not None:
-            self._callback()
+        if not self.left:
+            self.left = True
+            if self._callback is not None:
+                self._callback()
 
     def on_disconnect(self, callback: Callable[[], object]) -> None:  # noqa: D102 - as of Client
         self._callback = callback
@@ -106,11 +107,9 @@ class Connection(HttpToolsProtocol, Client):
         return bool(look.poll(0))
 
     def shutdown(self) -> None:
-        """End with the request that runs, or with one that comes within LAST_SECONDS."""
+        """End within LAST_SECONDS where the connection is idle; others end with their answer."""
         if self.idle_since < math.inf:
             self._deadline = min(self._deadline, time.monotonic() + LAST_SECONDS)
-        elif self.cycle is not None:
-            self.cycle.keep_alive = False
 
     def wait(self, seconds: float, on_deadline: Callable[[], object]) -> None:
         """Have something done unless another wait begins before."""
@@ -129,11 +128,12 @@ class Connection(HttpToolsProtocol, Client):
     def on_response_complete(self) -> None:
         """Go on with the request that was sent ahead, or wait for the next one."""
         self._callback = None
-        super().on_response_complete()
-        self._unset_keepalive_if_required()  # `check` has that time, too
         if self._lingers:
             self.linger()
-        elif self.is_free():
+            return
+        super().on_response_complete()
+        self._unset_keepalive_if_required()  # `check` has that time, too
+        if self.is_free():
             self.wait_for_head(self.limits.keepalive)
 
     def is_free(self) -> bool:

@@ -22,12 +22,18 @@ class HeadSize:
     """Counts the bytes of a head; each method raises a FacetError where they are too many."""
 
     def __init__(self) -> None:
-        self._bytes = 0
+        self.bytes = self._unseen = 0
 
     def add(self, count: int) -> None:
         """Count bytes of any part."""
-        self._bytes += count
-        if self._bytes > MAX_BYTES:
+        self.bytes, self._unseen = self.bytes + count, 0
+        if self.bytes > MAX_BYTES:
+            raise errors.HeadTooLarge(f"The head is longer than is accepted; accepted: {MAX_BYTES} bytes")
+
+    def add_unseen(self, count: int) -> None:
+        """Count bytes of a part that has not ended."""
+        self._unseen += count
+        if self.bytes + self._unseen > MAX_BYTES + MAX_FIELD_BYTES:
             raise errors.HeadTooLarge(f"The head is longer than is accepted; accepted: {MAX_BYTES} bytes")
 
     def add_target(self, method: bytes, target: bytes, count: int) -> None:

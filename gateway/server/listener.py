@@ -8,6 +8,8 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from math import inf
+from typing import Any
 
 from utils.logs import fields
 
@@ -23,14 +25,19 @@ class Listener:
 
     Args:
         sock: The socket; other processes may have it, too.
-        protocol: Makes a protocol for a new connection.
-        has_room: Whether there may be another connection, beside so many that are accepted already.
+        protocol: Makes a gateway.server.protocol.Protocol for a new connection.
+        connections: Those that there are, which know themselves since when they have been idle.
+        most: How many there may be.
     """
 
     def __init__(
-        self, sock: socket.socket, protocol: Callable[[], asyncio.Protocol], has_room: Callable[[int], bool]
+        self,
+        sock: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        connections: Any,  # noqa: ANN401 - uvicorn's
+        most: int,
     ) -> None:
-        self._sock, self._protocol, self._has_room = sock, protocol, has_room
+        self._sock, self._protocol, self._connections, self._most = sock, protocol, connections, most
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[object]] = set()
         self._arriving = 0
@@ -48,7 +55,7 @@ class Listener:
     def _accept(self) -> bool:
         """Take some of those who wait; gives whether there may be more."""
         for _ in range(_AT_ONCE):
-            if not self._has_room(self._arriving):
+            if not self._has_room():
                 self._pause()
                 return False
             try:
@@ -72,9 +79,24 @@ class Listener:
             task.add_done_callback(self._tasks.discard)
         return True
 
+    def _has_room(self) -> bool:
+        """Whether there may be another connection, where need be in the place of the one idle longest."""
+        if len(self._connections) + self._arriving < self._most:
+            return True
+        idlest = min(self._connections, key=lambda connection: connection.idle_since, default=None)
+        if idlest is None or idlest.idle_since == inf:
+            return False
+        self._connections.discard(idlest)
+        idlest.transport.abort()
+        return True
+
     def _connected(self) -> asyncio.Protocol:
         self._arriving -= 1
         return self._protocol()
+
+    def __len__(self) -> int:
+        """How many connections were accepted and are not known yet."""
+        return len(self._tasks)
 
     def close(self) -> None:
         """Take who has connected, and stop listening."""

@@ -38,11 +38,11 @@ class Protocol(Connection):
         """Read what the client has sent."""
         if self.deaf:
             return
-        within = self._in_head
+        size, counted = self._head_size, self._head_size.bytes
         try:
             self._feed(data)
-            if within and self._in_head:  # no callback has seen it yet
-                self._head_size.add(len(data))
+            if self._in_head and size is self._head_size and counted == size.bytes:
+                size.add_unseen(len(data))  # which no callback has seen yet
         except FacetError as error:
             self._refuse(error)
         except httptools.HttpParserError as error:
@@ -52,15 +52,18 @@ class Protocol(Connection):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # A server may ignore this wish (RFC 9110, 7.8); then the body is one like any other.
-            version = self.parser.get_http_version().encode()
-            lines = [self.parser.get_method(), b" ", self.url, b" HTTP/", version, b"\r\n"]
-            for name, value in self.headers:
-                if name != b"upgrade":
-                    lines += [name, b": ", value, b"\r\n"]
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.feed_data(b"".join([*lines, b"\r\n"]))
-            self._feed(data[upgrade.args[0] :])
+            end = upgrade.args[0]
+        else:
+            return
+        # A server may ignore this wish (RFC 9110, 7.8); then the body is one like any other.
+        version = self.parser.get_http_version().encode()
+        lines = [self.parser.get_method(), b" ", self.url, b" HTTP/", version, b"\r\n"]
+        for name, value in self.headers:
+            if name != b"upgrade":
+                lines += [name, b": ", value, b"\r\n"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self._feed(b"".join([*lines, b"\r\n", data[end:]]))
 
     def on_message_begin(self) -> None:
         """Begin a head; its time runs unless it was sent ahead."""
@@ -89,24 +92,18 @@ class Protocol(Connection):
         if self.parser.should_upgrade():
             return
         self.url = head.origin_form(self.url)
+        if not self.url.startswith((b"/", b"*")):
+            raise errors.MalformedRequest("The target is no path.")
+        self.expect_100_continue &= self.parser.get_http_version() != "1.0"
         self._in_head = False
         self._deadline = math.inf
         super().on_headers_complete()
         self.scope["state"]["request"] = self, self.cycle, time.monotonic()
-        if self.limits.closing:
-            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """Note the end of a body."""
         if not self._in_head:
             super().on_message_complete()
-
-    def wait_for_body(self, deadline: float) -> None:
-        """Let the current request's body fail unless more of it comes until then."""
-        self._deadline, self._on_deadline = deadline, self._body_late
-
-    def _body_late(self) -> None:
-        self._fail_body(errors.BodyTooSlow("The body of the request did not arrive within its time."))
 
     def _fail_body(self, failure: FacetError) -> None:
         self.deaf = True
@@ -116,7 +113,7 @@ class Protocol(Connection):
     def on_response_complete(self) -> None:
         """Go on with what was sent ahead: a request, a part of its head, or what cannot be read."""
         super().on_response_complete()
-        if self.is_free() and not self.transport.is_closing():
+        if self.is_free() and not self.transport.is_closing() and not self._lingers:
             if self._refusal is not None:
                 self._refuse(self._refusal)
             elif self._in_head and not self.deaf:
@@ -160,7 +157,7 @@ class Protocol(Connection):
         self._refusal = failure
         if self.is_free():
             status, headers, body = problems.refusal(failure, self._head_began)
-            lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
+            lines = [f"HTTP/1.1 {status}", *(f"{name.lower()}: {value}" for name, value in headers)]
             lines += [
                 f"{name.decode()}: {value.decode()}" for name, value in self.server_state.default_headers
             ]

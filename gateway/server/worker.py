@@ -1,4 +1,4 @@
-"""One process of the gateway, from its start to its end: gunicorn's worker with uvicorn's server inside.
+"""One process of the gateway, from its start to its end: gunicorn's worker around an event loop.
 
 A worker that is told to stop goes on for `drain_seconds`, ending each connection with its answer; then it
 takes what has already connected, stops listening, and finishes.
@@ -10,6 +10,7 @@ import mmap
 import os
 import signal
 import time
+from email.utils import formatdate
 from math import inf
 from types import FrameType
 from typing import Any, Never
@@ -17,6 +18,7 @@ from typing import Any, Never
 import uvicorn
 import uvloop
 from gunicorn.workers.base import Worker as BaseWorker
+from uvicorn.server import ServerState
 
 from gateway.server.listener import Listener
 from utils.settings import Settings
@@ -50,43 +52,6 @@ class ShutdownFlag:
         signal.signal(signal.SIGTERM, stop)
 
 
-class Server(uvicorn.Server):
-    """uvicorn's server without its listeners and its handlers of signals."""
-
-    def __init__(self, config: uvicorn.Config, most_connections: int) -> None:
-        super().__init__(config)
-        self._most_connections = most_connections
-        self._listeners: list[Listener] = []
-
-    async def serve(self, sockets: Any = None) -> None:  # noqa: ANN401 - uvicorn's
-        """Serve until `should_exit`, and until the last connection has ended."""
-        self._listeners = [Listener(sock, self._protocol, self._has_room) for sock in sockets]
-        await self._serve([])
-
-    async def shutdown(self, sockets: Any = None) -> None:  # noqa: ANN401 - uvicorn's
-        """Take who has connected, stop listening, and wait until all are answered."""
-        for listener in self._listeners:
-            listener.close()
-        await super().shutdown(sockets)
-
-    def _protocol(self) -> asyncio.Protocol:
-        make: Any = self.config.http_protocol_class
-        protocol: asyncio.Protocol = make(config=self.config, server_state=self.server_state, app_state={})
-        return protocol
-
-    def _has_room(self, arriving: int) -> bool:
-        """Whether there may be another connection, where need be in the place of the one idle longest."""
-        connections: Any = self.server_state.connections
-        if len(connections) + arriving < self._most_connections:
-            return True
-        idlest = min(connections, key=lambda connection: connection.idle_since)
-        if idlest.idle_since == inf:
-            return False
-        connections.discard(idlest)
-        idlest.transport.abort()
-        return True
-
-
 class Worker(BaseWorker):  # type: ignore[misc]
     """The worker class of gateway/gunicorn.conf.py, which sets the attributes.
 
@@ -97,6 +62,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     settings: Settings
     shutdown_flag: ShutdownFlag
+    _notify_at = 0.0
 
     @classmethod
     def check_config(cls, cfg: Any, _log: Any) -> None:  # noqa: ANN401 - gunicorn's
@@ -131,51 +97,59 @@ class Worker(BaseWorker):  # type: ignore[misc]
             pause=settings.body_pause_seconds,
             stopping=self.shutdown_flag.is_set,
         )
-        protocol: Any = functools.partial(Protocol, limits=self._limits)
         config = uvicorn.Config(
             adapter,
-            http=protocol,
+            http=Protocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
             proxy_headers=False,
-            server_header=False,
             log_config=None,
             access_log=False,
         )
-        self._server = Server(config, self.cfg.worker_connections)
-        self._leave_at = self._end_at = inf
+        config.load()
+        state = self._state = ServerState()
+        protocol = functools.partial(
+            Protocol, limits=self._limits, config=config, server_state=state, app_state={}
+        )
+        most = self.cfg.worker_connections
+        listeners = [Listener(each.sock, protocol, state.connections, most) for each in self.sockets]
         loop = asyncio.get_running_loop()
+        self._leave_at = inf
         loop.add_signal_handler(signal.SIGTERM, self._drain)
+        if not self.alive:  # told to stop while it booted
+            self._drain()
         for signum in signal.SIGINT, signal.SIGQUIT:
             loop.add_signal_handler(signum, os._exit, 0)
-        async with asyncio.TaskGroup() as tasks:  # in which a fault of one ends the other
-            watching = tasks.create_task(self._watch())
-            await self._server.serve([listener.sock for listener in self.sockets])
-            watching.cancel()
+        while time.monotonic() < self._leave_at:
+            await self._look()
+        self._limits.closing = True
+        end_at = time.monotonic() + settings.grace_seconds
+        for listener in listeners:
+            listener.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        while time.monotonic() < end_at and (state.connections or state.tasks or any(map(len, listeners))):
+            await self._look()
+        await asyncio.sleep(_LOOK_SECONDS)  # for the log's lines of the last answers
 
     def _drain(self) -> None:
         """Begin to leave; the signal may come more than once."""
         self._limits.closing = True
         self._leave_at = min(self._leave_at, time.monotonic() + self.settings.drain_seconds)
 
-    async def _watch(self) -> None:
-        """Look after what takes its time, this process included."""
-        notify_at = 0.0
-        state: Any = self._server.server_state
-        while True:
-            now = time.monotonic()
-            for connection in list(state.connections):
-                connection.check(now)
-            if now >= notify_at:
-                self.notify()
-                notify_at = now + _NOTIFY_SECONDS
-            # Without a master, the port is left to the next one.
-            if os.getppid() != self.ppid or state.total_requests >= self.max_requests:
-                self._leave_at = min(self._leave_at, now)
-            if now >= self._leave_at and not self._server.should_exit:
-                self._limits.closing = self._server.should_exit = True
-                self._end_at = now + self.settings.grace_seconds
-            if now >= self._end_at:
-                os._exit(0)
-            await asyncio.sleep(_LOOK_SECONDS)
+    async def _look(self) -> None:
+        """Look after what takes its time, this process included; several times a second."""
+        now = time.monotonic()
+        if now >= self._notify_at:
+            self._notify_at = now + _NOTIFY_SECONDS
+            self.notify()
+            date = formatdate(usegmt=True).encode()
+            self._state.default_headers = [(b"date", date)]
+        connections: Any = self._state.connections
+        for connection in list(connections):
+            connection.check(now)
+        # Without a master, the port is left to the next one.
+        if os.getppid() != self.ppid or self._state.total_requests >= self.max_requests:
+            self._leave_at = min(self._leave_at, now)
+        await asyncio.sleep(_LOOK_SECONDS)

@@ -8,11 +8,12 @@ import pytest
 
 from tests.support import gateway_process
 from tests.support.fake_backend import Backend, echo, fake_backend
-from tests.support.gateway_process import Gateway, ended, post, read_reply
+from tests.support.gateway_process import Gateway, ended, errors_of, post, read_reply
 from tests.support.processes import PATIENCE
 from tests.support.raw_http import (
     HEALTH,
     answered,
+    assert_prompt,
     connections,
     deaf,
     post_head,
@@ -180,3 +181,34 @@ def test_permits_that_are_taken_leave_health_and_are_given_back(gateway: Gateway
         backend.held.set()
         assert [gateway_process.read(c.getresponse()).status for c in holding] == [200] * (THREADS - 8)
         assert post(holding[0]).status == 200
+
+
+def test_who_has_its_answer_may_ask_again_at_once(backend: Backend) -> None:
+    """The only permit is free before the answer can be read."""
+    with (
+        gateway_process.gateway(backend.target, FACET_HTTP_THREADS="9") as running,
+        contextlib.closing(running.open()) as connection,
+    ):
+        assert {post(connection).status for _ in range(200)} == {200}
+
+
+def test_more_that_come_at_once_than_there_is_room_for_are_served_in_turn(backend: Backend) -> None:
+    """Nobody is lost, and there is no error."""
+    with (
+        gateway_process.gateway(backend.target, "--worker-connections", "6") as running,
+        connections(running, 30, post_head(3, "Connection: close") + b"abc") as opened,
+    ):
+        assert {read_reply(connection).status for connection in opened} == {200}
+        assert errors_of(running) == []
+
+
+def test_who_sends_ahead_and_reads_nothing_holds_no_thread() -> None:
+    """Its answers wait in memory for as long as it may take."""
+    head = b"GET /large?bytes=65536 HTTP/1.1\r\nHost: x\r\n\r\n"
+    with (
+        gateway_process.gateway("127.0.0.1:1", APPLICATION, FACET_HTTP_THREADS=str(THREADS)) as running,
+        deaf(running, 2 * THREADS, 65536) as opened,
+    ):
+        for connection in opened:
+            connection.sendall(head * 100)
+        assert_prompt(running)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import gateway_process, processes, wsgi_app
 from tests.support.fake_backend import Backend, echo, fake_backend
-from tests.support.gateway_process import Gateway, read_reply
+from tests.support.gateway_process import Gateway, errors_of, read_reply
 from tests.support.processes import PATIENCE
 from tests.support.raw_http import HEALTH, connections, post_head, request_line
 
@@ -173,3 +173,36 @@ def test_who_leaves_while_it_waits_for_a_thread_is_never_served(tmp_path: Path) 
             assert read_reply(stays).body == b"/stays"
         assert [read_reply(connection).status for connection in busy] == [200] * threads
         assert not [line for line in running.process.logged("entered") if line["path"] == "/left"]
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["all of it", "its sending side"])
+def test_who_leaves_with_requests_sent_ahead_is_no_error(half: bool) -> None:
+    """Whether its first one waits for a thread, runs, or is answered."""
+    with gateway_process.gateway("127.0.0.1:1", FACET_HTTP_THREADS="9") as running:
+        for number in range(40):
+            with contextlib.closing(running.connect()) as connection:
+                connection.sendall(HEALTH * (number % 5 + 1) + post_head(3) + b"abc" + HEALTH * 3)
+                if half:
+                    connection.shutdown(socket.SHUT_WR)
+        assert running.get("/healthz").status == 200
+        assert errors_of(running) == []
+
+
+def test_who_leaves_after_it_has_waited_for_a_thread_is_no_error(tmp_path: Path) -> None:
+    """Its request runs by then, and its thread is free afterwards."""
+    threads = 9
+    settings = {"FACET_HTTP_THREADS": str(threads), wsgi_app.FOLDER: str(tmp_path)}
+    wait = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
+    with gateway_process.gateway("127.0.0.1:1", wsgi_app.APPLICATION, **settings) as running:
+        with connections(running, threads, wait), connections(running, threads, wait) as waiting:
+            for _ in range(threads):
+                running.process.wait_for("entered", path="/wait")
+            (tmp_path / "go").touch()
+            for _ in range(threads):
+                running.process.wait_for("entered", path="/wait")
+            (tmp_path / "go").unlink()
+            for connection in waiting:
+                connection.close()
+        (tmp_path / "go").touch()
+        assert running.get("/").status == 200
+        assert errors_of(running) == []

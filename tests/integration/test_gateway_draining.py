@@ -297,3 +297,29 @@ def test_the_gateway_refuses_to_speak_tls() -> None:
     with processes.running(command, FACET_HTTP_ADDRESS="127.0.0.1:0") as process:
         assert process.wait() != 0
         assert "let a proxy before it speak TLS" in process.log()
+
+
+def test_a_worker_that_is_told_to_stop_while_it_boots_stops() -> None:
+    """It does not serve until its grace is over."""
+    environ = {"FACET_HTTP_ADDRESS": "127.0.0.1:0", "FACET_HTTP_WORKERS": "1", "FACET_GRACE_SECONDS": "60"}
+    with processes.running(gateway_process.COMMAND, **environ) as process:
+        processes.wait_until(lambda: bool(process.children()), "a worker")
+        process.send(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_a_request_that_runs_when_the_drain_begins_ends_its_connection() -> None:
+    """Its answer says so, or the next request would be lost."""
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target, FACET_DRAIN_SECONDS="300") as running,
+        contextlib.closing(running.open()) as connection,
+    ):
+        serving.answer = serving.hold
+        headers = {"Content-Type": "image/jpeg", "X-Request-Timeout": "60"}
+        connection.request("POST", "/predict", b"picture", headers)
+        assert serving.began.acquire(timeout=processes.PATIENCE)
+        draining(running)
+        serving.held.set()
+        assert is_last(gateway_process.read(connection.getresponse()))
+        running.process.send(signal.SIGINT)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import gateway_process
-from tests.support.gateway_process import Gateway, Reply, read_reply
-from tests.support.raw_http import assert_last_problem
+from tests.support.gateway_process import Gateway, Reply, ended, read_reply
+from tests.support.raw_http import answered, assert_last_problem
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +176,58 @@ def test_a_refused_head_ends_only_its_own_connection(gateway: Gateway, connectio
     connection.sendall(b"get / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert_refused(connection, 400, "MALFORMED_REQUEST")
     assert gateway.get("/healthz").status == 200
+
+
+def test_a_head_in_pieces_may_have_as_much_as_one_in_one_piece(gateway: Gateway) -> None:
+    """Wherever it is cut."""
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + (b"X: " + b"y" * 1000 + b"\r\n") * 60 + b"\r\n"
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(head), 1400):
+            connection.sendall(head[start : start + 1400])
+        assert read_reply(connection).status == 200
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"0" * 5000 + b"3\r\n\r\nabc", 503),
+        (b"GET ftp://x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    ],
+    ids=["a length with many zeros", "another scheme"],
+)
+def test_an_odd_head_is_no_fault_of_ours(gateway: Gateway, request_bytes: bytes, status: int) -> None:
+    """It is passed on, to a backend that is not there, or refused as what it is."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(request_bytes)
+        assert read_reply(connection).status == status
+
+
+def test_nobody_is_invited_by_an_answer_that_its_version_does_not_have(gateway: Gateway) -> None:
+    """HTTP/1.0 knows no 100."""
+    head = b"POST /predict HTTP/1.0\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(head)
+        assert not answered(connection, 0.3)
+        connection.sendall(b"abc")
+        assert read_reply(connection).status == 503  # there is no backend
+
+
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [(b"3\r\nabc\r\nxyz\r\n", 400), (b"3\r\nabc\r\n0\r\n\r\nGET / HTTP/9.9\r\n\r\n", 503)],
+    ids=["a bad chunk", "a bad request behind it"],
+)
+def test_what_comes_behind_a_wish_to_upgrade_is_judged_as_ever(
+    gateway: Gateway, rest: bytes, status: int
+) -> None:
+    """At once, and as what it is."""
+    fields = "Transfer-Encoding: chunked\r\nUpgrade: h2c\r\nConnection: upgrade"
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n{fields}\r\n\r\n"
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.settimeout(4)  # a body may pause longer
+        connection.sendall(head.encode() + rest)
+        assert read_reply(connection).status == status
+        if status == 503:  # there is no backend
+            assert read_reply(connection).status == 505
+        assert ended(connection)

@@ -5,6 +5,8 @@ import hashlib
 import http.client
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -216,3 +218,19 @@ def test_piped_bodies_leave_threads_to_others(gateway: Gateway) -> None:
     head = post_head(1000, path=f"{wsgi_app.PIPED}/sum")
     with connections(gateway, 2 * THREADS, head + b"abc"):
         assert_prompt(gateway)
+
+
+def test_an_application_that_pauses_is_not_taken_for_a_client_that_does(tmp_path: Path) -> None:
+    """While it does not read, the client cannot send."""
+    settings = {"FACET_BODY_PAUSE_SECONDS": "0.5", wsgi_app.FOLDER: str(tmp_path)}
+    body = bytes(PIPE + 8 * 1024**2)
+    with (
+        gateway_process.gateway("127.0.0.1:1", wsgi_app.APPLICATION, **settings) as running,
+        connections(running, 1, post_head(len(body), path=f"{wsgi_app.PIPED}/wait")) as [connection],
+    ):
+        sending = threading.Thread(target=connection.sendall, args=[body])
+        sending.start()
+        time.sleep(1.5)  # longer than a body may pause
+        (tmp_path / "go").touch()
+        sending.join(60)
+        assert read_reply(connection).json["bytes"] == len(body)

@@ -110,3 +110,8 @@ def wait_for_status(gateway: Gateway, path: str, status: int) -> Reply:
         assert time.monotonic() < give_up, f"{path} still answers {reply.status}: {reply.body!r}"
         time.sleep(0.05)
     return reply
+
+
+def errors_of(gateway: Gateway) -> list[str]:
+    """Its log lines of faults so far."""
+    return [line for line in gateway.process.lines if '"level": "error"' in line]

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from gunicorn.workers.base import Worker
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import Server, ServerState
+from uvicorn.server import ServerState
 from werkzeug.test import TestResponse
 
 from gateway.arrival import Arrival
@@ -21,6 +21,7 @@ USED = {
     HttpToolsProtocol: {
         "connection_made", "connection_lost", "data_received", "eof_received", "on_message_begin", "on_url",
         "on_header", "on_headers_complete", "on_message_complete", "on_response_complete", "shutdown",
+        "expect_100_continue",
         "transport", "flow", "parser", "cycle", "pipeline", "url", "headers", "scope", "server_state",
         "_unset_keepalive_if_required",
     },
@@ -29,10 +30,9 @@ USED = {
         "chunked_encoding", "expected_content_length", "disconnected",
     },
     FlowControl: {"resume_reading", "read_paused", "drain"},
-    Server: {"serve", "_serve", "shutdown", "should_exit", "server_state", "config"},
-    ServerState: {"connections", "total_requests", "default_headers"},
-    uvicorn.Config: {"http_protocol_class"},
-    Worker: {"run", "notify", "ppid", "sockets", "cfg", "wsgi", "max_requests"},
+    ServerState: {"connections", "tasks", "total_requests", "default_headers"},
+    uvicorn.Config: {"load"},
+    Worker: {"run", "notify", "alive", "ppid", "sockets", "cfg", "wsgi", "max_requests"},
     httptools.HttpRequestParser: {"feed_data", "get_method", "get_http_version", "should_upgrade"},
 }  # fmt: skip
 """What gateway/server uses of other packages, beyond what their documents promise."""
