@@ -10,9 +10,9 @@ from typing import Any
 
 import grpc
 
-from inference_server.messages import MessageReceiver
+from inference_server.messages import MessageReceiver, is_inference
 from utils import codec
-from utils.channel import REQUEST_ID, SERVICE
+from utils.channel import REQUEST_ID
 from utils.errors import Cancelled, DeadlineExceeded, FacetError, InternalError
 from utils.logs import fields
 from utils.request_ids import TRACEPARENT, trace_context
@@ -72,14 +72,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         _notes.set({})
         started = time.monotonic()
         try:
-            reply = await self._run(handler, context)
+            reply = await self._run(handler, method, context)
         except asyncio.CancelledError:
             _log_soon(method, _cancellation(context), started)
             raise
         except grpc.aio.AbortError:  # by a service that is not ours, which has answered
             raise
         except Exception as error:  # noqa: BLE001 - the last place that can answer the caller
-            failure = _failure(error)
+            failure = _failure(error, method)
             _log_soon(method, failure, started)
             status = codec.encode_error(failure)
             trailing = (*codec.error_metadata(status), (REQUEST_ID, request_id.get()))
@@ -88,16 +88,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         _log_soon(method, None, started)
         return reply
 
-    async def _run(self, handler: Any, context: Any) -> Any:  # noqa: ANN401
+    async def _run(self, handler: Any, method: str, context: Any) -> Any:  # noqa: ANN401
         """Receive, and have it answered; gives the answer where it is one message."""
         parse = handler.request_deserializer
         if handler.request_streaming:
             behaviour = handler.stream_stream or handler.stream_unary
-            replies = behaviour(self._receiver.each(context, parse), context)
+            replies = behaviour(self._receiver.each(method, context, parse), context)
         else:
             behaviour = handler.unary_unary or handler.unary_stream
             # Nothing here holds the message any longer than its service does.
-            replies = behaviour(await self._receiver.only(context, parse), context)
+            replies = behaviour(await self._receiver.only(method, context, parse), context)
         if not inspect.isasyncgen(replies):
             return await replies
         async for reply in replies:
@@ -105,11 +105,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return None
 
 
-def _failure(error: Exception) -> FacetError:
+def _failure(error: Exception, method: str) -> FacetError:
     """What the caller is told: our own errors as they are, of anything else nothing."""
     if isinstance(error, FacetError):
         return error
-    logger.error("call failed", exc_info=error, extra=fields(request_id=request_id.get()))
+    logger.error("call failed", exc_info=error, extra=fields(request_id=request_id.get(), method=method))
     return InternalError()
 
 
@@ -123,7 +123,7 @@ def _cancellation(context: Any) -> FacetError:  # noqa: ANN401
 
 def _log_soon(method: str, failure: FacetError | None, started: float) -> None:
     """Write the line once this task has begun to send its answer, which need not wait for that."""
-    if not method.startswith(f"/{SERVICE}/"):
+    if not is_inference(method):
         return
     asyncio.get_running_loop().call_soon(_log, method, failure, time.monotonic() - started)
 

@@ -2,12 +2,14 @@
 
 gRPC hands a message over when it is whole, and its sender decides when that is. Of a message that nobody
 has asked for it takes in one flow-control window, which server.py keeps small; of one that was asked for,
-all. So a call needs a place before its message is asked for, and there are few places.
+all. So a call needs a place before its message is asked for, and there are few places. Health and
+reflection each have a few of their own: their messages are small, and must not wait for slow pictures.
 """
 
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Self
 
 from utils import codec
 from utils.channel import MIB
@@ -15,10 +17,13 @@ from utils.errors import TooManyUnfinishedMessages
 
 MOST_UNFINISHED = 24
 MOST_UNFINISHED_BYTES = 160 * MIB
+MOST_UNFINISHED_OF_HEALTH = 4
+MOST_UNFINISHED_OF_REFLECTION = 2
 MOST_WAITING = 256
 """Calls that may wait for a place: each may hold a flow-control window."""
 
 _SLOW_SECONDS = 10.0
+_SLOW_SECONDS_OF_SMALL = 1.0
 _SHARE_SECONDS = 0.5
 _PATIENCE_SECONDS = 2.0
 _LOOK_SECONDS = 0.1
@@ -42,24 +47,41 @@ class Place:
     given: "asyncio.Future[None] | None" = field(default=None, repr=False)
     taken_away: bool = False
 
+    @property
+    def ends(self) -> bool:
+        """Whether its message is being given up."""
+        return self.taken_away or self.limit.expired()
+
 
 class Places:
-    """The places of a worker. A call without one waits for a moment, and connections with few come first.
+    """Places of a worker. A call without one waits for a moment, and connections with few come first.
 
-    While calls wait, a message that has been unfinished for 10 s is ended. So is, after half a second, the
-    oldest one of a connection that has two places more than the connection of a call that waits: who sends
-    many messages and ends none holds up nobody else.
+    While calls wait, a message that has been unfinished for too long is ended. So is, after half a second,
+    the oldest one of a connection that has two places more than the connection of a call that waits: who
+    sends many messages and ends none holds up nobody else.
 
     Args:
-        largest: Bytes of the longest message, for which each place is counted.
+        most: How many there are.
+        slow_seconds: How long a message may be unfinished while calls wait.
     """
 
-    def __init__(self, largest: int) -> None:
-        self._most = max(min(MOST_UNFINISHED, MOST_UNFINISHED_BYTES // largest), 1)
+    def __init__(self, most: int, slow_seconds: float) -> None:
+        self._most = most
+        self._slow_seconds = slow_seconds
         self._taken: dict[Place, None] = {}
         self._waiting: dict[Place, None] = {}
         self._loop = asyncio.get_running_loop()
         self._looks = False
+
+    @classmethod
+    def for_pictures(cls, largest: int) -> Self:
+        """Places for messages of so many bytes at most."""
+        return cls(max(min(MOST_UNFINISHED, MOST_UNFINISHED_BYTES // largest), 1), _SLOW_SECONDS)
+
+    @classmethod
+    def for_small(cls, most: int) -> Self:
+        """Places for messages that are small where they are honest."""
+        return cls(most, _SLOW_SECONDS_OF_SMALL)
 
     async def take(self, place: Place) -> None:
         """Return when the place is given.
@@ -116,7 +138,7 @@ class Places:
 
     def _held(self) -> Counter[str]:
         """How many places each connection has."""
-        return Counter(place.connection for place in self._taken if not place.taken_away)
+        return Counter(place.connection for place in self._taken if not place.ends)
 
     def _look_soon(self) -> None:
         if not self._looks:
@@ -135,7 +157,7 @@ class Places:
             self._look_soon()
 
     def _end_slow(self, now: float) -> None:
-        slow = [place for place in self._taken if now - place.since > _SLOW_SECONDS]
+        slow = [place for place in self._taken if now - place.since > self._slow_seconds and not place.ends]
         for place in slow[: len(self._waiting)]:
             self._take_away(place)
 
@@ -147,15 +169,14 @@ class Places:
             if most < held[connection] + 2:
                 return
             self._take_away(
-                next(place for place in self._taken if place.connection == richest and not place.taken_away)
+                next(place for place in self._taken if place.connection == richest and not place.ends)
             )
             held[richest] -= 1
             held[connection] += 1
 
     def _take_away(self, place: Place) -> None:
-        if not place.taken_away and not place.limit.expired():
-            place.taken_away = True
-            place.limit.reschedule(self._loop.time())
+        place.taken_away = True
+        place.limit.reschedule(self._loop.time())
 
     def _refusal(self) -> TooManyUnfinishedMessages:
         return TooManyUnfinishedMessages(

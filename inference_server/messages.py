@@ -7,15 +7,28 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from inference_server.message_limits import Place, Places
+from inference_server.message_limits import (
+    MOST_UNFINISHED_OF_HEALTH,
+    MOST_UNFINISHED_OF_REFLECTION,
+    Place,
+    Places,
+)
 from utils import codec
+from utils.channel import MIB, SERVICE
 from utils.errors import DeadlineExceeded, MalformedRequest, TooManyUnfinishedMessages
 from utils.memory import trim_heap
 
 _TRIM_SECONDS = 5.0
+_TRIMMED_BYTES = 16 * MIB
+"""Bytes of given-up messages below which their memory is kept for the next requests."""
 _CANCELLATION_SECONDS = 0.05
 
 Parse = Callable[[bytes], Any]
+
+
+def is_inference(method: str) -> bool:
+    """Whether a method, as `/service/name`, is one of our own service; not of health or reflection."""
+    return method.startswith(f"/{SERVICE}/")
 
 
 class MessageReceiver:
@@ -30,55 +43,75 @@ class MessageReceiver:
     """
 
     def __init__(self, largest: int, longest_seconds: float) -> None:
-        self._places = Places(largest)
+        self._largest = largest
+        self._pictures = Places.for_pictures(largest)
+        self._health = Places.for_small(MOST_UNFINISHED_OF_HEALTH)
+        self._reflection = Places.for_small(MOST_UNFINISHED_OF_REFLECTION)
         self._longest_seconds = longest_seconds
+        self._given_up = 0
         self._trims = False
 
-    async def only(self, context: Any, parse: Parse) -> Any:  # noqa: ANN401 - what grpc gives and takes
+    async def only(self, method: str, context: Any, parse: Parse) -> Any:  # noqa: ANN401 - what grpc gives and takes
         """The message of a call that must have one, and no more."""
-        return _parsed(await self._receive(context, _read_only), parse)
+        return _parsed(await self._receive(method, context, _read_only), parse)
 
-    async def each(self, context: Any, parse: Parse) -> AsyncIterator[Any]:  # noqa: ANN401
+    async def each(self, method: str, context: Any, parse: Parse) -> AsyncIterator[Any]:  # noqa: ANN401
         """The messages of a call, as they arrive."""
-        while (raw := await self._receive(context, _read)) is not None:
+        while (raw := await self._receive(method, context, _read)) is not None:
             yield _parsed(raw, parse)
 
     async def _receive(
         self,
+        method: str,
         context: Any,  # noqa: ANN401
         read: Callable[[Any], Awaitable[bytes | None]],
     ) -> Any:  # noqa: ANN401
         remaining: float | None = context.time_remaining()
         seconds = self._longest_seconds if remaining is None else min(remaining, self._longest_seconds)
+        places = self._places_for(method)
         limit = asyncio.timeout(seconds)
         place = Place(context.peer(), limit)
+        has_place = False
         try:
             async with limit:
-                await self._places.take(place)
+                await places.take(place)
+                has_place = True
                 # A read that is given up in the middle would leak what arrives in that moment.
                 reading = asyncio.ensure_future(read(context))
                 reading.add_done_callback(_retrieve)
                 return await asyncio.shield(reading)
         except TimeoutError:
-            self._trim_soon()
+            if not has_place:
+                words = "No place to receive the message became free in time."
+                raise TooManyUnfinishedMessages(words, retry_after=codec.RETRY_SECONDS) from None
+            self._give_up()
             if place.taken_away:
                 words = "The message is unfinished for too long, while others wait for its place."
                 raise TooManyUnfinishedMessages(words, retry_after=codec.RETRY_SECONDS) from None
             raise DeadlineExceeded(f"The message was unfinished after {seconds:.1f} s.") from None
         except asyncio.CancelledError:
-            self._trim_soon()
+            if has_place:
+                self._give_up()
             raise
         finally:
-            self._places.give_back(place)
+            places.give_back(place)
 
-    def _trim_soon(self) -> None:
-        """Give back the memory of messages that were given up, once for all of the next seconds."""
-        if not self._trims:
+    def _places_for(self, method: str) -> Places:
+        if is_inference(method):
+            return self._pictures
+        # A stream of reflection has a place while it is idle, which must not hold up health, either.
+        return self._health if method.startswith("/grpc.health.") else self._reflection
+
+    def _give_up(self) -> None:
+        """Give back the memory of messages that were given up where it may be much, once in some seconds."""
+        self._given_up += self._largest  # how much has come is known to gRPC alone
+        if self._given_up >= _TRIMMED_BYTES and not self._trims:
             self._trims = True
             asyncio.get_running_loop().call_later(_TRIM_SECONDS, self._trim)
 
     def _trim(self) -> None:
         self._trims = False
+        self._given_up = 0
         trim_heap()
 
 

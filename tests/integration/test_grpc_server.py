@@ -1,5 +1,6 @@
 """Rules of a worker's gRPC server: what it does with calls that are not as they should be."""
 
+import contextlib
 import re
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from tests.support.facet import inference as backend
 from tests.support.http2 import UnfinishedMessages, unfinished_messages
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import Process, wait_until
-from utils.channel import MIB, PREDICT, error_of
+from utils.channel import MIB, PREDICT, REQUEST_ID, error_of
 from utils.errors import DeadlineExceeded, FacetError, MalformedRequest, TooManyUnfinishedMessages
 from utils.service_client import ServiceClient
 
@@ -29,8 +30,8 @@ MOST_GROWTH = 256e6
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[Process, str]]:
-    """A backend of one worker that gives a message 3 s, and its address."""
-    settings = {"FACET_WORKERS": "1", "FACET_TIMEOUT_SECONDS": "3", "FACET_MAX_TIMEOUT_SECONDS": "3"}
+    """A backend of one worker that gives a message 8 s, and its address."""
+    settings = {"FACET_WORKERS": "1", "FACET_TIMEOUT_SECONDS": "8", "FACET_MAX_TIMEOUT_SECONDS": "8"}
     with backend(**settings) as (process, address):
         yield process, address
         assert not [line for line in process.lines if '"level": "error"' in line]
@@ -50,10 +51,16 @@ def failure(call: Any) -> FacetError:  # noqa: ANN401 - of any kind
     return error_of(caught.value)
 
 
-def send(channel: grpc.Channel, method: str, messages: Iterator[bytes], timeout: float | None = 30) -> Any:  # noqa: ANN401
+def send(
+    channel: grpc.Channel,
+    method: str,
+    messages: Iterator[bytes],
+    timeout: float | None = 30,
+    request_id: str = "",
+) -> Any:  # noqa: ANN401
     """A call with any number of messages."""
     streamed: Any = channel.stream_stream(method)
-    return streamed(messages, timeout=timeout)
+    return streamed(messages, timeout=timeout, metadata=[(REQUEST_ID, request_id)])
 
 
 def never() -> Iterator[bytes]:
@@ -137,10 +144,34 @@ def test_metadata_is_accepted_up_to_16_kib_and_never_beyond(
         assert (call.code() is grpc.StatusCode.OK) == accepted, call.details()
 
 
-@pytest.mark.parametrize("timeout", [1.0, None], ids=["its deadline", "the longest time"])
-def test_an_unfinished_message_is_ended(channel: grpc.Channel, timeout: float | None) -> None:
-    """By the deadline of its call, or when the longest time that a request may ask for is over."""
-    assert isinstance(failure(send(channel, PREDICT, never(), timeout)), DeadlineExceeded)
+def test_an_unfinished_message_is_ended_after_the_longest_time(channel: grpc.Channel) -> None:
+    """That a request may ask for; also where its call has no deadline."""
+    assert isinstance(failure(send(channel, PREDICT, never(), None)), DeadlineExceeded)
+
+
+def test_an_unfinished_message_is_ended_at_its_deadline(
+    served: tuple[Process, str], channel: grpc.Channel
+) -> None:
+    """By the worker, too, which says so long before the longest time is over."""
+    failure(send(channel, PREDICT, never(), 1.0, "unfinished"))
+    line = served[0].wait_for("request", request_id="unfinished")
+    assert line["reason"] == "DEADLINE_EXCEEDED"
+    assert line["elapsed_ms"] < 8_000
+
+
+@pytest.mark.parametrize("method", [PREDICT, REFLECTION.format("v1")])
+def test_unfinished_messages_do_not_hold_up_health(served: tuple[Process, str], method: str) -> None:
+    """Of pictures, and of streams of reflection that are open and send nothing, each on its connection."""
+    calls = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            slow = stack.enter_context(grpc.insecure_channel(served[1], options=options))
+            grpc.channel_ready_future(slow).result(timeout=30)
+            calls.append(send(slow, method, never()))
+        other = stack.enter_context(grpc.insecure_channel(served[1], options=[("grpc.enable_retries", 0)]))
+        for _ in range(100):  # some of them when all those calls have arrived
+            health_pb2_grpc.HealthStub(other).Check(health_pb2.HealthCheckRequest(), timeout=10)
 
 
 def test_who_sends_too_many_messages_at_once_is_told_to_come_again(channel: grpc.Channel) -> None:

@@ -1,6 +1,7 @@
 """Rules of the places in which messages are received."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -8,9 +9,6 @@ import pytest
 from inference_server import message_limits
 from inference_server.message_limits import MOST_UNFINISHED_BYTES, Place, Places
 from utils.errors import TooManyUnfinishedMessages
-
-THREE = MOST_UNFINISHED_BYTES // 3
-"""Bytes of messages of which three may be unfinished."""
 
 
 class Call:
@@ -38,12 +36,12 @@ class Call:
         await self.task
 
 
-def run(scene: Callable[[Places], Awaitable[None]]) -> None:
+def run(scene: Callable[[Places], Awaitable[None]], slow_seconds: float = 10.0) -> None:
     """Play a scene with three places, and end what is left of it."""
 
     async def play() -> None:
         async with asyncio.timeout(60):
-            await scene(Places(THREE))
+            await scene(Places(3, slow_seconds))
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
@@ -61,10 +59,10 @@ async def calls(places: Places, *connections: str) -> list[Call]:
 
 def test_the_larger_messages_may_be_the_fewer_are_received_at_once() -> None:
     """Never more than 24, and always one."""
-    for largest, count in ((1000, 24), (THREE, 3), (10 * MOST_UNFINISHED_BYTES, 1)):
+    for largest, count in ((1000, 24), (MOST_UNFINISHED_BYTES // 3, 3), (10 * MOST_UNFINISHED_BYTES, 1)):
 
         async def play(largest: int = largest, count: int = count) -> None:
-            made = await calls(Places(largest), *["a"] * (count + 1))
+            made = await calls(Places.for_pictures(largest), *["a"] * (count + 1))
             assert [call.has_place.is_set() for call in made] == [True] * count + [False]
             for call in made:
                 call.task.cancel()
@@ -126,16 +124,32 @@ def test_a_connection_ends_no_message_of_its_own(monkeypatch: pytest.MonkeyPatch
     run(scene)
 
 
-def test_a_message_that_is_unfinished_for_long_is_ended_when_its_place_is_wanted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_message_that_is_unfinished_for_long_is_ended_when_its_place_is_wanted() -> None:
     """Whoever wants it."""
-    monkeypatch.setattr(message_limits, "_SLOW_SECONDS", 0.2)
 
     async def scene(places: Places) -> None:
         *first, late = await calls(places, "a", "b", "c", "c")
         await late.has_place.wait()
-        assert any(call.task.done() for call in first)
+        ended = [call.task.exception() for call in first if call.task.done()]
+        assert ended
+        assert all(isinstance(error, TimeoutError) for error in ended)
+
+    run(scene, slow_seconds=0.2)
+
+
+def test_another_message_is_ended_where_the_oldest_ends_already() -> None:
+    """One whose time is over, and whose call has not yet given its place back."""
+
+    async def scene(places: Places) -> None:
+        over = asyncio.timeout(0)
+        with contextlib.suppress(TimeoutError):
+            async with over:
+                await asyncio.Event().wait()
+        await places.take(Place("a", over))
+        oldest, _, modest = await calls(places, "a", "a", "b")
+        await modest.has_place.wait()
+        with pytest.raises(TimeoutError):
+            await oldest.task
 
     run(scene)
 
