@@ -86,6 +86,7 @@ def run(worker: str = "inference_server.worker") -> int:
         on_ready=announce,
         on_worker_ready=EngineLog().heard,
         reap_others=reap_orphans,
+        on_round=reservation.close_connections,
     )
     reason = _convert_models(settings)
     if reason is None:

@@ -9,7 +9,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-from inference_server.supervision.lock import LockHeld, hold
+from inference_server.supervision.lock import LockHeld, close_connections, hold
 from utils.settings import Address
 
 _PROBE_SECONDS = 2.0
@@ -25,12 +25,17 @@ class Reservation:
     """The address, bound. Closing it, or the death of this process, frees it."""
 
     address: Address
-    sockets: tuple[socket.socket, ...]
+    port: socket.socket
+    lock: socket.socket
+
+    def close_connections(self) -> None:
+        """Close those of others that asked who has the address; to be called now and then."""
+        close_connections(self.lock)
 
     def close(self) -> None:
         """Give the address up."""
-        for held in self.sockets:
-            held.close()
+        self.port.close()
+        self.lock.close()
 
 
 def reserve(address: Address) -> Reservation:
@@ -60,7 +65,7 @@ def reserve(address: Address) -> Reservation:
             f"FACET_GRPC_ADDRESS is {address}: {reason}. "
             "Stop what has it, or set FACET_GRPC_ADDRESS to another address."
         ) from error
-    return Reservation(bound, (port, lock))
+    return Reservation(bound, port, lock)
 
 
 def _as_served(family: int, place: tuple[object, ...]) -> tuple[int, tuple[object, ...]]:

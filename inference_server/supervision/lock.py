@@ -30,12 +30,20 @@ def hold(name: str) -> socket.socket:
     try:
         lock.bind(f"\0{name}")
         lock.listen(_ASKING_AT_ONCE)  # nobody is answered: the kernel says whose it is
+        lock.setblocking(False)
     except OSError as error:
         lock.close()
         if error.errno == errno.EADDRINUSE:
             raise LockHeld(f"the abstract socket @{name} is held by {_holder(name)}") from error
         raise
     return lock
+
+
+def close_connections(lock: socket.socket) -> None:
+    """Close the connections of those that have asked who holds the lock: there is room for few of them."""
+    with contextlib.suppress(OSError):  # there is none, or no file descriptor for one, which stays
+        for _ in range(_ASKING_AT_ONCE):
+            lock.accept()[0].close()
 
 
 def _holder(name: str) -> str:

@@ -42,6 +42,7 @@ class Supervisor:
         on_ready: Called once, when all workers are ready for the first time.
         on_worker_ready: Called with what each worker says when it is ready.
         reap_others: Called with the workers' process ids, to reap other children that have ended.
+        on_round: Called in each round of the loop, twice a second or more often.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Supervisor:
         on_ready: Callable[[], None] = lambda: None,
         on_worker_ready: Callable[[Message], None] = lambda _: None,
         reap_others: Callable[[Collection[int]], None] = lambda _: None,
+        on_round: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = pool
         self._watch = watch
@@ -60,6 +62,7 @@ class Supervisor:
         self._on_ready: Callable[[], None] | None = on_ready
         self._on_worker_ready = on_worker_ready
         self._reap_others = reap_others
+        self._on_round = on_round
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._release = 0
@@ -88,6 +91,7 @@ class Supervisor:
                 self._reap()
                 self._look()
                 self._fill()
+                self._on_round()
         finally:
             self._pool.kill()
             # Forgotten first: a signal may come when they are closed, and their numbers be other files'.
