@@ -42,6 +42,9 @@ _DECODE_SECONDS_PER_MEGAPIXEL = 0.4
 # Inflated text of a PNG file. Pillow's own limit of 64 MiB takes a seventh of a second.
 _MAX_PNG_TEXT = 4 * 1024**2
 
+# Pixels of all tiles of a TIFF file, in those a picture may have: at its edges they may be larger than it.
+_MAX_TILED = 4
+
 # Offset of a PNG file's bits per sample, in its first chunk.
 _PNG_BIT_DEPTH = 24
 
@@ -232,6 +235,13 @@ def _check_size(name: str, seen: tuple[int, int], size: tuple[int, int]) -> None
 
 
 def _check_tiles(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
-    """Refuse a TIFF tile far larger than the picture, for which libtiff would take the memory."""
+    """Refuse TIFF tiles far larger than the picture, which would take libtiff's memory and time."""
     tags = image.tag_v2
-    _check_pixels(tags.get(TiffImagePlugin.TILEWIDTH, 0), tags.get(TiffImagePlugin.TILELENGTH, 0), max_pixels)
+    wide, high = tags.get(TiffImagePlugin.TILEWIDTH, 0), tags.get(TiffImagePlugin.TILELENGTH, 0)
+    _check_pixels(wide, high, max_pixels)
+    if wide and high:
+        across, down = (
+            -(-tags[TiffImagePlugin.IMAGEWIDTH] // wide),
+            -(-tags[TiffImagePlugin.IMAGELENGTH] // high),
+        )
+        _check_pixels(across * wide, down * high, _MAX_TILED * max_pixels)

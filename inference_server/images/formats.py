@@ -46,6 +46,7 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
+_RIFF_HEAD = 8  # bytes before those that its length counts
 _RIFF_KINDS = {b"WEBP": "WebP", b"AVI ": "AVI", b"WAVE": "WAV"}
 
 _MARKUP = ((b"<svg", "SVG"), (b"<?xml", "XML"), (b"<!doctype html", "HTML"), (b"<html", "HTML"))
@@ -53,8 +54,9 @@ _NETPBM = frozenset(b"P%d" % kind for kind in range(1, 8))
 _LOOKED_AT = 512
 
 _LONE_LF = re.compile(rb"(?<!\r)\n")
+_GIF_COMMENT = re.compile(rb"!\xfe[^\0]*+")
 _BINARY_CR_LF = re.compile(rb"[^\r\n -~]\r\n")  # not behind a character of text, as metadata may have it
-_LINE_ENDS = 3  # of which chance makes none lone in one of 16 million files
+_LINE_ENDS = 3  # fewer may be chance
 
 
 def sniff(data: bytes) -> str | None:
@@ -84,13 +86,18 @@ def lacks_lone_lf(data: bytes) -> bool:
 def has_text_line_ends(name: str, data: bytes) -> bool:
     """Tell whether a file has been through a program that takes bytes for text, and writes CR LF for LF.
 
-    In a file of hundreds of compressed bytes some LF has another byte before it. Of a BMP file, which may
-    repeat one colour, its length must tell; of a TIFF file the offsets do, to its decoder.
+    In a file of hundreds of compressed bytes some LF has another byte before it. Of BMP and WebP files, which
+    may repeat one colour or hold text, the length that they say must tell. Of JPEG and TIFF files it is
+    their decoders that do.
     """
-    if name == "TIFF" or not lacks_lone_lf(data):
+    if name in {"JPEG", "TIFF"} or not lacks_lone_lf(data):
         return False
     if name == "BMP":
         return len(data) - int.from_bytes(data[2:6], "little") == data.count(b"\n")
+    if name == "WebP":
+        return len(data) - _RIFF_HEAD - int.from_bytes(data[4:8], "little") == data.count(b"\n")
+    if name == "GIF":
+        data = _GIF_COMMENT.sub(b"", data)
     return len(list(itertools.islice(_BINARY_CR_LF.finditer(data), _LINE_ENDS))) == _LINE_ENDS
 
 

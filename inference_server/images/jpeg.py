@@ -15,12 +15,20 @@ import simplejpeg
 from PIL import JpegImagePlugin
 
 from inference_server.images.formats import lacks_lone_lf
-from inference_server.images.segments import FRAMES, SCAN, check_scans, read_segments, without_oddities
+from inference_server.images.segments import (
+    FRAMES,
+    SCAN,
+    check_scans,
+    has_line_ends_in_tables,
+    read_segments,
+    without_oddities,
+)
 from utils.errors import BrokenImage
 
 _FRAME = struct.Struct(">HHB")
 
 _INK = "CMYK"
+_GREY_AND_ALPHA = 2  # components, as TIFF files may have them
 
 
 class Picture(JpegImagePlugin.JpegImageFile):
@@ -71,22 +79,38 @@ def decode(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[np.uint
     try:
         pixels = _decode_faultless(data, mode, size)
     except ValueError:
-        if lacks_lone_lf(data):
-            raise  # even few line ends of text in a small file are no harmless oddity then
-        pixels = _decode_faultless(without_oddities(data), mode, size)
+        pixels = _decode_odd(data, mode, size)
     return 255 - pixels if mode == _INK else pixels  # Pillow takes all for inverted, as Adobe's are
 
 
 def is_whole(data: bytes, max_pixels: int) -> bool:
-    """Tell whether a JPEG stream of another file has every pixel, and no more than so many of them."""
+    """Tell whether a JPEG stream of another file has every pixel, and no more than so many of them.
+
+    One of two components, which cannot be judged, is taken for whole.
+    """
     try:
         width, height, components = _read_frame(data) or (0, 0, 0)
         if not 0 < width * height <= max_pixels:
             return False
+        if components == _GREY_AND_ALPHA:
+            return True  # which the library does not read
         decode(data, _INK if components == len(_INK) else "RGB", (width, height))
     except (BrokenImage, ValueError, struct.error, IndexError):
         return False
     return True
+
+
+def _decode_odd(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Decode a file with a fault that may be harmless."""
+    fault = ValueError("CR LF for LF")
+    for number, cleaned in enumerate(without_oddities(data)):
+        if not number and lacks_lone_lf(cleaned) and has_line_ends_in_tables(data):
+            break  # even few line ends of text in a small file are no harmless oddity then
+        try:
+            return _decode_faultless(cleaned, mode, size)
+        except ValueError as error:
+            fault = error
+    raise fault
 
 
 def _decode_faultless(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -15,6 +15,8 @@ _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
 
 SCAN = 0xDA
+ENTROPY_CODED = 0x00  # no marker: the data that follow a scan's header
+_QUANTIZATION = 0xDB
 _TABLES = 0xC4
 _END = 0xD9
 
@@ -39,14 +41,26 @@ _UNSENT = 0xFF
 
 _SYMBOLS = 17  # where those of a Huffman table start, behind its number and 16 counts
 
-# Zero bytes in a row that no picture has, where the code of zeros announces a coefficient.
+# Zero bytes in a row that no picture has, where the code of zeros announces a coefficient. In a scan that
+# refines coefficients a zero bit may come from each of those sent before: a thousand or so in a row.
 _ZEROS = bytes(64)
+_ZEROS_OF_REFINEMENT = bytes(160)
+
+_APPLICATION = 0xE0
+_JFIF = b"JFIF\0"
+_JFIF_VERSION = b"\1\1"
+
+# Spectral selection and approximation, which sequential scans have no use for, and must have so.
+_SEQUENTIAL = b"\0\x3f\0"
+
+# One byte so many times at a scan's end is a filling: no picture's last coefficients are coded so.
+_FILLING = 16
 
 
 class Segment(NamedTuple):
     """A marker's second byte, and where the segment starts (at its first) and ends.
 
-    The end of a scan's segment is that of its header: its entropy-coded data follow.
+    The end of a scan's segment is that of its header: its data follow as a segment ENTROPY_CODED.
     """
 
     marker: int
@@ -78,15 +92,11 @@ def read_segments(data: bytes) -> Iterator[Segment]:
         if marker not in _PASSED_OVER:
             yield Segment(marker, start, at)
         if marker == SCAN:
-            at = _end_of_scan(data, at)
+            found = _AFTER_SCAN.search(data, at)
+            start, at = at, found.start() if found else len(data)
+            yield Segment(ENTROPY_CODED, start, at)
         elif marker == _END:
             return
-
-
-def _end_of_scan(data: bytes, at: int) -> int:
-    """Where the entropy-coded data that start here end: at a marker, or with the file."""
-    found = _AFTER_SCAN.search(data, at)
-    return found.start() if found else len(data)
 
 
 def check_scans(data: bytes, pixels: int) -> None:
@@ -98,7 +108,8 @@ def check_scans(data: bytes, pixels: int) -> None:
     """
     unsent: dict[int, bytearray] = {}
     zero_codes: dict[int, int] = {}
-    scans = frame = 0
+    scans = frame = header = 0
+    is_complete = False
     for marker, start, end in read_segments(data):
         if marker == _TABLES:
             zero_codes |= _zero_codes(data[start + 4 : end])
@@ -108,15 +119,24 @@ def check_scans(data: bytes, pixels: int) -> None:
             unsent = {component: bytearray([_UNSENT] * _COEFFICIENTS) for component in components}
         elif marker == SCAN:
             scans += 1
-            if scans > _MAX_SCANS or (scans > 1 and scans * pixels > _MAX_SCANNED_PIXELS):
-                raise BrokenImage(f"the JPEG image has {scans} scans, too many for its size", field="image")
+            _check_number(scans, pixels)
             _note_scan(data, start, unsent, progressive=frame in _PROGRESSIVE)
-            if frame in _HUFFMAN:
-                _check_zeros(data, start, end, zero_codes, progressive=frame in _PROGRESSIVE)
-            if frame not in _PROGRESSIVE and not any(map(any, unsent.values())):
+            header = start
+            is_complete = frame not in _PROGRESSIVE and not any(map(any, unsent.values()))
+            if is_complete and data.find(_ZEROS, end) < 0:
                 return  # decoders read no further
+        elif marker == ENTROPY_CODED:
+            if frame in _HUFFMAN:
+                _check_zeros(data, header, start, end, zero_codes, progressive=frame in _PROGRESSIVE)
+            if is_complete:
+                return
     if any(map(any, unsent.values())):
         raise BrokenImage("the JPEG image lacks scans: it is truncated", field="image")
+
+
+def _check_number(scans: int, pixels: int) -> None:
+    if scans > _MAX_SCANS or (scans > 1 and scans * pixels > _MAX_SCANNED_PIXELS):
+        raise BrokenImage(f"the JPEG image has {scans} scans, too many for its size", field="image")
 
 
 def _note_scan(data: bytes, start: int, unsent: dict[int, bytearray], *, progressive: bool) -> None:
@@ -142,42 +162,74 @@ def _zero_codes(tables: bytes) -> dict[int, int]:
     return found
 
 
-def _check_zeros(data: bytes, start: int, end: int, zero_codes: dict[int, int], *, progressive: bool) -> None:
+def _check_zeros(
+    data: bytes, header: int, start: int, end: int, zero_codes: dict[int, int], *, progressive: bool
+) -> None:
     """Refuse a scan that was zeroed in its middle: what zeros mean may fill as many blocks as were there."""
-    components = data[start + 4]
-    numbers = (tables & 15 for tables in data[start + 6 : start + 5 + 2 * components : 2])
-    if (progressive and not data[start + 5 + 2 * components]) or not any(
+    components = data[header + 4]
+    numbers = (tables & 15 for tables in data[header + 6 : header + 5 + 2 * components : 2])
+    if (progressive and not data[header + 5 + 2 * components]) or not any(
         zero_codes.get(number, 0) & 15 for number in numbers
     ):
         return  # DC coefficients alone, or an empty block's code
-    if data.find(_ZEROS, end) < 0:
-        return
-    if _ZEROS in data[end : _end_of_scan(data, end)].rstrip(b"\0"):
+    refines = progressive and data[header + 7 + 2 * components] >> 4
+    zeros = _ZEROS_OF_REFINEMENT if refines else _ZEROS
+    if zeros in data[start:end].rstrip(b"\0"):
         raise BrokenImage("the JPEG image has zeros where its pixels were: it is corrupt", field="image")
 
 
-def without_oddities(data: bytes) -> bytes:
-    """What of a file its pixels depend on, ended properly.
+def without_oddities(data: bytes) -> Iterator[bytes]:
+    """What of a file its pixels depend on, ended properly: files to be tried in turn.
 
-    Metadata are left out, bytes between segments, what stands behind the end marker, and behind the
-    entropy-coded data of a scan a filling of one byte again and again.
+    Left out are metadata, bytes between segments, what stands behind the end marker, and what fills the last
+    scan's end: one byte again and again, of which the first may belong to the scan. Numbers are put right
+    that decoders do without: the version of JFIF, and the selection of coefficients of a sequential scan.
 
     Raises:
         BrokenImage: There are too many segments.
         struct.error: The file ends in a segment's length.
     """
-    kept = []
+    kept: list[bytes] = []
+    frame = last = 0
     for marker, start, end in read_segments(data):
-        if marker not in _METADATA and marker != _END:
-            kept.append(data[start:end])
-        if marker == SCAN:
-            kept.append(_without_filling(data[end : _end_of_scan(data, end)]))
-    return b"".join((*kept, b"\xff\xd9"))
+        if marker in _METADATA or marker == _END:
+            continue
+        if marker in FRAMES:
+            frame = marker
+        elif marker == ENTROPY_CODED:
+            last = len(kept)
+        kept.append(_put_right(data[start:end], marker, frame))
+    for entropy_coded in _without_filling(kept[last]):
+        yield b"".join((*kept[:last], entropy_coded, *kept[last + 1 :], b"\xff\xd9"))
 
 
-def _without_filling(entropy_coded: bytes) -> bytes:
-    filling = entropy_coded[-1:]
-    rest = entropy_coded.rstrip(filling)
-    if len(entropy_coded) - len(rest) < 2:  # noqa: PLR2004 # nothing is repeated
-        return entropy_coded
-    return rest + b"\0" if rest.endswith(b"\xff") else rest  # a zero behind it is no filling
+def _put_right(segment: bytes, marker: int, frame: int) -> bytes:
+    if marker == _APPLICATION and segment[4:9] == _JFIF:
+        return segment[:9] + _JFIF_VERSION + segment[11:]
+    if marker == SCAN and frame not in _PROGRESSIVE:
+        return segment[: -len(_SEQUENTIAL)] + _SEQUENTIAL
+    return segment
+
+
+def _without_filling(entropy_coded: bytes) -> Iterator[bytes]:
+    rest = entropy_coded.rstrip(entropy_coded[-1:])
+    filled = len(entropy_coded) - len(rest)
+    if filled < _FILLING:
+        yield entropy_coded
+    if filled > 1:
+        yield rest
+        yield rest + entropy_coded[-1:]
+
+
+def has_line_ends_in_tables(data: bytes) -> bool:
+    """Tell whether CR LF is in a table of quantization or of Huffman codes.
+
+    Raises:
+        BrokenImage: There are too many segments.
+        struct.error: The file ends in a segment's length.
+    """
+    return any(
+        b"\r\n" in data[start:end]
+        for marker, start, end in read_segments(data)
+        if marker in {_QUANTIZATION, _TABLES}
+    )
