@@ -94,7 +94,7 @@ def _sizes(image: TiffImagePlugin.TiffImageFile) -> Iterator[_Size]:
     planes, samples = (samples, 1) if tags.get(_PLANAR) == _SEPARATE else (1, samples)
     is_tiled = _TILE_WIDTH in tags
     wide = tags[_TILE_WIDTH] if is_tiled else width
-    high = tags[_TILE_LENGTH] if is_tiled else min(tags.get(_ROWS, length) or length, length)
+    high = tags[_TILE_LENGTH] if is_tiled else min(tags.get(_ROWS, length), length)
     row = (wide * samples * bits + 7) // 8
     for _ in range(planes):
         for top in range(0, length, high):
