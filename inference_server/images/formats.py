@@ -87,8 +87,8 @@ def has_text_line_ends(name: str, data: bytes) -> bool:
     """Tell whether a file has been through a program that takes bytes for text, and writes CR LF for LF.
 
     In a file of hundreds of compressed bytes some LF has another byte before it. Of BMP and WebP files, which
-    may repeat one colour or hold text, the length that they say must tell. Of JPEG and TIFF files it is
-    their decoders that do.
+    may repeat one colour or hold text, the length that they say must tell. Of JPEG and TIFF files their
+    decoders do.
     """
     if name in {"JPEG", "TIFF"} or not lacks_lone_lf(data):
         return False
@@ -98,7 +98,18 @@ def has_text_line_ends(name: str, data: bytes) -> bool:
         return len(data) - _RIFF_HEAD - int.from_bytes(data[4:8], "little") == data.count(b"\n")
     if name == "GIF":
         data = _GIF_COMMENT.sub(b"", data)
-    return len(list(itertools.islice(_BINARY_CR_LF.finditer(data), _LINE_ENDS))) == _LINE_ENDS
+    return has_binary_line_ends(data)
+
+
+def has_binary_line_ends(data: bytes) -> bool:
+    """Tell whether CR LF, and never LF alone, is at several places of data that are no text.
+
+    Places count once that have the same bytes around them, as those of one colour do.
+    """
+    if not lacks_lone_lf(data):
+        return False
+    found = itertools.islice(_BINARY_CR_LF.finditer(data), _LOOKED_AT)
+    return len({data[place.start() - 1 : place.end() + 2] for place in found}) >= _LINE_ENDS
 
 
 def _iso_media(head: bytes) -> str:

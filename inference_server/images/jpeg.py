@@ -14,7 +14,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import JpegImagePlugin
 
-from inference_server.images.formats import lacks_lone_lf
+from inference_server.images.formats import has_binary_line_ends, lacks_lone_lf
 from inference_server.images.segments import (
     FRAMES,
     SCAN,
@@ -71,11 +71,15 @@ def decode(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[np.uint
         (height, width, 3) uint8 RGB, not turned upright; of mode CMYK four channels, as Pillow has them.
 
     Raises:
-        BrokenImage: There are too many scans, or some are missing.
+        BrokenImage: There are too many scans, some are missing, or it is text's line ends that it has.
         ValueError: Not every pixel is there, or it is of a kind that the library does not read.
         struct.error, IndexError: The file ends in a segment.
     """
     check_scans(data, size[0] * size[1])
+    if lacks_lone_lf(data) and has_binary_line_ends(next(without_oddities(data))):
+        raise BrokenImage(
+            "the JPEG image has CR LF for every LF: it was sent or stored as text", field="image"
+        )
     try:
         pixels = _decode_faultless(data, mode, size)
     except ValueError:

@@ -222,14 +222,14 @@ def _without_filling(entropy_coded: bytes) -> Iterator[bytes]:
 
 
 def has_line_ends_in_tables(data: bytes) -> bool:
-    """Tell whether CR LF is in a table of quantization or of Huffman codes.
+    """Tell whether CR LF is in a table of quantization or of Huffman codes, and more of it than it says.
 
     Raises:
         BrokenImage: There are too many segments.
         struct.error: The file ends in a segment's length.
     """
     return any(
-        b"\r\n" in data[start:end]
+        b"\r\n" in data[start : end + 1] and data[end : end + 1] != b"\xff"
         for marker, start, end in read_segments(data)
         if marker in {_QUANTIZATION, _TABLES}
     )
