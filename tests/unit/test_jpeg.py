@@ -181,14 +181,14 @@ def test_a_restart_marker_out_of_turn_is_a_fault() -> None:
 @pytest.mark.filterwarnings("ignore:Image appears to be a malformed MPO file")
 def test_all_jpeg_files_of_the_photo_sets_give_pillows_pixels() -> None:
     """Photographs, and odd ones: what is answered, is answered as Pillow does."""
-    answered = 0
+    refused = set()
     for path in sorted(Path(os.environ["PHOTOS_DIR"]).rglob("*.jp*g")):
         data = path.read_bytes()
         try:
             pixels, orientation = decode(data, MAX_PIXELS)
         except FacetError:
+            refused.add(path.name)
             continue
         if orientation == 1 and path.name != "truncated_jpeg.jpg":  # which Pillow does not forgive
-            answered += 1
             assert np.array_equal(pixels, by_pillow(data)), path.name
-    assert answered > 400
+    assert refused == {"monkey12.jpg", "hopper_bad_exif.jpg"}  # 12 bits a sample; bytes left over
