@@ -31,8 +31,8 @@ _INFLATED_AT_ONCE = 1024**2
 # Bytes of all strips, in file lengths: a file may share some between pages, but not thousands of times.
 _MAX_SHARED = 2
 
-# Bytes, which are put before every strip. Tables of eight codes and four quantizations have 3 KB.
-_MAX_JPEG_TABLES = 65_536
+# Bytes of tables, which are put before every strip: as many strips as there may be, with a kilobyte each.
+_MAX_JPEG_TABLES = 64 * 1024**2
 
 _MAX_EXCESS = 4096  # bytes that a strip may inflate to besides its rows
 
@@ -67,9 +67,10 @@ def check_strips(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
     if sum(lengths) > _MAX_SHARED * len(data):
         raise BrokenImage("the TIFF image's strips overlap", field="image")
     tables = tags.get(_JPEG_TABLES, b"")
-    if len(tables) > _MAX_JPEG_TABLES:
+    if len(tables) * len(offsets) > _MAX_JPEG_TABLES:
         raise BrokenImage(
-            f"the TIFF image has {len(tables)} bytes of JPEG tables; the limit is {_MAX_JPEG_TABLES}",
+            f"the TIFF image has {len(tables)} bytes of JPEG tables for each of {len(offsets)} strips; "
+            f"the limit is {_MAX_JPEG_TABLES} in all",
             field="image",
         )
     for at, length, size in zip(offsets, lengths, _sizes(image), strict=False):
