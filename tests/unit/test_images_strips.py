@@ -101,6 +101,16 @@ def test_packbits_may_have_a_row_more_or_a_filling() -> None:
             decode(tiff_of_two_strips([*GREY, (259, 32773)], [first, strip]), LIMIT)
 
 
+def test_packbits_of_subsampled_colours_are_read() -> None:
+    """They have half the bytes that their samples would have."""
+    block = bytes((90, 90, 90, 90, 128, 128)) * 8  # two rows of 16, subsampled both ways
+    strip = bytes([len(block) - 1]) + block
+    tags = [(256, 16), (257, 4), (258, 8), (259, 32773), (262, 6), (277, 3), (278, 2), (530, 2 | 2 << 16)]
+    pixels = decode(tiff_of_two_strips(tags, [strip, strip]), LIMIT)[0]
+    assert pixels.shape == (4, 16, 3)
+    assert np.all(pixels == 90)
+
+
 def test_deflate_may_have_a_few_bytes_more() -> None:
     """Its checksum tells that they are no damage."""
     strips = [zlib.compress(rows + bytes(40)) for rows in (ROWS[: 16 * 32], LAST)]
