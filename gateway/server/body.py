@@ -94,6 +94,8 @@ class Body:
         return piece
 
     async def _receive(self) -> Any:  # noqa: ANN401 - ASGI's
+        if self._cycle.message_event.is_set():
+            return await self._cycle.receive()
         pace = self._began + max(RATE_SECONDS, self.size / RATE)
         try:
             async with asyncio.timeout_at(min(self._until, pace, time.monotonic() + self._pause)):

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from gateway import problems
@@ -129,7 +130,8 @@ class Call:
 
     async def made(self) -> None:
         """Wait until the application has answered or failed."""
-        await asyncio.wait([self._body])
+        with suppress(Exception):  # which `answer` raises
+            await self._body
 
     async def answer(self) -> None:
         """Send what the application has answered; raises what it raised."""
