@@ -152,4 +152,13 @@ class Connection(HttpToolsProtocol, Client):
         self.deaf = True
         self.flow.resume_reading()
         self.transport.write_eof()
-        self.wait(LAST_SECONDS if self.limits.closing else LINGER_SECONDS, self.transport.abort)
+        self._wait_for_reader()
+
+    def _wait_for_reader(self) -> None:
+        self.wait(LAST_SECONDS if self.limits.closing else LINGER_SECONDS, self._cut)
+
+    def _cut(self) -> None:
+        if self.transport.get_write_buffer_size():  # `check` ends it where none of that is taken
+            self._wait_for_reader()
+        else:
+            self.transport.abort()

@@ -101,15 +101,20 @@ def who_takes_no_answer_delays_nobody_and_is_cut_off(running: Running) -> None:
                 assert len(stream.read(LARGE)) < LARGE
 
 
-def who_takes_its_answer_slowly_gets_all_of_it(running: Running) -> None:
+def who_takes_its_answer_slowly_gets_all_of_it(running: Running, field: str = "X: y") -> None:
     """Only who takes none of it for long is given up."""
-    with deaf(running.odd, 1, LARGE) as [connection]:
+    with deaf(running.odd, 1, LARGE, field) as [connection]:
         received = 0
         while received < LARGE:
             piece = connection.recv(64 * 1024)
             assert piece, received
             received += len(piece)
             time.sleep(len(piece) / 1024**2)
+
+
+def who_takes_its_last_answer_slowly_gets_all_of_it(running: Running) -> None:
+    """Also where the connection ends with it."""
+    who_takes_its_answer_slowly_gets_all_of_it(running, "Connection: close")
 
 
 RULES: list[Callable[[Running], None]] = [
@@ -121,6 +126,7 @@ RULES: list[Callable[[Running], None]] = [
     a_body_faster_than_that_may_go_on,
     a_streamed_answer_may_go_on,
     who_takes_its_answer_slowly_gets_all_of_it,
+    who_takes_its_last_answer_slowly_gets_all_of_it,
     who_takes_no_answer_delays_nobody_and_is_cut_off,
 ]
 

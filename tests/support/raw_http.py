@@ -37,7 +37,7 @@ def connections(gateway: Gateway, count: int, first: bytes = b"") -> Iterator[li
 
 
 @contextlib.contextmanager
-def deaf(gateway: Gateway, count: int, size: int) -> Iterator[list[socket.socket]]:
+def deaf(gateway: Gateway, count: int, size: int, field: str = "X: y") -> Iterator[list[socket.socket]]:
     """So many connections that have asked tests.support.wsgi_app for so many bytes, and read nothing.
 
     There is little room for it on their side.
@@ -49,7 +49,7 @@ def deaf(gateway: Gateway, count: int, size: int) -> Iterator[list[socket.socket
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.settimeout(PATIENCE)
             connection.connect(gateway.address)
-            connection.sendall(f"GET /large?bytes={size} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            connection.sendall(f"GET /large?bytes={size} HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n".encode())
             opened.append(connection)
         yield opened
 
