@@ -1,6 +1,7 @@
 """Rules of requests whose head cannot be used: they are told why, as every other failure is."""
 
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import gateway_process
-from tests.support.gateway_process import Gateway, Reply, ended, read_reply
+from tests.support.gateway_process import Gateway, Reply, read_reply
 from tests.support.raw_http import answered, assert_last_problem
 
 
@@ -214,12 +215,16 @@ def test_nobody_is_invited_by_an_answer_that_its_version_does_not_have(gateway: 
 
 
 @pytest.mark.parametrize(
-    ("rest", "status"),
-    [(b"3\r\nabc\r\nxyz\r\n", 400), (b"3\r\nabc\r\n0\r\n\r\nGET / HTTP/9.9\r\n\r\n", 503)],
+    ("rest", "statuses"),
+    [
+        (b"3\r\nabc\r\nxyz\r\n", ["400"]),
+        # There is no backend for the first one.
+        (b"3\r\nabc\r\n0\r\n\r\nGET / HTTP/9.9\r\n\r\n", ["503", "505"]),
+    ],
     ids=["a bad chunk", "a bad request behind it"],
 )
 def test_what_comes_behind_a_wish_to_upgrade_is_judged_as_ever(
-    gateway: Gateway, rest: bytes, status: int
+    gateway: Gateway, rest: bytes, statuses: list[str]
 ) -> None:
     """At once, and as what it is."""
     fields = "Transfer-Encoding: chunked\r\nUpgrade: h2c\r\nConnection: upgrade"
@@ -227,7 +232,5 @@ def test_what_comes_behind_a_wish_to_upgrade_is_judged_as_ever(
     with contextlib.closing(gateway.connect()) as connection:
         connection.settimeout(4)  # a body may pause longer
         connection.sendall(head.encode() + rest)
-        assert read_reply(connection).status == status
-        if status == 503:  # there is no backend
-            assert read_reply(connection).status == 505
-        assert ended(connection)
+        with connection.makefile("rb") as stream:
+            assert re.findall(r"^HTTP/1.1 (\d+)", stream.read().decode(), re.MULTILINE) == statuses
