@@ -84,15 +84,20 @@ def test_where_there_is_no_room_the_longest_idle_go(backend: Backend) -> None:
     with (
         gateway_process.gateway(backend.target, *arguments, FACET_HTTP_THREADS="9") as running,
         connections(running, 1, HEALTH[:-2]) as [begun],
+        contextlib.ExitStack() as stack,
     ):
-        assert running.get("/healthz").status == 200
-        with connections(running, room + more) as idle:
-            assert running.get("/healthz").status == 200
-            gone = [number for number, connection in enumerate(idle) if answered(connection)]
-            assert gone == list(range(len(gone)))
-            assert more <= len(gone) < len(idle)
-            begun.sendall(HEALTH[-2:])
-            assert read_reply(begun).status == 200
+        idle = []
+        for _ in range(room + more):  # each is known to the gateway before the next one connects
+            connection = stack.enter_context(contextlib.closing(running.connect()))
+            connection.sendall(HEALTH)
+            assert read_reply(connection).status == 200
+            idle.append(connection)
+        assert all(answered(connection, PATIENCE) for connection in idle[:more])
+        gone = [number for number, connection in enumerate(idle) if answered(connection)]
+        assert gone == list(range(len(gone)))
+        assert len(gone) < len(idle)
+        begun.sendall(HEALTH[-2:])
+        assert read_reply(begun).status == 200
 
 
 def test_a_connection_is_kept_between_requests_as_long_as_is_set(backend: Backend) -> None:
