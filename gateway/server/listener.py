@@ -8,7 +8,6 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from math import inf
 from typing import Any
 
 from utils.logs import fields
@@ -18,6 +17,8 @@ logger = logging.getLogger("gateway")
 _PAUSE_SECONDS = 0.1
 _COMPLAIN_SECONDS = 1.0
 _AT_ONCE = 64
+_IDLE_SECONDS = 0.5
+"""A connection that was idle for less may have a request on its way."""
 
 
 class Listener:
@@ -84,7 +85,7 @@ class Listener:
         if len(self._connections) + self._arriving < self._most:
             return True
         idlest = min(self._connections, key=lambda connection: connection.idle_since, default=None)
-        if idlest is None or idlest.idle_since == inf:
+        if idlest is None or idlest.idle_since > time.monotonic() - _IDLE_SECONDS:
             return False
         self._connections.discard(idlest)
         idlest.transport.abort()
