@@ -8,7 +8,8 @@ from inference_server import images
 from inference_server.contents import pack_detection, pack_error, unpack_context
 from inference_server.detector.engine import Image
 from inference_server.dispatch.consumer import Checkpoint, Outcome
-from inference_server.dispatch.envelope import Abandoned, Work
+from inference_server.dispatch.envelope import Abandoned
+from inference_server.dispatch.work import Work
 from utils.domain import Detection, DetectOptions, Face, ImageInfo, ModelInfo, Timings
 from utils.errors import FacetError, InternalError
 from utils.logs import fields
@@ -60,7 +61,7 @@ class Computer:
 
     def _detect(self, work: Work, options: DetectOptions, checkpoint: Checkpoint) -> Detection:
         started = time.monotonic()
-        pixels, orientation = images.decode(work.picture, self._max_pixels)
+        pixels, orientation = images.decode(work.payload, self._max_pixels)
         decoded = time.monotonic()
         checkpoint()
         faces = self._detector.detect(pixels, options, checkpoint)

@@ -5,7 +5,7 @@ import logging
 import orjson
 from google.rpc import status_pb2
 
-from inference_server.dispatch.envelope import Work
+from inference_server.dispatch.work import Work
 from protos import infer_pb2 as pb
 from utils import codec
 from utils.domain import OPTION_NAMES, Detection, DetectOptions

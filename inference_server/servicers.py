@@ -8,15 +8,34 @@ from typing import Any, NamedTuple, Protocol
 from inference_server import images
 from inference_server.contents import pack_context, unpack_answer
 from inference_server.detector.scales import check_pyramid
-from inference_server.dispatch.admission import Load, load_of
-from inference_server.dispatch.envelope import Work
+from inference_server.dispatch.admission import Load
+from inference_server.dispatch.work import Work
 from inference_server.interceptors import note, request_id, traceparent
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from utils import codec
 from utils.channel import TIMEOUT_IS_DEFAULT
 from utils.domain import DetectRequest
+from utils.errors import LARGER_FACES_HELP, DeadlineExceeded, QueueFull
 from utils.settings import Settings
+
+MODEL, OPERATION = "face_detection", "detect"
+
+_DECODING = 0.15
+"""What a pixel costs to decode beside one to search: 6.7 ms a megapixel (150 megapixels a second, as in
+inference_server/images/decoding.py) over the 45 ms of the proposal network (`make bench NAME=roofline`)."""
+_FIXED_COST = 0.05
+"""What a picture costs however small it is, as if it were megapixels to search."""
+
+
+def cost_of(pixels: int, searched: int) -> float:
+    """The cost of one picture, in megapixels to search.
+
+    Args:
+        pixels: How many it has.
+        searched: How many all levels of its pyramid have: few where only large faces are looked for.
+    """
+    return (searched + _DECODING * pixels) / 1e6 + _FIXED_COST
 
 
 class Dispatcher(Protocol):
@@ -25,7 +44,7 @@ class Dispatcher(Protocol):
     def admit(self, load: Load, deadline: float, longest_wait: float) -> None:
         """Refuse a request for which there is no room or no time."""
 
-    async def submit(self, work: Work, load: Load, longest_wait: float) -> bytes:
+    async def submit(self, work: Work, longest_wait: float) -> bytes:
         """Have work done; gives its answer."""
 
 
@@ -51,9 +70,13 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
 
     async def Predict(self, message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401, N802
         """Find the faces in one picture."""
-        answer, image_id, metadata = self._submit(message, context)
-        del message  # the picture waits in its envelope; who waits for it shall not hold it, too
-        results = unpack_answer(await answer)
+        try:
+            answer, image_id, metadata = self._submit(message, context)
+            del message  # the picture waits in its envelope; who waits for it shall not hold it, too
+            results = unpack_answer(await answer)
+        except (QueueFull, DeadlineExceeded) as error:
+            detail = f"{error.detail} {LARGER_FACES_HELP}"
+            raise type(error)(detail, retry_after=error.retry_after) from error
         note(faces=len(results.results), **_times(results.timings))
         return codec.returned_as_sent(results, image_id, metadata)
 
@@ -72,16 +95,17 @@ class InferenceServicer(infer_pb2_grpc.InferenceServicer):
         request = codec.decode_request(message, picture)
         header, searched = self._inspect(request)
         note(format=header.format, width=header.width, height=header.height)
-        load = load_of(len(request.image), header.pixels, searched)
         work = Work(
+            model=MODEL,
+            operation=OPERATION,
             context=pack_context(request.options, request_id.get(), traceparent.get()),
-            picture=request.image,
-            megapixels=load.megapixels,
+            payload=request.image,
+            cost=cost_of(header.pixels, searched),
             received=received,
             deadline=patience.deadline,
-            unseen=header.decode_seconds,
+            grace=header.decode_seconds,
         )
-        answer = self._front.submit(work, load, patience.longest_wait)
+        answer = self._front.submit(work, patience.longest_wait)
         return answer, request.image_id, request.metadata
 
     def _inspect(self, request: DetectRequest) -> tuple[images.Header, int]:

@@ -28,6 +28,7 @@ from utils.domain import (
     check_metadata,
 )
 from utils.errors import (
+    LARGER_FACES_HELP,
     MORE_TIME_HELPS,
     BackendUnavailable,
     Code,
@@ -262,7 +263,9 @@ def _foreign_error(status: status_pb2.Status) -> FacetError:
             retry_after=RETRY_SECONDS,
         )
     if status.code == code_pb2.DEADLINE_EXCEEDED:
-        return DeadlineExceeded(f"The request's time ran out before the backend answered. {MORE_TIME_HELPS}")
+        return DeadlineExceeded(
+            f"The request's time ran out before the backend answered. {MORE_TIME_HELPS} {LARGER_FACES_HELP}"
+        )
     if status.code == code_pb2.RESOURCE_EXHAUSTED:
         return MessageTooLarge("The request is larger than the backend receives.")
     if status.code == code_pb2.INVALID_ARGUMENT:

@@ -50,10 +50,13 @@ SHOWN_CHARACTERS = 40
 
 
 MORE_TIME_HELPS = (
-    "What helps: more time (X-Request-Timeout, the gRPC deadline, the client's timeout), "
-    "a larger min_face_size, or a smaller picture."
+    "What helps: more time (X-Request-Timeout, the gRPC deadline, the client's timeout), or a smaller "
+    "request."
 )
 """The end of a DeadlineExceeded's detail, wherever a request took longer than it was given."""
+
+LARGER_FACES_HELP = "A search for faces takes less time with a larger min_face_size."
+"""What to add where the request was one for faces."""
 
 
 def shown(text: str) -> str:

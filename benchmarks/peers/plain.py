@@ -17,7 +17,7 @@ from benchmarks import sleeping_worker
 from inference_server import worker
 from inference_server.computer import Computer, FaceDetector
 from inference_server.dispatch.admission import Load
-from inference_server.dispatch.envelope import Work
+from inference_server.dispatch.work import Work
 from inference_server.health import HealthServicer
 from inference_server.server import build_server
 from inference_server.servicers import InferenceServicer
@@ -41,7 +41,7 @@ class OwnThread:
     def admit(self, load: Load, deadline: float, longest_wait: float) -> None:
         """Refuse nothing."""
 
-    async def submit(self, work: Work, load: Load, longest_wait: float) -> bytes:  # noqa: ARG002 - a dispatcher's
+    async def submit(self, work: Work, longest_wait: float) -> bytes:  # noqa: ARG002 - a dispatcher's
         """Compute the answer after those that came before."""
         compute = partial(self._computer.answer, work, lambda: None)
         outcome = await asyncio.get_running_loop().run_in_executor(self._thread, compute)

@@ -1,9 +1,9 @@
 """Whether a request is worth accepting: what waits is bounded by count, bytes and predicted seconds.
 
 The bounds are the machine's, not a worker's: every front sees on the shared page what all have accepted. Two
-that decide in the same moment may let in one request more than one would have. The time that a picture
-takes grows with the pixels that are searched, of all levels of its pyramid, so the prediction is megapixels
-times the seconds that a megapixel took lately.
+that decide in the same moment may let in one request more than one would have. Each queue is predicted and
+counted on its own; the bytes of all queues are bounded together. The prediction is the cost of what waits, in
+the unit of the queue's model, times the seconds that a unit took lately.
 
 How long a request may wait is its caller's business: as long as its deadline lets it. For callers who have
 named no time the backend decides, by a shorter longest wait.
@@ -16,7 +16,9 @@ from inference_server.dispatch.page import Page
 from utils.errors import MORE_TIME_HELPS, DeadlineExceeded, QueueFull
 
 MAX_WAITING = 1024
+"""Requests, in one queue."""
 MAX_WAITING_BYTES = 512 * 1024**2
+"""Of payloads, in all queues."""
 
 MARGIN_SECONDS = 0.005
 """What an answer needs beyond its computation to reach its caller."""
@@ -24,50 +26,29 @@ MARGIN_SECONDS = 0.005
 _WEIGHT = 0.1
 """Weight of the newest measurement in the moving average."""
 _SPREAD = 4.0
-"""How many times the average a measurement may be, and the other way round, to be believed. Crowds take three
-times as long as portraits; what took far longer was computed while the machine stood still."""
+"""How many times the average a measurement may be, and the other way round, to be believed. A cost is
+an estimate, wrong by a factor of three now and then; what took far longer was computed while the machine
+stood still."""
 _TRIAL_SECONDS = 1.0
 """With nothing computed for so long, an idle machine tries what it believes to be hopeless."""
-_DECODING = 0.15
-"""What a pixel costs to decode beside one to search: 6.7 ms a megapixel (150 megapixels a second, as in
-inference_server/images/decoding.py) over the 45 ms of the proposal network (`make bench NAME=roofline`)."""
-_FIXED_MEGAPIXELS = 0.05
-"""What a picture costs however small it is, as if it were pixels to search."""
 _SHORTEST_RETRY_SECONDS = 0.1
 _CAUTION = 1.25
 """How much longer than predicted a wait may be: where it is filled exactly up to the deadlines, a full
-machine's answers come a moment too late, and one detection in ten is for nobody."""
+machine's answers come a moment too late, and one computation in ten is for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one request, or all that waits, amounts to: how many, encoded bytes, megapixels to search."""
+    """What one request, or all that waits, amounts to: how many, payload bytes, cost."""
 
     count: int = 0
     size: int = 0
-    megapixels: float = 0.0
-
-    def __add__(self, other: "Load") -> "Load":
-        return Load(self.count + other.count, self.size + other.size, self.megapixels + other.megapixels)
-
-    def __sub__(self, other: "Load") -> "Load":
-        return Load(self.count - other.count, self.size - other.size, self.megapixels - other.megapixels)
+    cost: float = 0.0
 
 
-def load_of(size: int, pixels: int, searched: int) -> Load:
-    """The load of one picture.
-
-    Args:
-        size: Its encoded bytes.
-        pixels: How many it has.
-        searched: How many all levels of its pyramid have: few where only large faces are looked for.
-    """
-    return Load(1, size, (searched + _DECODING * pixels) / 1e6 + _FIXED_MEGAPIXELS)
-
-
-def averaged(rate: float, seconds: float, megapixels: float) -> float:
-    """The moving average of seconds per megapixel, after one more measurement."""
-    newest = seconds / megapixels
+def averaged(rate: float, seconds: float, cost: float) -> float:
+    """The moving average of seconds per unit of cost, after one more measurement."""
+    newest = seconds / cost
     if not rate:
         return newest
     return min(rate + _WEIGHT * (min(newest, _SPREAD * rate) - rate), _SPREAD * newest)
@@ -75,13 +56,13 @@ def averaged(rate: float, seconds: float, megapixels: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What all workers together have accepted, and how fast they work it off.
+    """What all workers together have accepted for one queue, and how fast they work it off.
 
     Attributes:
-        waiting: What they have accepted and not answered.
-        workers: How many work.
-        rate: Seconds that a megapixel takes one of them: the harmonic mean, for it is speeds that add up.
-        quiet: Seconds since a detector last made progress.
+        waiting: What they have accepted and not answered. Its bytes are those of all queues.
+        workers: How many consumers the queue has.
+        rate: Seconds that a unit of cost takes one of them: the harmonic mean, for it is speeds that add up.
+        quiet: Seconds since one of them last made progress; 0 while something waits.
     """
 
     waiting: Load
@@ -90,28 +71,30 @@ class Machine:
     quiet: float = 0.0
 
     @classmethod
-    def seen_on(cls, page: Page) -> "Machine":
+    def seen_on(cls, page: Page, queue: int = 0) -> "Machine":
         """Sum up the shared page."""
-        rates = page.rates
+        waiting = Load(*page.waiting(queue))
+        rates = page.rates(queue)
+        measured = [rate for rate in rates if rate]
         return cls(
-            waiting=Load(*page.waiting),
-            workers=max(page.consuming, 1),
-            rate=len(rates) / sum(1 / rate for rate in rates) if rates else 0.0,
-            quiet=time.monotonic() - page.progressed,
+            waiting=waiting,
+            workers=max(len(rates), 1),
+            rate=len(measured) / sum([1 / rate for rate in measured]) if measured else 0.0,
+            quiet=0.0 if waiting.count else time.monotonic() - page.progressed(queue),
         )
 
     @property
     def wait(self) -> float:
         """Seconds that a request would wait now, as predicted."""
         # With a worker idle there is no wait, whatever the sum over workers says.
-        ahead = self.waiting.megapixels if self.waiting.count >= self.workers else 0.0
+        ahead = self.waiting.cost if self.waiting.count >= self.workers else 0.0
         return ahead * self.rate / self.workers
 
     def admit(self, request: Load, remaining: float, longest_wait: float) -> None:
         """Accept a request that comes behind what waits already, or refuse it.
 
         Args:
-            request: What it adds; without megapixels where nobody has looked at the picture yet.
+            request: What it adds; without cost where nobody has looked at it yet.
             remaining: Seconds until its deadline.
             longest_wait: Seconds of predicted wait with which it is accepted; infinite where its deadline
                 alone decides.
@@ -125,11 +108,11 @@ class Machine:
             raise QueueFull(
                 f"The wait would be about {wait:.1f} s; without a time of its own a request waits at most "
                 f"{longest_wait:g} s. What helps: to name one (X-Request-Timeout, the gRPC deadline, the "
-                "client's timeout), or a larger min_face_size in all requests.",
+                "client's timeout), or smaller requests.",
                 retry_after=max(wait - longest_wait, _SHORTEST_RETRY_SECONDS),
             )
         self._check_room(request.size)
-        alone = request.megapixels * self.rate
+        alone = request.cost * self.rate
         needed = wait * _CAUTION + alone
         # What a bad hour has taught is unlearned by trying, and by nothing else.
         on_trial = not self.waiting.count and self.quiet > _TRIAL_SECONDS
@@ -142,7 +125,7 @@ class Machine:
             )
 
     def _check_room(self, size: int) -> None:
-        """Refuse a request of so many encoded bytes where memory for it is not there, however patient it is.
+        """Refuse a request of so many bytes where memory for it is not there, however patient it is.
 
         Raises:
             QueueFull: Too many requests wait, or too many bytes.
@@ -150,8 +133,8 @@ class Machine:
         waiting = self.waiting
         if waiting.count >= MAX_WAITING or waiting.size + size > MAX_WAITING_BYTES:
             raise QueueFull(
-                f"{waiting.count} requests with {waiting.size} bytes are waiting; the limits are "
-                f"{MAX_WAITING} and {MAX_WAITING_BYTES}. What helps: fewer requests at once, or a smaller "
-                "picture.",
+                f"{waiting.count} requests are waiting, with others {waiting.size} bytes; the limits are "
+                f"{MAX_WAITING} and {MAX_WAITING_BYTES}. What helps: fewer requests at once, or smaller "
+                "ones.",
                 retry_after=_SHORTEST_RETRY_SECONDS,
             )

@@ -1,4 +1,4 @@
-"""The consuming end: the detector thread of a worker, which takes the oldest request whenever it is idle."""
+"""The consuming end: a thread of a worker, which takes the oldest request of a queue whenever it is idle."""
 
 import logging
 import socket
@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from inference_server.dispatch.admission import MARGIN_SECONDS, averaged
-from inference_server.dispatch.envelope import Abandoned, Envelope, Head, Work
+from inference_server.dispatch.envelope import Abandoned, Envelope, Head
 from inference_server.dispatch.page import Row
 from inference_server.dispatch.quarantine import Quarantine
 from inference_server.dispatch.shared import PACKET, Shared
 from inference_server.dispatch.suspects import Suspects
+from inference_server.dispatch.work import Work
 from utils.errors import MORE_TIME_HELPS, DeadlineExceeded, FacetError, WorkerCrashed
 from utils.logs import fields
 
@@ -29,7 +30,7 @@ Checkpoint = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An answer, and whether it is a detection: errors come sooner, and teach nothing about time."""
+    """An answer, and whether it was computed whole: errors come sooner, and teach nothing about time."""
 
     answer: bytes
     complete: bool
@@ -46,7 +47,7 @@ class LostDescriptor(Exception):
 
 
 class Consumer:
-    """The detector thread.
+    """The thread that computes.
 
     Args:
         shared: What all workers share.
@@ -54,8 +55,9 @@ class Consumer:
         generation: This worker's.
         compute: Computes an answer, on this thread.
         refuse: Makes an answer of an error.
-        suspects: What this worker's front knows of pictures that kill.
+        suspects: What this worker's front knows of requests that kill.
         on_death: Called on this thread when it ends by a fault.
+        queue: The number of the queue that it takes from.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Consumer:
         refuse: Refuse,
         suspects: Suspects,
         on_death: Callable[[], None],
+        queue: int = 0,
     ) -> None:
         self._shared = shared
         self._slot = slot
@@ -77,8 +80,9 @@ class Consumer:
         self._refuse = refuse
         self._quarantine = Quarantine(shared.page, slot, suspects)
         self._on_death = on_death
+        self._queue = queue
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="detector", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
 
     def start(self) -> None:
         """Begin to take requests."""
@@ -91,20 +95,20 @@ class Consumer:
 
     def _run(self) -> None:
         try:
-            self._row.consuming = True
+            self._row.consuming = self._queue
             while not self._stopping:
                 self._take()
-            self._row.consuming = False
+            self._row.consuming = None
         except BaseException:
-            # A worker whose detector thread is gone would answer health checks and nothing else.
-            logger.exception("the detector thread died")
+            # A worker whose consumer is gone would answer health checks and nothing else.
+            logger.exception("the consumer died")
             self._on_death()
             raise
 
     def _take(self) -> None:
         """Wait a moment for a request, and see to it."""
         try:
-            packet, descriptors, flags, _ = socket.recv_fds(self._shared.take, PACKET.size, 1)
+            packet, descriptors, flags, _ = socket.recv_fds(self._shared.takes[self._queue], PACKET.size, 1)
         except BlockingIOError:  # the socket's time limit
             return
         if flags & socket.MSG_CTRUNC or not descriptors:
@@ -140,8 +144,8 @@ class Consumer:
         return head.claimed_by is None or not page.is_alive(*head.claimed_by)
 
     def _answer(self, envelope: Envelope, head: Head) -> bool:
-        """Put an answer in; False where too many others have the same picture in hand."""
-        self._row.stamp = time.monotonic()
+        """Put an answer in; False where too many others have the same work in hand."""
+        self._row.show_progress(time.monotonic())  # before it is busy: it had no need to for long
         self._row.busy = True
         work = envelope.open(head)
         if self._is_late(work):
@@ -151,7 +155,7 @@ class Consumer:
             envelope.reply(self._slot, self._refuse(late), computed=False)
             return True
         progress = _Progress(self._row, envelope, work.deadline)
-        checksum = work.checksum()
+        checksum = work.key()
         try:
             if not self._quarantine.enter(checksum):
                 return False
@@ -159,11 +163,12 @@ class Consumer:
             envelope.reply(self._slot, self._refuse(error), computed=False)
             return True
         started = time.monotonic()
-        self._row.stamp = started + work.unseen
+        self._row.show_progress(started, work.grace)
         outcome = self._compute(work, progress.checkpoint)
-        ended = self._row.stamp = time.monotonic()
+        ended = time.monotonic()
+        self._row.show_progress(ended)
         if outcome.complete:
-            self._row.rate = averaged(self._row.rate, ended - started, work.megapixels)
+            self._row.rate = averaged(self._row.rate, ended - started, work.cost)
         if not progress.interrupted:
             self._row.handled += 1
             self._quarantine.trust(checksum)
@@ -175,21 +180,21 @@ class Consumer:
         page = self._shared.page
         left = work.deadline - time.monotonic() - MARGIN_SECONDS
         # As fast as the fastest: one that was slow lately must not refuse what others would do.
-        needed = work.megapixels * min(page.rates, default=0.0)
+        needed = work.cost * min(filter(None, page.rates(self._queue)), default=0.0)
         # An idle machine has accepted it against its own prediction, to try that: see admission.
-        on_trial = needed > work.deadline - work.received and page.waiting[0] == 1
+        on_trial = needed > work.deadline - work.received and page.waiting(self._queue)[0] == 1
         return left < 0 or (needed > left and not on_trial)
 
     def _put_back(self, envelope: Envelope, packet: bytes) -> bool:
         """Leave a request to others, behind those that wait already; False where there is no room.
 
-        Then its picture must be tried for anew: where all workers have put back the same one, nobody else
+        Then it must be tried for anew: where all workers have put back the same one, nobody else
         makes room.
         """
         # If this worker is killed between the two, all that nobody has claimed is posted again. Not the
         # other way round: once it is sent, another may have claimed it.
         envelope.put_back()
-        sent = self._shared.send(packet, envelope.descriptor)
+        sent = self._shared.send(packet, envelope.descriptor, self._queue)
         # It may be the only one that waits; and no two workers shall look at the same moments for ever.
         time.sleep(_PUT_BACK_SECONDS + _STAGGER_SECONDS * (self._slot % 8))
         return sent
@@ -213,7 +218,8 @@ class _Progress:
 
     def checkpoint(self) -> None:
         """Show progress, and raise where there is no point in going on."""
-        now = self._row.stamp = time.monotonic()
+        now = time.monotonic()
+        self._row.show_progress(now)
         if now >= self._look_at:
             self._look_at = now + _LOOK_SECONDS
             if self._envelope.is_cancelled():

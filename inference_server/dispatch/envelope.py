@@ -1,68 +1,38 @@
 """A request and its answer, in one file in memory (memfd) that travels between workers by descriptor.
 
 ```
-   claim │ cancelled │ answered │ deadline, ... │ context │ picture │ ... │ answers
+   claim │ cancelled │ answered │ deadline, ... │ model, operation, context │ payload │ ... │ answers
 ```
 
 The words are written one by one, and all of the head is read at once: each system call lets go of Python's
-lock, which the detector thread may have to wait for again. Each worker that answers writes into a region of
+lock, which the consumer's thread may have to wait for again. Each worker that answers writes into a region of
 its own, so that two that computed the same request cannot mix their answers; the last word written says
 whose is complete, and whether it is the outcome of the whole computation.
 """
 
 import errno
-import hashlib
 import os
 import struct
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from inference_server.dispatch.page import CHECKSUM_BYTES
+from inference_server.dispatch.work import Work
 
 _WORD = struct.Struct("=Q")
 _CLAIM, _CANCELLED, _ANSWERED = 0, 8, 16
-_HEAD = struct.Struct("=QQQddddQQ")
+_HEAD = struct.Struct("=QQQddddQQQQQ")
 _CONTENT_AT = _HEAD.size
 _COMPUTED = 1 << 63
 
 # The file is sparse: regions that far apart cost nothing until they are written.
 _REGION = 1 << 32
 
+MOST_SPARE = 4
+LARGEST_SPARE = 2 * 1024**2
+"""Bytes of payload. The memory of larger ones is given back."""
+
 
 class Abandoned(Exception):
     """Nobody wants the answer any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a detector is to do.
-
-    Attributes:
-        context: Everything but the picture, in the form that the two ends agreed on.
-        picture: The encoded picture.
-        megapixels: To search, as admission counts them.
-        received: When its front received it, of the monotonic clock.
-        deadline: When its answer is no longer wanted.
-        unseen: Seconds at its beginning in which it may show no progress.
-    """
-
-    context: bytes
-    picture: bytes
-    megapixels: float
-    received: float
-    deadline: float
-    unseen: float = 0.0
-
-    def checksum(self) -> bytes:
-        """What the picture is known by: the SHA-256 of its encoded bytes."""
-        return checksum_of(self.picture)
-
-
-def checksum_of(picture: bytes) -> bytes:
-    """The SHA-256 of an encoded picture."""
-    checksum = hashlib.sha256(picture).digest()
-    assert len(checksum) == CHECKSUM_BYTES
-    return checksum
 
 
 class Head(NamedTuple):
@@ -72,11 +42,8 @@ class Head(NamedTuple):
         claimed_by: Slot and generation of the worker that has it in hand, or had.
         cancelled: Nobody wants the answer.
         answered: There is an answer already.
-        deadline: As `Work` has it, and so are the next two.
-        received: See there.
-        megapixels: See there.
-        unseen: See there.
-        sizes: Bytes of the context, and of the picture.
+        deadline: As `Work` has it, and so are received, cost, grace and queue.
+        sizes: Bytes of model, operation, context and payload.
     """
 
     claimed_by: tuple[int, int] | None
@@ -84,9 +51,10 @@ class Head(NamedTuple):
     answered: bool
     deadline: float
     received: float
-    megapixels: float
-    unseen: float
-    sizes: tuple[int, int]
+    cost: float
+    grace: float
+    queue: int
+    sizes: tuple[int, ...]
 
 
 class Answer(NamedTuple):
@@ -123,11 +91,11 @@ class Envelope:
         Raises:
             OSError: There is no memory left.
         """
-        about = (work.deadline, work.received, work.megapixels, work.unseen)
-        sizes = (len(work.context), len(work.picture))
-        parts = [_HEAD.pack(0, 0, 0, *about, *sizes), work.context, work.picture]
-        written = os.pwritev(self.descriptor, parts, 0)
-        if written != sum(map(len, parts)):  # a file in memory takes all, or there is no memory
+        content = [work.model.encode(), work.operation.encode(), work.context, work.payload]
+        sizes = [len(part) for part in content]
+        about = (work.deadline, work.received, work.cost, work.grace, work.queue)
+        written = os.pwritev(self.descriptor, [_HEAD.pack(0, 0, 0, *about, *sizes), *content], 0)
+        if written != _CONTENT_AT + sum(sizes):  # a file in memory takes all, or there is no memory
             raise OSError(errno.ENOMEM, "the request does not fit into memory")
 
     def close(self) -> None:
@@ -158,17 +126,18 @@ class Envelope:
 
     def head(self) -> Head:
         """Everything but the contents."""
-        head = os.pread(self.descriptor, _HEAD.size, 0)
-        claim, cancelled, answered, deadline, received, megapixels, unseen, *sizes = _HEAD.unpack(head)
+        words = _HEAD.unpack(os.pread(self.descriptor, _HEAD.size, 0))
+        claim, cancelled, answered, deadline, received, cost, grace, queue, *sizes = words
         return Head(
             claimed_by=((claim >> 48) - 1, claim & 0xFFFFFFFFFFFF) if claim else None,
             cancelled=bool(cancelled),
             answered=bool(answered),
             deadline=deadline,
             received=received,
-            megapixels=megapixels,
-            unseen=unseen,
-            sizes=(sizes[0], sizes[1]),
+            cost=cost,
+            grace=grace,
+            queue=queue,
+            sizes=tuple(sizes),
         )
 
     # --- the consumer's ---
@@ -191,18 +160,23 @@ class Envelope:
         Raises:
             Abandoned: Its front has discarded it in the meantime.
         """
-        before = _CONTENT_AT + head.sizes[0]
-        context = os.pread(self.descriptor, head.sizes[0], _CONTENT_AT)
-        picture = os.pread(self.descriptor, head.sizes[1], before)
-        if (len(context), len(picture)) != head.sizes:
+        model, operation, context, _ = head.sizes
+        named = model + operation
+        before = named + context
+        content = os.pread(self.descriptor, before, _CONTENT_AT)
+        payload = os.pread(self.descriptor, head.sizes[3], _CONTENT_AT + before)
+        if len(content) + len(payload) != sum(head.sizes):
             raise Abandoned
         return Work(
-            context=context,
-            picture=picture,
-            megapixels=head.megapixels,
+            model=content[:model].decode(),
+            operation=content[model:named].decode(),
+            context=content[named:],
+            payload=payload,
+            cost=head.cost,
             received=head.received,
             deadline=head.deadline,
-            unseen=head.unseen,
+            grace=head.grace,
+            queue=head.queue,
         )
 
     def reply(self, slot: int, answer: bytes, *, computed: bool) -> None:
@@ -217,3 +191,46 @@ class Envelope:
 
     def _write(self, place: int, value: int) -> None:
         os.pwrite(self.descriptor, _WORD.pack(value), place)
+
+
+class Stock:
+    """A front's envelopes of answered requests, to be filled again, for their memory is there already."""
+
+    def __init__(self) -> None:
+        self._spare: list[Envelope] = []
+        self._most = MOST_SPARE
+
+    def seal(self, work: Work) -> Envelope:
+        """Put work into an envelope.
+
+        Raises:
+            OSError: There is no memory or no descriptor left.
+        """
+        if not self._spare:
+            return Envelope.seal(work)
+        envelope = self._spare.pop()
+        try:
+            envelope.fill(work)
+        except OSError:
+            envelope.discard()
+            raise
+        return envelope
+
+    def take_back(self, envelope: Envelope, size: int, *, alone: bool) -> None:
+        """Take an envelope whose request is over, with what is in it.
+
+        Args:
+            envelope: The envelope.
+            size: Of the payload in it, in bytes.
+            alone: Nobody else can have it, or get it from the queue; else it is not used again.
+        """
+        if alone and size <= LARGEST_SPARE and len(self._spare) < self._most:
+            self._spare.append(envelope)
+        else:
+            envelope.discard()
+
+    def close(self) -> None:
+        """Give all of it up, and what is taken back later."""
+        self._most = 0
+        while self._spare:
+            self._spare.pop().discard()

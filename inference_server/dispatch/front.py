@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inference_server.dispatch.admission import Load, Machine
-from inference_server.dispatch.envelope import Answer, Envelope, Work
+from inference_server.dispatch.envelope import Answer, Envelope, Stock
 from inference_server.dispatch.shared import PACKET, Shared
-from inference_server.dispatch.stock import Stock
 from inference_server.dispatch.suspects import Suspects
+from inference_server.dispatch.work import Work
 from utils.errors import DeadlineExceeded, InternalError, QueueFull, WorkerCrashed
 from utils.logs import fields
 
@@ -32,13 +32,15 @@ class _Pending:
     """A request whose caller has no answer yet.
 
     Attributes:
-        size: Of its encoded picture, in bytes, which is in the envelope alone.
+        queue: The one it goes to.
+        size: Of its payload, in bytes, which is in the envelope alone.
         deadline: When its answer is no longer wanted.
         posts: How many copies of its datagram were put into the queue. The one copy of an answered request
             is with the consumer that has answered, which has done with it.
     """
 
     number: int
+    queue: int
     envelope: Envelope
     size: int
     deadline: float
@@ -46,13 +48,13 @@ class _Pending:
     posts: int = 0
     answered: bool = False
 
-    def checksum(self) -> bytes:
-        """What its picture is known by."""
-        return self.envelope.open(self.envelope.head()).checksum()
+    def key(self) -> bytes:
+        """What its work is known by."""
+        return self.envelope.open(self.envelope.head()).key()
 
 
 class Front:
-    """Sends requests to whichever detector is idle, and waits for their answers.
+    """Sends requests to whichever consumer of their queue is idle, and waits for their answers.
 
     Everything happens on the event loop that built it.
 
@@ -60,7 +62,7 @@ class Front:
         shared: What all workers share.
         slot: This worker's.
         generation: This worker's.
-        on_innocent: Called with the checksum of a suspect that was computed after all.
+        on_innocent: Called with the key of a suspect that was computed after all.
     """
 
     def __init__(
@@ -73,33 +75,34 @@ class Front:
         self._row = shared.page.rows[slot]
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
-        self._unsent: deque[_Pending] = deque()
+        # By queue: a full one holds up no other.
+        self._unsent: list[deque[_Pending]] = [deque() for _ in shared.posts]
         self._stock = Stock()
-        self._waiting = Load()
         self._number = 0
         self.suspects = Suspects()
         self._loop.add_reader(shared.notices[slot], self._read_notices)
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
-    def admit(self, load: Load, deadline: float, longest_wait: float = math.inf) -> None:
+    def admit(self, load: Load, deadline: float, longest_wait: float = math.inf, queue: int = 0) -> None:
         """Refuse a request for which there is no room or no time, as Machine.admit does."""
-        Machine.seen_on(self._shared.page).admit(load, deadline - time.monotonic(), longest_wait)
+        Machine.seen_on(self._shared.page, queue).admit(load, deadline - time.monotonic(), longest_wait)
 
-    async def submit(self, work: Work, load: Load, longest_wait: float = math.inf) -> bytes:
-        """Have work done by whichever detector is idle first; gives its answer.
+    async def submit(self, work: Work, longest_wait: float = math.inf) -> bytes:
+        """Have work done by whichever consumer of its queue is idle first; gives its answer.
 
         Raises:
             QueueFull, DeadlineExceeded: It is not admitted.
-            WorkerCrashed: Workers died with this picture in hand.
+            WorkerCrashed: Workers died with the same work in hand.
         """
-        self._refuse_poison(work.checksum)
-        self.admit(load, work.deadline, longest_wait)
+        self._refuse_poison(work.key)
+        queue, load = work.queue, Load(1, len(work.payload), work.cost)
+        self.admit(load, work.deadline, longest_wait, queue)
         self._number += 1
         future = self._loop.create_future()
-        pending = _Pending(self._number, self._seal(work), len(work.picture), work.deadline, future)
+        pending = _Pending(self._number, queue, self._seal(work), load.size, work.deadline, future)
         del work
         self._pending[pending.number] = pending
-        self._count(self._waiting + load)
+        self._row.add_waiting(queue, 1, load.size, load.cost)
         try:
             self._post(pending)
             answer = await pending.future
@@ -111,7 +114,7 @@ class Front:
             raise
         finally:
             del self._pending[pending.number]
-            self._count(self._waiting - load)
+            self._row.add_waiting(queue, -1, -load.size, -load.cost)
             self._loop.call_soon(self._put_away, pending)  # the answer need not wait for it
 
     @property
@@ -144,15 +147,15 @@ class Front:
 
     # --- poison ---
 
-    def _refuse_poison(self, checksum: Callable[[], bytes]) -> None:
+    def _refuse_poison(self, key: Callable[[], bytes]) -> None:
         now = time.monotonic()
         if self.suspects.any(now):
-            self.suspects.refuse_poison(checksum(), now)
+            self.suspects.refuse_poison(key(), now)
 
     def _repost(self, pending: _Pending, *, was_in_hand: bool) -> None:
         try:
             if was_in_hand:
-                self._refuse_poison(pending.checksum)
+                self._refuse_poison(pending.key)
         except WorkerCrashed as error:
             if not pending.future.done():
                 pending.future.set_exception(error)
@@ -161,37 +164,38 @@ class Front:
 
     def _acquit(self, pending: _Pending) -> None:
         if self.suspects.any(time.monotonic()):
-            checksum = pending.checksum()
-            if self.suspects.clear(checksum):
-                self._on_innocent(checksum)
+            key = pending.key()
+            if self.suspects.clear(key):
+                self._on_innocent(key)
 
     # --- sending ---
 
     def _post(self, pending: _Pending) -> None:
         """Send a request's datagram, behind those that found no room."""
-        if pending in self._unsent:
+        unsent = self._unsent[pending.queue]
+        if pending in unsent:
             return
-        self._unsent.append(pending)
-        if len(self._unsent) == 1:
-            self._send_all()
+        unsent.append(pending)
+        if len(unsent) == 1:
+            self._send_all(unsent)
 
-    def _send_all(self) -> None:
-        while self._unsent:
-            pending = self._unsent[0]
+    def _send_all(self, unsent: deque[_Pending]) -> None:
+        while unsent:
+            pending = unsent[0]
             try:
                 wanted = pending.number in self._pending and not pending.future.done()
                 if wanted and not self._send(pending):
-                    self._loop.call_later(_RESEND_SECONDS, self._send_all)
+                    self._loop.call_later(_RESEND_SECONDS, self._send_all, unsent)
                     return
             except OSError:
                 # This one cannot be sent; those behind it must not wait for it.
                 logger.exception("request not sent")
                 pending.future.set_exception(InternalError())
-            self._unsent.popleft()
+            unsent.popleft()
 
     def _send(self, pending: _Pending) -> bool:
         packet = PACKET.pack(self._slot, self._generation, pending.number)
-        sent = self._shared.send(packet, pending.envelope.descriptor)
+        sent = self._shared.send(packet, pending.envelope.descriptor, pending.queue)
         pending.posts += sent
         return sent
 
@@ -225,12 +229,8 @@ class Front:
             # A consumer answers what is late; this is for the day when there is none.
             if pending.deadline < late and not pending.future.done():
                 pending.envelope.cancel()
-                words = "The request's time ran out, and no detector has answered."
+                words = "The request's time ran out, and nobody has answered."
                 pending.future.set_exception(DeadlineExceeded(words))
-
-    def _count(self, waiting: Load) -> None:
-        self._waiting = waiting
-        self._row.waiting = (waiting.count, waiting.size, waiting.megapixels)
 
     # --- envelopes ---
 

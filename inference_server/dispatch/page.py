@@ -2,31 +2,38 @@
 
 Every value is an aligned word of 8 bytes, so a reader sees the old one or the new one, without a lock. The
 supervisor writes a row's generation when it starts a worker there, and clears the row when that one is dead.
-Behind the rows is a word of the supervisor's own: how many workers have died with a picture in hand.
+At the end of each row are three words for each queue: what the owner has sent there and not answered. Behind
+the rows is a word of the supervisor's own: how many workers have died with a request in hand.
 """
 
 import mmap
 import os
 
-_WORDS = 16  # of 8 bytes: two cache lines, so that neighbours do not disturb each other
 _GENERATION = 0
 _BEAT = 1
 _STAMP = 2
-_BUSY = 3
-_COUNT = 4
-_SIZE = 5
-_MEGAPIXELS = 6
-_RATE = 7
-_HANDLED = 8
+_PROGRESS_DUE = 3
+_BUSY = 4
+_CONSUMING = 5  # the number of the queue plus 1
+_RATE = 6
+_HANDLED = 7
+_BYTES = 8  # waiting, of all queues
 _CHECKSUM = 9
 _CHECKSUM_WORDS = 4
-_CONSUMING = _CHECKSUM + _CHECKSUM_WORDS
-_COMPUTED = _CONSUMING + 1
+_COMPUTED = _CHECKSUM + _CHECKSUM_WORDS
 _COMPUTED_WORDS = 2  # half of a checksum: there is no room for more, nor need
+_WAITING = _COMPUTED + _COMPUTED_WORDS  # for each queue:
+_COUNT, _SIZE, _COST, _WAITING_WORDS = 0, 1, 2, 3
 
-ROW_BYTES = 8 * _WORDS
+_LINE_WORDS = 8  # of a cache line
 CHECKSUM_BYTES = 8 * _CHECKSUM_WORDS
 _COMPUTED_BYTES = 8 * _COMPUTED_WORDS
+
+
+def row_bytes(queues: int) -> int:
+    """Length of a row: whole cache lines, so that neighbours do not disturb each other."""
+    words = _WAITING + _WAITING_WORDS * queues
+    return 8 * _LINE_WORDS * -(-words // _LINE_WORDS)
 
 
 class Row:
@@ -47,12 +54,13 @@ class Row:
     def enlist(self, generation: int, now: float) -> None:
         """Give the slot to a worker that is about to start."""
         self.clear()
-        self._reals[_BEAT] = self._reals[_STAMP] = now
+        self._reals[_BEAT] = now
+        self.show_progress(now)
         self._words[_GENERATION] = generation
 
     def clear(self) -> None:
         """Take the slot from a worker that is dead. Its generation goes first: it is what others look at."""
-        for word in range(_WORDS):
+        for word in range(len(self._words)):
             self._words[word] = 0
 
     # --- the owner's event loop ---
@@ -66,38 +74,49 @@ class Row:
     def beat(self, now: float) -> None:
         self._reals[_BEAT] = now
 
-    @property
-    def waiting(self) -> tuple[int, int, float]:
-        """Requests received here and not answered yet: how many, encoded bytes, megapixels."""
-        return self._words[_COUNT], self._words[_SIZE], self._reals[_MEGAPIXELS]
+    def waiting(self, queue: int) -> tuple[int, int, float]:
+        """Requests received here for a queue and not answered yet: how many, payload bytes, cost."""
+        place = _WAITING + _WAITING_WORDS * queue
+        return self._words[place + _COUNT], self._words[place + _SIZE], self._reals[place + _COST]
 
-    @waiting.setter
-    def waiting(self, load: tuple[int, int, float]) -> None:
-        self._words[_COUNT], self._words[_SIZE], self._reals[_MEGAPIXELS] = load
+    def add_waiting(self, queue: int, count: int, size: int, cost: float) -> None:
+        """Change what waits for a queue by so much, which is negative for what has been answered."""
+        place = _WAITING + _WAITING_WORDS * queue
+        self._words[place + _COUNT] += count
+        self._words[place + _SIZE] += size
+        self._words[_BYTES] += size
+        self._reals[place + _COST] += cost
 
-    # --- the owner's detector thread ---
+    # --- the owner's consumer ---
 
     @property
     def stamp(self) -> float:
-        """When the detector thread last made progress; in the future while it may take its time."""
+        """When the consumer last made progress."""
         return self._reals[_STAMP]
 
-    @stamp.setter
-    def stamp(self, now: float) -> None:
+    @property
+    def progress_due(self) -> float:
+        """From when on a consumer that has a request in hand and makes no progress may be hung."""
+        return self._reals[_PROGRESS_DUE]
+
+    def show_progress(self, now: float, grace: float = 0.0) -> None:
+        """Say that the consumer makes progress now, and may make no other for so many seconds."""
         self._reals[_STAMP] = now
+        self._reals[_PROGRESS_DUE] = now + grace
 
     @property
-    def consuming(self) -> bool:
-        """Whether the detector thread takes requests: not while its worker boots, nor when it leaves."""
-        return bool(self._words[_CONSUMING])
+    def consuming(self) -> int | None:
+        """The queue that the consumer takes from; None while its worker boots, and when it leaves."""
+        taken = self._words[_CONSUMING]
+        return taken - 1 if taken else None
 
     @consuming.setter
-    def consuming(self, consuming: bool) -> None:
-        self._words[_CONSUMING] = consuming
+    def consuming(self, queue: int | None) -> None:
+        self._words[_CONSUMING] = 0 if queue is None else queue + 1
 
     @property
     def busy(self) -> bool:
-        """Whether the detector thread has a request in hand."""
+        """Whether the consumer has a request in hand."""
         return bool(self._words[_BUSY])
 
     @busy.setter
@@ -106,7 +125,7 @@ class Row:
 
     @property
     def rate(self) -> float:
-        """Seconds that a megapixel took lately; 0 before the first."""
+        """Seconds that a unit of cost took lately; 0 before the first."""
         return self._reals[_RATE]
 
     @rate.setter
@@ -115,7 +134,7 @@ class Row:
 
     @property
     def handled(self) -> int:
-        """Requests that the detector thread has computed."""
+        """Requests that the consumer has computed."""
         return self._words[_HANDLED]
 
     @handled.setter
@@ -124,7 +143,7 @@ class Row:
 
     @property
     def checksum(self) -> bytes | None:
-        """The checksum of the picture in hand; None where there is none."""
+        """The key of the request in hand; None where there is none."""
         place = 8 * _CHECKSUM
         checksum = bytes(self._bytes[place : place + CHECKSUM_BYTES])
         return checksum if any(checksum) else None
@@ -135,61 +154,67 @@ class Row:
         self._bytes[place : place + CHECKSUM_BYTES] = checksum or bytes(CHECKSUM_BYTES)
 
     def note_computed(self, checksum: bytes) -> None:
-        """Show the checksum of the picture that was just computed."""
+        """Show the key of the request that was just computed."""
         place = 8 * _COMPUTED
         self._bytes[place : place + _COMPUTED_BYTES] = checksum[:_COMPUTED_BYTES]
 
     def has_computed(self, checksum: bytes) -> bool:
-        """Whether this is the checksum that was shown last."""
+        """Whether this is the key that was shown last."""
         place = 8 * _COMPUTED
         return self._bytes[place : place + _COMPUTED_BYTES] == checksum[:_COMPUTED_BYTES]
 
     def holds(self, checksum: bytes) -> bool:
-        """Whether this is the checksum of the picture in hand."""
+        """Whether this is the key of the request in hand."""
         place = 8 * _CHECKSUM
         return self._bytes[place : place + CHECKSUM_BYTES] == checksum
 
 
 class Page:
-    """All rows."""
+    """All rows.
 
-    def __init__(self, descriptor: int, slots: int) -> None:
-        rows, size = slots * ROW_BYTES, (slots + 1) * ROW_BYTES
+    Args:
+        descriptor: Of the file in memory.
+        slots: How many rows it has.
+        queues: How many queues each row tells of.
+    """
+
+    def __init__(self, descriptor: int, slots: int, queues: int = 1) -> None:
+        length = row_bytes(queues)
+        rows, size = slots * length, (slots + 1) * length
         os.ftruncate(descriptor, size)
         memory = memoryview(mmap.mmap(descriptor, size))
-        self.rows = tuple(Row(memory[start : start + ROW_BYTES]) for start in range(0, rows, ROW_BYTES))
+        self.rows = tuple(Row(memory[start : start + length]) for start in range(0, rows, length))
+        self._step = length // 8
         self._words = memory[:rows].cast("Q")
         self._reals = memory[:rows].cast("d")
         self._own_words = memory[rows:].cast("Q")
 
-    @property
-    def waiting(self) -> tuple[int, int, float]:
-        """What all rows together have waiting: requests, encoded bytes, megapixels."""
+    def waiting(self, queue: int) -> tuple[int, int, float]:
+        """What all rows have waiting: requests of a queue, payload bytes of all queues, cost of the queue."""
         # By columns: it is asked for twice a request. The rows of nobody are zero.
+        place = _WAITING + _WAITING_WORDS * queue
         return (
-            sum(self._words[_COUNT::_WORDS]),
-            sum(self._words[_SIZE::_WORDS]),
-            sum(self._reals[_MEGAPIXELS::_WORDS]),
+            sum(self._words[place + _COUNT :: self._step]),
+            sum(self._words[_BYTES :: self._step]),
+            sum(self._reals[place + _COST :: self._step]),
         )
 
-    @property
-    def consuming(self) -> int:
-        """How many detector threads take requests."""
-        return sum(self._words[_CONSUMING::_WORDS])
+    def rates(self, queue: int) -> list[float]:
+        """Seconds that a unit of cost took lately, of each consumer of a queue; 0 before its first."""
+        return self._of_consumers(queue, _RATE)
 
-    @property
-    def rates(self) -> list[float]:
-        """Seconds that a megapixel took lately, of each worker that has measured."""
-        return [rate for rate in self._reals[_RATE::_WORDS] if rate]
+    def progressed(self, queue: int) -> float:
+        """When a consumer of a queue last made progress; 0 where it has none."""
+        return max(self._of_consumers(queue, _STAMP), default=0.0)
 
-    @property
-    def progressed(self) -> float:
-        """When a detector thread last made progress."""
-        return max(self._reals[_STAMP::_WORDS])
+    def _of_consumers(self, queue: int, column: int) -> list[float]:
+        taken = queue + 1
+        columns = zip(self._reals[column :: self._step], self._words[_CONSUMING :: self._step], strict=True)
+        return [value for value, word in columns if word == taken]
 
     @property
     def deaths(self) -> int:
-        """How many workers have died with a picture in hand: counted before their rows are cleared."""
+        """How many workers have died with a request in hand: counted before their rows are cleared."""
         return self._own_words[0]
 
     @deaths.setter

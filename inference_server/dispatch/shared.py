@@ -13,15 +13,15 @@ PACKET = struct.Struct("=QQQ")
 """A request's datagram, and its notice: the front's slot and generation, the request's number."""
 
 RECEIVE_SECONDS = 0.2
-"""How long a detector thread waits for a request before it looks around."""
+"""How long a consumer waits for a request before it looks around."""
 
-# The queue is full, or holds as many descriptors as this process may have open.
+# A queue is full, or holds as many descriptors as this process may have open.
 _NO_ROOM = {errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
 
 _TIMEVAL = struct.Struct("=qq")
 
 
-LAYOUT = 4
+LAYOUT = 5
 """Raised whenever page, envelope, packet or context change, or who touches an envelope and when, so that no
 reload mixes two of them."""
 
@@ -31,36 +31,42 @@ class LayoutMismatch(Exception):
 
 
 class Shared:
-    """The queue, the notice sockets and the page.
+    """The queues, the notice sockets and the page.
 
     Whether a socket blocks belongs to the open file, which all processes share, so nothing depends on it:
-    senders, and those who receive notices, say MSG_DONTWAIT. `take` alone must block, and so must never be
-    given to an event loop; it has a time limit of its own, which also repairs a wake-up that a killed
+    senders, and those who receive notices, say MSG_DONTWAIT. `takes` alone must block, and so must never be
+    given to an event loop; they have a time limit of their own, which also repairs a wake-up that a killed
     process took along.
 
     Args:
         descriptors: Of a Shared in the parent: `descriptors`, inherited.
-        slots: How many workers there can be at once.
+        queues: How many queues there are.
     """
 
-    def __init__(self, descriptors: Sequence[int], slots: int) -> None:
+    def __init__(self, descriptors: Sequence[int], queues: int) -> None:
         self.descriptors = tuple(descriptors)
-        self.page = Page(descriptors[0], slots)
-        self.post, self.take, *notices = (_socket(descriptor) for descriptor in descriptors[1:])
-        self.notify = tuple(notices[:slots])
-        self.notices = tuple(notices[slots:])
+        ends = [_socket(descriptor) for descriptor in descriptors[1:]]
+        slots = len(ends) // 2 - queues
+        self.page = Page(descriptors[0], slots, queues)
+        self.posts, self.takes = ends[:queues], ends[queues : 2 * queues]
+        self.notify, self.notices = ends[2 * queues : -slots], ends[-slots:]
 
     @classmethod
-    def create(cls, slots: int) -> "Shared":
-        """Make it, in the supervisor."""
+    def create(cls, slots: int, queues: int = 1) -> "Shared":
+        """Make it, in the supervisor.
+
+        Args:
+            slots: How many workers there can be at once.
+            queues: How many queues there are.
+        """
         page = os.memfd_create("facet-page", os.MFD_CLOEXEC)
-        post, take = _pair()
-        take.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(0, int(RECEIVE_SECONDS * 1_000_000))
-        )
-        pairs = [_pair() for _ in range(slots)]
-        ends = [post, take, *(send for send, _ in pairs), *(receive for _, receive in pairs)]
-        return cls([page, *(end.detach() for end in ends)], slots)
+        posts, takes = zip(*(_pair() for _ in range(queues)), strict=True)
+        limit = _TIMEVAL.pack(0, int(RECEIVE_SECONDS * 1_000_000))
+        for take in takes:
+            take.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        notify, notices = zip(*(_pair() for _ in range(slots)), strict=True)
+        ends = [*posts, *takes, *notify, *notices]
+        return cls([page, *(end.detach() for end in ends)], queues)
 
     @classmethod
     def inherited(cls, text: str) -> "Shared":
@@ -69,17 +75,17 @@ class Shared:
         Raises:
             LayoutMismatch: It was made by a supervisor of another release.
         """
-        layout, _, rest = text.partition(":")
+        layout, *rest = text.split(":")
         if layout != str(LAYOUT):
             raise LayoutMismatch(
                 f"this release shares memory in layout {LAYOUT}, the running supervisor in {layout}; "
                 "restart the backend instead of reloading it"
             )
-        descriptors = [int(part) for part in rest.split(",")]
-        return cls(descriptors, (len(descriptors) - 3) // 2)
+        queues, descriptors = rest
+        return cls([int(part) for part in descriptors.split(",")], int(queues))
 
-    def send(self, packet: bytes, descriptor: int) -> bool:
-        """Put a request's datagram with its envelope into the queue; False where there is no room now.
+    def send(self, packet: bytes, descriptor: int, queue: int) -> bool:
+        """Put a request's datagram with its envelope into a queue; False where there is no room now.
 
         Raises:
             OSError: It can never be sent.
@@ -87,7 +93,9 @@ class Shared:
         rights = array("i", [descriptor])
         try:
             # Not socket.send_fds, which takes flags and drops them: it would wait for room.
-            self.post.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], socket.MSG_DONTWAIT)
+            self.posts[queue].sendmsg(
+                [packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], socket.MSG_DONTWAIT
+            )
         except OSError as error:
             if error.errno in _NO_ROOM:
                 return False
@@ -95,13 +103,13 @@ class Shared:
         return True
 
     def described(self) -> str:
-        """Its descriptors as text, for a worker's command line."""
-        return f"{LAYOUT}:{','.join(map(str, self.descriptors))}"
+        """Layout, number of queues and descriptors as text, for a worker's command line."""
+        return f"{LAYOUT}:{len(self.posts)}:{','.join(map(str, self.descriptors))}"
 
     def close(self) -> None:
         """Close every descriptor."""
         os.close(self.descriptors[0])
-        for end in (self.post, self.take, *self.notify, *self.notices):
+        for end in (*self.posts, *self.takes, *self.notify, *self.notices):
             end.close()
 
 

@@ -11,9 +11,8 @@ BEAT_SECONDS = 2.0
 """An event loop that has not turned for so long is hung."""
 
 _LATE_SECONDS = 1.5
-_STOPPED_SECONDS = 0.5
-"""After so long without a beat it is noted where the detector was. Looks are at most _LATE_SECONDS apart, so
-one comes between this and BEAT_SECONDS."""
+_FROZEN_SECONDS = 0.5
+"""A process that froze as a whole may have made progress for so long after its last beat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,6 @@ class Watch:
         self._generations = itertools.count(1)
         self._suspects = Suspects()
         self._looked = self._judge_from = time.monotonic()
-        self._stopped: dict[int, tuple[float, float]] = {}
-        """Of slots whose event loop stands still: its last beat, and the detector's stamp soon after it."""
 
     def enlist(self, slot: int) -> int:
         """Give a slot to a worker that is about to start; gives its generation."""
@@ -94,24 +91,16 @@ class Watch:
         now = time.monotonic()
         if now - self._looked > _LATE_SECONDS:
             self._judge_from = now
-            self._stopped.clear()
         self._looked = now
-        for slot, row in enumerate(self._page.rows):
-            beat = row.beat
-            if self._since(beat) < _STOPPED_SECONDS:
-                self._stopped.pop(slot, None)
-            elif slot not in self._stopped or self._stopped[slot][0] != beat:
-                self._stopped[slot] = beat, row.stamp
 
     def trouble(self, slot: int) -> Trouble | None:
         """Why the worker in a slot is hung, None where it is not."""
         row = self._page.rows[slot]
-        if row.busy and self._since(row.stamp) > self._hang_seconds:
+        if row.busy and self._since(row.progress_due) > self._hang_seconds:
             return Trouble(f"its detector has made no progress for {self._hang_seconds:g} s", at_fault=True)
         if self._since(row.beat) > BEAT_SECONDS:
-            # Where its detector has not gone on since, the picture may have frozen the whole process. Only
-            # that the stamp changed shows that: its value lies in the future while a picture is decoded.
-            frozen = row.busy and self._stopped.get(slot) == (row.beat, row.stamp)
+            # Where its detector has not gone on since, the picture may have frozen the whole process.
+            frozen = row.busy and row.stamp <= max(row.beat, self._judge_from) + _FROZEN_SECONDS
             return Trouble(f"its event loop has not turned for {BEAT_SECONDS:g} s", at_fault=frozen)
         return None
 

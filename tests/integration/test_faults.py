@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from inference_server.dispatch.page import ROW_BYTES, Page
+from inference_server.dispatch.page import Page, row_bytes
 from inference_server.supervision.watch import BEAT_SECONDS
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
@@ -63,13 +63,13 @@ def page_of(process: Process) -> Page:
     for place in Path(f"/proc/{process.pid}/fd").iterdir():
         if "facet-page" in str(place.readlink()):
             with place.open("r+b") as page:
-                return Page(page.fileno(), place.stat().st_size // ROW_BYTES - 1)
+                return Page(page.fileno(), place.stat().st_size // row_bytes(1) - 1)
     raise AssertionError("the supervisor holds no page")
 
 
 def accepted(process: Process) -> int:
     """How many requests have no answer yet."""
-    return page_of(process).waiting[0]
+    return page_of(process).waiting(0)[0]
 
 
 def in_hand(process: Process) -> int:
@@ -213,7 +213,7 @@ def freeze_who_decodes(process: Process) -> bool:
     workers = {line["slot"]: line["worker"] for line in process.logged("worker ready")}
     ahead = time.monotonic() + BEAT_SECONDS
     for slot, row in enumerate(page_of(process).rows):
-        if row.busy and row.stamp > ahead:
+        if row.busy and row.progress_due > ahead:
             os.kill(workers[slot], signal.SIGSTOP)
             return True
     return False
@@ -321,6 +321,7 @@ def test_a_full_machine_refuses_at_once_and_says_when_to_come_back() -> None:
             client.detect(sleeping(10), timeout_named=False)
         assert caught.value.retry_after is not None
         assert 0.1 <= caught.value.retry_after < 30
+        assert "min_face_size" in caught.value.detail
         wait_until(lambda: accepted(process) == 0, "there is room")
         assert len(client.detect(sleeping(10)).faces) == 1
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference_server.dispatch.stock import MOST
+from inference_server.dispatch.envelope import MOST_SPARE
 from tests.soak.stage import Stage
 from tests.support.processes import wait_until
 from utils.settings import parse_address
@@ -56,7 +56,7 @@ def footprint(stage: Stage) -> Footprint:
     everyone = roles(stage)
     pids = [pid for members in everyone.values() for pid in members]
     wait_until(
-        lambda: all(_envelopes(pid) <= MOST for pid in pids),
+        lambda: all(_envelopes(pid) <= MOST_SPARE for pid in pids),
         "no envelope is left but those for the next requests",
     )
     return Footprint(

@@ -28,7 +28,7 @@ class Tally:
     slowest: float = 0.0
     troubles: list[str] = field(default_factory=list)
     crashed: list[str] = field(default_factory=list)
-    """SHA-256 of the pictures that were refused because workers died with them in hand."""
+    """Checksums, as the log has them, of the pictures that were refused because workers died with them in hand."""
 
 
 class Load:
@@ -121,7 +121,7 @@ class Load:
                     tally.wrong += 1
                     tally.troubles.append(f"{photo.name}: {answer.faces} instead of {photo.faces}")
             elif "WORKER_CRASHED" in answer.trouble:
-                tally.crashed.append(hashlib.sha256(picture).hexdigest())
+                tally.crashed.append(hashlib.sha256(b"14:face_detection" + picture).hexdigest())
             elif not answer.refused and not answer.gone:
                 tally.failed += 1
                 tally.troubles.append(f"{answer.trouble} after {seconds:.1f} s")

@@ -39,7 +39,7 @@ class Report:
         """Everything that should not have been.
 
         Args:
-            killed: SHA-256 of the pictures that were in hand at two deaths, as the log has it.
+            killed: Checksums of the pictures that were in hand at two deaths, as the log has it.
         """
         known = set(killed)
         found = list(self.troubles)

@@ -4,40 +4,43 @@ import socket
 import time
 from collections.abc import Callable
 
-from inference_server.dispatch.admission import Load
 from inference_server.dispatch.consumer import Checkpoint, Consumer, Outcome
-from inference_server.dispatch.envelope import Envelope, Work
+from inference_server.dispatch.envelope import Envelope
 from inference_server.dispatch.front import Front
 from inference_server.dispatch.shared import PACKET, Shared
 from inference_server.dispatch.suspects import Suspects
+from inference_server.dispatch.work import Work
 
-ONE = Load(1, 10, 1.0)
 
-
-def work(picture: bytes, seconds: float = 60.0) -> Work:
-    """Work on a picture that is wanted for so long."""
+def work(payload: bytes, seconds: float = 60.0, queue: int = 0) -> Work:
+    """Work of cost 1 that is wanted for so long."""
     now = time.monotonic()
-    return Work(b"context", picture, 1.0, now, now + seconds)
+    return Work("model", "shout", b"context", payload, 1.0, now, now + seconds, queue=queue)
+
+
+def key_of(payload: bytes) -> bytes:
+    """What work on this payload is known by."""
+    return work(payload).key()
 
 
 def shout(given: Work, _checkpoint: Checkpoint) -> bytes:
-    """A detector whose answer shows what it was given."""
-    return given.context + b" " + given.picture.upper()
+    """A model whose answer shows what it was given."""
+    return given.context + b" " + given.payload.upper()
 
 
 class Machine:
     """Slots with fronts and consumers on what they share."""
 
-    def __init__(self, slots: int) -> None:
-        self.shared = Shared.create(slots)
+    def __init__(self, slots: int, queues: int = 1) -> None:
+        self.shared = Shared.create(slots, queues)
         self.deaths: list[int] = []
         self.innocent: list[bytes] = []
         self.computed: list[bytes] = []
-        """Pictures, in the order in which they were begun."""
+        """Payloads, in the order in which they were begun."""
         self.consumers: list[Consumer] = []
         for slot in range(slots):
             self.shared.page.rows[slot].enlist(100 + slot, time.monotonic())
-            self.shared.page.rows[slot].consuming = True
+            self.shared.page.rows[slot].consuming = 0
 
     def front(self, slot: int) -> Front:
         """The front of a slot, on the event loop that runs."""
@@ -53,11 +56,12 @@ class Machine:
         slot: int,
         compute: Callable[[Work, Checkpoint], bytes] = shout,
         suspects: Suspects | None = None,
+        queue: int = 0,
     ) -> None:
         """Start the consumer of a slot."""
 
         def computed(given: Work, checkpoint: Checkpoint) -> Outcome:
-            self.computed.append(given.picture)
+            self.computed.append(given.payload)
             return Outcome(compute(given, checkpoint), complete=True)
 
         consumer = Consumer(
@@ -68,13 +72,14 @@ class Machine:
             suspects=suspects or Suspects(),
             refuse=lambda error: f"refused: {error.reason}".encode(),
             on_death=lambda: self.deaths.append(slot),
+            queue=queue,
         )
         self.consumers.append(consumer)
         consumer.start()
 
-    def take(self) -> tuple[Envelope, int, bytes]:
-        """Receive the next request as a consumer does; envelope, front, packet."""
-        packet, (descriptor,), _, _ = socket.recv_fds(self.shared.take, PACKET.size, 1)
+    def take(self, queue: int = 0) -> tuple[Envelope, int, bytes]:
+        """Receive the next request of a queue as a consumer does; envelope, front, packet."""
+        packet, (descriptor,), _, _ = socket.recv_fds(self.shared.takes[queue], PACKET.size, 1)
         return Envelope(descriptor), PACKET.unpack(packet)[0], packet
 
     def die(self, slot: int, front: Front, deaths: int = 1) -> None:

@@ -13,21 +13,21 @@ from inference_server.dispatch.admission import (
     Load,
     Machine,
     averaged,
-    load_of,
 )
 from inference_server.dispatch.page import Page
+from inference_server.servicers import cost_of
 from utils.errors import DeadlineExceeded, QueueFull
 
 ONE = Load(1, 100_000, 1.0)
 
 
-def machine(count: int, megapixels: float, *, workers: int = 2, rate: float = 0.5, size: int = 0) -> Machine:
-    """Workers that need so many seconds for a megapixel, and have so much waiting."""
-    return Machine(Load(count, size, megapixels), workers, rate)
+def machine(count: int, cost: float, *, workers: int = 2, rate: float = 0.5, size: int = 0) -> Machine:
+    """Workers that need so many seconds for a unit of cost, and have so much waiting."""
+    return Machine(Load(count, size, cost), workers, rate)
 
 
 def test_a_request_is_accepted_while_its_predicted_wait_is_short_enough() -> None:
-    """The wait is what is ahead, in megapixels, times the seconds that one takes, shared by all workers."""
+    """The wait is the cost of what is ahead, times the seconds that a unit takes, shared by all workers."""
     machine(8, 8.0).admit(ONE, remaining=60, longest_wait=2)
     with pytest.raises(QueueFull):
         machine(9, 9.0).admit(ONE, remaining=60, longest_wait=2)
@@ -35,7 +35,7 @@ def test_a_request_is_accepted_while_its_predicted_wait_is_short_enough() -> Non
 
 
 def test_there_is_no_wait_while_a_worker_is_idle() -> None:
-    """However large the picture is that keeps another one busy."""
+    """However costly the request is that keeps another one busy."""
     machine(1, 25.0).admit(ONE, remaining=0.6, longest_wait=2)
 
 
@@ -57,7 +57,7 @@ def test_what_waits_is_bounded_by_count_and_by_bytes_before_anything_is_learned(
             full.admit(ONE, remaining=60, longest_wait=2)
 
 
-def test_a_full_machine_is_full_whatever_a_picture_shows() -> None:
+def test_a_full_machine_is_full_whatever_a_request_costs() -> None:
     """So it refuses before it has looked at one: nothing is as cheap."""
     unseen = Load(1, 100_000)
     machine(8, 8.0).admit(unseen, remaining=60, longest_wait=2)
@@ -79,7 +79,7 @@ def test_a_request_whose_own_time_decides_waits_as_long_as_that_allows() -> None
 
 
 def test_a_refusal_says_what_was_predicted_and_what_helps() -> None:
-    """Seconds on both sides, and each lever by its name; a smaller picture where its own time counts."""
+    """Seconds on both sides, and each lever by its name."""
     with pytest.raises(QueueFull, match=r"about 5\.0 s; .* at most 2 s") as full:
         machine(20, 20.0).admit(ONE, remaining=60, longest_wait=2)
     with pytest.raises(
@@ -87,9 +87,8 @@ def test_a_refusal_says_what_was_predicted_and_what_helps() -> None:
     ) as late:
         machine(20, 20.0).admit(ONE, remaining=4, longest_wait=math.inf)
     for refusal in (full.value, late.value):
-        for lever in ("X-Request-Timeout", "gRPC deadline", "client's timeout", "min_face_size"):
+        for lever in ("X-Request-Timeout", "gRPC deadline", "client's timeout", "smaller request"):
             assert lever in refusal.detail
-    assert "smaller picture" in late.value.detail
 
 
 def test_a_request_that_is_late_for_the_wait_alone_is_told_when_to_come_back() -> None:
@@ -119,7 +118,7 @@ def test_an_idle_machine_tries_what_it_believes_to_be_hopeless() -> None:
 
 
 def test_the_prediction_follows_what_was_measured() -> None:
-    """A moving average: one slow picture moves it little, many move it all the way."""
+    """A moving average: one slow request moves it little, many move it all the way."""
     rate = averaged(0.0, 0.1, 1.0)
     assert rate == pytest.approx(0.1)
     rate = averaged(rate, 0.3, 1.0)
@@ -130,7 +129,7 @@ def test_the_prediction_follows_what_was_measured() -> None:
 
 
 def test_a_machine_that_stood_still_teaches_little() -> None:
-    """One thumbnail that took a minute says nothing about pictures; many slow ones are believed soon."""
+    """One small request that took a minute says nothing about others; many slow ones are believed soon."""
     rate = averaged(0.1, 60.0, 0.1)
     assert rate == pytest.approx(0.13)
     for _ in range(30):
@@ -141,12 +140,12 @@ def test_a_machine_that_stood_still_teaches_little() -> None:
 
 def test_a_tiny_picture_is_not_free() -> None:
     """Decoding a thumbnail costs something, so a queue of them is bounded too."""
-    assert load_of(10, 1, 0).megapixels > 0.01
+    assert cost_of(1, 0) > 0.01
 
 
 def test_looking_for_smaller_faces_costs_more() -> None:
     """By the area that is searched; decoding costs the same, and so it never costs nothing."""
-    costs = [load_of(10, 10**6, pyramid_area(1000, 1000, size)).megapixels for size in (10, 20, 40, 2000)]
+    costs = [cost_of(10**6, pyramid_area(1000, 1000, size)) for size in (10, 20, 40, 2000)]
     small, default, large, none = costs
     assert small / default > 3
     assert default / large > 2
@@ -159,11 +158,31 @@ def test_the_machine_is_the_sum_of_its_living_workers() -> None:
     for slot, (waiting, rate) in enumerate([((2, 10, 3.0), 0.2), ((1, 5, 1.0), 0.4), ((0, 0, 0.0), 0.0)]):
         row = page.rows[slot]
         row.enlist(slot + 1, time.monotonic())
-        row.consuming = slot < 2
-        row.waiting = waiting
+        row.consuming = 0 if slot < 2 else None
+        row.add_waiting(0, *waiting)
         row.rate = rate
-    page.rows[3].waiting = (9, 9, 9.0)
+    page.rows[3].add_waiting(0, 9, 9, 9.0)
     page.rows[3].clear()  # its worker is dead
     seen = Machine.seen_on(page)
     assert (seen.waiting, seen.workers) == (Load(3, 15, 4.0), 2)
-    assert seen.rate == pytest.approx(0.8 / 3)  # together a megapixel in 0.4 s / 3, by two
+    assert seen.rate == pytest.approx(0.8 / 3)  # together a unit in 0.4 s / 3, by two
+
+
+def test_queues_share_the_limit_of_bytes_and_nothing_else() -> None:
+    """Each is predicted by its own requests, consumers, rates and progress; memory is the machine's."""
+    page = Page(os.memfd_create("page"), 3, queues=2)
+    for slot, (queue, rate) in enumerate([(0, 0.1), (1, 100.0), (1, 300.0)]):
+        row = page.rows[slot]
+        row.enlist(slot + 1, time.monotonic() - 60 * (1 - queue))
+        row.consuming, row.rate = queue, rate
+        row.add_waiting(1, MAX_WAITING, 10, 500.0)
+    own, other = Machine.seen_on(page, 0), Machine.seen_on(page, 1)
+    assert (own.waiting, own.workers) == (Load(0, 30, 0.0), 1)
+    assert own.rate == pytest.approx(0.1)
+    assert own.quiet >= 60
+    assert (other.waiting, other.workers) == (Load(3 * MAX_WAITING, 30, 1500.0), 2)
+    assert other.rate == pytest.approx(150.0)
+    own.admit(ONE, remaining=0.2, longest_wait=0.1)
+    page.rows[2].add_waiting(1, 1, MAX_WAITING_BYTES, 1.0)
+    with pytest.raises(QueueFull):
+        Machine.seen_on(page, 0).admit(ONE, remaining=60, longest_wait=math.inf)

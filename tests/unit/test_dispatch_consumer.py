@@ -13,9 +13,10 @@ from dataclasses import replace
 import pytest
 
 from inference_server.dispatch.consumer import Checkpoint
-from inference_server.dispatch.envelope import Abandoned, Work, checksum_of
+from inference_server.dispatch.envelope import Abandoned
 from inference_server.dispatch.suspects import Suspects
-from tests.support.dispatch import ONE, Clock, Machine, shout, work
+from inference_server.dispatch.work import Work
+from tests.support.dispatch import Clock, Machine, key_of, shout, work
 from tests.support.processes import PATIENCE, wait_until
 from utils.errors import DeadlineExceeded, FacetError
 
@@ -25,7 +26,7 @@ def test_a_request_is_answered_by_whichever_consumer_is_idle(machine: Machine) -
     release = threading.Event()
 
     def slow(given: Work, checkpoint: Checkpoint) -> bytes:
-        if given.picture == b"long":
+        if given.payload == b"long":
             assert release.wait(PATIENCE)
         return shout(given, checkpoint)
 
@@ -33,9 +34,9 @@ def test_a_request_is_answered_by_whichever_consumer_is_idle(machine: Machine) -
         fronts = [machine.front(0), machine.front(1)]
         machine.consume(0, slow)
         machine.consume(1, slow)
-        long = asyncio.create_task(fronts[0].submit(work(b"long"), ONE))
+        long = asyncio.create_task(fronts[0].submit(work(b"long")))
         for i in range(20):
-            assert await fronts[i % 2].submit(work(b"short"), ONE) == b"context SHORT"
+            assert await fronts[i % 2].submit(work(b"short")) == b"context SHORT"
         assert not long.done()
         release.set()
         assert await long == b"context LONG"
@@ -53,7 +54,7 @@ def test_requests_are_taken_in_the_order_of_their_arrival(machine: Machine) -> N
         pictures = [f"{i}".encode() for i in range(50)]
         tasks = []
         for i, picture in enumerate(pictures):
-            tasks.append(asyncio.create_task(fronts[i % 2].submit(work(picture), ONE)))
+            tasks.append(asyncio.create_task(fronts[i % 2].submit(work(picture))))
             await asyncio.sleep(0)
         machine.consume(2)
         await asyncio.gather(*tasks)
@@ -69,7 +70,7 @@ def test_a_request_cancelled_while_it_is_computed_is_given_up_between_two_steps(
     started, stopped = threading.Event(), threading.Event()
 
     def endless(given: Work, checkpoint: Checkpoint) -> bytes:
-        if given.picture != b"endless":
+        if given.payload != b"endless":
             return b"done"
         started.set()
         try:
@@ -85,11 +86,11 @@ def test_a_request_cancelled_while_it_is_computed_is_given_up_between_two_steps(
     async def scenario() -> None:
         front = machine.front(0)
         machine.consume(1, endless)
-        task = asyncio.create_task(front.submit(work(b"endless"), ONE))
+        task = asyncio.create_task(front.submit(work(b"endless")))
         await asyncio.to_thread(started.wait, PATIENCE)
         task.cancel()
         assert await asyncio.to_thread(stopped.wait, PATIENCE)
-        assert await front.submit(work(b"next"), ONE) == b"done"
+        assert await front.submit(work(b"next")) == b"done"
         front.close()
 
     asyncio.run(scenario())
@@ -111,7 +112,7 @@ def test_a_request_whose_time_runs_out_while_it_is_computed_is_given_up(
     async def scenario() -> None:
         front = machine.front(0)
         machine.consume(1, late)
-        assert await front.submit(work(b"x"), ONE) == DeadlineExceeded.reason.encode()
+        assert await front.submit(work(b"x")) == DeadlineExceeded.reason.encode()
         front.close()
 
     asyncio.run(scenario())
@@ -130,9 +131,7 @@ def test_a_request_that_waited_too_long_is_answered_without_being_computed(
     async def scenario() -> None:
         front = machine.front(0)
         requests = ((b"x", 60.0), (b"y", 15.0), (b"z", 60.0))
-        tasks = [
-            asyncio.create_task(front.submit(work(name, seconds=seconds), ONE)) for name, seconds in requests
-        ]
+        tasks = [asyncio.create_task(front.submit(work(name, seconds=seconds))) for name, seconds in requests]
         await asyncio.sleep(0)
         machine.consume(1, slow)
         answers = [await task for task in tasks]
@@ -148,7 +147,7 @@ def test_a_request_that_waited_too_long_alone_is_not_computed_either(machine: Ma
 
     async def scenario() -> None:
         front = machine.front(0)
-        late = asyncio.create_task(front.submit(work(b"x", seconds=15.0), ONE))
+        late = asyncio.create_task(front.submit(work(b"x", seconds=15.0)))
         await asyncio.sleep(0)
         clock.ahead += 10.0  # nobody takes it
         machine.consume(1)
@@ -161,17 +160,18 @@ def test_a_request_that_waited_too_long_alone_is_not_computed_either(machine: Ma
 def test_what_a_bad_hour_has_taught_is_unlearned(machine: Machine) -> None:
     """A machine that has done nothing for a while tries one picture, and believes what it sees."""
     for row in machine.shared.page.rows:
-        row.rate, row.stamp = 1000.0, time.monotonic() + PATIENCE
+        row.rate = 1000.0
+        row.show_progress(time.monotonic() + PATIENCE)
 
     async def scenario() -> None:
         front = machine.front(0)
         machine.consume(1)
         with pytest.raises(DeadlineExceeded):
-            await front.submit(work(b"x"), ONE)
+            await front.submit(work(b"x"))
         for row in machine.shared.page.rows:
-            row.stamp -= 2 * PATIENCE
+            row.show_progress(time.monotonic() - PATIENCE)
         for _ in range(3):
-            assert await front.submit(work(b"x"), ONE) == b"context X"
+            assert await front.submit(work(b"x")) == b"context X"
         front.close()
 
     asyncio.run(scenario())
@@ -183,7 +183,7 @@ def test_a_worker_that_was_slow_lately_refuses_nothing_that_others_could_do(mach
 
     async def scenario() -> None:
         front = machine.front(0)
-        tasks = [asyncio.create_task(front.submit(work(b"x", seconds=30.0), ONE)) for _ in range(3)]
+        tasks = [asyncio.create_task(front.submit(work(b"x", seconds=30.0))) for _ in range(3)]
         await asyncio.sleep(0)
         machine.shared.page.rows[1].rate = 1000.0
         machine.consume(1)
@@ -198,14 +198,14 @@ def test_a_request_that_was_posted_twice_is_computed_once(machine: Machine) -> N
 
     async def scenario() -> None:
         front = machine.front(0)
-        tasks = [asyncio.create_task(front.submit(work(b"%d" % i), ONE)) for i in range(20)]
+        tasks = [asyncio.create_task(front.submit(work(b"%d" % i))) for i in range(20)]
         await asyncio.sleep(0)
         machine.die(2, front)
         machine.consume(0)
         machine.consume(1)
         await asyncio.gather(*tasks)
         # All copies are out of the queue once one more request has been through it.
-        await front.submit(work(b"last"), ONE)
+        await front.submit(work(b"last"))
         front.close()
 
     asyncio.run(scenario())
@@ -217,21 +217,21 @@ def test_a_copy_of_what_a_living_worker_has_in_hand_is_not_computed(machine: Mac
     taken, release = threading.Event(), threading.Event()
 
     def slow(given: Work, _checkpoint: Checkpoint) -> bytes:
-        if given.picture == b"long":
+        if given.payload == b"long":
             taken.set()
             assert release.wait(PATIENCE)
         return b"done"
 
     async def scenario() -> None:
         front = machine.front(0)
-        long = asyncio.create_task(front.submit(work(b"long"), ONE))
+        long = asyncio.create_task(front.submit(work(b"long")))
         await asyncio.sleep(0)
         machine.die(2, front)  # of which nobody knows whether it had received it
         machine.consume(0, slow)
         assert await asyncio.to_thread(taken.wait, PATIENCE)
         machine.consume(1, slow)
         try:
-            assert await asyncio.wait_for(front.submit(work(b"next"), ONE), PATIENCE) == b"done"
+            assert await asyncio.wait_for(front.submit(work(b"next")), PATIENCE) == b"done"
         finally:
             release.set()
         assert await long == b"done"
@@ -246,14 +246,15 @@ def test_a_request_of_a_dead_front_is_not_computed(machine: Machine) -> None:
 
     async def scenario() -> None:
         dead = machine.front(0)
-        task = asyncio.create_task(dead.submit(work(b"orphan"), ONE))
+        task = asyncio.create_task(dead.submit(work(b"orphan")))
         await asyncio.sleep(0)
         dead.close()
         machine.shared.page.rows[0].enlist(500, time.monotonic())
         successor = machine.front(0)
         machine.consume(1)
-        assert await successor.submit(work(b"mine"), ONE) == b"context MINE"
+        assert await successor.submit(work(b"mine")) == b"context MINE"
         assert machine.computed == [b"mine"]
+        machine.shared.page.rows[0].add_waiting(0, 1, len(b"orphan"), 1.0)  # as before its end
         task.cancel()
         successor.close()
 
@@ -271,34 +272,36 @@ def test_a_suspect_whose_time_ran_out_is_not_acquitted(machine: Machine, clock: 
 
     async def scenario() -> None:
         front = machine.front(0)
-        front.suspects.know(checksum_of(b"x"), 1, time.monotonic())
+        front.suspects.know(key_of(b"x"), 1, time.monotonic())
         machine.consume(1, late)
-        assert await front.submit(work(b"x"), ONE) == b"late"
+        assert await front.submit(work(b"x")) == b"late"
         assert machine.innocent == []
         front.close()
 
     asyncio.run(scenario())
 
 
-def test_a_detector_that_may_show_no_progress_for_a_while_has_made_it_in_advance(machine: Machine) -> None:
+def test_progress_is_due_only_after_the_grace_of_a_computation(machine: Machine) -> None:
     """Decoding has no steps: who looks must not take it for a hang. From the first step on it is as ever."""
-    stamps: list[float] = []
+    due: list[float] = []
+    row = machine.shared.page.rows[1]
 
     def decode(_given: Work, checkpoint: Checkpoint) -> bytes:
         for _ in range(2):
-            stamps.append(machine.shared.page.rows[1].stamp - time.monotonic())
+            due.append(row.progress_due - time.monotonic())
+            assert row.stamp <= time.monotonic()
             checkpoint()
         return b""
 
     async def scenario() -> None:
         front = machine.front(0)
         machine.consume(1, decode)
-        await front.submit(replace(work(b"x"), unseen=2 * PATIENCE), ONE)
+        await front.submit(replace(work(b"x"), grace=2 * PATIENCE))
         front.close()
 
     asyncio.run(scenario())
-    assert stamps[0] > PATIENCE
-    assert stamps[1] < PATIENCE
+    assert due[0] > PATIENCE
+    assert due[1] < PATIENCE
 
 
 def test_the_page_shows_what_a_detector_has_in_hand(machine: Machine) -> None:
@@ -314,11 +317,11 @@ def test_the_page_shows_what_a_detector_has_in_hand(machine: Machine) -> None:
     async def scenario() -> None:
         front = machine.front(0)
         machine.consume(1, slow)
-        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        task = asyncio.create_task(front.submit(work(b"x")))
         await asyncio.sleep(0)
         await asyncio.to_thread(wait_until, lambda: row.checksum is not None, "a picture in hand")
         assert row.busy
-        assert row.checksum == checksum_of(b"x")
+        assert row.checksum == key_of(b"x")
         assert time.monotonic() - row.stamp < PATIENCE
         release.set()
         await task
@@ -340,7 +343,7 @@ def test_the_end_of_the_detector_thread_is_the_end_of_the_worker(machine: Machin
     async def scenario() -> None:
         front = machine.front(0)
         machine.consume(1, broken)
-        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        task = asyncio.create_task(front.submit(work(b"x")))
         await asyncio.sleep(0)
         await asyncio.to_thread(wait_until, lambda: machine.deaths == [1], "the end was told")
         task.cancel()
@@ -357,7 +360,7 @@ def test_a_worker_without_a_descriptor_left_ends_and_loses_no_request(machine: M
 
     async def scenario() -> None:
         front = machine.front(0)
-        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        task = asyncio.create_task(front.submit(work(b"x")))
         await asyncio.sleep(0)
         with no_descriptor_left():
             machine.consume(1)
@@ -394,9 +397,9 @@ def test_a_poison_that_lies_in_the_queue_is_not_computed(machine: Machine) -> No
 
     async def scenario() -> None:
         front = machine.front(0)
-        tasks = [asyncio.create_task(front.submit(work(p), ONE)) for p in (b"poison", b"other")]
+        tasks = [asyncio.create_task(front.submit(work(p))) for p in (b"poison", b"other")]
         await asyncio.sleep(0)
-        suspects.know(checksum_of(b"poison"), 2, time.monotonic())
+        suspects.know(key_of(b"poison"), 2, time.monotonic())
         machine.consume(1, suspects=suspects)
         assert await asyncio.gather(*tasks) == [b"refused: WORKER_CRASHED", b"context OTHER"]
         front.close()
@@ -410,14 +413,14 @@ def test_a_request_whose_picture_too_many_have_in_hand_is_put_back_behind_the_ot
 ) -> None:
     """And is computed when one of them has finished; nothing waits for it."""
     rows = machine.shared.page.rows
-    rows[0].checksum = rows[2].checksum = checksum_of(b"x")
+    rows[0].checksum = rows[2].checksum = key_of(b"x")
 
     async def scenario() -> None:
         front = machine.front(0)
         machine.consume(1)
-        many = asyncio.create_task(front.submit(work(b"x"), ONE))
+        many = asyncio.create_task(front.submit(work(b"x")))
         await asyncio.sleep(0)
-        assert await front.submit(work(b"y"), ONE) == b"context Y"
+        assert await front.submit(work(b"y")) == b"context Y"
         assert not many.done()
         rows[2].checksum = None
         assert await many == b"context X"
@@ -431,14 +434,14 @@ def test_a_request_that_was_put_back_and_waited_too_long_is_not_computed(
 ) -> None:
     """Its time is looked at each time that it is taken."""
     rows = machine.shared.page.rows
-    rows[0].checksum = rows[2].checksum = checksum_of(b"x")
+    rows[0].checksum = rows[2].checksum = key_of(b"x")
 
     async def scenario() -> None:
         front = machine.front(0)
         machine.consume(1)
-        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        task = asyncio.create_task(front.submit(work(b"x")))
         await asyncio.sleep(0)
-        assert await front.submit(work(b"y"), ONE) == b"context Y"
+        assert await front.submit(work(b"y")) == b"context Y"
         clock.ahead += 61
         assert await task == b"refused: DEADLINE_EXCEEDED"
         front.close()
@@ -446,10 +449,10 @@ def test_a_request_that_was_put_back_and_waited_too_long_is_not_computed(
     asyncio.run(scenario())
 
 
-def no_room(asked: threading.Event) -> Callable[[bytes, int], bool]:
+def no_room(asked: threading.Event) -> Callable[[bytes, int, int], bool]:
     """A queue that is full, and says when somebody has noticed."""
 
-    def send(_packet: bytes, _descriptor: int) -> bool:
+    def send(_packet: bytes, _descriptor: int, _queue: int) -> bool:
         asked.set()
         return False
 
@@ -461,12 +464,12 @@ def test_a_request_that_finds_no_room_to_be_put_back_is_tried_again(
 ) -> None:
     """Where all workers hold what they would put back, nobody else makes room."""
     rows = machine.shared.page.rows
-    rows[0].checksum = rows[2].checksum = checksum_of(b"x")
+    rows[0].checksum = rows[2].checksum = key_of(b"x")
     full = threading.Event()
 
     async def scenario() -> None:
         front = machine.front(0)
-        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        task = asyncio.create_task(front.submit(work(b"x")))
         await asyncio.sleep(0)
         monkeypatch.setattr(machine.shared, "send", no_room(full))
         machine.consume(1)
@@ -483,13 +486,13 @@ def test_a_worker_that_stops_claims_nothing_that_it_could_not_put_back(
 ) -> None:
     """So its front posts it again when the worker has ended."""
     rows = machine.shared.page.rows
-    rows[0].checksum = rows[2].checksum = checksum_of(b"x")
+    rows[0].checksum = rows[2].checksum = key_of(b"x")
     full = threading.Event()
 
     async def scenario() -> None:
         front = machine.front(0)
         send = machine.shared.send
-        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        task = asyncio.create_task(front.submit(work(b"x")))
         await asyncio.sleep(0)
         monkeypatch.setattr(machine.shared, "send", no_room(full))
         machine.consume(1)
@@ -508,16 +511,16 @@ def test_a_worker_that_stops_claims_nothing_that_it_could_not_put_back(
 def test_a_suspect_is_tried_by_one_worker_at_a_time(machine: Machine) -> None:
     """So that a picture that kills does not take several of them along."""
     suspects = Suspects()
-    suspects.know(checksum_of(b"x"), 1, time.monotonic())
+    suspects.know(key_of(b"x"), 1, time.monotonic())
     elsewhere = machine.shared.page.rows[2]
-    elsewhere.checksum = checksum_of(b"x")
+    elsewhere.checksum = key_of(b"x")
 
     async def scenario() -> None:
         front = machine.front(0)
         machine.consume(1, suspects=suspects)
-        task = asyncio.create_task(front.submit(work(b"x"), ONE))
+        task = asyncio.create_task(front.submit(work(b"x")))
         await asyncio.sleep(0)
-        assert await front.submit(work(b"y"), ONE) == b"context Y"
+        assert await front.submit(work(b"y")) == b"context Y"
         assert not task.done()
         elsewhere.checksum = None
         assert await task == b"context X"

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inference_server.dispatch.envelope import Abandoned, Envelope
-from inference_server.dispatch.stock import LARGEST_PICTURE, MOST
-from tests.support.dispatch import ONE, Machine, work
+from inference_server.dispatch.envelope import LARGEST_SPARE, MOST_SPARE, Abandoned, Envelope
+from tests.support.dispatch import Machine, work
 from tests.support.processes import wait_until
 
 
@@ -48,7 +47,7 @@ def test_the_memory_of_an_answered_request_serves_the_next(
             machine.consume(slot)
         for length in (1000, 1, 300_000, 30, 0, 5000):
             picture = f"{length}".encode() + b"x" * length
-            assert await front.submit(work(picture), ONE) == b"context " + picture.upper()
+            assert await front.submit(work(picture)) == b"context " + picture.upper()
         front.close()
 
     asyncio.run(scenario())
@@ -65,13 +64,13 @@ def test_the_memory_of_a_large_picture_is_given_back(
     async def scenario() -> None:
         front = machine.front(0)
         machine.consume(0)
-        large = b"x" * (LARGEST_PICTURE + 1)
+        large = b"x" * (LARGEST_SPARE + 1)
         for picture in (large, large, b"small"):
-            await front.submit(work(picture), ONE)
+            await front.submit(work(picture))
         assert len(made) == 3
-        await asyncio.gather(*(front.submit(work(b"x" * 100_000), ONE) for _ in range(20)))
+        await asyncio.gather(*(front.submit(work(b"x" * 100_000)) for _ in range(20)))
         await asyncio.sleep(0)
-        wait_until(lambda: open_envelopes() == before + MOST, "the consumer to close its ends")
+        wait_until(lambda: open_envelopes() == before + MOST_SPARE, "the consumer to close its ends")
         front.close()
 
     asyncio.run(scenario())
@@ -87,13 +86,13 @@ def test_what_may_be_in_the_queue_again_is_not_used_again(
 
     async def scenario() -> None:
         front = machine.front(0)
-        first = asyncio.create_task(front.submit(work(b"first"), ONE))
+        first = asyncio.create_task(front.submit(work(b"first")))
         await asyncio.sleep(0)
         if twice:
             machine.die(2, front)
         machine.consume(0)
         assert await first == b"context FIRST"
-        assert await front.submit(work(b"second"), ONE) == b"context SECOND"
+        assert await front.submit(work(b"second")) == b"context SECOND"
         front.close()
 
     asyncio.run(scenario())

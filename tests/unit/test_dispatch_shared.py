@@ -9,17 +9,22 @@ from inference_server.dispatch.shared import LayoutMismatch, Shared
 
 
 def test_what_is_shared_is_found_again_by_its_descriptors() -> None:
-    """As a worker finds it after it was executed."""
-    made = Shared.create(3)
+    """As a worker finds it after it was executed: it needs no other word of how many there are."""
+    made = Shared.create(3, queues=2)
+    layout, queues, _ = made.described().split(":")
     copies = ",".join(str(os.dup(d)) for d in made.descriptors)
-    layout = made.described().partition(":")[0]
-    found = Shared.inherited(f"{layout}:{copies}")
+    found = Shared.inherited(f"{layout}:{queues}:{copies}")
     made.page.rows[2].enlist(7, 1.0)
+    made.page.rows[2].add_waiting(1, 1, 2, 3.0)
     assert found.page.rows[2].generation == 7
-    assert len(found.notify) == len(found.notices) == 3
+    assert found.page.waiting(1) == (1, 2, 3.0)
+    assert len(found.notify) == len(found.notices) == len(found.page.rows) == 3
     made.notify[1].send(b"hello")
     assert found.notices[1].recv(10) == b"hello"
-    assert os.get_blocking(found.take.fileno())
+    for queue in range(2):
+        made.posts[queue].send(b"%d" % queue)
+        assert os.get_blocking(found.takes[queue].fileno())
+        assert found.takes[queue].recv(10) == b"%d" % queue
     made.close()
     found.close()
 
@@ -32,17 +37,23 @@ def test_what_another_release_shares_is_refused() -> None:
 
 def test_a_row_is_its_owners_alone() -> None:
     """Writing one leaves its neighbours as they were."""
-    page = Page(os.memfd_create("page"), 3)
+    page = Page(os.memfd_create("page"), 3, queues=33)
     row = page.rows[1]
     row.enlist(2**63, 1.5)
-    row.waiting, row.rate, row.busy, row.checksum = (1, 2, 3.5), 0.25, True, b"\xff" * 32
-    assert (row.generation, row.beat, row.waiting, row.rate) == (2**63, 1.5, (1, 2, 3.5), 0.25)
+    row.rate, row.busy, row.checksum, row.consuming = 0.25, True, b"\xff" * 32, 0
+    row.show_progress(2.5, grace=1.0)
+    for queue in range(33):
+        row.add_waiting(queue, queue, 2, 3.5)
+    assert (row.generation, row.beat, row.rate, row.consuming) == (2**63, 1.5, 0.25, 0)
+    assert (row.stamp, row.progress_due) == (2.5, 3.5)
+    assert [row.waiting(queue) for queue in range(33)] == [(queue, 2, 3.5) for queue in range(33)]
     page.deaths = 2**63
     assert row.holds(b"\xff" * 32)
     assert not row.holds(b"\xff" * 31 + b"\xfe")
     for neighbour in (page.rows[0], page.rows[2]):
-        assert (neighbour.generation, neighbour.waiting, neighbour.checksum) == (0, (0, 0, 0.0), None)
+        assert (neighbour.generation, neighbour.checksum, neighbour.consuming) == (0, None, None)
+        assert all(neighbour.waiting(queue) == (0, 0, 0.0) for queue in range(33))
     row.clear()
     assert page.deaths == 2**63
     assert row.checksum is None
-    assert (row.generation, row.beat) == (0, 0.0)
+    assert (row.generation, row.beat, row.waiting(32)) == (0, 0.0, (0, 0, 0.0))

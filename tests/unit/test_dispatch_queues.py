@@ -1,0 +1,192 @@
+"""Rules of several queues: what is sent to one is done by its consumers alone, and concerns no other."""
+
+import asyncio
+import contextlib
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from inference_server.dispatch.admission import MAX_WAITING
+from inference_server.dispatch.consumer import Checkpoint
+from inference_server.dispatch.envelope import Envelope
+from inference_server.dispatch.work import Work
+from tests.support.dispatch import Machine, key_of, shout, work
+from tests.support.processes import PATIENCE, wait_until
+from utils.errors import QueueFull
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    """Four slots and three queues."""
+    made = Machine(4, queues=3)
+    yield made
+    made.close()
+
+
+def test_work_arrives_as_it_was_sent() -> None:
+    """Every member of it, whatever its bytes."""
+    sent = Work("größe", "detect", b"\0context", b"payload", 2.5, 3.0, 4.0, grace=0.5, queue=2)
+    envelope = Envelope.seal(sent)
+    assert envelope.open(envelope.head()) == sent
+    envelope.close()
+
+
+@pytest.mark.parametrize("cost", [0.0, -1.0, float("inf"), float("nan")])
+def test_work_has_a_cost_that_something_can_be_learned_from(cost: float) -> None:
+    """A consumer divides by it."""
+    with pytest.raises(ValueError, match="greater than 0"):
+        replace(work(b"x"), cost=cost)
+
+
+def test_the_same_payload_for_another_model_is_other_work() -> None:
+    """What kills one model may be harmless to another; no two pairs have the same key."""
+    same = work(b"x")
+    assert replace(same, context=b"other", operation="other", cost=9.0, queue=2).key() == same.key()
+    pairs = [("model", b"x"), ("other", b"x"), ("mode", b"lx"), ("modelx", b""), ("model", b"")]
+    assert len({replace(same, model=model, payload=payload).key() for model, payload in pairs}) == 5
+    assert same.key() == key_of(b"x") == hashlib.sha256(b"5:modelx").digest()
+
+
+def test_a_consumer_takes_from_its_queue_alone(machine: Machine) -> None:
+    """Though it is idle, and others wait elsewhere."""
+    seen: list[tuple[int, bytes]] = []
+
+    def note(given: Work, checkpoint: Checkpoint) -> bytes:
+        seen.append((given.queue, given.payload))
+        return shout(given, checkpoint)
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        waits = asyncio.create_task(front.submit(work(b"waits", queue=0)))
+        await asyncio.sleep(0)
+        machine.consume(1, note, queue=1)
+        assert machine.shared.page.rows[1].waiting(0)[0] == 0
+        for _ in range(5):
+            assert await front.submit(work(b"done", queue=1)) == b"context DONE"
+        assert not waits.done()
+        assert set(seen) == {(1, b"done")}
+        machine.consume(2, note)
+        assert await waits == b"context WAITS"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_queue_whose_consumer_is_slow_delays_and_refuses_no_other(machine: Machine) -> None:
+    """What is predicted for one says nothing of another."""
+    taken, release = threading.Event(), threading.Event()
+
+    def slow(_given: Work, _checkpoint: Checkpoint) -> bytes:
+        taken.set()
+        assert release.wait(PATIENCE)
+        return b"slow"
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.shared.page.rows[1].rate = 1000.0
+        machine.consume(0, queue=0)
+        machine.consume(1, slow, queue=1)
+        first = asyncio.create_task(front.submit(work(b"a", seconds=5000, queue=1)))
+        assert await asyncio.to_thread(taken.wait, PATIENCE)
+        with pytest.raises(QueueFull):
+            await front.submit(work(b"b", queue=1), longest_wait=2.0)
+        assert await front.submit(work(b"c", seconds=30), longest_wait=0.0) == b"context C"
+        release.set()
+        assert await first == b"slow"
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_queue_that_is_full_holds_up_and_refuses_no_other(machine: Machine) -> None:
+    """Neither in the kernel nor at its front; those that wait there are sent when there is room."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        many = [asyncio.create_task(front.submit(work(b"%d" % i, queue=1))) for i in range(MAX_WAITING)]
+        await asyncio.sleep(0)
+        assert front._unsent[1]
+        with pytest.raises(QueueFull):
+            await front.submit(work(b"x", queue=1))
+        machine.consume(1, queue=2)
+        machine.consume(2, queue=0)
+        for queue in (0, 2):
+            assert await front.submit(work(b"y", queue=queue)) == b"context Y"
+        assert not any(task.done() for task in many)
+        machine.consume(3, queue=1)
+        assert await asyncio.gather(*many) == [b"context %d" % i for i in range(MAX_WAITING)]
+        assert machine.shared.page.waiting(1) == (0, 0, 0.0)
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_consumer_learns_the_rate_of_its_own_queue(machine: Machine) -> None:
+    """One that takes long makes no other queue's requests seem long."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, queue=1)
+        await front.submit(work(b"x", queue=1))
+        front.close()
+
+    asyncio.run(scenario())
+    page = machine.shared.page
+    assert [rate > 0 for rate in page.rates(1)] == [True]
+    assert not any(page.rates(0))
+
+
+def test_a_consumer_that_has_stopped_counts_for_no_queue(machine: Machine) -> None:
+    """Nor does what it learned."""
+    page = machine.shared.page
+    machine.consume(1, queue=1)
+    wait_until(lambda: len(page.rates(1)) == 1, "it takes requests")
+    machine.consumers[0].stop()
+    assert page.rates(1) == []
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_what_a_dead_worker_had_of_any_queue_is_posted_again(machine: Machine, *, claimed: bool) -> None:
+    """To the queue that it came from."""
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        tasks = [asyncio.create_task(front.submit(work(b"%d" % queue, queue=queue))) for queue in range(3)]
+        await asyncio.sleep(0)
+        for queue in range(3):
+            envelope, _, _ = machine.take(queue)
+            if claimed:
+                envelope.claim(3, machine.shared.page.rows[3].generation)
+            envelope.close()
+        machine.die(3, front)
+        for queue in range(3):
+            machine.consume(queue, queue=queue)
+        answers = await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
+        assert answers == [b"context %d" % queue for queue in range(3)]
+        front.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_put_back_goes_to_the_queue_it_came_from(machine: Machine) -> None:
+    """Where too many have the same work in hand."""
+    rows = machine.shared.page.rows
+    rows[0].checksum = rows[2].checksum = key_of(b"x")
+
+    async def scenario() -> None:
+        front = machine.front(0)
+        machine.consume(1, queue=1)
+        task = asyncio.create_task(front.submit(work(b"x", queue=1)))
+        await asyncio.sleep(0)
+        assert await front.submit(work(b"y", queue=1)) == b"context Y"
+        rows[2].checksum = None
+        assert await asyncio.wait_for(task, PATIENCE) == b"context X"
+        with contextlib.suppress(BlockingIOError):
+            machine.take(0)
+            raise AssertionError("it went to another queue")
+        front.close()
+
+    asyncio.run(scenario())
