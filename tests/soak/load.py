@@ -28,7 +28,7 @@ class Tally:
     slowest: float = 0.0
     troubles: list[str] = field(default_factory=list)
     crashed: list[str] = field(default_factory=list)
-    """Checksums, as the log has them, of the pictures that were refused because workers died with them in hand."""
+    """Checksums, as in the log, of pictures that were refused because workers died with them in hand."""
 
 
 class Load:
