@@ -26,9 +26,9 @@ MARGIN_SECONDS = 0.005
 _WEIGHT = 0.1
 """Weight of the newest measurement in the moving average."""
 _SPREAD = 4.0
-"""How many times the average a measurement may be, and the other way round, to be believed. A cost is
-an estimate, wrong by a factor of three now and then; what took far longer was computed while the machine
-stood still."""
+"""How many times the average a measurement may be, and the other way round, to be believed. A cost is an
+estimate, wrong by a factor of three now and then; what took far longer was computed while the machine stood
+still."""
 _TRIAL_SECONDS = 1.0
 """With nothing computed for so long, an idle machine tries what it believes to be hopeless."""
 _SHORTEST_RETRY_SECONDS = 0.1
@@ -133,8 +133,8 @@ class Machine:
         waiting = self.waiting
         if waiting.count >= MAX_WAITING or waiting.size + size > MAX_WAITING_BYTES:
             raise QueueFull(
-                f"{waiting.count} requests are waiting, with others {waiting.size} bytes; the limits are "
-                f"{MAX_WAITING} and {MAX_WAITING_BYTES}. What helps: fewer requests at once, or smaller "
+                f"{waiting.count} requests wait in this queue, and {waiting.size} bytes in all; the limits "
+                f"are {MAX_WAITING} and {MAX_WAITING_BYTES}. What helps: fewer requests at once, or smaller "
                 "ones.",
                 retry_after=_SHORTEST_RETRY_SECONDS,
             )

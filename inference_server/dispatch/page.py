@@ -21,7 +21,7 @@ _BYTES = 8  # waiting, of all queues
 _CHECKSUM = 9
 _CHECKSUM_WORDS = 4
 _COMPUTED = _CHECKSUM + _CHECKSUM_WORDS
-_COMPUTED_WORDS = 2  # half of a checksum: there is no room for more, nor need
+_COMPUTED_WORDS = 2  # half of a checksum is enough
 _WAITING = _COMPUTED + _COMPUTED_WORDS  # for each queue:
 _COUNT, _SIZE, _COST, _WAITING_WORDS = 0, 1, 2, 3
 
