@@ -25,7 +25,7 @@ import uvloop
 
 from benchmarks.load import WARM_UP_CALLS, Row
 from benchmarks.pacing import pace
-from inference_server.supervision.parent import die_with_parent
+from inference_server.supervision.processes import die_with_parent
 from protos import infer_pb2 as pb
 from utils.channel import channel_options
 

@@ -20,7 +20,7 @@ from benchmarks.contest import Contender, Unavailable
 from benchmarks.drawings import DRAWINGS
 from benchmarks.ours import Facet
 from inference_server.images import decode
-from inference_server.supervision.parent import die_with_parent
+from inference_server.supervision.processes import die_with_parent
 from tests.support.pictures import Pixels
 
 _MAX_PIXELS = 200_000_000

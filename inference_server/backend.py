@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 
 from inference_server.detector.weights import models_ready
 from inference_server.dispatch.shared import Shared
 from inference_server.supervision.address import AddressUnavailable, reserve
 from inference_server.supervision.engine_log import EngineLog
-from inference_server.supervision.orphans import reap_orphans
 from inference_server.supervision.pool import Pool
+from inference_server.supervision.processes import reap_orphans
 from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.watch import Watch
@@ -60,6 +61,7 @@ def run(worker: str = "inference_server.worker") -> int:
         )
 
     slots = 2 * settings.workers + _SPARE_SLOTS
+    limits = Limits(settings.recycle_requests, settings.recycle_seconds, settings.recycle_memory_bytes)
     try:
         shared = _share(slots)
     except OSError as error:
@@ -69,14 +71,19 @@ def run(worker: str = "inference_server.worker") -> int:
 
     def spawn(slot: int, generation: int, release: int) -> WorkerProcess:
         command = [sys.executable, "-m", worker, "--address", str(address), "--shared", shared.described()]
-        return WorkerProcess(command, slot, generation, release, inherit=shared.descriptors)
+        return WorkerProcess(
+            command, slot, generation, release, limits=limits.jittered(), inherit=shared.descriptors
+        )
+
+    def look_around(workers: Collection[int]) -> None:
+        reap_orphans(workers)
+        reservation.close_connections()
 
     watch = Watch(shared.page, settings.hang_seconds)
     pool = Pool(
         spawn,
         slots=slots,
         watch=watch,
-        limits=Limits(settings.recycle_requests, settings.recycle_seconds, settings.recycle_memory_bytes),
         patience=settings.drain_seconds + settings.grace_seconds,
     )
     supervisor = Supervisor(
@@ -84,9 +91,8 @@ def run(worker: str = "inference_server.worker") -> int:
         watch,
         workers=settings.workers,
         on_ready=announce,
-        on_worker_ready=EngineLog().heard,
-        reap_others=reap_orphans,
-        on_round=reservation.close_connections,
+        on_worker_ready=EngineLog().record,
+        on_round=look_around,
     )
     reason = _convert_models(settings)
     if reason is None:

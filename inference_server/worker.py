@@ -4,10 +4,10 @@ The supervisor starts it as `python -m inference_server.worker`. It first builds
 the face in a picture it brings along; only then does it listen and say that it is ready.
 """
 
-from inference_server.supervision.group_signals import leave_to_supervisor
+from inference_server.supervision.processes import die_with_parent, leave_signals_to_supervisor
 
 if __name__ == "__main__":
-    leave_to_supervisor()  # before all other imports, which take a moment
+    leave_signals_to_supervisor()  # before all other imports, which take a moment
 
 import argparse
 import asyncio
@@ -18,7 +18,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import grpc
 import uvloop
@@ -37,8 +37,16 @@ from inference_server.dispatch.shared import Shared
 from inference_server.health import HealthServicer
 from inference_server.server import build_server
 from inference_server.servicers import InferenceServicer
-from inference_server.supervision.control import Control, Message
-from inference_server.supervision.parent import die_with_parent
+from inference_server.supervision.control import (
+    Drain,
+    Ready,
+    RetirementRequested,
+    Stop,
+    SuspectCleared,
+    WorkerDied,
+    WorkerEnd,
+    inherited_control,
+)
 from utils import logs
 from utils.channel import SERVICE
 from utils.memory import tune_heap
@@ -75,12 +83,12 @@ def main(boot: Callable[[Settings], FaceDetector] = boot) -> None:
         boot: Builds the detector and proves that it works.
     """
     arguments = _arguments()
-    leave_to_supervisor()  # again, for a main module that is another one
+    leave_signals_to_supervisor()  # again, for a main module that is another one
     die_with_parent(arguments.parent)
     tune_heap()
     settings = Settings.from_environ(os.environ)
     logs.configure(settings.log_format)
-    control = Control.inherited(arguments.control_fd)
+    control = inherited_control(arguments.control_fd)
     # Requests travel as descriptors: as many may be open, or on their way, as the system allows.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -117,7 +125,7 @@ class Worker:
         settings: Settings,
         detector: FaceDetector,
         choice: Choice,
-        control: Control,
+        control: WorkerEnd,
         place: tuple[Shared, int, int],
     ) -> None:
         self._settings = settings
@@ -135,12 +143,12 @@ class Worker:
         gc.collect()
         gc.freeze()
         self._beat()
-        self._front = Front(*self._place, on_innocent=self._acquit)
+        self._front = Front(*self._place)
         consumer = Consumer(
             *self._place,
             compute=self._computer.answer,
             refuse=pack_error,
-            suspects=self._front.suspects,
+            on_suspect_cleared=lambda key: self._control.send(SuspectCleared(key)),
             on_death=lambda: os._exit(EXIT_DIED),
         )
         try:
@@ -149,13 +157,14 @@ class Worker:
             await server.start()
         except (RuntimeError, OSError) as error:
             fail(self._control, error)
-        self._obey()  # what the others know of pictures that kill, before one is in hand
         consumer.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._ask_to_leave)
-        loop.add_reader(self._control, self._obey)
-        self._control.send("ready", **asdict(self._choice))
+        loop.add_reader(self._control, self._receive)
+        choice = self._choice
+        ready = Ready(choice.engine, choice.instruction_set, choice.reason, degraded=choice.second_best)
+        self._control.send(ready)
         await self._stop.wait()
         await self._leave(server, consumer)
 
@@ -195,37 +204,21 @@ class Worker:
 
     def _ask_to_leave(self) -> None:
         """On a signal, stop when the supervisor says so, which first starts another or stops them all."""
-        self._control.send("leaving")
+        self._control.send(RetirementRequested())
 
-    def _obey(self) -> None:
+    def _receive(self) -> None:
         try:
             while (message := self._control.receive()) is not None:
-                self._handle(message)
+                match message:
+                    case Drain():
+                        self._whole_backend_stops = True
+                        self._stop.set()
+                    case Stop():
+                        self._stop.set()
+                    case WorkerDied(slot, generation):
+                        self._front.worker_died(slot, generation)
         except EOFError:  # the supervisor is gone, and takes its workers along
             os._exit(EXIT_DIED)
-
-    def _handle(self, message: Message) -> None:
-        event = message["event"]
-        if event == "drain":
-            self._whole_backend_stops = True
-            self._stop.set()
-        elif event == "stop":
-            self._stop.set()
-        elif event == "died":
-            checksum = bytes.fromhex(message["checksum"]) or None
-            self._front.worker_died(message["slot"], message["generation"], checksum, message["deaths"])
-            self._front.suspects.hear(message["count"])
-        elif event == "suspect":
-            checksum = bytes.fromhex(message["checksum"])
-            self._front.suspects.know(checksum, message["deaths"], time.monotonic())
-        elif event == "heard":
-            self._front.suspects.heard = message["count"]
-        elif event == "innocent":
-            self._front.suspects.clear(bytes.fromhex(message["checksum"]))
-
-    def _acquit(self, checksum: bytes) -> None:
-        """Tell the supervisor, which tells the others."""
-        self._control.send("innocent", checksum=checksum.hex())
 
     async def _say(self, status: int) -> None:
         """Answer health checks so. Health is the backend's: a worker that leaves alone stays SERVING."""

@@ -21,7 +21,7 @@ from inference_server.dispatch.work import Work
 from inference_server.health import HealthServicer
 from inference_server.server import build_server
 from inference_server.servicers import InferenceServicer
-from inference_server.supervision.parent import die_with_parent
+from inference_server.supervision.processes import die_with_parent
 from utils import logs
 from utils.memory import tune_heap
 from utils.settings import Settings

@@ -18,6 +18,6 @@ progress.
 
 Nothing here is locked: a lock would die with its holder. A worker may be killed at any instruction; its
 supervisor tells the others, and every front posts again what the dead one had, or may have had, in hand.
-So a request may be computed twice, rarely, and is answered once. Work that was in hand at two deaths is not
-tried a third time (`suspects`), and is in no third hand until then (`quarantine`).
+So a request may be computed twice, rarely, and is answered once. A payload that was in flight at two deaths
+is not tried a third time, and is in flight at no third worker until then (`poison`).
 """

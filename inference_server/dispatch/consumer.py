@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from inference_server.dispatch.admission import MARGIN_SECONDS, averaged
 from inference_server.dispatch.envelope import Abandoned, Envelope, Head
 from inference_server.dispatch.page import Row
-from inference_server.dispatch.quarantine import Quarantine
+from inference_server.dispatch.poison import PoisonGuard
 from inference_server.dispatch.shared import PACKET, Shared
-from inference_server.dispatch.suspects import Suspects
 from inference_server.dispatch.work import Work
 from utils.errors import MORE_TIME_HELPS, DeadlineExceeded, FacetError, WorkerCrashed
 from utils.logs import fields
@@ -55,7 +54,7 @@ class Consumer:
         generation: This worker's.
         compute: Computes an answer, on this thread.
         refuse: Makes an answer of an error.
-        suspects: What this worker's front knows of requests that kill.
+        on_suspect_cleared: Called on this thread with the key of a suspect that was computed after all.
         on_death: Called on this thread when it ends by a fault.
         queue: The number of the queue that it takes from.
     """
@@ -68,7 +67,7 @@ class Consumer:
         *,
         compute: Compute,
         refuse: Refuse,
-        suspects: Suspects,
+        on_suspect_cleared: Callable[[bytes], object],
         on_death: Callable[[], None],
         queue: int = 0,
     ) -> None:
@@ -78,7 +77,8 @@ class Consumer:
         self._row = shared.page.rows[slot]
         self._compute = compute
         self._refuse = refuse
-        self._quarantine = Quarantine(shared.page, slot, suspects)
+        self._guard = PoisonGuard(shared.page, slot)
+        self._on_suspect_cleared = on_suspect_cleared
         self._on_death = on_death
         self._queue = queue
         self._stopping = False
@@ -116,7 +116,7 @@ class Consumer:
         envelope = Envelope(descriptors[0])
         self._see_to(envelope, packet)
         # Not in a `finally`: what a dying thread had in hand is what it may have died of.
-        self._row.checksum = None
+        self._row.key = None
         self._row.busy = False
         envelope.close()
 
@@ -144,7 +144,7 @@ class Consumer:
         return head.claimed_by is None or not page.is_alive(*head.claimed_by)
 
     def _answer(self, envelope: Envelope, head: Head) -> bool:
-        """Put an answer in; False where too many others have the same work in hand."""
+        """Put an answer in; False where too many others have the same payload in hand."""
         self._row.show_progress(time.monotonic())  # before it is busy: it had no need to for long
         self._row.busy = True
         work = envelope.open(head)
@@ -152,15 +152,15 @@ class Consumer:
             late = DeadlineExceeded(
                 f"The request waited too long to be answered before its deadline. {MORE_TIME_HELPS}"
             )
-            envelope.reply(self._slot, self._refuse(late), computed=False)
+            envelope.reply(self._slot, self._refuse(late))
             return True
         progress = _Progress(self._row, envelope, work.deadline)
-        checksum = work.key()
+        key = work.key()
         try:
-            if not self._quarantine.enter(checksum):
+            if not self._guard.enter(key):
                 return False
         except WorkerCrashed as error:
-            envelope.reply(self._slot, self._refuse(error), computed=False)
+            envelope.reply(self._slot, self._refuse(error))
             return True
         started = time.monotonic()
         self._row.show_progress(started, work.grace)
@@ -171,8 +171,9 @@ class Consumer:
             self._row.rate = averaged(self._row.rate, ended - started, work.cost)
         if not progress.interrupted:
             self._row.handled += 1
-            self._quarantine.trust(checksum)
-        envelope.reply(self._slot, outcome.answer, computed=not progress.interrupted)
+            if self._guard.note_computed(key):
+                self._on_suspect_cleared(key)
+        envelope.reply(self._slot, outcome.answer)
         return True
 
     def _is_late(self, work: Work) -> bool:

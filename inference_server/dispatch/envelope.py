@@ -7,7 +7,7 @@
 The words are written one by one, and all of the head is read at once: each system call lets go of Python's
 lock, which the consumer's thread may have to wait for again. Each worker that answers writes into a region of
 its own, so that two that computed the same request cannot mix their answers; the last word written says
-whose is complete, and whether it is the outcome of the whole computation.
+whose is complete.
 """
 
 import errno
@@ -21,7 +21,6 @@ _WORD = struct.Struct("=Q")
 _CLAIM, _CANCELLED, _ANSWERED = 0, 8, 16
 _HEAD = struct.Struct("=QQQddddQQQQQ")
 _CONTENT_AT = _HEAD.size
-_COMPUTED = 1 << 63
 
 # The file is sparse: regions that far apart cost nothing until they are written.
 _REGION = 1 << 32
@@ -55,13 +54,6 @@ class Head(NamedTuple):
     grace: float
     queue: int
     sizes: tuple[int, ...]
-
-
-class Answer(NamedTuple):
-    """An answer, and whether it is the outcome of the whole computation, and not of a lack of time."""
-
-    content: bytes
-    computed: bool
 
 
 class Envelope:
@@ -113,14 +105,12 @@ class Envelope:
         os.ftruncate(self.descriptor, _CONTENT_AT)
         self.close()
 
-    def answer(self) -> Answer | None:
+    def answer(self) -> bytes | None:
         """The answer, once there is one."""
         answered = self._read(_ANSWERED)
         if not answered:
             return None
-        computed, place = bool(answered & _COMPUTED), answered & ~_COMPUTED
-        content = os.pread(self.descriptor, place & 0xFFFFFFFF, _REGION * (place >> 32))
-        return Answer(content, computed)
+        return os.pread(self.descriptor, answered & 0xFFFFFFFF, _REGION * (answered >> 32))
 
     # --- both ---
 
@@ -179,11 +169,11 @@ class Envelope:
             queue=head.queue,
         )
 
-    def reply(self, slot: int, answer: bytes, *, computed: bool) -> None:
+    def reply(self, slot: int, answer: bytes) -> None:
         """Put the answer in, then say that it is there."""
         region = slot + 1
         os.pwrite(self.descriptor, answer, _REGION * region)
-        self._write(_ANSWERED, region << 32 | len(answer) | (_COMPUTED if computed else 0))
+        self._write(_ANSWERED, region << 32 | len(answer))
 
     def _read(self, place: int) -> int:
         value: int = _WORD.unpack(os.pread(self.descriptor, _WORD.size, place))[0]

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inference_server.dispatch.admission import Load, Machine
-from inference_server.dispatch.envelope import Answer, Envelope, Stock
+from inference_server.dispatch.envelope import Envelope, Stock
 from inference_server.dispatch.shared import PACKET, Shared
-from inference_server.dispatch.suspects import Suspects
 from inference_server.dispatch.work import Work
 from utils.errors import DeadlineExceeded, InternalError, QueueFull, WorkerCrashed
 from utils.logs import fields
@@ -44,7 +43,7 @@ class _Pending:
     envelope: Envelope
     size: int
     deadline: float
-    future: "asyncio.Future[Answer]" = field(repr=False)
+    future: "asyncio.Future[bytes]" = field(repr=False)
     posts: int = 0
     answered: bool = False
 
@@ -62,24 +61,20 @@ class Front:
         shared: What all workers share.
         slot: This worker's.
         generation: This worker's.
-        on_innocent: Called with the key of a suspect that was computed after all.
     """
 
-    def __init__(
-        self, shared: Shared, slot: int, generation: int, *, on_innocent: Callable[[bytes], None]
-    ) -> None:
+    def __init__(self, shared: Shared, slot: int, generation: int) -> None:
         self._shared = shared
         self._slot = slot
         self._generation = generation
-        self._on_innocent = on_innocent
         self._row = shared.page.rows[slot]
+        self._poison = shared.page.poison
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
         # By queue: a full one holds up no other.
         self._unsent: list[deque[_Pending]] = [deque() for _ in shared.posts]
         self._stock = Stock()
         self._number = 0
-        self.suspects = Suspects()
         self._loop.add_reader(shared.notices[slot], self._read_notices)
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
@@ -92,7 +87,7 @@ class Front:
 
         Raises:
             QueueFull, DeadlineExceeded: It is not admitted.
-            WorkerCrashed: Workers died with the same work in hand.
+            WorkerCrashed: Workers died with this payload in flight.
         """
         self._refuse_poison(work.key)
         queue, load = work.queue, Load(1, len(work.payload), work.cost)
@@ -105,10 +100,7 @@ class Front:
         self._row.add_waiting(queue, 1, load.size, load.cost)
         try:
             self._post(pending)
-            answer = await pending.future
-            if answer.computed:
-                self._acquit(pending)
-            return answer.content
+            return await pending.future
         except asyncio.CancelledError:
             pending.envelope.cancel()
             raise
@@ -122,15 +114,13 @@ class Front:
         """Whether every request that was accepted here has been answered."""
         return not self._pending
 
-    def worker_died(self, slot: int, generation: int, checksum: bytes | None, deaths: int) -> None:
+    def worker_died(self, slot: int, generation: int) -> None:
         """Post again what a dead worker had in hand, or may have had.
 
         Between receiving a request and claiming it, a worker has it without a trace: so all that is not
         claimed by a living worker is posted again. Most of it is still in the queue; a claim makes the
         second copy worthless.
         """
-        if checksum is not None:
-            self.suspects.know(checksum, deaths, time.monotonic())
         dead = (slot, generation)
         claims = [(pending, pending.envelope.head().claimed_by) for pending in self._pending.values()]
         again = [(pending, claim) for pending, claim in claims if claim in {None, dead}]
@@ -148,9 +138,8 @@ class Front:
     # --- poison ---
 
     def _refuse_poison(self, key: Callable[[], bytes]) -> None:
-        now = time.monotonic()
-        if self.suspects.any(now):
-            self.suspects.refuse_poison(key(), now)
+        if not self._poison.empty:
+            self._poison.refuse(key())
 
     def _repost(self, pending: _Pending, *, was_in_hand: bool) -> None:
         try:
@@ -161,12 +150,6 @@ class Front:
                 pending.future.set_exception(error)
         else:
             self._post(pending)
-
-    def _acquit(self, pending: _Pending) -> None:
-        if self.suspects.any(time.monotonic()):
-            key = pending.key()
-            if self.suspects.clear(key):
-                self._on_innocent(key)
 
     # --- sending ---
 

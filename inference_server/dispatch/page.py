@@ -3,11 +3,13 @@
 Every value is an aligned word of 8 bytes, so a reader sees the old one or the new one, without a lock. The
 supervisor writes a row's generation when it starts a worker there, and clears the row when that one is dead.
 At the end of each row are three words for each queue: what the owner has sent there and not answered. Behind
-the rows is a word of the supervisor's own: how many workers have died with a request in hand.
+the rows is the table of payloads that kill, which the supervisor writes.
 """
 
 import mmap
 import os
+
+from inference_server.dispatch.poison import KEY_BYTES, TABLE_BYTES, PoisonTable
 
 _GENERATION = 0
 _BEAT = 1
@@ -18,16 +20,13 @@ _CONSUMING = 5  # the number of the queue plus 1
 _RATE = 6
 _HANDLED = 7
 _BYTES = 8  # waiting, of all queues
-_CHECKSUM = 9
-_CHECKSUM_WORDS = 4
-_COMPUTED = _CHECKSUM + _CHECKSUM_WORDS
-_COMPUTED_WORDS = 2  # half of a checksum is enough
-_WAITING = _COMPUTED + _COMPUTED_WORDS  # for each queue:
+_KEY = 9
+_COMPUTED = 13
+_WAITING = 15  # for each queue:
 _COUNT, _SIZE, _COST, _WAITING_WORDS = 0, 1, 2, 3
 
 _LINE_WORDS = 8  # of a cache line
-CHECKSUM_BYTES = 8 * _CHECKSUM_WORDS
-_COMPUTED_BYTES = 8 * _COMPUTED_WORDS
+_COMPUTED_BYTES = KEY_BYTES // 2  # is enough
 
 
 def row_bytes(queues: int) -> int:
@@ -142,35 +141,30 @@ class Row:
         self._words[_HANDLED] = count
 
     @property
-    def checksum(self) -> bytes | None:
-        """The key of the request in hand; None where there is none."""
-        place = 8 * _CHECKSUM
-        checksum = bytes(self._bytes[place : place + CHECKSUM_BYTES])
-        return checksum if any(checksum) else None
+    def key(self) -> bytes | None:
+        """The key of the payload in hand; None where there is none."""
+        key = bytes(self._bytes[8 * _KEY : 8 * _KEY + KEY_BYTES])
+        return key if any(key) else None
 
-    @checksum.setter
-    def checksum(self, checksum: bytes | None) -> None:
-        place = 8 * _CHECKSUM
-        self._bytes[place : place + CHECKSUM_BYTES] = checksum or bytes(CHECKSUM_BYTES)
+    @key.setter
+    def key(self, key: bytes | None) -> None:
+        self._bytes[8 * _KEY : 8 * _KEY + KEY_BYTES] = key or bytes(KEY_BYTES)
 
-    def note_computed(self, checksum: bytes) -> None:
-        """Show the key of the request that was just computed."""
-        place = 8 * _COMPUTED
-        self._bytes[place : place + _COMPUTED_BYTES] = checksum[:_COMPUTED_BYTES]
+    def holds(self, key: bytes) -> bool:
+        """Whether this is the key of the payload in hand."""
+        return self._bytes[8 * _KEY : 8 * _KEY + KEY_BYTES] == key
 
-    def has_computed(self, checksum: bytes) -> bool:
+    def note_computed(self, key: bytes) -> None:
+        """Show the key of the payload that was just computed."""
+        self._bytes[8 * _COMPUTED : 8 * _COMPUTED + _COMPUTED_BYTES] = key[:_COMPUTED_BYTES]
+
+    def has_computed(self, key: bytes) -> bool:
         """Whether this is the key that was shown last."""
-        place = 8 * _COMPUTED
-        return self._bytes[place : place + _COMPUTED_BYTES] == checksum[:_COMPUTED_BYTES]
-
-    def holds(self, checksum: bytes) -> bool:
-        """Whether this is the key of the request in hand."""
-        place = 8 * _CHECKSUM
-        return self._bytes[place : place + CHECKSUM_BYTES] == checksum
+        return self._bytes[8 * _COMPUTED : 8 * _COMPUTED + _COMPUTED_BYTES] == key[:_COMPUTED_BYTES]
 
 
 class Page:
-    """All rows.
+    """All rows, and the table of payloads that kill.
 
     Args:
         descriptor: Of the file in memory.
@@ -180,14 +174,14 @@ class Page:
 
     def __init__(self, descriptor: int, slots: int, queues: int = 1) -> None:
         length = row_bytes(queues)
-        rows, size = slots * length, (slots + 1) * length
+        rows, size = slots * length, slots * length + TABLE_BYTES
         os.ftruncate(descriptor, size)
         memory = memoryview(mmap.mmap(descriptor, size))
         self.rows = tuple(Row(memory[start : start + length]) for start in range(0, rows, length))
         self._step = length // 8
         self._words = memory[:rows].cast("Q")
         self._reals = memory[:rows].cast("d")
-        self._own_words = memory[rows:].cast("Q")
+        self.poison = PoisonTable(memory[rows:])
 
     def waiting(self, queue: int) -> tuple[int, int, float]:
         """What all rows have waiting: requests of a queue, payload bytes of all queues, cost of the queue."""
@@ -211,15 +205,6 @@ class Page:
         taken = queue + 1
         columns = zip(self._reals[column :: self._step], self._words[_CONSUMING :: self._step], strict=True)
         return [value for value, word in columns if word == taken]
-
-    @property
-    def deaths(self) -> int:
-        """How many workers have died with a request in hand: counted before their rows are cleared."""
-        return self._own_words[0]
-
-    @deaths.setter
-    def deaths(self, count: int) -> None:
-        self._own_words[0] = count
 
     def is_alive(self, slot: int, generation: int) -> bool:
         """Whether this very worker still has its slot."""

@@ -22,8 +22,8 @@ _TIMEVAL = struct.Struct("=qq")
 
 
 LAYOUT = 5
-"""Raised whenever page, envelope, packet or context change, or who touches an envelope and when, so that no
-reload mixes two of them."""
+"""Raised whenever page, envelope, packet, context or what the supervisor says change, or who touches an
+envelope and when, so that no reload mixes two of them."""
 
 
 class LayoutMismatch(Exception):

@@ -1,4 +1,4 @@
-"""When a crashed worker may be replaced: at once, until crashes come in a row."""
+"""When a crashed worker may be replaced, and when starting more is pointless."""
 
 import math
 from collections import deque
@@ -8,6 +8,7 @@ CRASHES_IN_WINDOW = 3
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30.0
 FORGET_SECONDS = 60.0
+MAX_BOOT_FAILURES = 5
 
 
 class Backoff:
@@ -43,3 +44,22 @@ class Backoff:
         if not self._crashes:
             return 0.0
         return max(0.0, self._crashes[-1] + self._delay - now)
+
+
+class BootFailures:
+    """Counts failed tries to start a worker, until one is ready. Those started together are one try."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._latest = -math.inf
+
+    def record(self, now: float, *, started: float) -> bool:
+        """Count the failure of a worker that was started then; gives whether there were too many."""
+        if started > self._latest:
+            self._count += 1
+            self._latest = now
+        return self._count >= MAX_BOOT_FAILURES
+
+    def reset(self) -> None:
+        """Begin anew: a worker is ready, or there is other code."""
+        self._count = 0

@@ -1,69 +1,147 @@
-"""The line between the supervisor and one worker: short JSON messages, each a datagram.
+"""What the supervisor and a worker tell each other: each message is a datagram, JSON with the message's name.
 
-From a worker: `ready` (and which engine it chose, and why); `failed` (it cannot boot; why, and whether that
-is final); `leaving` (somebody asked it to end; it serves on until it is told to stop); `innocent` (a suspect
-picture was computed after all).
-From the supervisor: `drain` (the whole backend goes away); `stop` (only this worker does); `died` (another
-worker did, and what it had in hand); `suspect`, `innocent` (what is known of a picture); `heard` (a new
-worker knows now of so many deaths before its time).
-A closed line means that the other process has ended.
+The supervisor is not reloaded with its workers, so they may be of two releases. A message of unknown name, or
+without a field that has no default here, is logged and dropped; fields that are unknown are ignored. So what
+a worker says to serve, or to be replaced, has defaults. What the supervisor says is a part of the layout of
+the shared memory (`dispatch/shared.py`), in which they never differ.
+
+A closed connection means that the other process has ended.
 """
 
 import json
+import logging
 import socket
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Generic, TypeVar, get_args
+
+from utils import logs
+
+logger = logging.getLogger(__name__)
 
 _LONGEST = 65536
-Message = dict[str, Any]
 
 
-class Control:
-    """One end of the line. Neither sending nor receiving ever waits."""
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker serves. `degraded` says that a faster engine was passed over because it cannot run."""
 
-    def __init__(self, line: socket.socket) -> None:
-        self._line = line
+    engine: str = ""
+    instruction_set: str = ""
+    reason: str = ""
+    degraded: bool = False
 
-    @classmethod
-    def pair(cls) -> tuple["Control", "Control"]:
-        """Two connected ends."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        return cls(ours), cls(theirs)
 
-    @classmethod
-    def inherited(cls, descriptor: int) -> "Control":
-        """The end that a parent process left open under this descriptor."""
-        return cls(socket.socket(fileno=descriptor))
+@dataclass(frozen=True, slots=True)
+class BootFailed:
+    """A worker cannot boot, and, if `permanent`, no other can."""
+
+    reason: str = ""
+    permanent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RetirementRequested:
+    """Somebody asked a worker to end; it serves on until it is told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuspectCleared:
+    """A payload that was in flight at a death was computed after all."""
+
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The whole backend goes away: finish what was accepted, and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Only this worker goes away: finish what it accepted, and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """Another worker died; what it had in flight, or may have had, is to be sent again."""
+
+    slot: int
+    generation: int
+
+
+FromWorker = Ready | BootFailed | RetirementRequested | SuspectCleared
+FromSupervisor = Drain | Stop | WorkerDied
+
+Sent = TypeVar("Sent", bound=FromWorker | FromSupervisor)
+Received = TypeVar("Received", bound=FromWorker | FromSupervisor)
+
+_PARSERS: dict[Any, Callable[[Any], object]] = {str: str, int: int, bool: bool, bytes: bytes.fromhex}
+
+
+class Control(Generic[Sent, Received]):
+    """One end. Neither sending nor receiving ever waits."""
+
+    def __init__(self, connection: socket.socket, kinds: Iterable[type[Received]]) -> None:
+        self._connection = connection
+        self._kinds: dict[str, type[Received]] = {kind.__name__: kind for kind in kinds}
 
     def fileno(self) -> int:
         """The descriptor, for selectors and for inheriting."""
-        return self._line.fileno()
+        return self._connection.fileno()
 
-    def send(self, event: str, **values: Any) -> bool:  # noqa: ANN401 - anything JSON can say
+    def send(self, message: Sent) -> bool:
         """Send a message; False where the other process has ended or has stopped reading."""
+        values = {"event": type(message).__name__, **asdict(message)}
         try:
-            self._line.send(json.dumps({"event": event, **values}).encode(), socket.MSG_DONTWAIT)
+            self._connection.send(json.dumps(values, default=bytes.hex).encode(), socket.MSG_DONTWAIT)
         except (BrokenPipeError, ConnectionResetError, BlockingIOError):
             return False
         return True
 
-    def receive(self) -> Message | None:
-        """The next message; None where there is none yet.
+    def receive(self) -> Received | None:
+        """The next message that is understood; None where there is none yet.
 
         Raises:
             EOFError: The other process has ended.
         """
-        try:
-            packet = self._line.recv(_LONGEST, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return None
-        except ConnectionResetError:
-            # It has ended with something unread, which the kernel says once, before its last words.
-            return self.receive()
-        if not packet:
-            raise EOFError
-        message: Message = json.loads(packet)
-        return message
+        while True:
+            try:
+                packet = self._connection.recv(_LONGEST, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return None
+            except ConnectionResetError:
+                # It has ended with something unread, which the kernel says once, before its last messages.
+                continue
+            if not packet:
+                raise EOFError
+            try:
+                return self._parse(packet)
+            except (KeyError, TypeError, ValueError):
+                logger.warning("control message ignored", extra=logs.fields(packet=packet[:200]))
 
     def close(self) -> None:
         """Close this end."""
-        self._line.close()
+        self._connection.close()
+
+    def _parse(self, packet: bytes) -> Received:
+        values = json.loads(packet)
+        kind = self._kinds[values["event"]]
+        said = {field.name: field.type for field in fields(kind) if field.name in values}
+        parsed: dict[str, Any] = {name: _PARSERS[type_](values[name]) for name, type_ in said.items()}
+        return kind(**parsed)
+
+
+SupervisorEnd = Control[FromSupervisor, FromWorker]
+WorkerEnd = Control[FromWorker, FromSupervisor]
+
+
+def control_pair() -> tuple[SupervisorEnd, WorkerEnd]:
+    """Two connected ends."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return Control(ours, get_args(FromWorker)), Control(theirs, get_args(FromSupervisor))
+
+
+def inherited_control(descriptor: int) -> WorkerEnd:
+    """The end that the supervisor left open under this descriptor."""
+    return Control(socket.socket(fileno=descriptor), get_args(FromSupervisor))

@@ -2,7 +2,7 @@
 
 import logging
 
-from inference_server.supervision.control import Message
+from inference_server.supervision.control import Ready
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -12,13 +12,13 @@ class EngineLog:
     """Writes a line when the first worker is ready, and another when a later one has chosen otherwise."""
 
     def __init__(self) -> None:
-        self._last: Message | None = None
+        self._last: Ready | None = None
 
-    def heard(self, ready: Message) -> None:
-        """Take in the `ready` message of a worker; that a faster engine was passed over is a warning."""
-        # A release of the worker's code may say less than this one does: see `logs.fields`.
-        report = {name: ready.get(name) or None for name in ("engine", "instruction_set", "reason")}
-        if report != self._last:
-            level = logging.WARNING if ready.get("second_best") else logging.INFO
-            logger.log(level, "engine", extra=fields(**report))
-        self._last = report
+    def record(self, ready: Ready) -> None:
+        """Take in what a worker reports; that a faster engine was passed over is a warning."""
+        if ready != self._last:
+            level = logging.WARNING if ready.degraded else logging.INFO
+            engine, instruction_set = ready.engine or None, ready.instruction_set or None
+            report = fields(engine=engine, instruction_set=instruction_set, reason=ready.reason or None)
+            logger.log(level, "engine", extra=report)
+        self._last = ready

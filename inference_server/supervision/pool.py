@@ -1,11 +1,10 @@
-"""The workers that there are: started in a free slot, told things, retired, reaped. It decides nothing."""
+"""The workers that there are: started in a free slot, sent messages, retired, reaped. It decides nothing."""
 
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from inference_server.supervision.recycling import Limits
+from inference_server.supervision.control import Drain, Stop, WorkerDied
 from inference_server.supervision.watch import Death, Watch
 from inference_server.supervision.worker_process import State, WorkerProcess
 from utils.logs import fields
@@ -26,16 +25,14 @@ class Pool:
         spawn: Starts a worker.
         slots: How many there may be at once, replacements beside those they replace included.
         watch: Gives out slots, and takes them back from the dead.
-        limits: What a worker may reach before it is replaced.
         patience: Seconds that a retired worker has to end.
     """
 
-    def __init__(self, spawn: Spawn, *, slots: int, watch: Watch, limits: Limits, patience: float) -> None:
+    def __init__(self, spawn: Spawn, *, slots: int, watch: Watch, patience: float) -> None:
         self.slots = slots
         self.workers: list[WorkerProcess] = []
         self._spawn = spawn
         self._watch = watch
-        self._limits = limits
         self._patience = patience + _KILL_MARGIN_SECONDS
 
     def has_room(self) -> bool:
@@ -58,33 +55,30 @@ class Pool:
         """
         taken = {worker.slot for worker in self.workers}
         slot = next(slot for slot in range(self.slots) if slot not in taken)
-        generation = self._watch.enlist(slot)
+        generation = self._watch.acquire_slot(slot)
         try:
             worker = self._spawn(slot, generation, release)
         except OSError:
-            self._watch.dismiss(slot)
+            self._watch.release_slot(slot)
             raise
-        worker.limits = self._limits.jittered()
         self.workers.append(worker)
-        self._brief(worker)
         return worker
 
-    def retire(self, worker: WorkerProcess, event: str = "stop") -> None:
-        """Tell a worker to finish what it has and end; one that is still starting has nothing to finish."""
-        if worker.state is State.STARTING:
-            worker.kill()
-        else:
-            worker.tell(event)
-        if worker.state is not State.STOPPING:
-            worker.state = State.STOPPING
-            worker.stop_by = time.monotonic() + self._patience
+    def retire(self, worker: WorkerProcess) -> None:
+        """Tell one to finish what it has and end."""
+        worker.retire(Stop(), self._patience)
+
+    def drain(self) -> None:
+        """Tell all of them that the whole backend goes away."""
+        for worker in self.workers:
+            worker.retire(Drain(), self._patience)
 
     def kill(self) -> None:
         """End all of them now."""
         for worker in self.workers:
             worker.kill()
 
-    def enforce(self) -> float:
+    def kill_overdue(self) -> float:
         """Kill those whose patience is over; gives the seconds until the next one's is."""
         now = time.monotonic()
         for worker in self.workers:
@@ -101,32 +95,17 @@ class Pool:
             status = worker.poll()
             if status is not None:
                 self.workers.remove(worker)
-                self._report(self._watch.dismiss(worker.slot, blame=worker.at_fault))
+                self._report(self._watch.release_slot(worker.slot, blame_request=worker.blame_request))
                 yield worker, status
                 worker.close()
 
-    def tell(self, event: str, **values: Any) -> None:  # noqa: ANN401 - anything JSON can say
-        """Tell all of them something."""
-        for worker in self.workers:
-            if not worker.tell(event, **values) and worker.state is not State.STOPPING:
-                logger.warning("worker does not listen", extra=fields(worker=worker.pid, event=event))
-
-    def _brief(self, worker: WorkerProcess) -> None:
-        """Tell a new worker what the others know, before it takes anything in hand."""
-        for checksum, deaths in self._watch.suspects().items():
-            worker.tell("suspect", checksum=checksum.hex(), deaths=deaths)
-        worker.tell("heard", count=self._watch.deaths)
-
     def _report(self, death: Death) -> None:
         """Every front posts again what the dead worker had, or may have had, in hand."""
-        checksum = "" if death.checksum is None else death.checksum.hex()
-        self.tell(
-            "died",
-            slot=death.slot,
-            generation=death.generation,
-            checksum=checksum,
-            deaths=death.deaths,
-            count=self._watch.deaths,
-        )
-        if death.checksum is not None:
-            logger.warning("picture in hand at a death", extra=fields(checksum=checksum, deaths=death.deaths))
+        message = WorkerDied(death.slot, death.generation)
+        for worker in self.workers:
+            if not worker.send(message) and worker.state is not State.STOPPING:
+                event = type(message).__name__
+                logger.warning("worker does not listen", extra=fields(worker=worker.pid, event=event))
+        if death.key is not None:
+            key = death.key.hex()
+            logger.warning("request in flight at a crash", extra=fields(key=key, deaths=death.deaths))

@@ -8,10 +8,9 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
-from inference_server.supervision.control import Control, Message
-from inference_server.supervision.group_signals import held_back
+from inference_server.supervision.control import Drain, FromSupervisor, FromWorker, Stop, control_pair
+from inference_server.supervision.processes import signals_held_back
 from inference_server.supervision.recycling import Limits
 
 # A worker has one CPU. The libraries under NumPy would start a thread for each CPU of the machine, and
@@ -28,48 +27,56 @@ class State(enum.Enum):
 
 
 class WorkerProcess:
-    """A worker that was started just now.
+    """A worker that was started just now. Its methods alone change it.
 
     Attributes:
         state: What it is doing, by what it said.
-        leaving: It shall be replaced, whatever code it runs: somebody told it to end, or it reached a limit.
-        failure: Why it could not boot, if it said so.
-        hopeless: It said that no other worker can, either.
-        silent: It has closed its end of the line, so it has ended or is about to.
+        retirement_requested: It shall be replaced, whatever code it runs.
+        boot_error: Why it could not boot, if it said so.
+        boot_error_permanent: It said that no other worker can, either.
+        control_closed: It has closed its end of the connection, so it has ended or is about to.
         killed: It was killed here, and has not ended yet.
-        at_fault: If it ends, what it has in hand may be the reason; not where we end it for another one.
+        blame_request: If it ends, what it has in hand may be the reason; not where we end it for another one.
         stop_by: When it is killed, of the monotonic clock, if it has not ended; set when it is retired.
         limits: What it may reach before it is replaced.
 
     Args:
         command: The program and its arguments. `--control-fd`, `--parent`, `--slot` and `--generation` are
-            added. It is started with signals held back: see `leave_to_supervisor`.
+            added. It is started with signals held back: see `leave_signals_to_supervisor`.
         slot: The worker's place in what all workers share; no other living worker has it.
         generation: Its number among all workers there were.
         release: Counts the reloads: the code that this worker runs.
+        limits: What it may reach before it is replaced.
         inherit: Descriptors that it keeps open.
     """
 
     def __init__(
-        self, command: Sequence[str], slot: int, generation: int, release: int, inherit: Sequence[int] = ()
+        self,
+        command: Sequence[str],
+        slot: int,
+        generation: int,
+        release: int,
+        *,
+        limits: Limits = Limits(),
+        inherit: Sequence[int] = (),
     ) -> None:
         self.slot = slot
         self.release = release
         self.state = State.STARTING
         self.started = time.monotonic()
-        self.leaving = False
-        self.failure: str | None = None
-        self.hopeless = False
-        self.silent = False
+        self.retirement_requested = False
+        self.boot_error: str | None = None
+        self.boot_error_permanent = False
+        self.control_closed = False
         self.killed = False
-        self.at_fault = True
+        self.blame_request = True
         self.stop_by = math.inf
-        self.limits = Limits()
-        self._untold: deque[tuple[str, dict[str, Any]]] = deque()
-        self.control, theirs = Control.pair()
+        self.limits = limits
+        self._unsent: deque[FromSupervisor] = deque()
+        self.control, theirs = control_pair()
         arguments: list[object] = ["--control-fd", theirs.fileno(), "--parent", os.getpid()]
         arguments += ["--slot", slot, "--generation", generation]
-        with held_back():
+        with signals_held_back():
             self._process = subprocess.Popen(
                 [*command, *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
@@ -83,35 +90,72 @@ class WorkerProcess:
         """Its process id."""
         return self._process.pid
 
-    def receive(self) -> Message | None:
-        """Its next message, None where there is none, or will be none: see `silent`."""
+    # --- the connection ---
+
+    def receive(self) -> FromWorker | None:
+        """Its next message, None where there is none, or will be none: see `control_closed`."""
         try:
             return self.control.receive()
         except EOFError:
-            self.silent = True
+            self.control_closed = True
             return None
 
-    def tell(self, event: str, **values: Any) -> bool:  # noqa: ANN401 - anything JSON can say
-        """Tell it something, after what it was told before; False while it does not listen.
+    def send(self, message: FromSupervisor) -> bool:
+        """Send it a message, after those before; False while it does not listen.
 
-        What it could not take yet is kept for `tell_rest`. One that does not listen for long is hung.
+        What it could not take yet is kept for `flush`. One that does not listen for long is hung.
         """
-        self._untold.append((event, values))
-        return self.tell_rest()
+        self._unsent.append(message)
+        return self.flush()
 
-    def tell_rest(self) -> bool:
-        """Tell it what it could not take yet; gives whether it knows everything now."""
-        while self._untold:
-            event, values = self._untold[0]
-            if not self.control.send(event, **values):
+    def flush(self) -> bool:
+        """Send what it could not take yet; gives whether it has everything now."""
+        while self._unsent:
+            if not self.control.send(self._unsent[0]):
                 return False
-            self._untold.popleft()
+            self._unsent.popleft()
         return True
 
-    def kill(self, *, at_fault: bool = False) -> None:
-        """End it now; `at_fault` where what it had in hand may be the reason."""
+    # --- transitions ---
+
+    def became_ready(self) -> None:
+        """It said that it serves; one that was told to stop meanwhile is still stopping."""
+        if self.state is State.STARTING:
+            self.state = State.READY
+
+    def boot_failed(self, reason: str, *, permanent: bool) -> None:
+        """It said that it cannot boot."""
+        self.boot_error, self.boot_error_permanent = reason or None, permanent
+
+    def request_retirement(self) -> None:
+        """Have it replaced: somebody asked it to end, or it has reached a limit."""
+        self.retirement_requested = True
+
+    def adopt_release(self, release: int) -> None:
+        """Count it among the workers of this release, whose own code cannot boot."""
+        self.release = release
+
+    def check_baseline_memory(self) -> int:
+        """Lift a limit of memory that it exceeds when it is new, as others would; gives its bytes, or 0."""
+        memory = self.limits.too_large(self.pid)
+        if memory:
+            self.limits = self.limits.without_memory()
+        return memory
+
+    def retire(self, message: Drain | Stop, patience: float) -> None:
+        """Tell it to finish and end within so many seconds; one that starts has nothing to finish."""
+        if self.state is State.STARTING:
+            self.kill()
+        else:
+            self.send(message)
+        if self.state is not State.STOPPING:
+            self.state = State.STOPPING
+            self.stop_by = time.monotonic() + patience
+
+    def kill(self, *, blame_request: bool = False) -> None:
+        """End it now; `blame_request` where what it had in hand may be the reason."""
         self.killed = True
-        self.at_fault = at_fault
+        self.blame_request = blame_request
         self._process.kill()
 
     def poll(self) -> int | None:

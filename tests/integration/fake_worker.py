@@ -9,7 +9,7 @@
     crash     end before it is ready
     slow      never become ready
     stubborn  become ready, then ignore being told to stop
-    briefed   write down what it is told of earlier deaths, then become ready
+    newer     say what no supervisor of this release knows, then become ready
     deaf      listen only once there is FOLDER/listen, and write down everything
 """
 
@@ -17,17 +17,25 @@ import argparse
 import os
 import select
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from inference_server.supervision.control import Control
-from inference_server.supervision.group_signals import leave_to_supervisor
+from inference_server.supervision.control import (
+    BootFailed,
+    Ready,
+    RetirementRequested,
+    Stop,
+    WorkerDied,
+    WorkerEnd,
+    inherited_control,
+)
+from inference_server.supervision.processes import leave_signals_to_supervisor
 
-_FAILURES: dict[str, dict[str, Any]] = {
-    "fail": {"reason": "there is no model", "final": True},
-    "trip": {"reason": "there is no memory", "final": False},
+_FAILURES = {
+    "fail": BootFailed("there is no model", permanent=True),
+    "trip": BootFailed("there is no memory", permanent=False),
 }
 
 
@@ -41,34 +49,35 @@ def main() -> None:
     parser.add_argument("--generation", type=int)
     arguments = parser.parse_args()
     behaviour = (arguments.folder / "behave").read_text()
-    control = Control.inherited(arguments.control_fd)
-    leave_to_supervisor()
+    control = inherited_control(arguments.control_fd)
+    leave_signals_to_supervisor()
     if behaviour == "late":
         (arguments.folder / "late").touch()
         _wait_for(arguments.folder / "fail")
         behaviour = "fail"
     if behaviour in _FAILURES:
-        control.send("failed", **_FAILURES[behaviour])
+        control.send(_FAILURES[behaviour])
         sys.exit(3)
     if behaviour == "crash":
         os._exit(9)
-    signal.signal(signal.SIGTERM, lambda _signum, _frame: control.send("leaving"))
-    if behaviour == "briefed":
-        _write_down(control, arguments.folder, last="heard")
+    signal.signal(signal.SIGTERM, lambda _signum, _frame: control.send(RetirementRequested()))
     if behaviour == "deaf":
         _wait_for(arguments.folder / "listen")
-        _write_down(control, arguments.folder, last="stop")
+        _write_down(control, arguments.folder)
         sys.exit(0)
+    if behaviour == "newer":
+        with socket.socket(fileno=os.dup(control.fileno())) as raw:
+            raw.send(b'{"event": "Unheard", "of": 1}')
     if behaviour != "slow":
-        control.send("ready", engine="none")
+        control.send(Ready("none"))
     while True:
         select.select([control], [], [])
         message = control.receive()
         assert message is not None
-        if message["event"] not in {"drain", "stop"}:
+        if isinstance(message, WorkerDied):
             continue
         with (arguments.folder / "told").open("a") as told:
-            told.write(f"{os.getpid()} {message['event']}\n")
+            told.write(f"{os.getpid()} {type(message).__name__}\n")
         if behaviour != "stubborn":
             sys.exit(0)
 
@@ -78,16 +87,14 @@ def _wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
-def _write_down(control: Control, folder: Path, *, last: str) -> None:
-    """Append what it is told to FOLDER/told, up to such an event."""
-    event = ""
-    while event != last:
+def _write_down(control: WorkerEnd, folder: Path) -> None:
+    """Append what it is told to FOLDER/told, until it is told to stop."""
+    message = None
+    while message != Stop():
         select.select([control], [], [])
         message = control.receive()
-        assert message is not None
-        event = message.pop("event")
         with (folder / "told").open("a") as told:
-            told.write(" ".join([event, *map(str, message.values())]) + "\n")
+            told.write(f"{message}\n")
 
 
 if __name__ == "__main__":

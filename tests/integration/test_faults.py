@@ -18,6 +18,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from inference_server.dispatch.page import Page, row_bytes
+from inference_server.dispatch.poison import TABLE_BYTES
 from inference_server.supervision.watch import BEAT_SECONDS
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
@@ -63,7 +64,7 @@ def page_of(process: Process) -> Page:
     for place in Path(f"/proc/{process.pid}/fd").iterdir():
         if "facet-page" in str(place.readlink()):
             with place.open("r+b") as page:
-                return Page(page.fileno(), place.stat().st_size // row_bytes(1) - 1)
+                return Page(page.fileno(), (place.stat().st_size - TABLE_BYTES) // row_bytes(1))
     raise AssertionError("the supervisor holds no page")
 
 
@@ -226,13 +227,13 @@ def test_a_picture_that_freezes_its_worker_while_it_is_decoded_is_poison() -> No
         call = thread.submit(client.detect, large)
         for deaths in (1, 2):
             wait_until(partial(freeze_who_decodes, process), "it is being decoded")
-            process.wait_for("picture in hand at a death", deaths=deaths)
+            process.wait_for("request in flight at a crash", deaths=deaths)
         with pytest.raises((WorkerCrashed, BackendUnavailable)):
             call.result(60)
 
 
 def test_a_poison_picture_kills_two_workers_whoever_sends_it_and_however_often() -> None:
-    """Logged by its checksum; everybody else is served all the while."""
+    """Logged by its key; everybody else is served all the while."""
     with hooked(FACET_WORKERS="3") as (process, client), Load(client, threads=2) as load:
         poison = coloured(RED)
         for _ in range(3):
@@ -240,7 +241,7 @@ def test_a_poison_picture_kills_two_workers_whoever_sends_it_and_however_often()
                 other.detect(poison, timeout=30)
         with pytest.raises(WorkerCrashed):
             client.detect(poison)
-        process.wait_for("picture in hand at a death", deaths=2)
+        process.wait_for("request in flight at a crash", deaths=2)
         load.go_on()
     assert load.wrong == []
     assert len([line for line in process.logged("worker crashed") if "SEGV" in line["how"]]) == 2

@@ -14,10 +14,10 @@ import pytest
 from inference_server.dispatch.page import Page
 from inference_server.supervision import backoff, supervisor
 from inference_server.supervision import pool as pools
-from inference_server.supervision.control import Message
+from inference_server.supervision.control import Ready, Stop, WorkerDied
 from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
-from inference_server.supervision.watch import Trouble, Watch
+from inference_server.supervision.watch import HangReport, Watch
 from inference_server.supervision.worker_process import WorkerProcess
 from tests.support.processes import PATIENCE, ROOT, alive, wait_until
 from utils.logs import JsonFormatter
@@ -32,8 +32,8 @@ class Trusting(Watch):
         super().__init__(page, hang_seconds)
         self.hung: set[int] = set()
 
-    def trouble(self, slot: int) -> Trouble | None:
-        return Trouble("as the test said", at_fault=True) if slot in self.hung else None
+    def hang_report(self, slot: int) -> HangReport | None:
+        return HangReport("as the test said", blame_request=True) if slot in self.hung else None
 
 
 class Pool:
@@ -43,12 +43,13 @@ class Pool:
         self.folder = folder
         self.started: list[WorkerProcess] = []
         self.ready = threading.Event()
-        self.said: list[Message] = []
+        self.said: list[Ready] = []
+        self.limits: list[Limits] = []
         self.reason: str | None = None
         self.behave("ok")
         self.page = Page(os.memfd_create("test-page"), 16)
         self.watch = Trusting(self.page, hang_seconds=3600)
-        self.pool = pools.Pool(self._spawn, slots=16, watch=self.watch, limits=Limits(), patience=grace)
+        self.pool = pools.Pool(self._spawn, slots=16, watch=self.watch, patience=grace)
         self.supervisor = Supervisor(
             self.pool,
             self.watch,
@@ -62,7 +63,9 @@ class Pool:
         self.reason = self.supervisor.run()
 
     def _spawn(self, slot: int, generation: int, release: int) -> WorkerProcess:
-        worker = WorkerProcess([sys.executable, str(FAKE), str(self.folder)], slot, generation, release)
+        command = [sys.executable, str(FAKE), str(self.folder)]
+        limits = self.limits.pop(0) if self.limits else Limits()  # of the next that is started
+        worker = WorkerProcess(command, slot, generation, release, limits=limits)
         self.started.append(worker)
         return worker
 
@@ -128,7 +131,16 @@ def test_ready_is_announced_when_all_workers_are(pool: Pool) -> None:
 def test_what_each_worker_says_when_it_is_ready_is_passed_on(pool: Pool) -> None:
     """Before all are announced to be ready; the supervisor itself makes nothing of it."""
     pool.start()
-    assert pool.said == [{"event": "ready", "engine": "none"}] * 2
+    assert pool.said == [Ready("none")] * 2
+
+
+def test_what_a_worker_of_another_release_says_beyond_ends_nobody(
+    pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is dropped with a line in the log, and the worker serves."""
+    pool.behave("newer")
+    pool.start()
+    assert caplog.messages.count("control message ignored") == 2
 
 
 def test_a_killed_worker_is_replaced_in_its_slot(pool: Pool) -> None:
@@ -174,7 +186,7 @@ def test_a_worker_that_wants_to_leave_is_replaced_before_it_stops(pool: Pool) ->
     wait_until(lambda: not set(old) & set(pool.living()), "the old workers ended")
     pool.wait_for_living(2)
     assert len(pool.started) == 4
-    assert sorted(pool.told()) == sorted(f"{pid} stop" for pid in old)
+    assert sorted(pool.told()) == sorted(f"{pid} Stop" for pid in old)
 
 
 def test_sigterm_drains_all_workers_and_ends_without_a_reason(pool: Pool) -> None:
@@ -182,7 +194,7 @@ def test_sigterm_drains_all_workers_and_ends_without_a_reason(pool: Pool) -> Non
     pool.start()
     pool.signal(signal.SIGTERM)
     assert pool.join() is None
-    assert sorted(pool.told()) == sorted(f"{worker.pid} drain" for worker in pool.started)
+    assert sorted(pool.told()) == sorted(f"{worker.pid} Drain" for worker in pool.started)
 
 
 def test_a_signal_after_the_end_has_no_effect(pool: Pool) -> None:
@@ -256,7 +268,7 @@ def test_a_reload_starts_the_new_before_it_stops_the_old(pool: Pool) -> None:
     pool.wait_for_start(4)
     wait_until(lambda: not set(old) & set(pool.living()), "the old workers ended")
     pool.wait_for_living(2)
-    assert sorted(pool.told()) == sorted(f"{pid} stop" for pid in old)
+    assert sorted(pool.told()) == sorted(f"{pid} Stop" for pid in old)
 
 
 def test_two_reloads_in_a_row_leave_only_workers_of_the_last(pool: Pool) -> None:
@@ -309,7 +321,7 @@ def test_who_was_asked_to_leave_is_replaced_in_the_end_though_newcomers_fail(
     wait_until(lambda: not alive(leaver), "it was replaced")
     pool.wait_for_living(2)
     assert other in pool.living()
-    assert pool.told() == [f"{leaver} stop"]
+    assert pool.told() == [f"{leaver} Stop"]
     assert "reload" not in caplog.text
 
 
@@ -423,20 +435,19 @@ def test_a_hung_worker_is_killed_before_anything_is_written_of_it(
 
 def test_workers_that_have_reached_a_limit_are_replaced_one_at_a_time(pool: Pool) -> None:
     """The new before the old, as in a reload."""
+    pool.limits += [Limits(seconds=0.001)] * 2
     pool.start()
-    old = pool.living()
-    for worker in pool.started:
-        worker.limits = Limits(seconds=0.001)
+    old = [worker.pid for worker in pool.started[:2]]
     wait_until(lambda: not set(old) & set(pool.living()), "both were replaced")
     pool.wait_for_living(2)
-    assert sorted(pool.told()) == sorted(f"{pid} stop" for pid in old)
+    assert sorted(pool.told()) == sorted(f"{pid} Stop" for pid in old)
 
 
 def test_a_limit_of_memory_below_a_new_worker_is_a_warning_and_replaces_nobody(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    pool: Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is written once, with the limit and what a worker has; other limits hold."""
-    monkeypatch.setattr(pool.pool, "_limits", Limits(seconds=3600, memory_bytes=1000))
+    pool.limits += [Limits(seconds=3600, memory_bytes=1000)] * 2
     pool.start()
     for worker in pool.started:
         assert worker.limits.memory_bytes == 0
@@ -476,17 +487,7 @@ def test_sigttin_and_sigttou_add_and_take_away_a_worker(pool: Pool) -> None:
     for _ in range(5):
         pool.signal(signal.SIGTTOU)
     pool.wait_for_living(1)
-    assert all("stop" in line for line in pool.told())
-
-
-def test_a_new_worker_is_told_of_earlier_deaths_before_it_is_ready(pool: Pool) -> None:
-    """So that it has no picture in hand of which it should have known."""
-    pool.watch.enlist(7)
-    pool.page.rows[7].checksum = b"\xab" * 32
-    pool.watch.dismiss(7)
-    pool.behave("briefed")
-    pool.start()
-    assert sorted(pool.told()) == ["heard 1"] * 2 + [f"suspect {'ab' * 32} 1"] * 2
+    assert all("Stop" in line for line in pool.told())
 
 
 def test_what_a_worker_cannot_take_yet_it_is_told_later_and_in_order(
@@ -498,17 +499,17 @@ def test_what_a_worker_cannot_take_yet_it_is_told_later_and_in_order(
     worker = WorkerProcess([sys.executable, str(FAKE), str(tmp_path)], slot=0, generation=1, release=0)
     try:
         said = 0
-        while worker.tell("died", count=said):
+        while worker.send(WorkerDied(said, 0)):
             said += 1
             assert said < 100_000
-        assert not worker.tell("died", count=said + 1)
-        assert not worker.tell("stop")
+        assert not worker.send(WorkerDied(said + 1, 0))
+        assert not worker.send(Stop())
         (tmp_path / "listen").touch()
-        wait_until(worker.tell_rest, "it has been told everything")
+        wait_until(worker.flush, "it has been told everything")
         wait_until(lambda: worker.poll() is not None, "it has heard everything")
     finally:
         worker.kill()
         wait_until(lambda: worker.poll() is not None, "it is gone")
         worker.close()
     told = (tmp_path / "told").read_text().splitlines()
-    assert told == [*(f"died {count}" for count in range(said + 2)), "stop"]
+    assert told == [*(f"{WorkerDied(slot, 0)}" for slot in range(said + 2)), "Stop()"]

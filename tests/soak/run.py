@@ -43,9 +43,9 @@ def soak(folder: Path, seconds: float, *, calm: int, say: Callable[[str], None])
         report.troubles += report.before.leaks(report.after)
         report.troubles += _ending(facet)
         killed = [
-            line["checksum"]
+            line["key"]
             for journal in facet.journals
-            for line in journal["picture in hand at a death"]
+            for line in journal["request in flight at a crash"]
             if line["deaths"] > 1
         ]
     return report, report.faults(killed)

@@ -8,8 +8,8 @@ from inference_server.dispatch.consumer import Checkpoint, Consumer, Outcome
 from inference_server.dispatch.envelope import Envelope
 from inference_server.dispatch.front import Front
 from inference_server.dispatch.shared import PACKET, Shared
-from inference_server.dispatch.suspects import Suspects
 from inference_server.dispatch.work import Work
+from inference_server.supervision.watch import Watch
 
 
 def work(payload: bytes, seconds: float = 60.0, queue: int = 0) -> Work:
@@ -34,7 +34,7 @@ class Machine:
     def __init__(self, slots: int, queues: int = 1) -> None:
         self.shared = Shared.create(slots, queues)
         self.deaths: list[int] = []
-        self.innocent: list[bytes] = []
+        self.cleared: list[bytes] = []
         self.computed: list[bytes] = []
         """Payloads, in the order in which they were begun."""
         self.consumers: list[Consumer] = []
@@ -44,19 +44,10 @@ class Machine:
 
     def front(self, slot: int) -> Front:
         """The front of a slot, on the event loop that runs."""
-        return Front(
-            self.shared,
-            slot,
-            self.shared.page.rows[slot].generation,
-            on_innocent=self.innocent.append,
-        )
+        return Front(self.shared, slot, self.shared.page.rows[slot].generation)
 
     def consume(
-        self,
-        slot: int,
-        compute: Callable[[Work, Checkpoint], bytes] = shout,
-        suspects: Suspects | None = None,
-        queue: int = 0,
+        self, slot: int, compute: Callable[[Work, Checkpoint], bytes] = shout, queue: int = 0
     ) -> None:
         """Start the consumer of a slot."""
 
@@ -69,8 +60,8 @@ class Machine:
             slot,
             self.shared.page.rows[slot].generation,
             compute=computed,
-            suspects=suspects or Suspects(),
             refuse=lambda error: f"refused: {error.reason}".encode(),
+            on_suspect_cleared=self.cleared.append,
             on_death=lambda: self.deaths.append(slot),
             queue=queue,
         )
@@ -82,12 +73,15 @@ class Machine:
         packet, (descriptor,), _, _ = socket.recv_fds(self.shared.takes[queue], PACKET.size, 1)
         return Envelope(descriptor), PACKET.unpack(packet)[0], packet
 
-    def die(self, slot: int, front: Front, deaths: int = 1) -> None:
+    def blame(self, payload: bytes, deaths: int) -> None:
+        """Have workers die with a payload in flight."""
+        for _ in range(deaths):
+            self.shared.page.poison.record_death(key_of(payload), time.monotonic())
+
+    def die(self, slot: int, front: Front) -> None:
         """Do what the supervisor does when the worker in a slot has died."""
-        row = self.shared.page.rows[slot]
-        generation, checksum = row.generation, row.checksum
-        row.clear()
-        front.worker_died(slot, generation, checksum, deaths if checksum else 0)
+        death = Watch(self.shared.page, hang_seconds=60).release_slot(slot)
+        front.worker_died(slot, death.generation)
 
     def close(self) -> None:
         """Stop the consumers, and close what they share."""

@@ -1,4 +1,4 @@
-"""Rules of a worker's last words when it cannot boot."""
+"""Rules of what a worker reports when it cannot boot."""
 
 import contextlib
 
@@ -9,11 +9,11 @@ from inference_server.detector.choice import EngineUnavailable
 from inference_server.detector.factory import SelfTestFailed
 from inference_server.detector.weights import WeightsError
 from inference_server.dispatch.shared import LayoutMismatch
-from inference_server.supervision.control import Control
+from inference_server.supervision.control import BootFailed, control_pair
 
 
 @pytest.mark.parametrize(
-    ("error", "reason", "final"),
+    ("error", "reason", "permanent"),
     [
         (EngineUnavailable("no such engine"), "no such engine", True),
         (WeightsError("no weights"), "no weights", True),
@@ -24,14 +24,14 @@ from inference_server.supervision.control import Control
         (RuntimeError("two\nlines"), "RuntimeError: two lines", False),
     ],
 )
-def test_only_what_no_other_worker_would_escape_is_final(
-    error: Exception, reason: str, final: bool, caplog: pytest.LogCaptureFixture
+def test_only_what_no_other_worker_would_escape_is_permanent(
+    error: Exception, reason: str, permanent: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The supervisor is told so in one line, and the log, too."""
-    ours, theirs = Control.pair()
+    ours, theirs = control_pair()
     with contextlib.closing(ours), contextlib.closing(theirs):
         with pytest.raises(SystemExit) as caught:
             fail(theirs, error)
         assert caught.value.code == EXIT_BOOT_FAILURE
-        assert ours.receive() == {"event": "failed", "reason": reason, "final": final}
+        assert ours.receive() == BootFailed(reason, permanent)
     assert caplog.messages == ["the worker cannot start"]

@@ -14,7 +14,6 @@ import pytest
 
 from inference_server.dispatch.consumer import Checkpoint
 from inference_server.dispatch.envelope import Abandoned
-from inference_server.dispatch.suspects import Suspects
 from inference_server.dispatch.work import Work
 from tests.support.dispatch import Clock, Machine, key_of, shout, work
 from tests.support.processes import PATIENCE, wait_until
@@ -261,7 +260,7 @@ def test_a_request_of_a_dead_front_is_not_computed(machine: Machine) -> None:
     asyncio.run(scenario())
 
 
-def test_a_suspect_whose_time_ran_out_is_not_acquitted(machine: Machine, clock: Clock) -> None:
+def test_a_suspect_whose_time_ran_out_is_not_cleared(machine: Machine, clock: Clock) -> None:
     """It has not shown that it can be computed."""
 
     def late(_given: Work, checkpoint: Checkpoint) -> bytes:
@@ -272,10 +271,10 @@ def test_a_suspect_whose_time_ran_out_is_not_acquitted(machine: Machine, clock: 
 
     async def scenario() -> None:
         front = machine.front(0)
-        front.suspects.know(key_of(b"x"), 1, time.monotonic())
+        machine.blame(b"x", deaths=1)
         machine.consume(1, late)
         assert await front.submit(work(b"x")) == b"late"
-        assert machine.innocent == []
+        assert machine.cleared == []
         front.close()
 
     asyncio.run(scenario())
@@ -305,7 +304,7 @@ def test_progress_is_due_only_after_the_grace_of_a_computation(machine: Machine)
 
 
 def test_the_page_shows_what_a_detector_has_in_hand(machine: Machine) -> None:
-    """Its picture's checksum and its progress while it computes; nothing when it is idle."""
+    """Its payload's key and its progress while it computes; nothing when it is idle."""
     row = machine.shared.page.rows[1]
     release = threading.Event()
 
@@ -319,14 +318,14 @@ def test_the_page_shows_what_a_detector_has_in_hand(machine: Machine) -> None:
         machine.consume(1, slow)
         task = asyncio.create_task(front.submit(work(b"x")))
         await asyncio.sleep(0)
-        await asyncio.to_thread(wait_until, lambda: row.checksum is not None, "a picture in hand")
+        await asyncio.to_thread(wait_until, lambda: row.key is not None, "a picture in hand")
         assert row.busy
-        assert row.checksum == key_of(b"x")
+        assert row.key == key_of(b"x")
         assert time.monotonic() - row.stamp < PATIENCE
         release.set()
         await task
         await asyncio.to_thread(wait_until, lambda: not row.busy, "idle")
-        assert row.checksum is None
+        assert row.key is None
         assert row.handled == 1
         front.close()
 
@@ -393,14 +392,13 @@ def no_descriptor_left() -> Iterator[None]:
 
 def test_a_poison_that_lies_in_the_queue_is_not_computed(machine: Machine) -> None:
     """Copies that were posted before anybody knew are refused by whoever takes them."""
-    suspects = Suspects()
 
     async def scenario() -> None:
         front = machine.front(0)
         tasks = [asyncio.create_task(front.submit(work(p))) for p in (b"poison", b"other")]
         await asyncio.sleep(0)
-        suspects.know(key_of(b"poison"), 2, time.monotonic())
-        machine.consume(1, suspects=suspects)
+        machine.blame(b"poison", deaths=2)
+        machine.consume(1)
         assert await asyncio.gather(*tasks) == [b"refused: WORKER_CRASHED", b"context OTHER"]
         front.close()
 
@@ -413,7 +411,7 @@ def test_a_request_whose_picture_too_many_have_in_hand_is_put_back_behind_the_ot
 ) -> None:
     """And is computed when one of them has finished; nothing waits for it."""
     rows = machine.shared.page.rows
-    rows[0].checksum = rows[2].checksum = key_of(b"x")
+    rows[0].key = rows[2].key = key_of(b"x")
 
     async def scenario() -> None:
         front = machine.front(0)
@@ -422,7 +420,7 @@ def test_a_request_whose_picture_too_many_have_in_hand_is_put_back_behind_the_ot
         await asyncio.sleep(0)
         assert await front.submit(work(b"y")) == b"context Y"
         assert not many.done()
-        rows[2].checksum = None
+        rows[2].key = None
         assert await many == b"context X"
         front.close()
 
@@ -434,7 +432,7 @@ def test_a_request_that_was_put_back_and_waited_too_long_is_not_computed(
 ) -> None:
     """Its time is looked at each time that it is taken."""
     rows = machine.shared.page.rows
-    rows[0].checksum = rows[2].checksum = key_of(b"x")
+    rows[0].key = rows[2].key = key_of(b"x")
 
     async def scenario() -> None:
         front = machine.front(0)
@@ -464,7 +462,7 @@ def test_a_request_that_finds_no_room_to_be_put_back_is_tried_again(
 ) -> None:
     """Where all workers hold what they would put back, nobody else makes room."""
     rows = machine.shared.page.rows
-    rows[0].checksum = rows[2].checksum = key_of(b"x")
+    rows[0].key = rows[2].key = key_of(b"x")
     full = threading.Event()
 
     async def scenario() -> None:
@@ -474,7 +472,7 @@ def test_a_request_that_finds_no_room_to_be_put_back_is_tried_again(
         monkeypatch.setattr(machine.shared, "send", no_room(full))
         machine.consume(1)
         assert await asyncio.to_thread(full.wait, PATIENCE)
-        rows[2].checksum = None
+        rows[2].key = None
         assert await asyncio.wait_for(task, PATIENCE) == b"context X"
         front.close()
 
@@ -486,7 +484,7 @@ def test_a_worker_that_stops_claims_nothing_that_it_could_not_put_back(
 ) -> None:
     """So its front posts it again when the worker has ended."""
     rows = machine.shared.page.rows
-    rows[0].checksum = rows[2].checksum = key_of(b"x")
+    rows[0].key = rows[2].key = key_of(b"x")
     full = threading.Event()
 
     async def scenario() -> None:
@@ -499,7 +497,7 @@ def test_a_worker_that_stops_claims_nothing_that_it_could_not_put_back(
         assert await asyncio.to_thread(full.wait, PATIENCE)
         await asyncio.to_thread(machine.consumers[0].stop)
         monkeypatch.setattr(machine.shared, "send", send)
-        rows[2].checksum = None
+        rows[2].key = None
         machine.die(1, front)
         machine.consume(2)
         assert await asyncio.wait_for(task, PATIENCE) == b"context X"
@@ -510,19 +508,18 @@ def test_a_worker_that_stops_claims_nothing_that_it_could_not_put_back(
 
 def test_a_suspect_is_tried_by_one_worker_at_a_time(machine: Machine) -> None:
     """So that a picture that kills does not take several of them along."""
-    suspects = Suspects()
-    suspects.know(key_of(b"x"), 1, time.monotonic())
+    machine.blame(b"x", deaths=1)
     elsewhere = machine.shared.page.rows[2]
-    elsewhere.checksum = key_of(b"x")
+    elsewhere.key = key_of(b"x")
 
     async def scenario() -> None:
         front = machine.front(0)
-        machine.consume(1, suspects=suspects)
+        machine.consume(1)
         task = asyncio.create_task(front.submit(work(b"x")))
         await asyncio.sleep(0)
         assert await front.submit(work(b"y")) == b"context Y"
         assert not task.done()
-        elsewhere.checksum = None
+        elsewhere.key = None
         assert await task == b"context X"
         front.close()
 

@@ -174,7 +174,7 @@ def test_what_a_dead_worker_had_of_any_queue_is_posted_again(machine: Machine, *
 def test_what_is_put_back_goes_to_the_queue_it_came_from(machine: Machine) -> None:
     """Where too many have the same work in hand."""
     rows = machine.shared.page.rows
-    rows[0].checksum = rows[2].checksum = key_of(b"x")
+    rows[0].key = rows[2].checksum = key_of(b"x")
 
     async def scenario() -> None:
         front = machine.front(0)
@@ -182,7 +182,7 @@ def test_what_is_put_back_goes_to_the_queue_it_came_from(machine: Machine) -> No
         task = asyncio.create_task(front.submit(work(b"x", queue=1)))
         await asyncio.sleep(0)
         assert await front.submit(work(b"y", queue=1)) == b"context Y"
-        rows[2].checksum = None
+        rows[2].key = None
         assert await asyncio.wait_for(task, PATIENCE) == b"context X"
         with contextlib.suppress(BlockingIOError):
             machine.take(0)

@@ -40,20 +40,20 @@ def test_a_row_is_its_owners_alone() -> None:
     page = Page(os.memfd_create("page"), 3, queues=33)
     row = page.rows[1]
     row.enlist(2**63, 1.5)
-    row.rate, row.busy, row.checksum, row.consuming = 0.25, True, b"\xff" * 32, 0
+    row.rate, row.busy, row.key, row.consuming = 0.25, True, b"\xff" * 32, 0
     row.show_progress(2.5, grace=1.0)
     for queue in range(33):
         row.add_waiting(queue, queue, 2, 3.5)
     assert (row.generation, row.beat, row.rate, row.consuming) == (2**63, 1.5, 0.25, 0)
     assert (row.stamp, row.progress_due) == (2.5, 3.5)
     assert [row.waiting(queue) for queue in range(33)] == [(queue, 2, 3.5) for queue in range(33)]
-    page.deaths = 2**63
+    page.poison.record_death(b"\xff" * 32, 1.0)
     assert row.holds(b"\xff" * 32)
     assert not row.holds(b"\xff" * 31 + b"\xfe")
     for neighbour in (page.rows[0], page.rows[2]):
-        assert (neighbour.generation, neighbour.checksum, neighbour.consuming) == (0, None, None)
+        assert (neighbour.generation, neighbour.key, neighbour.consuming) == (0, None, None)
         assert all(neighbour.waiting(queue) == (0, 0, 0.0) for queue in range(33))
     row.clear()
-    assert page.deaths == 2**63
-    assert row.checksum is None
+    assert page.poison.deaths(b"\xff" * 32) == 1
+    assert row.key is None
     assert (row.generation, row.beat, row.waiting(32)) == (0, 0.0, (0, 0, 0.0))

@@ -1,23 +1,22 @@
 """Rules of the log line that says which engine computes the networks."""
 
 import logging
-from dataclasses import asdict
 
 import pytest
 
-from inference_server.detector.choice import Choice
+from inference_server.supervision.control import Ready
 from inference_server.supervision.engine_log import EngineLog
 
-NATIVE = asdict(Choice("native", "avx2", "it is the fastest that runs here"))
-ONNX = asdict(Choice("onnx", "", "there is no compiler", second_best=True))
+NATIVE = Ready("native", "avx2", "it is the fastest that runs here")
+ONNX = Ready("onnx", "", "there is no compiler", degraded=True)
 
 
-def logged(caplog: pytest.LogCaptureFixture, *reports: dict[str, object]) -> list[tuple[int, object]]:
-    """Level and fields of the lines that these `ready` messages make."""
+def logged(caplog: pytest.LogCaptureFixture, *reports: Ready) -> list[tuple[int, object]]:
+    """Level and fields of the lines that these messages make."""
     log = EngineLog()
     with caplog.at_level(logging.INFO):
         for report in reports:
-            log.heard({"event": "ready", **report})
+            log.record(report)
     assert {record.getMessage() for record in caplog.records} == {"engine"}
     return [(record.levelno, record.__dict__["facet_fields"]) for record in caplog.records]
 
@@ -41,5 +40,5 @@ def test_a_worker_that_chose_otherwise_makes_another_line(caplog: pytest.LogCapt
 
 
 def test_a_worker_of_another_release_may_say_less(caplog: pytest.LogCaptureFixture) -> None:
-    """The supervisor is not reloaded with its workers, and must not end over it."""
-    assert logged(caplog, {}, {"engine": "onnx"}) == [(logging.INFO, {}), (logging.INFO, {"engine": "onnx"})]
+    """What it leaves out is not in the line."""
+    assert logged(caplog, Ready(), Ready("onnx")) == [(logging.INFO, {}), (logging.INFO, {"engine": "onnx"})]

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from inference_server.dispatch.page import Page, Row
+from inference_server.dispatch.poison import FORGET_SECONDS
 from inference_server.supervision import watch as watch_module
 from inference_server.supervision.recycling import Limits, resident_bytes
-from inference_server.supervision.watch import BEAT_SECONDS, Death, Trouble, Watch
+from inference_server.supervision.watch import BEAT_SECONDS, Death, HangReport, Watch
 
 
 class Clock:
@@ -46,7 +47,7 @@ def look_for(seconds: float, watch: Watch, clock: Clock) -> None:
 def test_no_two_workers_have_the_same_generation(page: Page) -> None:
     """Not even in the same slot, one after the other."""
     watch = Watch(page, hang_seconds=5)
-    given = [watch.enlist(slot) for slot in (0, 1, 0, 2)]
+    given = [watch.acquire_slot(slot) for slot in (0, 1, 0, 2)]
     assert len(set(given)) == 4
     assert page.rows[0].generation == given[2]
 
@@ -54,91 +55,100 @@ def test_no_two_workers_have_the_same_generation(page: Page) -> None:
 def test_a_worker_that_beats_and_makes_progress_is_not_hung(page: Page, clock: Clock) -> None:
     """Nor is one that has nothing to do, however long ago it last had."""
     watch = Watch(page, hang_seconds=5)
-    watch.enlist(0)
+    watch.acquire_slot(0)
     for _ in range(100):
         page.rows[0].beat = clock.now
         look_for(1, watch, clock)
-        assert watch.trouble(0) is None
+        assert watch.hang_report(0) is None
 
 
 def test_no_beat_is_a_hung_event_loop(page: Page, clock: Clock) -> None:
     """For more than two seconds."""
     watch = Watch(page, hang_seconds=5)
-    watch.enlist(0)
+    watch.acquire_slot(0)
     look_for(BEAT_SECONDS, watch, clock)
-    assert watch.trouble(0) is None
+    assert watch.hang_report(0) is None
     look_for(0.1, watch, clock)
-    assert "event loop" in str(watch.trouble(0))
+    assert "event loop" in str(watch.hang_report(0))
 
 
 def test_a_busy_detector_without_progress_is_hung(page: Page, clock: Clock) -> None:
     """For FACET_HANG_SECONDS after it was due, whatever deadline its request has."""
     watch = Watch(page, hang_seconds=5)
-    watch.enlist(0)
+    watch.acquire_slot(0)
     row = page.rows[0]
     row.busy = True
     row.show_progress(clock.now, grace=2)
     look_for(7, watch, clock)
     row.beat = clock.now
-    assert watch.trouble(0) is None
+    assert watch.hang_report(0) is None
     look_for(0.1, watch, clock)
-    assert "progress" in str(watch.trouble(0))
+    assert "progress" in str(watch.hang_report(0))
 
 
 def test_a_supervisor_that_was_late_itself_judges_nobody(page: Page, clock: Clock) -> None:
     """After the machine slept, everybody's last beat is long ago."""
     watch = Watch(page, hang_seconds=5)
-    watch.enlist(0)
+    watch.acquire_slot(0)
     clock.now += 60
     watch.look()
-    assert watch.trouble(0) is None
+    assert watch.hang_report(0) is None
 
 
 def test_a_death_tells_what_was_in_hand_and_how_often_it_killed(page: Page) -> None:
-    """Counted until somebody computes the picture after all."""
+    """Counted until somebody computes it after all."""
     watch = Watch(page, hang_seconds=5)
-    picture = b"\x01" * 32
+    key = b"\x01" * 32
     deaths = []
     for _ in range(2):
-        generation = watch.enlist(1)
-        page.rows[1].checksum = picture
-        deaths.append(watch.dismiss(1))
-        assert deaths[-1] == Death(1, generation, picture, len(deaths))
+        generation = watch.acquire_slot(1)
+        page.rows[1].key = key
+        deaths.append(watch.release_slot(1))
+        assert deaths[-1] == Death(1, generation, key, len(deaths))
         assert page.rows[1].generation == 0
-        assert watch.deaths == page.deaths == len(deaths)
-    assert watch.suspects() == {picture: 2}
-    watch.acquit(picture)
-    assert watch.suspects() == {}
-    watch.enlist(1)
-    assert watch.dismiss(1).checksum is None
+        assert page.poison.deaths(key) == len(deaths)
+    watch.clear_suspect(key)
+    assert page.poison.empty
+    watch.acquire_slot(1)
+    assert watch.release_slot(1).key is None
 
 
-def test_a_death_is_counted_before_its_row_is_cleared(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who sees the row gone sees the count: on that the quarantine stands."""
+def test_deaths_are_forgotten_though_nobody_dies_any_more(page: Page, clock: Clock) -> None:
+    """By looking; so a machine whose last crash was long ago computes no key for nothing."""
+    watch = Watch(page, hang_seconds=5)
+    page.poison.record_death(b"\x01" * 32, clock.now)
+    look_for(FORGET_SECONDS, watch, clock)
+    assert not page.poison.empty
+    look_for(1, watch, clock)
+    assert page.poison.empty
+
+
+def test_a_death_is_recorded_before_its_row_is_cleared(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sees the row gone sees the death."""
     counted = []
     clear = Row.clear
 
     def look(row: Row) -> None:
-        counted.append(page.deaths)
+        counted.append(page.poison.deaths(b"\x01" * 32))
         clear(row)
 
     watch = Watch(page, hang_seconds=5)
-    watch.enlist(1)
-    page.rows[1].checksum = b"\x01" * 32
+    watch.acquire_slot(1)
+    page.rows[1].key = b"\x01" * 32
     monkeypatch.setattr(Row, "clear", look)
-    watch.dismiss(1)
+    watch.release_slot(1)
     assert counted == [1]
 
 
-def first_trouble(watch: Watch, clock: Clock, tick: float, work: Callable[[], None]) -> Trouble:
+def first_report(watch: Watch, clock: Clock, tick: float, work: Callable[[], None]) -> HangReport:
     """What the watch says when it first says something of slot 1, looking at each tick, with work between."""
     for _ in range(100):
         clock.now += tick
         work()
         watch.look()
-        trouble = watch.trouble(1)
-        if trouble is not None:
-            return trouble
+        report = watch.hang_report(1)
+        if report is not None:
+            return report
     raise AssertionError("it never was in trouble")
 
 
@@ -157,13 +167,13 @@ def test_a_process_that_is_frozen_with_a_picture_in_hand_blames_it(
 ) -> None:
     """As one that dumps its core, in detection or in decoding, in which it may show no progress for long."""
     watch = Watch(page, hang_seconds=60)
-    watch.enlist(1)
+    watch.acquire_slot(1)
     row = page.rows[1]
     row.busy, row.beat = True, clock.now - before[0]
     row.show_progress(clock.now - before[1], grace)
-    trouble = first_trouble(watch, clock, tick, nothing)
-    assert "event loop" in trouble.reason
-    assert trouble.at_fault
+    report = first_report(watch, clock, tick, nothing)
+    assert "event loop" in report.reason
+    assert report.blame_request
 
 
 @TICKS
@@ -173,7 +183,7 @@ def test_an_event_loop_that_is_hung_alone_blames_no_picture(
 ) -> None:
     """Its detector goes on, with the next step or with the next picture."""
     watch = Watch(page, hang_seconds=60)
-    watch.enlist(1)
+    watch.acquire_slot(1)
     row = page.rows[1]
 
     def step() -> None:
@@ -181,22 +191,22 @@ def test_an_event_loop_that_is_hung_alone_blames_no_picture(
         row.show_progress(clock.now, grace)
 
     step()
-    trouble = first_trouble(watch, clock, tick, step)
-    assert "event loop" in trouble.reason
-    assert not trouble.at_fault
+    report = first_report(watch, clock, tick, step)
+    assert "event loop" in report.reason
+    assert not report.blame_request
 
 
 def test_a_process_without_a_picture_in_hand_blames_none(page: Page, clock: Clock) -> None:
     """However it is frozen."""
     watch = Watch(page, hang_seconds=60)
-    watch.enlist(1)
-    assert not first_trouble(watch, clock, 0.5, nothing).at_fault
+    watch.acquire_slot(1)
+    assert not first_report(watch, clock, 0.5, nothing).blame_request
 
 
 def test_progress_before_the_machine_stood_still_is_none_after_it(page: Page, clock: Clock) -> None:
     """Who looked late begins anew: with the progress that is made after it."""
     watch = Watch(page, hang_seconds=60)
-    watch.enlist(1)
+    watch.acquire_slot(1)
     row = page.rows[1]
     row.busy = True
     row.show_progress(clock.now)
@@ -204,21 +214,21 @@ def test_progress_before_the_machine_stood_still_is_none_after_it(page: Page, cl
     row.show_progress(clock.now)
     clock.now += 600
     watch.look()
-    assert watch.trouble(1) is None
-    assert first_trouble(watch, clock, 0.5, nothing).at_fault
+    assert watch.hang_report(1) is None
+    assert first_report(watch, clock, 0.5, nothing).blame_request
 
 
 def test_what_a_worker_in_the_same_slot_did_is_not_held_against_the_next(page: Page, clock: Clock) -> None:
     """Each has a last beat of its own."""
     watch = Watch(page, hang_seconds=60)
-    watch.enlist(1)
+    watch.acquire_slot(1)
     look_for(3, watch, clock)
-    watch.dismiss(1)
-    watch.enlist(1)
+    watch.release_slot(1)
+    watch.acquire_slot(1)
     row = page.rows[1]
     row.busy = True
     row.show_progress(clock.now, grace=1)
-    assert first_trouble(watch, clock, 1.4, nothing).at_fault
+    assert first_report(watch, clock, 1.4, nothing).blame_request
 
 
 @pytest.mark.parametrize(
@@ -249,11 +259,10 @@ def test_a_worker_that_is_new_or_had_no_request_is_not_due_for_its_memory(
 def test_a_worker_that_was_ended_for_another_reason_blames_no_picture(page: Page) -> None:
     """Its grace was over, or its event loop hung: what its detector had in hand is innocent."""
     watch = Watch(page, hang_seconds=5)
-    watch.enlist(1)
-    page.rows[1].checksum = b"\x01" * 32
-    assert watch.dismiss(1, blame=False).checksum is None
-    assert watch.suspects() == {}
-    assert watch.deaths == 0
+    watch.acquire_slot(1)
+    page.rows[1].key = b"\x01" * 32
+    assert watch.release_slot(1, blame_request=False).key is None
+    assert page.poison.empty
 
 
 def test_limits_differ_a_little_from_worker_to_worker() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from mtcnn import MTCNN
 from PIL import Image
 
-from inference_server.supervision.parent import die_with_parent
+from inference_server.supervision.processes import die_with_parent
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 

@@ -1,0 +1,167 @@
+"""Payloads that were in flight when a worker died, and how many workers may have one in flight.
+
+Before its first death nobody can tell a payload that kills from any other. So one that was never computed is
+in flight at two workers at most; after one death (a suspect) at one; after two (refused) at none for ten
+minutes. A computation that ends clears it.
+"""
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from utils.errors import WorkerCrashed
+
+if TYPE_CHECKING:
+    from inference_server.dispatch.page import Page
+
+KEY_BYTES = 32
+DEATHS = 2
+FORGET_SECONDS = 600.0
+
+ENTRIES = 256
+_HEAD_BYTES = 8 * (1 + 2 * ENTRIES)
+TABLE_BYTES = _HEAD_BYTES + KEY_BYTES * ENTRIES
+
+_MOST_COMPUTED = 1000
+
+
+class PoisonTable:
+    """Deaths by key, in shared memory. The supervisor alone writes; all workers read it without a lock.
+
+    A word with the number of the last used entry, then three columns: deaths, time of the last death, key. A
+    free entry is zero. A key is written and taken away while its deaths are 0.
+
+    Args:
+        memory: TABLE_BYTES, zero at first.
+    """
+
+    def __init__(self, memory: memoryview) -> None:
+        words, reals = memory[:_HEAD_BYTES].cast("Q"), memory[:_HEAD_BYTES].cast("d")
+        self._used = words[:1]
+        self._deaths = words[1 : 1 + ENTRIES]
+        self._times = reals[1 + ENTRIES :]
+        self._keys = memory[_HEAD_BYTES:]
+
+    # --- everybody's ---
+
+    @property
+    def empty(self) -> bool:
+        """Whether no key is known, so that nobody computes one for nothing."""
+        return not self._used[0]
+
+    def deaths(self, key: bytes) -> int:
+        """How many workers died with this payload in flight."""
+        entry = None if self.empty else self._find(key)
+        if entry is None:
+            return 0
+        deaths = self._deaths[entry]
+        # The entry may have been given to another key between the two looks.
+        return deaths if self._key(entry) == key else 0
+
+    def refuse(self, key: bytes) -> None:
+        """Refuse a payload that is not to be tried again.
+
+        Raises:
+            WorkerCrashed: It is one.
+        """
+        if self.deaths(key) >= DEATHS:
+            raise WorkerCrashed("Workers crashed while computing this; it is refused for ten minutes.")
+
+    # --- the supervisor's ---
+
+    def record_death(self, key: bytes, now: float) -> int:
+        """Count a death; gives how many there were. The entry whose last death is oldest makes room."""
+        self.expire(now)
+        entry = self._find(key)
+        if entry is None:
+            entry = min(range(ENTRIES), key=self._times.__getitem__)  # the first free one, if there is one
+            self._free(entry)
+            self._key(entry)[:] = key
+        self._times[entry] = now
+        self._deaths[entry] += 1
+        self._used[0] = max(self._used[0], entry + 1)
+        return self._deaths[entry]
+
+    def clear(self, key: bytes) -> None:
+        """Forget a payload that was computed after all."""
+        entry = self._find(key)
+        if entry is not None:
+            self._free(entry)
+
+    def expire(self, now: float) -> None:
+        """Forget whose last death is long ago."""
+        if not self.empty:
+            times = enumerate(self._times.tolist())
+            for entry in [entry for entry, last in times if last and now - last > FORGET_SECONDS]:
+                self._free(entry)
+
+    def _free(self, entry: int) -> None:
+        self._deaths[entry] = 0
+        self._times[entry] = 0.0
+        self._key(entry)[:] = bytes(KEY_BYTES)
+        self._used[0] = max((place + 1 for place, deaths in enumerate(self._deaths) if deaths), default=0)
+
+    def _key(self, entry: int) -> memoryview:
+        return self._keys[entry * KEY_BYTES : (entry + 1) * KEY_BYTES]
+
+    def _find(self, key: bytes) -> int | None:
+        keys = bytes(self._keys[: self._used[0] * KEY_BYTES])
+        place = keys.find(key)
+        while place > 0 and place % KEY_BYTES:
+            place = keys.find(key, place + 1)
+        return None if place < 0 else place // KEY_BYTES
+
+
+class PoisonGuard:
+    """Decides what one detector thread may take in hand.
+
+    Args:
+        page: What all workers share.
+        slot: This worker's.
+    """
+
+    def __init__(self, page: "Page", slot: int) -> None:
+        self._table = page.poison
+        self._row = page.rows[slot]
+        self._others = [row for row in page.rows if row is not self._row]
+        self._computed: OrderedDict[bytes, None] = OrderedDict()
+
+    def enter(self, key: bytes) -> bool:
+        """Mark a payload as in hand, if few enough other workers have it.
+
+        Returns:
+            Whether it is in hand now; if not, it is worth another try when others have finished.
+
+        Raises:
+            WorkerCrashed: It is refused.
+        """
+        # Marked before the others are looked at, so that of those who mark at once none is overlooked. It may
+        # be that all of them step back: each tries again, at a moment of its own.
+        self._row.key = key
+        if self._was_computed(key) and not self._table.deaths(key):
+            return True
+        # The rows first, the table after them: a death is in the table before the row of the dead is cleared,
+        # so a holder that is missing from the rows is found in the table. The other way round, one that dies
+        # between the two looks would be found in neither.
+        others = sum(row.holds(key) for row in self._others)
+        if others < DEATHS - self._table.deaths(key):
+            return True
+        self._row.key = None
+        self._table.refuse(key)
+        return False
+
+    def note_computed(self, key: bytes) -> bool:
+        """Let the others see that a payload was computed; gives whether it was a suspect until now."""
+        self._row.note_computed(key)
+        self._remember(key)
+        return self._table.deaths(key) > 0
+
+    def _was_computed(self, key: bytes) -> bool:
+        if key not in self._computed and any(row.has_computed(key) for row in self._others):
+            self._remember(key)
+        return key in self._computed
+
+    def _remember(self, key: bytes) -> None:
+        self._computed[key] = None
+        self._computed.move_to_end(key)
+        if len(self._computed) > _MOST_COMPUTED:
+            self._computed.popitem(last=False)
