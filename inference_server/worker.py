@@ -160,7 +160,8 @@ class Worker:
         consumer.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._ask_to_leave)
+        # It stops when the supervisor says so, which first starts another or stops them all.
+        loop.add_signal_handler(signal.SIGTERM, self._control.send, RetirementRequested())
         loop.add_reader(self._control, self._receive)
         choice = self._choice
         ready = Ready(choice.engine, choice.instruction_set, choice.reason, degraded=choice.second_best)
@@ -201,10 +202,6 @@ class Worker:
         shared, slot, _ = self._place
         shared.page.rows[slot].beat = time.monotonic()
         asyncio.get_running_loop().call_later(_BEAT_SECONDS, self._beat)
-
-    def _ask_to_leave(self) -> None:
-        """On a signal, stop when the supervisor says so, which first starts another or stops them all."""
-        self._control.send(RetirementRequested())
 
     def _receive(self) -> None:
         try:

@@ -38,7 +38,6 @@ class WorkerProcess:
         killed: It was killed here, and has not ended yet.
         blame_request: If it ends, what it has in hand may be the reason; not where we end it for another one.
         stop_by: When it is killed, of the monotonic clock, if it has not ended; set when it is retired.
-        limits: What it may reach before it is replaced.
 
     Args:
         command: The program and its arguments. `--control-fd`, `--parent`, `--slot` and `--generation` are

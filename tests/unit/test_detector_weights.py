@@ -82,7 +82,7 @@ def test_a_damaged_cache_is_noticed_and_converted_again(tmp_path: Path, damage: 
             manifest.unlink()
         case "another format":
             manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 0'))
-        case "nonsense":
+        case _:  # nonsense
             manifest.write_text("[]")
     assert not models_ready(tmp_path)
     with pytest.raises(WeightsError, match=r"inference_server\.detector\.convert"):

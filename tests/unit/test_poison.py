@@ -149,6 +149,22 @@ def test_a_death_while_a_worker_looks_is_overlooked_by_none(in_hand: tuple[bytes
     assert number > 10
 
 
+def test_of_two_that_look_at_the_same_time_one_at_most_has_the_last_place() -> None:
+    """Wherever the other one comes between the lines; both may step back, and try again."""
+    number, happened = 0, True
+    while happened:
+        number += 1
+        ward, other = Ward(KEY), list[bool]()
+        second = PoisonGuard(ward.page, 2)
+        entered, happened = at_line(
+            number,
+            lambda second=second, other=other: other.append(second.enter(KEY)),  # type: ignore[misc]
+            lambda guard=ward.guard: guard.enter(KEY),  # type: ignore[misc]
+        )
+        assert [entered, *other].count(True) <= 1
+    assert number > 5
+
+
 def test_a_reader_sees_a_whole_entry_or_none_while_another_takes_its_place() -> None:
     """At every line of the writer, and with the writer at every line of the reader."""
 
