@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.contest import Found, Unavailable, one_thread_of_tensorflow
 from benchmarks.staged import Staged, sampling
-from inference_server.detector.choice import EngineUnavailable
+from inference_server.detector.choice import EngineUnavailable, choose
 from inference_server.detector.convert import convert
 from inference_server.detector.factory import create_detector
 from inference_server.detector.weights import models_ready
@@ -28,7 +28,7 @@ class Facet:
         if engine == "tensorflow":
             one_thread_of_tensorflow()
         try:
-            self.detector = create_detector(engine, cache_dir, _MAX_CANDIDATES, instruction_set)
+            self.detector = create_detector(choose(engine, instruction_set), cache_dir, _MAX_CANDIDATES)
         except EngineUnavailable as error:
             raise Unavailable(str(error)) from error
         self.version = getattr(self.detector._engine, "instruction_set", "")

@@ -7,8 +7,10 @@ process id, its y counts the detections that this process has begun.
 import os
 
 from inference_server import images, worker
+from inference_server.detector.choice import Choice
 from inference_server.detector.engine import Image
 from inference_server.dispatch.consumer import Checkpoint
+from inference_server.models.face_detection import FaceDetection
 from tests.support.hooked_worker import face, sleep
 from utils.domain import DetectOptions, Face, ModelInfo
 from utils.settings import Settings
@@ -29,11 +31,11 @@ class SleepingDetector:
         return (face(os.getpid(), self._begun),)
 
 
-def boot(_settings: Settings) -> SleepingDetector:
-    """Build it."""
+def build(settings: Settings) -> FaceDetection:
+    """Build face detection with it."""
     images.load_decoders()
-    return SleepingDetector()
+    return FaceDetection(SleepingDetector(), Choice("none", "", "it sleeps"), settings)
 
 
 if __name__ == "__main__":
-    worker.main(boot)
+    worker.main(build)

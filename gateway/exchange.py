@@ -14,7 +14,7 @@ from flask import Response, g, request
 from gateway.arrival import Arrival, Environ, arrival_of
 from utils.errors import MORE_TIME_HELPS, Cancelled, DeadlineExceeded, InvalidHeader, shown
 from utils.logs import fields
-from utils.request_ids import TRACEPARENT, request_id, trace_context
+from utils.metadata import TRACEPARENT, request_id, trace_context
 from utils.settings import Settings
 
 REQUEST_ID = "X-Request-ID"

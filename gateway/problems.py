@@ -14,7 +14,7 @@ from gateway.forms import compression
 from utils import errors
 from utils.errors import FacetError, shown
 from utils.logs import fields
-from utils.request_ids import request_id, trace_context
+from utils.metadata import request_id, trace_context
 
 CONTENT_TYPE = "application/problem+json"
 

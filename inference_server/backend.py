@@ -4,14 +4,13 @@ import logging
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Collection
 
-from inference_server.detector.weights import models_ready
 from inference_server.dispatch.shared import Shared
-from inference_server.supervision.address import AddressUnavailable, reserve
+from inference_server.models.conversion import prepare
+from inference_server.supervision.address import AddressUnavailable, Reservation, reserve
 from inference_server.supervision.engine_log import EngineLog
 from inference_server.supervision.pool import Pool
 from inference_server.supervision.processes import reap_orphans
@@ -51,26 +50,36 @@ def run(worker: str = "inference_server.worker") -> int:
         reservation = reserve(settings.grpc_address)
     except (InvalidSetting, AddressUnavailable) as error:
         return _failed(str(error))
-    address = reservation.address
-
-    def announce() -> None:
-        seconds = round(time.monotonic() - started, 3)
-        logger.info(
-            "ready",
-            extra=logs.fields(grpc_address=str(address), workers=settings.workers, seconds=seconds),
-        )
-
-    slots = 2 * settings.workers + _SPARE_SLOTS
-    limits = Limits(settings.recycle_requests, settings.recycle_seconds, settings.recycle_memory_bytes)
     try:
-        shared = _share(slots)
+        shared = _share(_slots(settings))
     except OSError as error:
         return _failed(
             f"FACET_WORKERS is {settings.workers}, for which the system has no room: {error.strerror}"
         )
+    supervisor = _supervisor(settings, reservation, shared, worker, started)
+    reason = prepare(settings.cache_dir)
+    if reason is None:
+        for signum in _SIGNALS:
+            signal.signal(signum, supervisor.notify)
+        reason = supervisor.run()
+    return 0 if reason is None else _failed(reason)
+
+
+def _supervisor(
+    settings: Settings, reservation: Reservation, shared: Shared, worker: str, started: float
+) -> Supervisor:
+    address = str(reservation.address)
+
+    def announce() -> None:
+        seconds = round(time.monotonic() - started, 3)
+        logger.info(
+            "ready", extra=logs.fields(grpc_address=address, workers=settings.workers, seconds=seconds)
+        )
+
+    limits = Limits(settings.recycle_requests, settings.recycle_seconds, settings.recycle_memory_bytes)
 
     def spawn(slot: int, generation: int, release: int) -> WorkerProcess:
-        command = [sys.executable, "-m", worker, "--address", str(address), "--shared", shared.described()]
+        command = [sys.executable, "-m", worker, "--address", address, "--shared", shared.described()]
         return WorkerProcess(
             command, slot, generation, release, limits=limits.jittered(), inherit=shared.descriptors
         )
@@ -82,11 +91,11 @@ def run(worker: str = "inference_server.worker") -> int:
     watch = Watch(shared.page, settings.hang_seconds)
     pool = Pool(
         spawn,
-        slots=slots,
+        slots=_slots(settings),
         watch=watch,
         patience=settings.drain_seconds + settings.grace_seconds,
     )
-    supervisor = Supervisor(
+    return Supervisor(
         pool,
         watch,
         workers=settings.workers,
@@ -94,12 +103,10 @@ def run(worker: str = "inference_server.worker") -> int:
         on_worker_ready=EngineLog().record,
         on_round=look_around,
     )
-    reason = _convert_models(settings)
-    if reason is None:
-        for signum in _SIGNALS:
-            signal.signal(signum, supervisor.notify)
-        reason = supervisor.run()
-    return 0 if reason is None else _failed(reason)
+
+
+def _slots(settings: Settings) -> int:
+    return 2 * settings.workers + _SPARE_SLOTS
 
 
 def _share(slots: int) -> Shared:
@@ -107,24 +114,6 @@ def _share(slots: int) -> Shared:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return Shared.create(slots)
-
-
-def _convert_models(settings: Settings) -> str | None:
-    """Fill the cache of converted models where it is missing or damaged; gives the reason of a failure.
-
-    A process of its own does it, because it unpickles and loads much that nobody needs afterwards.
-    """
-    if models_ready(settings.cache_dir):
-        return None
-    logger.info("converting the models", extra=logs.fields(cache_dir=str(settings.cache_dir)))
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda _signum, _frame: sys.exit(0))  # which ends the converter, too
-    command = [sys.executable, "-m", "inference_server.detector.convert", str(settings.cache_dir)]
-    converter = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    if converter.returncode == 0:
-        return None
-    sys.stderr.write(converter.stderr)
-    return (converter.stderr.strip().splitlines() or ["the models cannot be converted"])[-1]
 
 
 def _failed(reason: str) -> int:

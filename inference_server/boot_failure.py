@@ -1,12 +1,9 @@
-"""The report of a worker that could not boot."""
+"""How a worker that cannot boot ends."""
 
 import logging
 import sys
 from typing import NoReturn
 
-from inference_server.detector.choice import EngineUnavailable
-from inference_server.detector.factory import SelfTestFailed
-from inference_server.detector.weights import WeightsError
 from inference_server.dispatch.shared import LayoutMismatch
 from inference_server.supervision.control import BootFailed, WorkerEnd
 from utils.logs import fields
@@ -17,17 +14,24 @@ EXIT_BOOT_FAILURE = 3
 
 _LONGEST_REASON = 500
 
-# Their messages say to the operator what to do; neither a class nor a traceback would add to that.
-_CLEAR = (EngineUnavailable, WeightsError)
 
-# What the next worker would find just the same. Anything else, such as want of memory, may pass.
-_PERMANENT = (*_CLEAR, LayoutMismatch, SelfTestFailed)
+def fail(
+    control: WorkerEnd, error: Exception, permanent_errors: tuple[type[Exception], ...] = ()
+) -> NoReturn:
+    """Tell the supervisor, in one line, why this worker cannot boot, and whether any ever can, and end.
 
-
-def fail(control: WorkerEnd, error: Exception) -> NoReturn:
-    """Tell the supervisor, in one line, why this worker cannot boot, and whether any ever can, and end."""
-    clear = isinstance(error, _CLEAR)
-    reason = " ".join(f"{'' if clear else f'{type(error).__name__}: '}{error}".split())[:_LONGEST_REASON]
-    logger.error("the worker cannot start", exc_info=None if clear else error, extra=fields(reason=reason))
-    control.send(BootFailed(reason, permanent=isinstance(error, _PERMANENT)))
+    Args:
+        control: The line to the supervisor.
+        error: Why.
+        permanent_errors: Those of the model that every other worker would meet, too. Anything else, such as
+            want of memory, may pass.
+    """
+    permanent = isinstance(error, (LayoutMismatch, *permanent_errors))
+    # What is permanent says to the operator what to do; neither class nor traceback would add to that.
+    kind = "" if permanent else f"{type(error).__name__}: "
+    reason = " ".join(f"{kind}{error}".split())[:_LONGEST_REASON]
+    logger.error(
+        "the worker cannot start", exc_info=None if permanent else error, extra=fields(reason=reason)
+    )
+    control.send(BootFailed(reason, permanent))
     sys.exit(EXIT_BOOT_FAILURE)

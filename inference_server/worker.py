@@ -1,7 +1,7 @@
 """One worker process: a gRPC server on the event loop, and one detector thread.
 
-The supervisor starts it as `python -m inference_server.worker`. It first builds its detector and finds
-the face in a picture it brings along; only then does it listen and say that it is ready.
+The supervisor starts it as `python -m inference_server.worker`. It first builds its model, which tests
+itself; only then does it listen and say that it is ready.
 """
 
 from inference_server.supervision.processes import die_with_parent, leave_signals_to_supervisor
@@ -18,25 +18,18 @@ import resource
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
-import grpc
 import uvloop
-from grpc_health.v1 import health_pb2
 
-from inference_server import images
+from inference_server.api.health import HealthServicer
+from inference_server.api.infer import InferenceService
+from inference_server.api.server import Server, build_server
 from inference_server.boot_failure import fail
-from inference_server.computer import Computer, FaceDetector
-from inference_server.contents import pack_error
-from inference_server.detector.choice import Choice, choose
-from inference_server.detector.factory import create_detector, self_test
 from inference_server.dispatch.admission import Machine
 from inference_server.dispatch.consumer import Consumer
 from inference_server.dispatch.front import Front
 from inference_server.dispatch.shared import Shared
-from inference_server.health import HealthServicer
-from inference_server.server import build_server
-from inference_server.servicers import InferenceServicer
+from inference_server.models.face_detection import FaceDetection
 from inference_server.supervision.control import (
     Drain,
     Ready,
@@ -48,7 +41,6 @@ from inference_server.supervision.control import (
     inherited_control,
 )
 from utils import logs
-from utils.channel import SERVICE
 from utils.memory import tune_heap
 from utils.settings import Settings
 
@@ -57,30 +49,12 @@ EXIT_DIED = 4
 _BEAT_SECONDS = 0.25
 _LOOK_SECONDS = 0.02
 
-_SERVICES = ("", SERVICE)
 
-
-def boot(settings: Settings) -> FaceDetector:
-    """Build the detector, and find the face in the picture that it brings along.
-
-    Raises:
-        EngineUnavailable: The engine or the instruction set that was named cannot run here.
-        WeightsError: The models are missing or damaged.
-        SelfTestFailed: Not exactly that face was found.
-    """
-    images.load_decoders()
-    detector = create_detector(
-        settings.engine, settings.cache_dir, settings.max_candidates, settings.native_isa
-    )
-    self_test(detector)
-    return detector
-
-
-def main(boot: Callable[[Settings], FaceDetector] = boot) -> None:
+def main(build: Callable[[Settings], FaceDetection] = FaceDetection.build) -> None:
     """Run a worker until it is told to stop.
 
     Args:
-        boot: Builds the detector and proves that it works.
+        build: Builds the model and proves that it works.
     """
     arguments = _arguments()
     leave_signals_to_supervisor()  # again, for a main module that is another one
@@ -94,14 +68,11 @@ def main(boot: Callable[[Settings], FaceDetector] = boot) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         shared = Shared.inherited(arguments.shared)
-        choice = choose(settings.engine, settings.native_isa)
-        # What is built is what the supervisor will be told of.
-        settings = replace(settings, engine=choice.engine, native_isa=choice.instruction_set or "auto")
-        detector = boot(settings)
+        model = build(settings)
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
-        fail(control, error)
+        fail(control, error, FaceDetection.permanent_errors)
     place = (shared, arguments.slot, arguments.generation)
-    uvloop.run(Worker(settings, detector, choice, control, place).run(arguments.address))
+    uvloop.run(Worker(settings, model, control, place).run(arguments.address))
     # All is answered. Taking TensorFlow apart may last seconds, in which no beat shows that this is not hung.
     os._exit(0)
 
@@ -121,19 +92,13 @@ class Worker:
     """The part of a worker's life in which it serves."""
 
     def __init__(
-        self,
-        settings: Settings,
-        detector: FaceDetector,
-        choice: Choice,
-        control: WorkerEnd,
-        place: tuple[Shared, int, int],
+        self, settings: Settings, model: FaceDetection, control: WorkerEnd, place: tuple[Shared, int, int]
     ) -> None:
         self._settings = settings
-        self._computer = Computer(detector, settings.max_image_pixels)
-        self._choice = choice
+        self._model = model
         self._control = control
         self._place = place
-        self._health = HealthServicer()
+        self._health = HealthServicer([InferenceService.name])
         self._stop = asyncio.Event()
         self._whole_backend_stops = False
 
@@ -146,33 +111,34 @@ class Worker:
         self._front = Front(*self._place)
         consumer = Consumer(
             *self._place,
-            compute=self._computer.answer,
-            refuse=pack_error,
+            compute=self._model.handle,
+            refuse=self._model.refuse,
             on_suspect_cleared=lambda key: self._control.send(SuspectCleared(key)),
             on_death=lambda: os._exit(EXIT_DIED),
         )
         try:
-            inference = InferenceServicer(self._front, self._settings)
-            server = build_server(inference, self._health, self._settings, address)
+            inference = InferenceService(self._front, self._model, self._settings)
+            server = build_server([inference], self._health, self._settings, address)
             await server.start()
         except (RuntimeError, OSError) as error:
             fail(self._control, error)
         consumer.start()
-        await self._say(health_pb2.HealthCheckResponse.SERVING)
+        await self._health.tell(serving=True)
         loop = asyncio.get_running_loop()
         # It stops when the supervisor says so, which first starts another or stops them all.
         loop.add_signal_handler(signal.SIGTERM, self._control.send, RetirementRequested())
         loop.add_reader(self._control, self._receive)
-        choice = self._choice
+        choice = self._model.choice
         ready = Ready(choice.engine, choice.instruction_set, choice.reason, degraded=choice.second_best)
         self._control.send(ready)
         await self._stop.wait()
         await self._leave(server, consumer)
 
-    async def _leave(self, server: grpc.aio.Server, consumer: Consumer) -> None:
+    async def _leave(self, server: Server, consumer: Consumer) -> None:
         """Take no more calls, finish those that were accepted, and end."""
         if self._whole_backend_stops:
-            await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+            # Health is the backend's: a worker that leaves alone stays SERVING.
+            await self._health.tell(serving=False)
             await asyncio.sleep(self._settings.drain_seconds)  # whoever balances the load takes notice
         grace = self._settings.grace_seconds
         # Calls whose picture is still on its way are known to the server alone.
@@ -217,10 +183,6 @@ class Worker:
         except EOFError:  # the supervisor is gone, and takes its workers along
             os._exit(EXIT_DIED)
 
-    async def _say(self, status: int) -> None:
-        """Answer health checks so. Health is the backend's: a worker that leaves alone stays SERVING."""
-        for service in _SERVICES:
-            await self._health.set(service, status)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from inference_server.detector.choice import choose
 from inference_server.detector.convert import convert
 from inference_server.detector.factory import create_detector
 from inference_server.detector.weights import models_ready
@@ -38,7 +39,7 @@ def draw_result(cache_dir: Path) -> None:
     """Draw what the detector finds in the portrait over it."""
     if not models_ready(cache_dir):
         convert(cache_dir)
-    detector = create_detector("auto", cache_dir, max_candidates=20_000)
+    detector = create_detector(choose(), cache_dir, max_candidates=20_000)
     with Image.open(ASTRONAUT) as astronaut:
         picture = astronaut.convert("RGB")
     faces = detector.detect(np.asarray(picture))

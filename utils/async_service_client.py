@@ -22,14 +22,13 @@ from utils.channel import (
     HEALTH_REQUEST,
     MIB,
     UNCHECKED,
-    Metadata,
-    call_metadata,
     channel_options,
     error_of,
     require_serving,
 )
 from utils.domain import Detection, DetectRequest
 from utils.errors import DeadlineExceeded
+from utils.metadata import Metadata, call_metadata
 
 
 class AsyncServiceClient:

@@ -1,16 +1,11 @@
 """Messages to domain types and back: the one place that knows both.
 
-`encode_*` makes a message, `decode_*` reads one. A message that cannot be meant raises the error that
-its sender is told. Errors themselves travel as google.rpc.Status with ErrorInfo (the stable reason),
-BadRequest (the field at fault) and RetryInfo (the delay).
+`encode_*` makes a message, `decode_*` reads one.
 """
 
-from collections.abc import Mapping
 from ctypes import c_float
+from dataclasses import fields
 from typing import Any
-
-from google.protobuf import any_pb2, duration_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from protos import infer_pb2 as pb
 from utils.domain import (
@@ -25,28 +20,13 @@ from utils.domain import (
     ModelInfo,
     Point,
     Timings,
-    check_metadata,
-)
-from utils.errors import (
-    LARGER_FACES_HELP,
-    MORE_TIME_HELPS,
-    BackendUnavailable,
-    Code,
-    DeadlineExceeded,
-    FacetError,
-    InternalError,
-    MalformedRequest,
-    MessageTooLarge,
-    error_class,
 )
 
-ERROR_DOMAIN = "facet"
-RETRY_SECONDS = 1.0
-"""What a caller is told to wait when nobody knows better."""
-
-_LONGEST_CAUSE = 200
+TRANSPORT_MARGIN = 1024**2
+"""Bytes that a message may exceed the image limit by: everything in it that is not the image."""
 
 _DEFAULT_OPTIONS = DetectOptions()
+_OPTION_BOUNDS = tuple((option.name, *option.metadata["bounds"]) for option in fields(DetectOptions))
 
 # --- requests ---------------------------------------------------------------------------------------
 
@@ -63,27 +43,6 @@ def encode_request(request: DetectRequest) -> pb.Image:
     return message
 
 
-def decode_request(message: pb.Image, picture: bytes) -> DetectRequest:
-    """A message as the request it means.
-
-    Args:
-        message: The message.
-        picture: Its `raw_data`, of which each look makes a copy.
-
-    Raises:
-        OptionOutOfRange: An option has a value outside its range.
-        MalformedRequest: The caller's id or notes are too long.
-    """
-    metadata = message._meta_data.values
-    check_metadata(metadata)  # before it is copied
-    return DetectRequest(
-        image=picture,
-        options=_decode_options(message.options) if message.HasField("options") else _DEFAULT_OPTIONS,
-        image_id=message.image_id,
-        metadata=dict(metadata),
-    )
-
-
 def _encode_options(options: DetectOptions) -> pb.DetectOptions | None:
     changed = {
         name: getattr(options, name)
@@ -93,7 +52,23 @@ def _encode_options(options: DetectOptions) -> pb.DetectOptions | None:
     return pb.DetectOptions(**changed) if changed else None
 
 
-def _decode_options(message: pb.DetectOptions) -> DetectOptions:
+def check_options(message: pb.DetectOptions) -> None:
+    """Refuse options out of range at no more cost than their comparison.
+
+    Raises:
+        OptionOutOfRange: As `decode_options`, which quotes the value as its sender wrote it.
+    """
+    for name, low, high in _OPTION_BOUNDS:
+        if message.HasField(name) and not low <= getattr(message, name) <= high:
+            decode_options(message)
+
+
+def decode_options(message: pb.DetectOptions) -> DetectOptions:
+    """A message as the options it means; what is not set has its default.
+
+    Raises:
+        OptionOutOfRange: An option has a value outside its range.
+    """
     values: dict[str, Any] = {name: getattr(message, name) for name in OPTION_NAMES if message.HasField(name)}
     for name, value in values.items():
         if isinstance(value, float):
@@ -157,14 +132,6 @@ def decode_detection(message: pb.InferResults) -> Detection:
     )
 
 
-def returned_as_sent(message: pb.InferResults, image_id: str, metadata: Mapping[str, str]) -> pb.InferResults:
-    """The message of an answer, with the caller's own id and notes put in."""
-    message.image_id = image_id
-    if metadata:
-        message._meta_data.values.update(metadata)
-    return message
-
-
 def _encode_face(face: Face) -> pb.Result:
     landmarks = face.landmarks
     return pb.Result(
@@ -204,85 +171,3 @@ def _encode_point(point: Point) -> pb.Point:
 
 def _decode_point(message: pb.Point) -> Point:
     return Point(message.x, message.y)
-
-
-# --- errors -----------------------------------------------------------------------------------------
-
-
-def encode_error(error: FacetError) -> status_pb2.Status:
-    """An error as the status that its caller receives."""
-    details = [error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)]
-    if error.field is not None:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.detail)
-        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if error.retry_after is not None:
-        delay = duration_pb2.Duration()
-        delay.FromMilliseconds(round(error.retry_after * 1000))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    packed = []
-    for detail in details:
-        packed.append(any_pb2.Any())
-        packed[-1].Pack(detail)
-    return status_pb2.Status(code=error.code.value, message=error.detail, details=packed)
-
-
-def decode_error(status: status_pb2.Status) -> FacetError:
-    """The error that a status means: ours by its reason; else by its code, with its words as cause."""
-    info = _detail(status, error_details_pb2.ErrorInfo)
-    known = error_class(info.reason) if info is not None and info.domain == ERROR_DOMAIN else None
-    if known is None:
-        error = _foreign_error(status)
-        error.cause = f"{Code(status.code).name}: {status.message}"[:_LONGEST_CAUSE]
-        return error
-    bad = _detail(status, error_details_pb2.BadRequest)
-    retry = _detail(status, error_details_pb2.RetryInfo)
-    return known(
-        status.message,
-        field=bad.field_violations[0].field if bad is not None else None,
-        retry_after=retry.retry_delay.ToMilliseconds() / 1000 if retry is not None else None,
-    )
-
-
-def _detail(status: status_pb2.Status, kind: Any) -> Any:  # noqa: ANN401 - generated classes
-    for packed in status.details:
-        if packed.Is(kind.DESCRIPTOR):
-            detail = kind()
-            packed.Unpack(detail)
-            return detail
-    return None
-
-
-def _foreign_error(status: status_pb2.Status) -> FacetError:
-    """What a status means that gRPC itself or a proxy made, and no code of ours."""
-    if status.code in {code_pb2.UNAVAILABLE, code_pb2.CANCELLED}:
-        # CANCELLED: a server that stops cancels what it has not finished. Our own cancellation does
-        # not come this way.
-        return BackendUnavailable(
-            "The backend cannot be reached. Where none runs, `python -m inference_server` starts one, and "
-            "`make serve` one with its gateway.",
-            retry_after=RETRY_SECONDS,
-        )
-    if status.code == code_pb2.DEADLINE_EXCEEDED:
-        return DeadlineExceeded(
-            f"The request's time ran out before the backend answered. {MORE_TIME_HELPS} {LARGER_FACES_HELP}"
-        )
-    if status.code == code_pb2.RESOURCE_EXHAUSTED:
-        return MessageTooLarge("The request is larger than the backend receives.")
-    if status.code == code_pb2.INVALID_ARGUMENT:
-        return MalformedRequest(status.message)
-    return InternalError()
-
-
-def error_metadata(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
-    """The trailing metadata that carries a status beside gRPC's own code and message."""
-    return (("grpc-status-details-bin", status.SerializeToString()),)
-
-
-def status_of(code: Code, message: str, trailing: Mapping[str, str | bytes]) -> status_pb2.Status:
-    """The status that a failed call ended with: the rich one if it came, else code and message."""
-    rich = trailing.get("grpc-status-details-bin")
-    if isinstance(rich, bytes):
-        status = status_pb2.Status.FromString(rich)
-        if status.code == code.value:
-            return status
-    return status_pb2.Status(code=code.value, message=message)

@@ -199,20 +199,20 @@ class DetectRequest:
 
     def __post_init__(self) -> None:
         """Refuse to carry a load that is no picture."""
-        if len(self.image_id) > MAX_IMAGE_ID_CHARACTERS:
-            raise MalformedRequest(
-                f"image_id has {len(self.image_id)} characters; accepted: {MAX_IMAGE_ID_CHARACTERS} at most",
-                field="image_id",
-            )
-        check_metadata(self.metadata)
+        check_echoed(self.image_id, self.metadata)
 
 
-def check_metadata(metadata: Mapping[str, str]) -> None:
-    """Refuse notes with too many entries or characters, the number first: it costs nothing to know.
+def check_echoed(image_id: str, metadata: Mapping[str, str]) -> None:
+    """Refuse an id or notes of the caller's that are too long, by number first: it costs nothing to know.
 
     Raises:
         MalformedRequest: Names the limit.
     """
+    if len(image_id) > MAX_IMAGE_ID_CHARACTERS:
+        raise MalformedRequest(
+            f"image_id has {len(image_id)} characters; accepted: {MAX_IMAGE_ID_CHARACTERS} at most",
+            field="image_id",
+        )
     entries = len(metadata)
     if entries > MAX_METADATA_ENTRIES:
         raise MalformedRequest(

@@ -28,14 +28,13 @@ from utils.channel import (
     MIB,
     PREDICT,
     UNCHECKED,
-    Metadata,
-    call_metadata,
     channel_options,
     error_of,
     require_serving,
 )
 from utils.domain import Detection, DetectRequest
 from utils.errors import Cancelled, DeadlineExceeded
+from utils.metadata import Metadata, call_metadata
 
 
 class Cancellation:

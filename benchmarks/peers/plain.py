@@ -1,6 +1,6 @@
 """One process of a plain SO_REUSEPORT service: it detects what it receives itself, on one thread.
 
-It differs from a worker of Facet in dispatch alone: the same server, interceptor, servicer, decoder,
+It differs from a worker of Facet in dispatch alone: the same server, interceptor, service, decoder,
 detector and heap. There is no supervisor, no admission and no queue but this process's own.
 """
 
@@ -14,13 +14,12 @@ from functools import partial
 import uvloop
 
 from benchmarks import sleeping_worker
-from inference_server import worker
-from inference_server.computer import Computer, FaceDetector
+from inference_server.api.health import HealthServicer
+from inference_server.api.infer import InferenceService
+from inference_server.api.server import build_server
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.work import Work
-from inference_server.health import HealthServicer
-from inference_server.server import build_server
-from inference_server.servicers import InferenceServicer
+from inference_server.models.face_detection import FaceDetection
 from inference_server.supervision.processes import die_with_parent
 from utils import logs
 from utils.memory import tune_heap
@@ -28,14 +27,14 @@ from utils.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_BOOTS = {"sleeping": sleeping_worker.boot, "real": worker.boot}
+_BUILDS = {"sleeping": sleeping_worker.build, "real": FaceDetection.build}
 
 
 class OwnThread:
     """Stands where a worker has its front: what is submitted waits for this process's one thread."""
 
-    def __init__(self, computer: Computer) -> None:
-        self._computer = computer
+    def __init__(self, model: FaceDetection) -> None:
+        self._model = model
         self._thread = ThreadPoolExecutor(1)
 
     def admit(self, load: Load, deadline: float, longest_wait: float) -> None:
@@ -43,15 +42,15 @@ class OwnThread:
 
     async def submit(self, work: Work, longest_wait: float) -> bytes:  # noqa: ARG002 - a dispatcher's
         """Compute the answer after those that came before."""
-        compute = partial(self._computer.answer, work, lambda: None)
+        compute = partial(self._model.handle, work, lambda: None)
         outcome = await asyncio.get_running_loop().run_in_executor(self._thread, compute)
         return outcome.answer
 
 
-async def serve(address: str, detector: FaceDetector, settings: Settings) -> None:
+async def serve(address: str, model: FaceDetection, settings: Settings) -> None:
     """Serve until killed; `ready` is logged when it listens."""
-    front = OwnThread(Computer(detector, settings.max_image_pixels))
-    server = build_server(InferenceServicer(front, settings), HealthServicer(), settings, address)
+    inference = InferenceService(OwnThread(model), model, settings)
+    server = build_server([inference], HealthServicer([inference.name]), settings, address)
     await server.start()
     logger.info("ready")
     await server.wait_for_termination()
@@ -61,14 +60,14 @@ def main() -> None:
     """Boot and serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", required=True, help="host:port, shared with the others")
-    parser.add_argument("--detector", choices=_BOOTS, required=True)
+    parser.add_argument("--detector", choices=_BUILDS, required=True)
     parser.add_argument("--parent", type=int, default=os.getppid())
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
     tune_heap()
     settings = Settings.from_environ(os.environ)
     logs.configure("json")
-    uvloop.run(serve(arguments.address, _BOOTS[arguments.detector](settings), settings))
+    uvloop.run(serve(arguments.address, _BUILDS[arguments.detector](settings), settings))
 
 
 if __name__ == "__main__":

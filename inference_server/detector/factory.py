@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from inference_server.detector import nms
-from inference_server.detector.choice import choose
+from inference_server.detector.choice import Choice
 from inference_server.detector.engine import Engine
 from inference_server.detector.nms import Suppress
 from inference_server.detector.pipeline import Detector
@@ -22,31 +22,27 @@ class SelfTestFailed(Exception):
     """The detector does not find the face in the built-in picture: its results cannot be trusted."""
 
 
-def create_detector(engine: str, cache_dir: Path, max_candidates: int, native_isa: str = "auto") -> Detector:
+def create_detector(choice: Choice, cache_dir: Path, max_candidates: int) -> Detector:
     """Build a detector for one thread.
 
     Args:
-        engine: native, onnx, tensorflow, or auto for the fastest that this machine can run.
+        choice: The engine, by `choice.choose`.
         cache_dir: The cache folder, in which `convert` has put the models.
         max_candidates: Most boxes that may enter one round of non-maximum suppression.
-        native_isa: The instruction set of the native engine, or auto for the best that the CPU has.
 
     Raises:
-        EngineUnavailable: The engine or the instruction set that was named cannot run here.
         WeightsError: The models are missing or damaged.
     """
-    choice = choose(engine, native_isa)
-    engine_of_choice = _load(choice.engine, choice.instruction_set, cache_dir)
-    return Detector(engine_of_choice, max_candidates, _suppression(choice.engine))
+    return Detector(_load(choice, cache_dir), max_candidates, _suppression(choice.engine))
 
 
-def _load(engine: str, instruction_set: str, cache_dir: Path) -> Engine:
+def _load(choice: Choice, cache_dir: Path) -> Engine:
     """Load the chosen engine alone: each brings libraries that the others do not need."""
-    if engine == "native":
+    if choice.engine == "native":
         from inference_server.detector.engine_native import NativeEngine  # noqa: PLC0415
 
-        return NativeEngine(cache_dir, instruction_set)
-    if engine == "tensorflow":
+        return NativeEngine(cache_dir, choice.instruction_set)
+    if choice.engine == "tensorflow":
         from inference_server.detector.engine_tensorflow import TensorflowEngine  # noqa: PLC0415
 
         return TensorflowEngine(cache_dir)

@@ -17,8 +17,9 @@ from tests.support.facet import inference as backend
 from tests.support.http2 import UnfinishedMessages, unfinished_messages
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import Process, wait_until
-from utils.channel import MIB, PREDICT, REQUEST_ID, error_of
+from utils.channel import MIB, PREDICT, error_of
 from utils.errors import DeadlineExceeded, FacetError, MalformedRequest, TooManyUnfinishedMessages
+from utils.metadata import REQUEST_ID
 from utils.service_client import ServiceClient
 
 NO_MESSAGE = b"\xff\xff"

@@ -13,7 +13,8 @@ from typing import Any
 import grpc
 import pytest
 
-from utils.channel import MIB, SERVER_KEEPALIVE, channel_options
+from inference_server.api.server import KEEPALIVE
+from utils.channel import MIB, channel_options
 
 _FASTER = 40
 _PATIENCE_SECONDS = 60.0
@@ -70,5 +71,5 @@ def test_a_server_bears_the_pings_of_our_clients() -> None:
     ):
         call(address)
     borne = time.monotonic() - started
-    with silent_server(faster(SERVER_KEEPALIVE), 2 * borne) as address:
+    with silent_server(faster(KEEPALIVE), 2 * borne) as address:
         assert call(address) == b"done"

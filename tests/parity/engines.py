@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference_server.detector.choice import EngineUnavailable
+from inference_server.detector.choice import EngineUnavailable, choose
 from inference_server.detector.convert import convert
 from inference_server.detector.factory import create_detector
 from inference_server.detector.pipeline import Detector
@@ -33,7 +33,9 @@ def detector(engine: str = "onnx", max_candidates: int = 20_000) -> Detector:
     """A detector, made once and shared by the tests of a process; one that cannot run here skips the test."""
     name, _, instruction_set = engine.partition(" ")
     try:
-        return create_detector(name, models(), max_candidates, instruction_set or instruction_sets()[0])
+        return create_detector(
+            choose(name, instruction_set or instruction_sets()[0]), models(), max_candidates
+        )
     except EngineUnavailable as error:
         pytest.skip(str(error))
 

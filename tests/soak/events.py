@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from inference_server.message_limits import MOST_UNFINISHED
+from inference_server.api.message_limits import MOST_UNFINISHED
 from inference_server.supervision.watch import BEAT_SECONDS
 from tests.soak.doors import GrpcCaller, HttpCaller
 from tests.soak.load import Load, Tally, Traffic

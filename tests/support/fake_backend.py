@@ -12,8 +12,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
-from utils import codec
 from utils.errors import FacetError
+from utils.status import encode_error, error_metadata
 
 Answer = Callable[[pb.Image, Any], pb.InferResults]
 
@@ -75,8 +75,8 @@ def failing(failure: FacetError | grpc.StatusCode, *, times: int = 10**9) -> Ans
         if left[0] < 0:
             return echo(message, context)
         if isinstance(failure, FacetError):
-            status = codec.encode_error(failure)
-            context.set_trailing_metadata(codec.error_metadata(status))
+            status = encode_error(failure)
+            context.set_trailing_metadata(error_metadata(status))
             context.abort({code.value[0]: code for code in grpc.StatusCode}[status.code], status.message)
         context.abort(failure, "as the test said")
         raise AssertionError("abort raises")

@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 
 from inference_server import worker
-from inference_server.computer import FaceDetector
 from inference_server.detector.engine import Image
 from inference_server.dispatch.consumer import Checkpoint
 from inference_server.dispatch.envelope import Envelope
+from inference_server.models.face_detection import FaceDetection, FaceDetector
 from utils.domain import Box, DetectOptions, Face, Landmarks, ModelInfo, Point
 from utils.settings import Settings
 
@@ -70,9 +70,11 @@ def face(pid: int, count: int = 0) -> Face:
     return Face(Box(nowhere, nowhere), Landmarks(nowhere, nowhere, nose, nowhere, nowhere), 1.0)
 
 
-def boot(settings: Settings) -> HookedDetector:
-    """Build the real detector, and put the hooks before it."""
-    return HookedDetector(worker.boot(settings))
+def build(settings: Settings) -> FaceDetection:
+    """Build the real model, and put the hooks before its detector."""
+    model = FaceDetection.build(settings)
+    model.detector = HookedDetector(model.detector)
+    return model
 
 
 def die_before_claim(token: Path) -> None:
@@ -91,4 +93,4 @@ def die_before_claim(token: Path) -> None:
 if __name__ == "__main__":
     if "TEST_DIE_BEFORE_CLAIM" in os.environ:
         die_before_claim(Path(os.environ["TEST_DIE_BEFORE_CLAIM"]))
-    worker.main(boot)
+    worker.main(build)

@@ -9,6 +9,7 @@ from inference_server.detector.choice import EngineUnavailable
 from inference_server.detector.factory import SelfTestFailed
 from inference_server.detector.weights import WeightsError
 from inference_server.dispatch.shared import LayoutMismatch
+from inference_server.models.face_detection import FaceDetection
 from inference_server.supervision.control import BootFailed, control_pair
 
 
@@ -17,8 +18,8 @@ from inference_server.supervision.control import BootFailed, control_pair
     [
         (EngineUnavailable("no such engine"), "no such engine", True),
         (WeightsError("no weights"), "no weights", True),
-        (LayoutMismatch("layout 3"), "LayoutMismatch: layout 3", True),
-        (SelfTestFailed("no face"), "SelfTestFailed: no face", True),
+        (LayoutMismatch("layout 3"), "layout 3", True),
+        (SelfTestFailed("no face"), "no face", True),
         (MemoryError(), "MemoryError:", False),
         (OSError(24, "Too many open files"), "OSError: [Errno 24] Too many open files", False),
         (RuntimeError("two\nlines"), "RuntimeError: two lines", False),
@@ -31,7 +32,7 @@ def test_only_what_no_other_worker_would_escape_is_permanent(
     ours, theirs = control_pair()
     with contextlib.closing(ours), contextlib.closing(theirs):
         with pytest.raises(SystemExit) as caught:
-            fail(theirs, error)
+            fail(theirs, error, FaceDetection.permanent_errors)
         assert caught.value.code == EXIT_BOOT_FAILURE
         assert ours.receive() == BootFailed(reason, permanent)
     assert caplog.messages == ["the worker cannot start"]

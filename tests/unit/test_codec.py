@@ -1,7 +1,8 @@
 """Rules of the translation between messages and domain types."""
 
+from collections.abc import Callable
+
 import pytest
-from google.rpc import code_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,19 +20,7 @@ from utils.domain import (
     Point,
     Timings,
 )
-from utils.errors import (
-    BackendUnavailable,
-    Code,
-    DeadlineExceeded,
-    FacetError,
-    ImageTooLarge,
-    InternalError,
-    MalformedRequest,
-    MessageTooLarge,
-    OptionOutOfRange,
-    QueueFull,
-    error_classes,
-)
+from utils.errors import OptionOutOfRange
 
 float32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 points = st.builds(Point, float32, float32)
@@ -80,7 +69,9 @@ def test_a_detection_survives_the_wire(detection: Detection) -> None:
 def test_a_request_survives_the_wire(request: DetectRequest) -> None:
     """Every message of a request, both ways, through its bytes."""
     message = pb.Image.FromString(codec.encode_request(request).SerializeToString())
-    assert codec.decode_request(message, message.raw_data) == request
+    options = codec.decode_options(message.options)
+    metadata = dict(message._meta_data.values)
+    assert DetectRequest(message.raw_data, options, message.image_id, metadata) == request
 
 
 def test_a_default_option_is_not_sent() -> None:
@@ -97,68 +88,29 @@ def test_a_float_of_a_caller_is_read_as_it_was_written(value: float) -> None:
         assert codec.shortest(sent) == value
 
 
-def test_an_option_out_of_range_is_refused_on_the_wire_too() -> None:
-    """Also a zero that was set, which proto3 tells from one that was not."""
-    message = pb.Image(options=pb.DetectOptions(max_faces=0))
-    with pytest.raises(OptionOutOfRange) as caught:
-        codec.decode_request(message, b"")
-    assert caught.value.field == "options.max_faces"
-
-
-@pytest.mark.parametrize("kind", error_classes(), ids=lambda kind: kind.reason)
-@pytest.mark.parametrize("extra", [{}, {"field": "options.x"}, {"retry_after": 1.25}])
-def test_an_error_survives_the_wire(kind: type[FacetError], extra: dict[str, object]) -> None:
-    """Class, detail, field and delay arrive as they were raised."""
-    error = kind("what came and what is accepted", **extra)  # type: ignore[arg-type]
-    raw = codec.encode_error(error).SerializeToString()
-    arrived = codec.decode_error(status_pb2.Status.FromString(raw))
-    assert type(arrived) is kind
-    assert (arrived.detail, arrived.field, arrived.retry_after) == (
-        error.detail,
-        error.field,
-        error.retry_after,
-    )
-
-
+@pytest.mark.parametrize("check", [codec.check_options, codec.decode_options])
 @pytest.mark.parametrize(
-    ("code", "kind"),
+    ("message", "field", "quoted"),
     [
-        (code_pb2.UNAVAILABLE, BackendUnavailable),
-        (code_pb2.CANCELLED, BackendUnavailable),
-        (code_pb2.DEADLINE_EXCEEDED, DeadlineExceeded),
-        (code_pb2.RESOURCE_EXHAUSTED, MessageTooLarge),
-        (code_pb2.INVALID_ARGUMENT, MalformedRequest),
-        (code_pb2.UNIMPLEMENTED, InternalError),
-        (code_pb2.UNKNOWN, InternalError),
+        (pb.DetectOptions(max_faces=0), "max_faces", "is 0;"),
+        (pb.DetectOptions(threshold_proposal=0.06), "threshold_proposal", "is 0.06;"),
+        (pb.DetectOptions(min_face_size=float("nan")), "min_face_size", "is nan;"),
     ],
 )
-def test_a_status_that_is_not_ours_is_understood_by_its_code(code: int, kind: type[FacetError]) -> None:
-    """What gRPC or a proxy says in its own words reaches no caller, but about the request itself."""
-    arrived = codec.decode_error(status_pb2.Status(code=code, message="at /srv/x.py:3"))
-    assert type(arrived) is kind
-    assert kind is MalformedRequest or "/srv" not in arrived.detail
+def test_an_option_out_of_range_is_refused_as_it_was_written(
+    check: Callable[[pb.DetectOptions], object], message: pb.DetectOptions, field: str, quoted: str
+) -> None:
+    """Also a zero that was set, which proto3 tells from one that was not."""
+    with pytest.raises(OptionOutOfRange, match=quoted) as caught:
+        check(message)
+    assert caught.value.field == f"options.{field}"
 
 
-def test_the_words_of_a_status_that_is_not_ours_are_kept_as_its_cause() -> None:
-    """For the log, with the name of its code, and no more than a line takes; they travel no further."""
-    arrived = codec.decode_error(
-        status_pb2.Status(code=code_pb2.UNIMPLEMENTED, message="no such " + "x" * 500)
-    )
-    assert arrived.cause == "UNIMPLEMENTED: no such " + "x" * 177
-    assert len(arrived.cause) == 200
-    assert b"no such" not in codec.encode_error(arrived).SerializeToString()
-    ours = codec.decode_error(codec.encode_error(QueueFull("full")))
-    assert ours.cause == ""
-
-
-def test_a_full_queue_is_told_from_a_message_too_large() -> None:
-    """Both are RESOURCE_EXHAUSTED; only one is worth another try."""
-    queue_full = codec.decode_error(codec.encode_error(QueueFull("full", retry_after=2)))
-    assert (type(queue_full), queue_full.retry_after) == (QueueFull, 2)
-
-
-def test_rich_details_that_contradict_the_status_are_not_believed() -> None:
-    """The code that the transport reports wins over details that speak of another one."""
-    rich = codec.encode_error(ImageTooLarge("x")).SerializeToString()
-    status = codec.status_of(Code.UNAVAILABLE, "gone", {"grpc-status-details-bin": rich})
-    assert (status.code, status.message) == (Code.UNAVAILABLE, "gone")
+def test_the_limits_of_options_are_accepted() -> None:
+    """0.1 as float32 is not 0.1."""
+    for name, low, high in (("threshold_proposal", 0.1, 1.0), ("min_face_size", 10.0, 2000.0)):
+        for value in (low, high):
+            message = pb.DetectOptions()
+            setattr(message, name, value)
+            codec.check_options(message)
+            assert getattr(codec.decode_options(message), name) == value

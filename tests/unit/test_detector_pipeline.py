@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inference_server.detector.choice import choose
 from inference_server.detector.engine import Boxes, Cells, Checkpoint, Engine, Floats, carry_on
 from inference_server.detector.engine import Image as Picture
-from inference_server.detector.factory import SelfTestFailed, create_detector, self_test
+from inference_server.detector.factory import SelfTestFailed, self_test
 from inference_server.detector.pipeline import Detector
-from tests.parity.engines import ENGINES, detector, models
+from tests.parity.engines import ENGINES, detector
 from tests.support.pictures import Pixels, group_photo, portrait
 from utils.domain import DetectOptions, Face
 from utils.errors import TooManyCandidates
@@ -307,7 +308,7 @@ def test_a_detector_that_finds_nothing_or_elsewhere_fails_its_self_test() -> Non
 def test_an_unknown_engine_is_named_with_the_known_ones() -> None:
     """A wrong setting can be put right from its message."""
     with pytest.raises(ValueError, match=r"'cuda'.*auto, native, onnx"):
-        create_detector("cuda", models(), 20_000)
+        choose("cuda")
 
 
 def test_a_reply_says_what_found_the_faces() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from inference_server.detector import weights
+from inference_server.detector.choice import choose
 from inference_server.detector.convert import convert, main
 from inference_server.detector.factory import create_detector, self_test
 from inference_server.detector.weights import NETWORKS, WeightsError, model_path, models_ready, read_model
@@ -37,7 +38,7 @@ def test_conversion_makes_a_cache_that_detects(tmp_path: Path) -> None:
     assert converter.communicate(timeout=60)[1] == ""
     assert converter.returncode == 0
     assert models_ready(cache_dir)
-    self_test(create_detector("onnx", cache_dir, 20_000))
+    self_test(create_detector(choose("onnx"), cache_dir, 20_000))
 
 
 def test_conversions_at_the_same_time_each_end_with_a_complete_cache(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_a_damaged_cache_is_noticed_and_converted_again(tmp_path: Path, damage: 
             manifest.write_text("[]")
     assert not models_ready(tmp_path)
     with pytest.raises(WeightsError, match=r"inference_server\.detector\.convert"):
-        create_detector("onnx", tmp_path, 20_000)
+        create_detector(choose("onnx"), tmp_path, 20_000)
     assert main([str(tmp_path)]) == 0
     assert models_ready(tmp_path)
     assert path.read_bytes() == content
@@ -152,8 +153,9 @@ def test_a_worker_neither_unpickles_nor_loads_the_package() -> None:
     """Detecting needs none of what conversion needs, and no TensorFlow."""
     code = (
         "import sys, pathlib\n"
+        "from inference_server.detector.choice import choose\n"
         "from inference_server.detector.factory import create_detector, self_test\n"
-        "self_test(create_detector('auto', pathlib.Path(sys.argv[1]), 20000))\n"
+        "self_test(create_detector(choose(), pathlib.Path(sys.argv[1]), 20000))\n"
         "unwanted = {'mtcnn', 'joblib', 'lz4', 'onnx', 'tensorflow', 'keras', 'pickletools'}\n"
         "sys.exit(' '.join(unwanted & set(sys.modules)) or 0)"
     )

@@ -174,7 +174,7 @@ def test_what_a_dead_worker_had_of_any_queue_is_posted_again(machine: Machine, *
 def test_what_is_put_back_goes_to_the_queue_it_came_from(machine: Machine) -> None:
     """Where too many have the same work in hand."""
     rows = machine.shared.page.rows
-    rows[0].key = rows[2].checksum = key_of(b"x")
+    rows[0].key = rows[2].key = key_of(b"x")
 
     async def scenario() -> None:
         front = machine.front(0)

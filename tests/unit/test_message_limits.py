@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from inference_server import message_limits
-from inference_server.message_limits import MOST_UNFINISHED_BYTES, Place, Places
+from inference_server.api import message_limits
+from inference_server.api.message_limits import MOST_UNFINISHED_BYTES, Place, Places
 from utils.errors import TooManyUnfinishedMessages
 
 

@@ -188,7 +188,7 @@ def test_without_the_extension_auto_is_onnx_and_says_why(monkeypatch: pytest.Mon
         choose("native", "auto")
     with pytest.raises(EngineUnavailable, match="no engine 'cuda'"):
         choose("cuda", "auto")
-    assert create_detector("auto", models(), 20_000).model.engine == "onnx"
+    assert create_detector(choose("auto"), models(), 20_000).model.engine == "onnx"
 
 
 def test_onnx_is_taken_where_it_is_named() -> None:
@@ -205,7 +205,7 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     path.write_bytes(content[:400] + b"\0\0\0\0" + content[404:])
     assert not weights.models_ready(tmp_path)
     with pytest.raises(WeightsError, match=r"rnet\.f32 .* is not the file that was written"):
-        create_detector("native", tmp_path, 20_000)
+        create_detector(choose("native"), tmp_path, 20_000)
 
 
 @pytest.mark.parametrize("instruction_set", SETS)
@@ -222,7 +222,7 @@ def test_a_worker_with_this_engine_loads_no_other() -> None:
         "choose('native')\n"
         "assert 'numpy' not in sys.modules\n"
         "from inference_server.detector.factory import create_detector, self_test\n"
-        "self_test(create_detector('native', pathlib.Path(sys.argv[1]), 20000))\n"
+        "self_test(create_detector(choose('native'), pathlib.Path(sys.argv[1]), 20000))\n"
         "unwanted = {'onnx', 'onnxruntime', 'mtcnn', 'joblib', 'tensorflow'}\n"
         "sys.exit(' '.join(unwanted & set(sys.modules)) or 0)"
     )

@@ -40,7 +40,7 @@ def test_a_worker_with_this_engine_unpickles_nothing_and_leaves_no_trace(tmp_pat
         "from inference_server.detector.factory import create_detector, self_test\n"
         "import joblib\n"
         "joblib.load = pickle.load = pickle.loads = lambda *_: sys.exit('something was unpickled')\n"
-        "self_test(create_detector('tensorflow', pathlib.Path(sys.argv[1]), 20000))\n"
+        "self_test(create_detector(choose('tensorflow'), pathlib.Path(sys.argv[1]), 20000))\n"
         "import tensorflow\n"
         "threading = tensorflow.config.threading\n"
         "assert threading.get_intra_op_parallelism_threads() == 1\n"

@@ -1,34 +1,35 @@
 """The messages of a call, received within its time and the limits of the worker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from inference_server.message_limits import (
+from inference_server.api.message_limits import (
+    MIB,
     MOST_UNFINISHED_OF_HEALTH,
     MOST_UNFINISHED_OF_REFLECTION,
     Place,
     Places,
 )
-from utils import codec
-from utils.channel import MIB, SERVICE
 from utils.errors import DeadlineExceeded, MalformedRequest, TooManyUnfinishedMessages
 from utils.memory import trim_heap
+from utils.status import RETRY_SECONDS
 
 _TRIM_SECONDS = 5.0
 _TRIMMED_BYTES = 16 * MIB
 """Bytes of given-up messages below which their memory is kept for the next requests."""
 _CANCELLATION_SECONDS = 0.05
 
-Parse = Callable[[bytes], Any]
+Parse = Callable[[bytes], Any] | None
+"""Makes a message of its bytes; None leaves them as they are."""
 
 
-def is_inference(method: str) -> bool:
-    """Whether a method, as `/service/name`, is one of our own service; not of health or reflection."""
-    return method.startswith(f"/{SERVICE}/")
+def service_of(method: str) -> str:
+    """The full name of the service in a method's path, `/service/name`."""
+    return method[1:].partition("/")[0]
 
 
 class MessageReceiver:
@@ -38,11 +39,13 @@ class MessageReceiver:
     no place or others need it, DeadlineExceeded where it did not arrive in time.
 
     Args:
+        own: Names of the services whose messages may be large, and not those of health or reflection.
         largest: Bytes of the longest message.
         longest_seconds: Time that a message has where its call has no earlier deadline.
     """
 
-    def __init__(self, largest: int, longest_seconds: float) -> None:
+    def __init__(self, own: Container[str], largest: int, longest_seconds: float) -> None:
+        self._own = own
         self._largest = largest
         self._pictures = Places.for_pictures(largest)
         self._health = Places.for_small(MOST_UNFINISHED_OF_HEALTH)
@@ -83,11 +86,11 @@ class MessageReceiver:
         except TimeoutError:
             if not has_place:
                 words = "No place to receive the message became free in time."
-                raise TooManyUnfinishedMessages(words, retry_after=codec.RETRY_SECONDS) from None
+                raise TooManyUnfinishedMessages(words, retry_after=RETRY_SECONDS) from None
             self._give_up()
             if place.taken_away:
                 words = "The message is unfinished for too long, while others wait for its place."
-                raise TooManyUnfinishedMessages(words, retry_after=codec.RETRY_SECONDS) from None
+                raise TooManyUnfinishedMessages(words, retry_after=RETRY_SECONDS) from None
             raise DeadlineExceeded(f"The message was unfinished after {seconds:.1f} s.") from None
         except asyncio.CancelledError:
             if has_place:
@@ -97,7 +100,7 @@ class MessageReceiver:
             places.give_back(place)
 
     def _places_for(self, method: str) -> Places:
-        if is_inference(method):
+        if service_of(method) in self._own:
             return self._pictures
         # A stream of reflection has a place while it is idle, which must not hold up health, either.
         return self._health if method.startswith("/grpc.health.") else self._reflection
@@ -139,6 +142,6 @@ async def _read_only(context: Any) -> bytes | None:  # noqa: ANN401
 
 def _parsed(raw: bytes, parse: Parse) -> Any:  # noqa: ANN401
     try:
-        return parse(raw)
+        return raw if parse is None else parse(raw)
     except DecodeError as error:
         raise MalformedRequest("The request is not a message of this method's type.") from error

@@ -11,9 +11,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Self
 
-from utils import codec
-from utils.channel import MIB
 from utils.errors import TooManyUnfinishedMessages
+from utils.status import RETRY_SECONDS
+
+MIB = 1024**2
 
 MOST_UNFINISHED = 24
 MOST_UNFINISHED_BYTES = 160 * MIB
@@ -181,5 +182,5 @@ class Places:
     def _refusal(self) -> TooManyUnfinishedMessages:
         return TooManyUnfinishedMessages(
             f"{len(self._taken)} messages are unfinished already, and at most {self._most} may be.",
-            retry_after=codec.RETRY_SECONDS,
+            retry_after=RETRY_SECONDS,
         )

@@ -4,19 +4,19 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
+from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any
 
 import grpc
 
-from inference_server.messages import MessageReceiver, is_inference
-from utils import codec
-from utils.channel import REQUEST_ID
+from inference_server.api.messages import MessageReceiver, service_of
 from utils.errors import Cancelled, DeadlineExceeded, FacetError, InternalError
 from utils.logs import fields
-from utils.request_ids import TRACEPARENT, trace_context
-from utils.request_ids import request_id as accept_request_id
+from utils.metadata import REQUEST_ID, TRACEPARENT, trace_context
+from utils.metadata import request_id as accept_request_id
+from utils.status import encode_error, error_metadata
 
 logger = logging.getLogger("inference_server.requests")
 
@@ -36,21 +36,21 @@ def note(**values: Any) -> None:  # noqa: ANN401 - anything a log line can hold
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Surrounds every method: its messages are received within limits, its errors are ours.
+    """Surrounds every method of any kind: its messages are received within limits, its errors are ours.
 
-    Calls of our own service are logged; of health and reflection, only faults.
+    Args:
+        own: Names of the services whose calls are logged; of others, health and reflection, only faults are.
+        receiver: Of the messages.
     """
 
-    def __init__(self, receiver: MessageReceiver) -> None:
+    def __init__(self, own: Container[str], receiver: MessageReceiver) -> None:
+        self._own = own
         self._receiver = receiver
-        self._surrounded: dict[str, Any] = {}
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
     ) -> Any:  # noqa: ANN401 - what grpc calls a handler has no type
         """Give grpc the handler of a call, surrounded."""
-        if details.method in self._surrounded:
-            return self._surrounded[details.method]
         handler = await continuation(details)
         if handler is None:
             return None
@@ -62,8 +62,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         streams = handler.response_streaming
         surround = grpc.stream_stream_rpc_method_handler if streams else grpc.stream_unary_rpc_method_handler
-        made: Any = surround(surrounded, None, handler.response_serializer)
-        return self._surrounded.setdefault(details.method, made)
+        return surround(surrounded, None, handler.response_serializer)
 
     async def _answer(self, handler: Any, method: str, context: Any) -> Any:  # noqa: ANN401
         metadata = dict(context.invocation_metadata() or ())
@@ -74,18 +73,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         try:
             reply = await self._run(handler, method, context)
         except asyncio.CancelledError:
-            _log_soon(method, _cancellation(context), started)
+            self._log_soon(method, _cancellation(context), started)
             raise
         except grpc.aio.AbortError:  # by a service that is not ours, which has answered
             raise
         except Exception as error:  # noqa: BLE001 - the last place that can answer the caller
             failure = _failure(error, method)
-            _log_soon(method, failure, started)
-            status = codec.encode_error(failure)
-            trailing = (*codec.error_metadata(status), (REQUEST_ID, request_id.get()))
+            self._log_soon(method, failure, started)
+            trailing = (*error_metadata(encode_error(failure)), (REQUEST_ID, request_id.get()))
             return await context.abort(_STATUS_CODES[failure.code.value], failure.detail, trailing)
         context.set_trailing_metadata(((REQUEST_ID, request_id.get()),))
-        _log_soon(method, None, started)
+        self._log_soon(method, None, started)
         return reply
 
     async def _run(self, handler: Any, method: str, context: Any) -> Any:  # noqa: ANN401
@@ -100,9 +98,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             replies = behaviour(await self._receiver.only(method, context, parse), context)
         if not inspect.isasyncgen(replies):
             return await replies
-        async for reply in replies:
-            await context.write(reply)
+        async with aclosing(replies):  # at once, where the caller has left
+            async for reply in replies:
+                await context.write(reply)
         return None
+
+    def _log_soon(self, method: str, failure: FacetError | None, started: float) -> None:
+        """Write the line once this task has begun to send its answer, which need not wait for that."""
+        if service_of(method) in self._own:
+            asyncio.get_running_loop().call_soon(_log, method, failure, time.monotonic() - started)
 
 
 def _failure(error: Exception, method: str) -> FacetError:
@@ -119,13 +123,6 @@ def _cancellation(context: Any) -> FacetError:  # noqa: ANN401
     if remaining is not None and remaining <= 0:
         return DeadlineExceeded("The request's time ran out.")
     return Cancelled("The caller went away.")
-
-
-def _log_soon(method: str, failure: FacetError | None, started: float) -> None:
-    """Write the line once this task has begun to send its answer, which need not wait for that."""
-    if not is_inference(method):
-        return
-    asyncio.get_running_loop().call_soon(_log, method, failure, time.monotonic() - started)
 
 
 def _log(method: str, failure: FacetError | None, seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.request_ids import request_id, trace_context
+from utils.metadata import request_id, trace_context
 
 
 @pytest.mark.parametrize("wish", ["a", "id-7", "x" * 128, "!~"])

@@ -1,0 +1,113 @@
+"""`/Inference/Predict`: a message becomes work, and its answer is sent as it comes from the detector."""
+
+import math
+import time
+from collections.abc import Awaitable
+from typing import Any, NamedTuple, Protocol
+
+import grpc
+
+from inference_server.api.interceptor import note, request_id, traceparent
+from inference_server.dispatch.admission import Load
+from inference_server.dispatch.envelope import Work
+from inference_server.models.encoding import Context, unpack_answer
+from inference_server.models.face_detection import Examined, FaceDetection
+from protos import infer_pb2 as pb
+from utils.domain import check_echoed
+from utils.metadata import TIMEOUT_IS_DEFAULT
+from utils.settings import Settings
+
+
+class Dispatcher(Protocol):
+    """The part of inference_server.dispatch.front.Front that is used here."""
+
+    def admit(self, load: Load, deadline: float, longest_wait: float) -> None:
+        """Refuse a request for which there is no room or no time."""
+
+    async def submit(self, work: Work, load: Load, longest_wait: float) -> bytes:
+        """Have work done; gives its answer."""
+
+
+class _Patience(NamedTuple):
+    """How long a request may take.
+
+    Attributes:
+        deadline: When its answer is no longer wanted, of the monotonic clock.
+        longest_wait: Seconds of predicted wait with which it is accepted; infinite where its caller has named
+            a time, which decides then.
+    """
+
+    deadline: float
+    longest_wait: float
+
+
+class InferenceService:
+    """Answers by face detection. Errors are the interceptor's business."""
+
+    name = "Inference"
+    file = pb.DESCRIPTOR
+
+    def __init__(self, dispatcher: Dispatcher, model: FaceDetection, settings: Settings) -> None:
+        self._dispatcher = dispatcher
+        self._model = model
+        self._settings = settings
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register its method, whose answer is bytes already."""
+        predict: Any = grpc.unary_unary_rpc_method_handler(self.predict, pb.Image.FromString)
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(self.name, {"Predict": predict}),)
+        )
+
+    async def predict(self, message: pb.Image, context: Any) -> bytes:  # noqa: ANN401
+        """Find the faces in one picture; gives a serialized InferResults."""
+        answer, echo = self._submit(message, context)
+        del message  # the picture waits in its envelope; who waits for it shall not hold it, too
+        results, log_fields = unpack_answer(await answer)
+        note(**log_fields)
+        return results + echo  # serialized messages of one type, one after the other, are one message
+
+    def _submit(self, message: pb.Image, context: Any) -> tuple[Awaitable[bytes], bytes]:  # noqa: ANN401
+        """Make work of a message; gives its answer to come, and what comes back as it was sent."""
+        received = time.monotonic()
+        image = message.raw_data  # once: each look at it is a copy
+        note(bytes=len(image))
+        # First what costs least: a machine that is full must refuse more cheaply than it computes.
+        patience = self._patience_of(context, received)
+        self._dispatcher.admit(Load(1, len(image)), *patience)
+        check_echoed(message.image_id, message._meta_data.values)
+        examined = self._model.examine(message, image)
+        note(**examined.log_fields)
+        work = _work(examined, image, received, patience.deadline)
+        load = Load(1, len(image), examined.cost)
+        return self._dispatcher.submit(work, load, patience.longest_wait), _echo(message)
+
+    def _patience_of(self, context: Any, received: float) -> _Patience:  # noqa: ANN401
+        """What the caller gives, or the default, and never more than the maximum."""
+        remaining: float | None = context.time_remaining()
+        named = remaining is not None and TIMEOUT_IS_DEFAULT not in context.invocation_metadata()
+        if remaining is None:
+            remaining = self._settings.timeout_seconds
+        return _Patience(
+            deadline=received + min(remaining, self._settings.max_timeout_seconds),
+            longest_wait=math.inf if named else self._settings.queue_seconds,
+        )
+
+
+def _work(examined: Examined, image: bytes, received: float, deadline: float) -> Work:
+    return Work(
+        context=Context(request_id.get(), traceparent.get(), examined.parameters).pack(),
+        picture=image,
+        megapixels=examined.cost,
+        received=received,
+        deadline=deadline,
+        unseen=examined.grace,
+    )
+
+
+def _echo(message: pb.Image) -> bytes:
+    """The fields of an answer that are returned as they were sent, serialized."""
+    echo = pb.InferResults(image_id=message.image_id)
+    if message._meta_data.values:
+        echo._meta_data.values.MergeFrom(message._meta_data.values)
+    return echo.SerializeToString()

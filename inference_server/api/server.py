@@ -1,0 +1,93 @@
+"""A worker's gRPC server: its services, and what it takes from a connection."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import grpc
+
+from inference_server.api.health import HealthServicer
+from inference_server.api.interceptor import CallInterceptor
+from inference_server.api.messages import MessageReceiver
+from inference_server.api.reflection import add_reflection
+from inference_server.dispatch.admission import MAX_WAITING
+from utils.codec import TRANSPORT_MARGIN
+from utils.metadata import MAX_METADATA
+from utils.settings import Settings
+
+_WINDOW = 64 * 1024
+"""Bytes that a call may send before its message is asked for. gRPC would else raise it to megabytes."""
+_ANSWER_SECONDS = 5.0
+
+KEEPALIVE = (
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+"""Without it a server closes connections that ping as often as our clients do: `utils.channel`."""
+
+Server = grpc.aio.Server
+
+
+class Service(Protocol):
+    """A service of the server.
+
+    Attributes:
+        name: Its full name, as it stands in a method's path.
+        file: The descriptor of the file that declares it.
+    """
+
+    name: str
+    file: Any
+
+    def add_to(self, server: Server) -> None:
+        """Register its methods."""
+
+
+def build_server(
+    services: Sequence[Service], health: HealthServicer, settings: Settings, address: str
+) -> Server:
+    """A server that will listen at an address, which it shares with other workers.
+
+    Args:
+        services: Those whose calls are requests: logged, and with room for large messages. Health and
+            reflection come beside them.
+        health: Tells whether they are served.
+        settings: Limits and times.
+        address: host:port.
+
+    Raises:
+        RuntimeError: It cannot listen there.
+    """
+    largest = settings.max_image_bytes + TRANSPORT_MARGIN
+    names = frozenset(service.name for service in services)
+    receiver = MessageReceiver(names, largest, settings.max_timeout_seconds)
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(names, receiver)],
+        options=[
+            ("grpc.so_reuseport", 1),
+            ("grpc.max_receive_message_length", largest),
+            ("grpc.max_send_message_length", largest),
+            ("grpc.http2.lookahead_bytes", _WINDOW),
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.max_concurrent_streams", MAX_WAITING),
+            *MAX_METADATA,
+            *KEEPALIVE,
+            *_connection_age(settings),
+        ],
+    )
+    for service in (*services, health):
+        service.add_to(server)
+    add_reflection(server, [service.file for service in (*services, health)])
+    server.add_insecure_port(address)
+    return server
+
+
+def _connection_age(settings: Settings) -> list[tuple[str, int]]:
+    """How long a connection lasts. gRPC adds or takes a tenth itself, so that they do not end together."""
+    if not settings.connection_age_seconds:
+        return []
+    # A message may take the longest time that there is, and so may its answer.
+    longest = 2 * settings.max_timeout_seconds + _ANSWER_SECONDS
+    return [
+        ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(longest * 1000)),
+    ]

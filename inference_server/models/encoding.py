@@ -1,0 +1,72 @@
+"""A request's context and its answer as bytes, of any model.
+
+The worker that receives a request writes the context and reads the answer's head; the process that computes
+it reads the one and writes the other.
+"""
+
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from google.rpc import status_pb2
+
+from utils.errors import FacetError
+from utils.status import decode_error, encode_error
+
+_OK, _ERROR = b"+", b"-"
+_HEAD = struct.Struct("=cI")
+"""Of an answer: its kind, and how many bytes of JSON with log fields come before its message."""
+
+
+class Context(NamedTuple):
+    """Everything about a request but its payload.
+
+    Attributes:
+        request_id: Without line ends, and so is the trace context.
+        traceparent: Its trace context; empty where there is none.
+        parameters: In the model's own form.
+    """
+
+    request_id: str
+    traceparent: str
+    parameters: bytes
+
+    def pack(self) -> bytes:
+        """As bytes."""
+        return f"{self.request_id}\n{self.traceparent}\n".encode() + self.parameters
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Context":
+        """From bytes.
+
+        Raises:
+            ValueError: A process of another release has written them.
+        """
+        request_id, traceparent, parameters = packed.split(b"\n", 2)
+        return cls(request_id.decode(), traceparent.decode(), parameters)
+
+
+def pack_answer(message: bytes, log_fields: Mapping[str, object]) -> bytes:
+    """A serialized message, and what the log line of its request says of it."""
+    fields = orjson.dumps(log_fields)
+    return _HEAD.pack(_OK, len(fields)) + fields + message
+
+
+def pack_error(error: FacetError) -> bytes:
+    """An answer that says what went wrong."""
+    message: bytes = encode_error(error).SerializeToString()
+    return _HEAD.pack(_ERROR, 0) + message
+
+
+def unpack_answer(answer: bytes) -> tuple[bytes, dict[str, Any]]:
+    """The serialized message of an answer, and its log fields.
+
+    Raises:
+        FacetError: What went wrong.
+    """
+    kind, size = _HEAD.unpack_from(answer)
+    fields, message = answer[_HEAD.size : _HEAD.size + size], answer[_HEAD.size + size :]
+    if kind == _ERROR:
+        raise decode_error(status_pb2.Status.FromString(message))
+    return message, orjson.loads(fields)

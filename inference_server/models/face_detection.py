@@ -1,0 +1,191 @@
+"""Face detection: what a request costs, for admission, and its computation in the detector thread."""
+
+import logging
+import time
+from dataclasses import asdict
+from typing import NamedTuple, Protocol, Self
+
+from google.protobuf.message import DecodeError
+
+from inference_server import images
+from inference_server.detector.choice import Choice, EngineUnavailable, choose
+from inference_server.detector.engine import Image
+from inference_server.detector.factory import SelfTestFailed, create_detector, self_test
+from inference_server.detector.scales import check_pyramid
+from inference_server.detector.weights import WeightsError
+from inference_server.dispatch.consumer import Checkpoint, Outcome
+from inference_server.dispatch.envelope import Abandoned
+from inference_server.dispatch.work import Work
+from inference_server.models.encoding import Context, pack_answer, pack_error
+from protos import infer_pb2 as pb
+from utils import codec
+from utils.domain import Detection, DetectOptions, Face, ImageInfo, ModelInfo, Timings
+from utils.errors import FacetError, InternalError
+from utils.logs import fields
+from utils.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT_OPTIONS = DetectOptions()
+
+_DECODING = 0.15
+"""What a pixel costs to decode beside one to search: 6.7 ms a megapixel (150 megapixels a second, as in
+inference_server/images/decoding.py) over the 45 ms of the proposal network (`make bench NAME=roofline`)."""
+_FIXED_COST = 0.05
+"""What a picture costs however small it is, as if it were pixels to search."""
+
+
+class FaceDetector(Protocol):
+    """The part of inference_server.detector.pipeline.Detector that is used here."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """What finds the faces."""
+
+    def detect(self, image: Image, options: DetectOptions, checkpoint: Checkpoint) -> tuple[Face, ...]:
+        """Find the faces of an upright RGB picture, most confident first."""
+
+
+class Examined(NamedTuple):
+    """What a request amounts to.
+
+    Attributes:
+        parameters: Of the request's context, for `FaceDetection.handle`.
+        cost: Megapixels to search, with decoding counted as such.
+        grace: Seconds at the beginning of the computation in which it may show no progress.
+        log_fields: Of the request's log line.
+    """
+
+    parameters: bytes
+    cost: float
+    grace: float
+    log_fields: dict[str, object]
+
+
+class FaceDetection:
+    """The model that every worker hosts.
+
+    `examine` is for the event loop, `handle` for the detector thread.
+
+    Args:
+        detector: Finds the faces.
+        choice: Of the engine, and why.
+        settings: For the limits of pictures.
+    """
+
+    name = "face_detection"
+    operation = "detect"
+    permanent_errors = (EngineUnavailable, WeightsError, SelfTestFailed)
+    """What `build` raises that every other worker would meet, too."""
+
+    def __init__(self, detector: FaceDetector, choice: Choice, settings: Settings) -> None:
+        self.detector = detector
+        self.choice = choice
+        self._max_bytes = settings.max_image_bytes
+        self._max_pixels = settings.max_image_pixels
+
+    @classmethod
+    def build(cls, settings: Settings) -> Self:
+        """Choose and load the engine, and find the face in the built-in picture.
+
+        Raises:
+            EngineUnavailable: The engine or the instruction set that was named cannot run here.
+            WeightsError: The models are missing or damaged.
+            SelfTestFailed: Not exactly that face was found.
+        """
+        images.load_decoders()
+        choice = choose(settings.engine, settings.native_isa)
+        detector = create_detector(choice, settings.cache_dir, settings.max_candidates)
+        self_test(detector)
+        return cls(detector, choice, settings)
+
+    def examine(self, message: pb.Image, image: bytes) -> Examined:
+        """Refuse by options and header what would be refused later, and say what the rest costs.
+
+        Args:
+            message: The request.
+            image: Its `raw_data`, of which each look makes a copy.
+
+        Raises:
+            OptionOutOfRange, ImageEmpty, ImageTooLarge, UnsupportedImageFormat, BrokenImage, TooManyPixels,
+            PyramidTooLarge: See there.
+        """
+        options = message.options
+        codec.check_options(options)
+        options.DiscardUnknownFields()  # which would wait with the request, uncounted
+        header = images.inspect(image, self._max_bytes, self._max_pixels)
+        size = options.min_face_size if options.HasField("min_face_size") else _DEFAULT_OPTIONS.min_face_size
+        searched = check_pyramid(header.width, header.height, size, self._max_pixels)
+        return Examined(
+            parameters=options.SerializeToString(),
+            cost=cost_of(header.pixels, searched),
+            grace=header.decode_seconds,
+            log_fields={"format": header.format, "width": header.width, "height": header.height},
+        )
+
+    def handle(self, work: Work, checkpoint: Checkpoint) -> Outcome:
+        """Compute an answer; whatever fails is an answer too.
+
+        Raises:
+            Abandoned: Nobody wants it any more.
+        """
+        try:
+            return Outcome(self._answer(work, checkpoint), complete=True)
+        except FacetError as error:
+            return Outcome(pack_error(error), complete=False)
+
+    refuse = staticmethod(pack_error)
+    """The answer that tells a caller of an error."""
+
+    def _answer(self, work: Work, checkpoint: Checkpoint) -> bytes:
+        context, options = _unpack(work.context)
+        try:
+            detection = self._detect(work, options, checkpoint)
+            message: bytes = codec.encode_detection(detection).SerializeToString()
+        except (Abandoned, FacetError):
+            raise
+        except Exception:
+            names = {"request_id": context.request_id, "traceparent": context.traceparent or None}
+            logger.exception("detection failed", extra=fields(**names))
+            raise InternalError from None
+        times = {name: round(ms, 3) for name, ms in asdict(detection.timings).items() if name != "total_ms"}
+        return pack_answer(message, {"faces": len(detection.faces), **times})
+
+    def _detect(self, work: Work, options: DetectOptions, checkpoint: Checkpoint) -> Detection:
+        started = time.monotonic()
+        pixels, orientation = images.decode(work.payload, self._max_pixels)
+        decoded = time.monotonic()
+        checkpoint()
+        faces = self.detector.detect(pixels, options, checkpoint)
+        ended = time.monotonic()
+        return Detection(
+            faces=faces,
+            image=ImageInfo(pixels.shape[1], pixels.shape[0], orientation),
+            model=self.detector.model,
+            timings=Timings(
+                queue_ms=(started - work.received) * 1000,
+                decode_ms=(decoded - started) * 1000,
+                detect_ms=(ended - decoded) * 1000,
+                total_ms=(ended - work.received) * 1000,
+            ),
+        )
+
+
+def cost_of(pixels: int, searched: int) -> float:
+    """The cost of one picture in megapixels to search.
+
+    Args:
+        pixels: How many it has.
+        searched: How many all levels of its pyramid have: few where only large faces are looked for.
+    """
+    return (searched + _DECODING * pixels) / 1e6 + _FIXED_COST
+
+
+def _unpack(packed: bytes) -> tuple[Context, DetectOptions]:
+    try:
+        context = Context.unpack(packed)
+        return context, codec.decode_options(pb.DetectOptions.FromString(context.parameters))
+    except (ValueError, DecodeError) as error:
+        # While a reload is under way, a worker of another release may have written it.
+        logger.exception("a request's context cannot be read")
+        raise InternalError from error

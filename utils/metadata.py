@@ -1,0 +1,50 @@
+"""What travels beside the message of a call: request id, trace context, and where its time comes from."""
+
+import re
+import secrets
+
+REQUEST_ID = "x-request-id"
+"""The metadata key of a request's id, which names it in every log line."""
+TRACEPARENT = "traceparent"
+"""The metadata key, and HTTP header, of the trace context."""
+TIMEOUT_IS_DEFAULT = ("x-timeout-source", "default")
+"""Metadata of a call whose deadline nobody has asked for: it waits for FACET_QUEUE_SECONDS at most."""
+
+_METADATA_BYTES = 16 * 1024
+MAX_METADATA = (
+    ("grpc.max_metadata_size", _METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
+)
+"""Of a call or an answer, for both ends. Between two different limits gRPC would refuse by chance."""
+
+Metadata = tuple[tuple[str, str], ...]
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_ACCEPTED = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+def request_id(wish: str | None) -> str:
+    """The caller's own id where it is 1 to 128 visible ASCII characters, else a fresh one."""
+    if wish is not None and _ACCEPTED.fullmatch(wish):
+        return wish
+    return secrets.token_hex(16)
+
+
+def trace_context(wish: str | None) -> str:
+    """The caller's `traceparent` where it is one by W3C Trace Context, level 1; else an empty string.
+
+    It is carried along and logged as it came, which is what a participant that makes no spans of its own
+    does. One that is not valid is ignored, as the specification demands.
+    """
+    if wish is None or not _TRACEPARENT.fullmatch(wish):
+        return ""
+    _, trace, span, _ = wish.split("-")
+    return wish if trace.strip("0") and span.strip("0") else ""
+
+
+def call_metadata(request_id: str, traceparent: str, *, timeout_named: bool) -> Metadata:
+    """The metadata of a call; what is empty is left out."""
+    names = tuple(
+        (key, value) for key, value in ((REQUEST_ID, request_id), (TRACEPARENT, traceparent)) if value
+    )
+    return names if timeout_named else (*names, TIMEOUT_IS_DEFAULT)

@@ -1,0 +1,108 @@
+"""Errors as google.rpc.Status and back: the form in which they travel between the endpoints.
+
+A status carries ErrorInfo (the stable reason), BadRequest (the field at fault) and RetryInfo (the delay).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from utils.errors import (
+    LARGER_FACES_HELP,
+    MORE_TIME_HELPS,
+    BackendUnavailable,
+    Code,
+    DeadlineExceeded,
+    FacetError,
+    InternalError,
+    MalformedRequest,
+    MessageTooLarge,
+    error_class,
+)
+
+ERROR_DOMAIN = "facet"
+RETRY_SECONDS = 1.0
+"""What a caller is told to wait when nobody knows better."""
+
+_LONGEST_CAUSE = 200
+
+
+def encode_error(error: FacetError) -> status_pb2.Status:
+    """An error as the status that its caller receives."""
+    details = [error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)]
+    if error.field is not None:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.detail)
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if error.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(round(error.retry_after * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    packed = []
+    for detail in details:
+        packed.append(any_pb2.Any())
+        packed[-1].Pack(detail)
+    return status_pb2.Status(code=error.code.value, message=error.detail, details=packed)
+
+
+def decode_error(status: status_pb2.Status) -> FacetError:
+    """The error that a status means: ours by its reason; else by its code, with its words as cause."""
+    info = _detail(status, error_details_pb2.ErrorInfo)
+    known = error_class(info.reason) if info is not None and info.domain == ERROR_DOMAIN else None
+    if known is None:
+        error = _foreign_error(status)
+        error.cause = f"{Code(status.code).name}: {status.message}"[:_LONGEST_CAUSE]
+        return error
+    bad = _detail(status, error_details_pb2.BadRequest)
+    retry = _detail(status, error_details_pb2.RetryInfo)
+    return known(
+        status.message,
+        field=bad.field_violations[0].field if bad is not None else None,
+        retry_after=retry.retry_delay.ToMilliseconds() / 1000 if retry is not None else None,
+    )
+
+
+def _detail(status: status_pb2.Status, kind: Any) -> Any:  # noqa: ANN401 - generated classes
+    for packed in status.details:
+        if packed.Is(kind.DESCRIPTOR):
+            detail = kind()
+            packed.Unpack(detail)
+            return detail
+    return None
+
+
+def _foreign_error(status: status_pb2.Status) -> FacetError:
+    """What a status means that gRPC itself or a proxy made, and no code of ours."""
+    if status.code in {code_pb2.UNAVAILABLE, code_pb2.CANCELLED}:
+        # CANCELLED: a server that stops cancels what it has not finished. Our own cancellation does
+        # not come this way.
+        return BackendUnavailable(
+            "The backend cannot be reached. Where none runs, `python -m inference_server` starts one, and "
+            "`make serve` one with its gateway.",
+            retry_after=RETRY_SECONDS,
+        )
+    if status.code == code_pb2.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(
+            f"The request's time ran out before the backend answered. {MORE_TIME_HELPS} {LARGER_FACES_HELP}"
+        )
+    if status.code == code_pb2.RESOURCE_EXHAUSTED:
+        return MessageTooLarge("The request is larger than the backend receives.")
+    if status.code == code_pb2.INVALID_ARGUMENT:
+        return MalformedRequest(status.message)
+    return InternalError()
+
+
+def error_metadata(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
+    """The trailing metadata that carries a status beside gRPC's own code and message."""
+    return (("grpc-status-details-bin", status.SerializeToString()),)
+
+
+def status_of(code: Code, message: str, trailing: Mapping[str, str | bytes]) -> status_pb2.Status:
+    """The status that a failed call ended with: the rich one if it came, else code and message."""
+    rich = trailing.get("grpc-status-details-bin")
+    if isinstance(rich, bytes):
+        status = status_pb2.Status.FromString(rich)
+        if status.code == code.value:
+            return status
+    return status_pb2.Status(code=code.value, message=message)
