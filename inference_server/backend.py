@@ -51,7 +51,7 @@ def run(worker: str = "inference_server.worker") -> int:
     except (InvalidSetting, AddressUnavailable) as error:
         return _failed(str(error))
     try:
-        shared = _share(_slots(settings))
+        shared = _share(2 * settings.workers + _SPARE_SLOTS)
     except OSError as error:
         return _failed(
             f"FACET_WORKERS is {settings.workers}, for which the system has no room: {error.strerror}"
@@ -91,7 +91,7 @@ def _supervisor(
     watch = Watch(shared.page, settings.hang_seconds)
     pool = Pool(
         spawn,
-        slots=_slots(settings),
+        slots=len(shared.page.rows),
         watch=watch,
         patience=settings.drain_seconds + settings.grace_seconds,
     )
@@ -103,10 +103,6 @@ def _supervisor(
         on_worker_ready=EngineLog().record,
         on_round=look_around,
     )
-
-
-def _slots(settings: Settings) -> int:
-    return 2 * settings.workers + _SPARE_SLOTS
 
 
 def _share(slots: int) -> Shared:

@@ -10,7 +10,7 @@ import grpc
 from inference_server.api.interceptor import note, request_id, traceparent
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.envelope import Work
-from inference_server.models.encoding import Context, unpack_answer
+from inference_server.models.encoding import pack_context, unpack_answer
 from inference_server.models.face_detection import Examined, FaceDetection
 from protos import infer_pb2 as pb
 from utils.domain import check_echoed
@@ -96,7 +96,7 @@ class InferenceService:
 
 def _work(examined: Examined, image: bytes, received: float, deadline: float) -> Work:
     return Work(
-        context=Context(request_id.get(), traceparent.get(), examined.parameters).pack(),
+        context=pack_context(request_id.get(), traceparent.get(), examined.parameters),
         picture=image,
         megapixels=examined.cost,
         received=received,

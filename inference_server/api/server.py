@@ -28,12 +28,7 @@ Server = grpc.aio.Server
 
 
 class Service(Protocol):
-    """A service of the server.
-
-    Attributes:
-        name: Its full name, as it stands in a method's path.
-        file: The descriptor of the file that declares it.
-    """
+    """A service: its full name, and the descriptor of the file that declares it."""
 
     name: str
     file: Any

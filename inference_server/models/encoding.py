@@ -6,7 +6,7 @@ it reads the one and writes the other.
 
 import struct
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from google.rpc import status_pb2
@@ -19,32 +19,15 @@ _HEAD = struct.Struct("=cI")
 """Of an answer: its kind, and how many bytes of JSON with log fields come before its message."""
 
 
-class Context(NamedTuple):
-    """Everything about a request but its payload.
+def pack_context(request_id: str, traceparent: str, parameters: bytes) -> bytes:
+    """All of a request but its payload: its names, which have no line ends, and the model's part."""
+    return f"{request_id}\n{traceparent}\n".encode() + parameters
 
-    Attributes:
-        request_id: Without line ends, and so is the trace context.
-        traceparent: Its trace context; empty where there is none.
-        parameters: In the model's own form.
-    """
 
-    request_id: str
-    traceparent: str
-    parameters: bytes
-
-    def pack(self) -> bytes:
-        """As bytes."""
-        return f"{self.request_id}\n{self.traceparent}\n".encode() + self.parameters
-
-    @classmethod
-    def unpack(cls, packed: bytes) -> "Context":
-        """From bytes.
-
-        Raises:
-            ValueError: A process of another release has written them.
-        """
-        request_id, traceparent, parameters = packed.split(b"\n", 2)
-        return cls(request_id.decode(), traceparent.decode(), parameters)
+def unpack_context(context: bytes) -> tuple[str, str, bytes]:
+    """Request id, trace context and the model's part."""
+    request_id, traceparent, parameters = context.split(b"\n", 2)
+    return request_id.decode(), traceparent.decode(), parameters
 
 
 def pack_answer(message: bytes, log_fields: Mapping[str, object]) -> bytes:

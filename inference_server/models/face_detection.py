@@ -5,8 +5,6 @@ import time
 from dataclasses import asdict
 from typing import NamedTuple, Protocol, Self
 
-from google.protobuf.message import DecodeError
-
 from inference_server import images
 from inference_server.detector.choice import Choice, EngineUnavailable, choose
 from inference_server.detector.engine import Image
@@ -14,9 +12,8 @@ from inference_server.detector.factory import SelfTestFailed, create_detector, s
 from inference_server.detector.scales import check_pyramid
 from inference_server.detector.weights import WeightsError
 from inference_server.dispatch.consumer import Checkpoint, Outcome
-from inference_server.dispatch.envelope import Abandoned
-from inference_server.dispatch.work import Work
-from inference_server.models.encoding import Context, pack_answer, pack_error
+from inference_server.dispatch.envelope import Abandoned, Work
+from inference_server.models.encoding import pack_answer, pack_error, unpack_context
 from protos import infer_pb2 as pb
 from utils import codec
 from utils.domain import Detection, DetectOptions, Face, ImageInfo, ModelInfo, Timings
@@ -31,7 +28,7 @@ _DEFAULT_OPTIONS = DetectOptions()
 _DECODING = 0.15
 """What a pixel costs to decode beside one to search: 6.7 ms a megapixel (150 megapixels a second, as in
 inference_server/images/decoding.py) over the 45 ms of the proposal network (`make bench NAME=roofline`)."""
-_FIXED_COST = 0.05
+_FIXED_MEGAPIXELS = 0.05
 """What a picture costs however small it is, as if it were pixels to search."""
 
 
@@ -129,31 +126,26 @@ class FaceDetection:
         Raises:
             Abandoned: Nobody wants it any more.
         """
+        names: dict[str, str | None] = {}
         try:
-            return Outcome(self._answer(work, checkpoint), complete=True)
+            request_id, traceparent, parameters = unpack_context(work.context)
+            names = {"request_id": request_id, "traceparent": traceparent or None}
+            options = codec.decode_options(pb.DetectOptions.FromString(parameters))
+            return Outcome(_encoded(self._detect(work, options, checkpoint)), complete=True)
+        except Abandoned:
+            raise
         except FacetError as error:
             return Outcome(pack_error(error), complete=False)
+        except Exception:
+            logger.exception("detection failed", extra=fields(**names))
+            return Outcome(pack_error(InternalError()), complete=False)
 
     refuse = staticmethod(pack_error)
     """The answer that tells a caller of an error."""
 
-    def _answer(self, work: Work, checkpoint: Checkpoint) -> bytes:
-        context, options = _unpack(work.context)
-        try:
-            detection = self._detect(work, options, checkpoint)
-            message: bytes = codec.encode_detection(detection).SerializeToString()
-        except (Abandoned, FacetError):
-            raise
-        except Exception:
-            names = {"request_id": context.request_id, "traceparent": context.traceparent or None}
-            logger.exception("detection failed", extra=fields(**names))
-            raise InternalError from None
-        times = {name: round(ms, 3) for name, ms in asdict(detection.timings).items() if name != "total_ms"}
-        return pack_answer(message, {"faces": len(detection.faces), **times})
-
     def _detect(self, work: Work, options: DetectOptions, checkpoint: Checkpoint) -> Detection:
         started = time.monotonic()
-        pixels, orientation = images.decode(work.payload, self._max_pixels)
+        pixels, orientation = images.decode(work.picture, self._max_pixels)
         decoded = time.monotonic()
         checkpoint()
         faces = self.detector.detect(pixels, options, checkpoint)
@@ -178,14 +170,10 @@ def cost_of(pixels: int, searched: int) -> float:
         pixels: How many it has.
         searched: How many all levels of its pyramid have: few where only large faces are looked for.
     """
-    return (searched + _DECODING * pixels) / 1e6 + _FIXED_COST
+    return (searched + _DECODING * pixels) / 1e6 + _FIXED_MEGAPIXELS
 
 
-def _unpack(packed: bytes) -> tuple[Context, DetectOptions]:
-    try:
-        context = Context.unpack(packed)
-        return context, codec.decode_options(pb.DetectOptions.FromString(context.parameters))
-    except (ValueError, DecodeError) as error:
-        # While a reload is under way, a worker of another release may have written it.
-        logger.exception("a request's context cannot be read")
-        raise InternalError from error
+def _encoded(detection: Detection) -> bytes:
+    message: bytes = codec.encode_detection(detection).SerializeToString()
+    times = {name: round(ms, 3) for name, ms in asdict(detection.timings).items() if name != "total_ms"}
+    return pack_answer(message, {"faces": len(detection.faces), **times})

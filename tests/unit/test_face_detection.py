@@ -10,7 +10,7 @@ import pytest
 from inference_server.detector.choice import Choice
 from inference_server.detector.scales import pyramid_area
 from inference_server.dispatch.envelope import Work
-from inference_server.models.encoding import Context, unpack_answer
+from inference_server.models.encoding import pack_context, unpack_answer
 from inference_server.models.face_detection import FaceDetection, cost_of
 from protos import infer_pb2 as pb
 from tests.support.hooked_worker import face
@@ -49,7 +49,7 @@ def model(detector: FakeDetector | None = None, **limits: int) -> FaceDetection:
 def work(parameters: bytes, image: bytes = IMAGE) -> Work:
     """Work as the worker that has received it makes it."""
     now = time.monotonic()
-    return Work(Context("id-1", "", parameters).pack(), image, 1.0, now, now + 60)
+    return Work(pack_context("id-1", "", parameters), image, 1.0, now, now + 60)
 
 
 def test_a_tiny_picture_is_not_free() -> None:
@@ -115,8 +115,8 @@ def test_an_answer_says_what_its_log_line_needs_beside_the_message() -> None:
     [
         (work(b"", b"GIF89a"), BrokenImage, None),
         (work(b""), InternalError, "detection failed"),
-        (replace(work(b""), context=b'{"options": {}}'), InternalError, "a request's context cannot be read"),
-        (work(b"\xff"), InternalError, "a request's context cannot be read"),
+        (replace(work(b""), context=b'{"options": {}}'), InternalError, "detection failed"),
+        (work(b"\xff"), InternalError, "detection failed"),
     ],
 )
 def test_whatever_fails_is_an_answer(
