@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Awaitable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import grpc
 
@@ -26,19 +26,6 @@ class Dispatcher(Protocol):
 
     async def submit(self, work: Work, load: Load, longest_wait: float) -> bytes:
         """Have work done; gives its answer."""
-
-
-class _Patience(NamedTuple):
-    """How long a request may take.
-
-    Attributes:
-        deadline: When its answer is no longer wanted, of the monotonic clock.
-        longest_wait: Seconds of predicted wait with which it is accepted; infinite where its caller has named
-            a time, which decides then.
-    """
-
-    deadline: float
-    longest_wait: float
 
 
 class InferenceService:
@@ -73,25 +60,27 @@ class InferenceService:
         image = message.raw_data  # once: each look at it is a copy
         note(bytes=len(image))
         # First what costs least: a machine that is full must refuse more cheaply than it computes.
-        patience = self._patience_of(context, received)
-        self._dispatcher.admit(Load(1, len(image)), *patience)
+        deadline, longest_wait = self._patience_of(context, received)
+        self._dispatcher.admit(Load(1, len(image)), deadline, longest_wait)
         check_echoed(message.image_id, message._meta_data.values)
         examined = self._model.examine(message, image)
         note(**examined.log_fields)
-        work = _work(examined, image, received, patience.deadline)
+        work = _work(examined, image, received, deadline)
         load = Load(1, len(image), examined.cost)
-        return self._dispatcher.submit(work, load, patience.longest_wait), _echo(message)
+        return self._dispatcher.submit(work, load, longest_wait), _echo(message)
 
-    def _patience_of(self, context: Any, received: float) -> _Patience:  # noqa: ANN401
-        """What the caller gives, or the default, and never more than the maximum."""
+    def _patience_of(self, context: Any, received: float) -> tuple[float, float]:  # noqa: ANN401
+        """The request's deadline, of the monotonic clock, and the longest predicted wait in seconds.
+
+        The time is what the caller gives, or the default, and never more than the maximum. Where a caller
+        names one, it alone decides how long the request may wait.
+        """
         remaining: float | None = context.time_remaining()
         named = remaining is not None and TIMEOUT_IS_DEFAULT not in context.invocation_metadata()
         if remaining is None:
             remaining = self._settings.timeout_seconds
-        return _Patience(
-            deadline=received + min(remaining, self._settings.max_timeout_seconds),
-            longest_wait=math.inf if named else self._settings.queue_seconds,
-        )
+        deadline = received + min(remaining, self._settings.max_timeout_seconds)
+        return deadline, math.inf if named else self._settings.queue_seconds
 
 
 def _work(examined: Examined, image: bytes, received: float, deadline: float) -> Work:
