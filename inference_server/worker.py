@@ -184,6 +184,5 @@ class Worker:
             os._exit(EXIT_DIED)
 
 
-
 if __name__ == "__main__":
     main()

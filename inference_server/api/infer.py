@@ -9,11 +9,12 @@ import grpc
 
 from inference_server.api.interceptor import note, request_id, traceparent
 from inference_server.dispatch.admission import Load
-from inference_server.dispatch.envelope import Work
+from inference_server.dispatch.work import Work
 from inference_server.models.encoding import pack_context, unpack_answer
 from inference_server.models.face_detection import Examined, FaceDetection
 from protos import infer_pb2 as pb
 from utils.domain import check_echoed
+from utils.errors import LARGER_FACES_HELP, DeadlineExceeded, QueueFull
 from utils.metadata import TIMEOUT_IS_DEFAULT
 from utils.settings import Settings
 
@@ -24,7 +25,7 @@ class Dispatcher(Protocol):
     def admit(self, load: Load, deadline: float, longest_wait: float) -> None:
         """Refuse a request for which there is no room or no time."""
 
-    async def submit(self, work: Work, load: Load, longest_wait: float) -> bytes:
+    async def submit(self, work: Work, longest_wait: float) -> bytes:
         """Have work done; gives its answer."""
 
 
@@ -48,9 +49,13 @@ class InferenceService:
 
     async def predict(self, message: pb.Image, context: Any) -> bytes:  # noqa: ANN401
         """Find the faces in one picture; gives a serialized InferResults."""
-        answer, echo = self._submit(message, context)
-        del message  # the picture waits in its envelope; who waits for it shall not hold it, too
-        results, log_fields = unpack_answer(await answer)
+        try:
+            answer, echo = self._submit(message, context)
+            del message  # the picture waits in its envelope; who waits for it shall not hold it, too
+            results, log_fields = unpack_answer(await answer)
+        except (QueueFull, DeadlineExceeded) as error:
+            detail = f"{error.detail} {LARGER_FACES_HELP}"
+            raise type(error)(detail, retry_after=error.retry_after) from error
         note(**log_fields)
         return results + echo  # serialized messages of one type, one after the other, are one message
 
@@ -66,8 +71,7 @@ class InferenceService:
         examined = self._model.examine(message, image)
         note(**examined.log_fields)
         work = _work(examined, image, received, deadline)
-        load = Load(1, len(image), examined.cost)
-        return self._dispatcher.submit(work, load, longest_wait), _echo(message)
+        return self._dispatcher.submit(work, longest_wait), _echo(message)
 
     def _patience_of(self, context: Any, received: float) -> tuple[float, float]:  # noqa: ANN401
         """The request's deadline, of the monotonic clock, and the longest predicted wait in seconds.
@@ -85,12 +89,14 @@ class InferenceService:
 
 def _work(examined: Examined, image: bytes, received: float, deadline: float) -> Work:
     return Work(
+        model=FaceDetection.name,
+        operation=FaceDetection.operation,
         context=pack_context(request_id.get(), traceparent.get(), examined.parameters),
-        picture=image,
-        megapixels=examined.cost,
+        payload=image,
+        cost=examined.cost,
         received=received,
         deadline=deadline,
-        unseen=examined.grace,
+        grace=examined.grace,
     )
 
 

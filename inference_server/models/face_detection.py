@@ -12,7 +12,8 @@ from inference_server.detector.factory import SelfTestFailed, create_detector, s
 from inference_server.detector.scales import check_pyramid
 from inference_server.detector.weights import WeightsError
 from inference_server.dispatch.consumer import Checkpoint, Outcome
-from inference_server.dispatch.envelope import Abandoned, Work
+from inference_server.dispatch.envelope import Abandoned
+from inference_server.dispatch.work import Work
 from inference_server.models.encoding import pack_answer, pack_error, unpack_context
 from protos import infer_pb2 as pb
 from utils import codec
@@ -28,7 +29,7 @@ _DEFAULT_OPTIONS = DetectOptions()
 _DECODING = 0.15
 """What a pixel costs to decode beside one to search: 6.7 ms a megapixel (150 megapixels a second, as in
 inference_server/images/decoding.py) over the 45 ms of the proposal network (`make bench NAME=roofline`)."""
-_FIXED_MEGAPIXELS = 0.05
+_FIXED_COST = 0.05
 """What a picture costs however small it is, as if it were pixels to search."""
 
 
@@ -145,7 +146,7 @@ class FaceDetection:
 
     def _detect(self, work: Work, options: DetectOptions, checkpoint: Checkpoint) -> Detection:
         started = time.monotonic()
-        pixels, orientation = images.decode(work.picture, self._max_pixels)
+        pixels, orientation = images.decode(work.payload, self._max_pixels)
         decoded = time.monotonic()
         checkpoint()
         faces = self.detector.detect(pixels, options, checkpoint)
@@ -170,7 +171,7 @@ def cost_of(pixels: int, searched: int) -> float:
         pixels: How many it has.
         searched: How many all levels of its pyramid have: few where only large faces are looked for.
     """
-    return (searched + _DECODING * pixels) / 1e6 + _FIXED_MEGAPIXELS
+    return (searched + _DECODING * pixels) / 1e6 + _FIXED_COST
 
 
 def _encoded(detection: Detection) -> bytes:

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from inference_server.detector.scales import pyramid_area
 from inference_server.dispatch.admission import (
     MAX_WAITING,
     MAX_WAITING_BYTES,
@@ -15,7 +14,6 @@ from inference_server.dispatch.admission import (
     averaged,
 )
 from inference_server.dispatch.page import Page
-from inference_server.servicers import cost_of
 from utils.errors import DeadlineExceeded, QueueFull
 
 ONE = Load(1, 100_000, 1.0)
@@ -136,20 +134,6 @@ def test_a_machine_that_stood_still_teaches_little() -> None:
         rate = averaged(rate, 10.0, 1.0)
     assert rate > 5
     assert averaged(rate, 0.1, 1.0) == pytest.approx(0.4)  # one that is quick proves the rest wrong
-
-
-def test_a_tiny_picture_is_not_free() -> None:
-    """Decoding a thumbnail costs something, so a queue of them is bounded too."""
-    assert cost_of(1, 0) > 0.01
-
-
-def test_looking_for_smaller_faces_costs_more() -> None:
-    """By the area that is searched; decoding costs the same, and so it never costs nothing."""
-    costs = [cost_of(10**6, pyramid_area(1000, 1000, size)) for size in (10, 20, 40, 2000)]
-    small, default, large, none = costs
-    assert small / default > 3
-    assert default / large > 2
-    assert 0.15 < none < large
 
 
 def test_the_machine_is_the_sum_of_its_living_workers() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from inference_server.detector.choice import Choice
 from inference_server.detector.scales import pyramid_area
-from inference_server.dispatch.envelope import Work
+from inference_server.dispatch.work import Work
 from inference_server.models.encoding import pack_context, unpack_answer
 from inference_server.models.face_detection import FaceDetection, cost_of
 from protos import infer_pb2 as pb
@@ -49,7 +49,7 @@ def model(detector: FakeDetector | None = None, **limits: int) -> FaceDetection:
 def work(parameters: bytes, image: bytes = IMAGE) -> Work:
     """Work as the worker that has received it makes it."""
     now = time.monotonic()
-    return Work(pack_context("id-1", "", parameters), image, 1.0, now, now + 60)
+    return Work("face_detection", "detect", pack_context("id-1", "", parameters), image, 1.0, now, now + 60)
 
 
 def test_a_tiny_picture_is_not_free() -> None:

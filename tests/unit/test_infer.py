@@ -10,7 +10,7 @@ from inference_server.api.infer import InferenceService
 from inference_server.api.interceptor import CallInterceptor
 from inference_server.api.messages import MessageReceiver
 from inference_server.dispatch.admission import Load
-from inference_server.dispatch.envelope import Work
+from inference_server.dispatch.work import Work
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from tests.support.pictures import ASTRONAUT
@@ -31,7 +31,7 @@ class AtOnce:
     def admit(self, load: Load, deadline: float, longest_wait: float) -> None:
         """Refuse nothing."""
 
-    async def submit(self, work: Work, load: Load, longest_wait: float) -> bytes:  # noqa: ARG002
+    async def submit(self, work: Work, longest_wait: float) -> bytes:  # noqa: ARG002
         """Do it."""
         self.answer = model().handle(work, lambda: None).answer
         return self.answer
