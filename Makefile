@@ -59,7 +59,7 @@ $(VENV)/dev.done: requirements-dev.txt requirements.txt requirements-serve.txt c
 	@touch $@ $(VENV)/serve.done
 
 $(VENV)/bench.done: requirements-bench.txt $(VENV)/dev.done
-	@echo "Installing what Facet is measured beside (about 60 MB) ..."
+	@echo "Installing what Facet is measured beside and what plots (about 100 MB) ..."
 	@python -m pip install --disable-pip-version-check --progress-bar on -r requirements-bench.txt
 	@touch $@
 

@@ -1,9 +1,10 @@
 """What a scenario is, and all there are."""
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 NAMES = (
     "engine",
@@ -60,13 +61,60 @@ class Table:
     caption: str = ""
 
 
+class Bar(NamedTuple):
+    """A bar of a plot; those of one series have one colour."""
+
+    name: str
+    value: float
+    series: str = ""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What a plot shows, under a title."""
+
+    title: str
+
+    def data(self) -> str:
+        """As JSON; the plot's file carries it."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class BarPlot(Plot):
+    """Horizontal bars.
+
+    Attributes:
+        axis: What the bars' values are, with their unit.
+        bars: From top to bottom.
+        mark: The name and the value of a line across the bars.
+    """
+
+    axis: str
+    bars: list[Bar]
+    mark: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class LatencyPlot(Plot):
+    """Latencies over the share of requests.
+
+    Attributes:
+        shares: Of the requests, ascending, from 0 and below 1.
+        curves: Milliseconds at each share, by name.
+    """
+
+    shares: list[float]
+    curves: dict[str, list[float]]
+
+
 @dataclass(frozen=True)
 class Report:
-    """What the figures of a scenario say. Plots are SVG by name."""
+    """What the figures of a scenario say. Plots are by the names of their files."""
 
     goals: list[Goal]
     tables: list[Table]
-    plots: dict[str, str] = field(default_factory=dict)
+    plots: Mapping[str, Plot] = field(default_factory=dict)
     note: str = ""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
-from benchmarks.registry import Goal, Report, Table, scenario
+from benchmarks.registry import Goal, Plot, Report, Table, scenario
 
 _INTRODUCTION = """\
 # Benchmarks
@@ -33,25 +33,30 @@ pessimistic, latencies most of all.
 
 def write(folder: Path) -> Path:
     """Write README.md and plots beside the results in this folder; gives the former's path."""
-    for path, text in files(folder).items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return folder / "README.md"
+    path = folder / "README.md"
+    path.write_text(readme(folder))
+    for file, plot in plots(folder).items():
+        from benchmarks.plots import draw  # noqa: PLC0415 - the tests render README.md without matplotlib
+
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(draw(plot))
+    return path
 
 
-def files(folder: Path) -> dict[Path, str]:
-    """What the results of a folder render to, by path."""
+def readme(folder: Path) -> str:
+    """README.md of the results of a folder."""
     found = results.load(folder)
     reports = {name: scenario(name).report(result) for name, result in found.items()}
-    rendered = {
-        folder / "plots" / f"{plot}.svg": svg
-        for report in reports.values()
-        for plot, svg in report.plots.items()
-    }
     sections = [_INTRODUCTION, _goals(found, reports)]
-    sections += [_section(name, found[name], report) for name, report in reports.items()]
-    rendered[folder / "README.md"] = "\n".join(sections)
-    return rendered
+    return "\n".join([*sections, *(_section(name, found[name], report) for name, report in reports.items())])
+
+
+def plots(folder: Path) -> dict[Path, Plot]:
+    """What the plots of the results of a folder show, by the paths of their files."""
+    reports = [scenario(name).report(result) for name, result in results.load(folder).items()]
+    return {
+        folder / "plots" / f"{name}.svg": plot for report in reports for name, plot in report.plots.items()
+    }
 
 
 def goal_line(goal: Goal) -> str:

@@ -7,9 +7,8 @@ from typing import Any
 from benchmarks import servers
 from benchmarks.load import Clients, Row
 from benchmarks.pictures import blank
-from benchmarks.plots import bar_plot
 from benchmarks.progress import step
-from benchmarks.registry import Figures, Goal, Report, Scenario, Table
+from benchmarks.registry import Bar, BarPlot, Figures, Goal, Report, Scenario, Table
 from benchmarks.stats import milliseconds
 
 WORKERS = 4
@@ -65,7 +64,7 @@ def figures_of(rows: list[Row], seconds: float) -> dict[str, Any]:
 
 def report(figures: Figures) -> Report:
     """Throughput as a share of the ideal, and the busiest worker over the mean."""
-    bars = [(f"{name}, one connection", _median(figures, name, "per_second")) for name in ("facet", "plain")]
+    bars = [Bar(name, _median(figures, name, "per_second"), name) for name in ("facet", "plain")]
     share, busiest = _median(figures, "facet", "of_ideal"), _median(figures, "facet", "busiest_over_mean")
     rows: list[tuple[object, ...]] = [
         (
@@ -96,7 +95,7 @@ def report(figures: Figures) -> Report:
             Goal("one connection, busiest worker over the mean", busiest, 1.10, unit="x"),
         ],
         tables=[Table(head, rows)],
-        plots={"balance": bar_plot("Requests per second over one connection", bars, "/s", IDEAL)},
+        plots={"balance": BarPlot("Throughput over one connection", "requests/s", bars, ("ideal", IDEAL))},
     )
 
 

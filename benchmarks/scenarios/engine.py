@@ -9,9 +9,8 @@ from benchmarks.arena import Answer, Arena, Cell, arena
 from benchmarks.contenders import GEMM, GEMM_AVX2, NATIVE, PACKAGE, PEERS
 from benchmarks.drawings import CELLS
 from benchmarks.peers.gemm import SIDE
-from benchmarks.plots import bar_plot
 from benchmarks.progress import step
-from benchmarks.registry import Figures, Goal, Report, Scenario, Table
+from benchmarks.registry import Bar, BarPlot, Figures, Goal, Report, Scenario, Table
 from benchmarks.stats import milliseconds
 
 CONTENDERS = (PACKAGE, "tensorflow", "onnx", *NATIVE, *PEERS)
@@ -82,6 +81,7 @@ def report(figures: Figures) -> Report:
     """Times, ratios, faces, and the ratio that the CPU allows."""
     present = [name for name in CONTENDERS if name in figures["parameters"]["versions"]]
     means = {name: geometric_mean(_ratios(figures, name)) for name in present}
+    bars = [Bar(name, round(mean, 2)) for name, mean in means.items()]
     return Report(
         goals=[*_goals(figures, means)],
         tables=[
@@ -90,12 +90,12 @@ def report(figures: Figures) -> Report:
             _table(figures, present, "faces", "Faces found:"),
             *(_allowed(figures, name, gemm) for name, gemm in _judged(figures).items()),
         ],
-        plots={"engine": bar_plot(_PLOT, [(name, round(mean, 2)) for name, mean in means.items()], "x")},
+        plots={"engine": BarPlot("Speed of a detection", _AXIS, bars)},
         note=_note(figures, present),
     )
 
 
-_PLOT = f"How many times as fast as {PACKAGE}: geometric mean over all pictures"
+_AXIS = f"times as fast as {PACKAGE}, geometric mean over all pictures"
 
 
 def _goals(figures: Figures, means: Mapping[str, float]) -> Iterator[Goal]:

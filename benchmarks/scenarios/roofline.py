@@ -8,9 +8,8 @@ from benchmarks import work
 from benchmarks.arena import Answer, Arena, Cell, arena
 from benchmarks.contenders import GEMM, GEMM_AVX2, GEMM_AVX512, GEMMS, NATIVE
 from benchmarks.peers.gemm import SIDE
-from benchmarks.plots import bar_plot
 from benchmarks.progress import step
-from benchmarks.registry import Figures, Goal, Report, Scenario, Table
+from benchmarks.registry import Bar, BarPlot, Figures, Goal, Report, Scenario, Table
 from benchmarks.staged import STAGES
 from benchmarks.stats import milliseconds
 
@@ -217,9 +216,9 @@ def _stages(one: _Reached) -> Table:
     )
 
 
-def _plot(reached: Sequence[_Reached]) -> str:
+def _plot(reached: Sequence[_Reached]) -> BarPlot:
     bars = [
-        (f"{one.name}, {what}", round(share * 100, 1))
+        Bar(f"{one.name}, {what}", round(share * 100, 1), one.name)
         for one in reached
         for what, share in [
             *((_NAMES[stage], one.stage(stage)) for stage in STAGES),
@@ -227,7 +226,9 @@ def _plot(reached: Sequence[_Reached]) -> str:
             ("whole detection", one.whole()),
         ]
     ]
-    return bar_plot("Share of the machine's fp32 matrix product", bars, "%", GOAL * 100, "goal")
+    return BarPlot(
+        "Share of the machine's fp32 matrix product", "% of GEMM's rate", bars, ("goal", GOAL * 100)
+    )
 
 
 def _note(best: _Reached) -> str:

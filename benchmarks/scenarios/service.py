@@ -11,9 +11,8 @@ from typing import Any
 from benchmarks import cpu, crowd, servers
 from benchmarks.crowd import Call
 from benchmarks.pictures import assortment
-from benchmarks.plots import bar_plot
 from benchmarks.progress import step
-from benchmarks.registry import Figures, Goal, Report, Scenario, Table
+from benchmarks.registry import Bar, BarPlot, Figures, Goal, Report, Scenario, Table
 from benchmarks.stats import describe, milliseconds
 from tests.support.processes import Process
 from utils.cpus import usable_cpus
@@ -189,7 +188,7 @@ def report(figures: Figures) -> Report:
         for row in compared
     ]
     bars = [
-        (f"{service}, {_clients(row)}", round(row[service]["per_second"], 2))
+        Bar(f"{service}, {_clients(row)}", round(row[service]["per_second"], 2), service)
         for row in compared
         if row["door"] == "json"
         for service in _PASSES
@@ -197,7 +196,7 @@ def report(figures: Figures) -> Report:
     return Report(
         goals,
         [Table((*head, *latencies), rows, caption), _every_run(runs)],
-        {"service": bar_plot("Images a second through /predict", bars, "/s")},
+        {"service": BarPlot("Throughput through /predict", "images/s", bars)},
     )
 
 

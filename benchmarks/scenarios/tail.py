@@ -9,9 +9,8 @@ from typing import Any
 from benchmarks import servers
 from benchmarks.load import Clients, Request, Row, poisson
 from benchmarks.pictures import blank
-from benchmarks.plots import tail_plot
 from benchmarks.progress import step
-from benchmarks.registry import Figures, Goal, Report, Scenario, Table
+from benchmarks.registry import Figures, Goal, LatencyPlot, Report, Scenario, Table
 from benchmarks.stats import CURVE, central_queue, curve, describe, milliseconds, percentile
 
 WORKERS = 4
@@ -125,7 +124,7 @@ def report(figures: Figures) -> Report:
         curves = {name: first[name]["curve_ms"] for name in ("facet", "plain")}
         curves["ideal"] = first["facet"]["ideal_curve_ms"]
         title = f"{load.name}: latency, first run"
-        plots[f"tail-{round(load.share * 100)}"] = tail_plot(title, figures["shares"], curves)
+        plots[f"tail-{round(load.share * 100)}"] = LatencyPlot(title, figures["shares"], curves)
     return Report(goals, [_table(figures)], plots)
 
 
