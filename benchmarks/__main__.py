@@ -1,7 +1,11 @@
 """`python -m benchmarks [NAME...] [--quick]`: measure, and show what was found. No name: everything.
 
-The figures go to benchmarks/results/NAME.json, and benchmarks/README.md is rendered from all of them. With
---quick both go to .cache/benchmarks instead: its figures show that the scenario works, not how fast Facet is.
+With --against TREE each scenario is measured with the servers of this checkout, of the other one and of this
+one again, in turn; the ratios are printed and kept in .cache/comparisons (benchmarks/compare.py).
+
+Otherwise the figures go to benchmarks/results/NAME.json, and benchmarks/README.md is rendered from all of
+them. With --quick both go to .cache/benchmarks instead: its figures show that the scenario works, not how fast
+Facet is.
 """
 
 import argparse
@@ -12,6 +16,7 @@ import time
 from pathlib import Path
 
 from benchmarks import machine, render, results
+from benchmarks.compare import compare
 from benchmarks.registry import NAMES, scenario
 from tests.support.processes import ROOT
 
@@ -24,6 +29,8 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--quick", action="store_true", help="in seconds, into .cache/benchmarks")
     parser.add_argument("--render", action="store_true", help="only write README.md from the results")
+    parser.add_argument("--against", type=Path, metavar="TREE", help="compare with another checkout")
+    parser.add_argument("--rounds", type=int, help="how often --against measures each build")
     arguments = parser.parse_args()
     # However it is told to end, it ends what it has started first.
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -31,6 +38,11 @@ def main() -> int:
     unknown = set(arguments.names) - set(NAMES)
     if unknown:
         parser.error(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    if arguments.against:
+        compare(
+            arguments.against.resolve(), arguments.names or NAMES, arguments.rounds, quick=arguments.quick
+        )
+        return 0
     folder = QUICK if arguments.quick else results.FOLDER
     if arguments.quick and not arguments.render:
         # Figures of an older form of a scenario could not be rendered.
@@ -44,9 +56,10 @@ def main() -> int:
 
 def measure(name: str, folder: Path, *, quick: bool) -> None:
     """Run one scenario and keep its figures."""
-    print(f"\n=== {name}: {scenario(name).title}", flush=True)
+    told = scenario(name)
+    print(f"\n=== {name}: {told.title}", flush=True)
     where, neighbours, started = machine.describe(), machine.Neighbours(), time.monotonic()
-    figures = scenario(name).run(quick)
+    figures = told.run(quick, 1 if quick else told.repeats)
     how = {
         "scenario": name,
         "quick": quick,
@@ -54,7 +67,7 @@ def measure(name: str, folder: Path, *, quick: bool) -> None:
         "cpus_taken_by_others": neighbours.share(),
     }
     results.save(folder, name, {**how, **where, **figures})
-    for goal in scenario(name).report(figures).goals:
+    for goal in told.report(figures).goals:
         print(f"    {render.goal_line(goal)}")
 
 

@@ -5,15 +5,11 @@ the order turns round from one round to the next.
 """
 
 import contextlib
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from benchmarks.contenders import environment
-from tests.support.processes import ROOT
+from benchmarks.processes import TREE, JsonProcess, started
 
 Answer = dict[str, Any]
 Cell = tuple[str, int, int]
@@ -31,16 +27,16 @@ class Arena:
     def __init__(self) -> None:
         self.versions: dict[str, str] = {}
         self.absent: dict[str, str] = {}
-        self._processes: dict[str, subprocess.Popen[str]] = {}
+        self._processes: dict[str, JsonProcess] = {}
 
     @property
     def names(self) -> list[str]:
         """Those that can run here."""
         return list(self._processes)
 
-    def enter(self, name: str, process: "subprocess.Popen[str]") -> None:
+    def enter(self, name: str, process: JsonProcess) -> None:
         """Take in a contender, or the reason why it is unavailable."""
-        said = _line(name, process)
+        said = process.receive()
         if "unavailable" in said:
             self.absent[name] = said["unavailable"]
         else:
@@ -50,9 +46,9 @@ class Arena:
     def ask(self, name: str, **task: object) -> Answer:
         """Let one do one task."""
         process = self._processes[name]
-        assert process.stdin is not None
-        print(json.dumps(task), file=process.stdin, flush=True)
-        return _line(name, process)
+        process.send(task)
+        answer: Answer = process.receive()
+        return answer
 
     def rounds(self, names: Sequence[str], count: int, **task: object) -> dict[str, list[Answer]]:
         """Let all do one task in turn, after a round that does not count."""
@@ -71,25 +67,6 @@ def arena(names: Iterable[str]) -> Iterator[Arena]:
     with contextlib.ExitStack() as stack:
         opened = Arena()
         for name in names:
-            opened.enter(name, stack.enter_context(_process(name)))
+            process = started("benchmarks.contender", name, tree=TREE.get(), **environment(name))
+            opened.enter(name, stack.enter_context(process))
         yield opened
-
-
-@contextlib.contextmanager
-def _process(name: str) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "benchmarks.contender", name]
-    pipe, environ = subprocess.PIPE, {**os.environ, **environment(name)}
-    with subprocess.Popen(command, cwd=ROOT, env=environ, stdin=pipe, stdout=pipe, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def _line(name: str, process: "subprocess.Popen[str]") -> Answer:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise RuntimeError(f"the process of {name} ended; what it printed is above")
-    answer: Answer = json.loads(line)
-    return answer

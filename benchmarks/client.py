@@ -149,7 +149,7 @@ async def main() -> None:
     die_with_parent(plan["parent"])
     client = Client(plan)
     await client.connect()
-    print("ready", flush=True)
+    print(json.dumps("ready"), flush=True)
     start = float(sys.stdin.readline())
     gc.disable()  # no call shall wait for a collection of this process, which does not live long
     if "open" in plan:

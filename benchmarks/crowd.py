@@ -8,7 +8,6 @@ import base64
 import http.client
 import itertools
 import json
-import subprocess
 import sys
 import threading
 import time
@@ -18,8 +17,8 @@ from typing import Any, NamedTuple
 import grpc
 
 from benchmarks.pictures import assortment
+from benchmarks.processes import carry_out
 from protos import infer_pb2 as pb
-from tests.support.processes import ROOT
 from utils.settings import parse_address
 
 _PATIENCE = 300.0
@@ -55,15 +54,7 @@ def measure(door: str, address: str, pictures: int, clients: int, requests: int)
         requests: Of all clients together.
     """
     plan = {"door": door, "address": address, "pictures": pictures, "clients": clients, "requests": requests}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.crowd"],
-        cwd=ROOT,
-        input=json.dumps(plan),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    calls, cpu_seconds = json.loads(done.stdout)
+    calls, cpu_seconds = carry_out("benchmarks.crowd", plan)
     return Crowd([Call(*call) for call in calls], cpu_seconds)
 
 
@@ -150,7 +141,7 @@ def _send_all(clients: Sequence[Send], requests: int, pictures: int) -> list[tup
 
 def main() -> None:
     """Carry out the plan on standard input."""
-    plan: dict[str, Any] = json.loads(sys.stdin.read())
+    plan: dict[str, Any] = json.loads(sys.stdin.readline())
     _, pictures = assortment(plan["pictures"])
     connect = _DOORS[plan["door"]](plan["address"], pictures)
     clients = [connect() for _ in range(plan["clients"])]

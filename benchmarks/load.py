@@ -1,19 +1,15 @@
 """Load: what is sent when, and the client processes that send it (benchmarks.client)."""
 
 import contextlib
-import itertools
-import json
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support.processes import ROOT
+from benchmarks.processes import started
 
 WARM_UP_CALLS = 3
 """What each connection is used for before a run, without sleep."""
@@ -131,38 +127,17 @@ class Clients:
                 "pictures": list(map(str, paths)),
                 "parent": os.getpid(),
             }
-            clients = [stack.enter_context(_client({**common, **plan})) for plan in plans]
+            clients = [stack.enter_context(started("benchmarks.client")) for _ in plans]
+            for client, plan in zip(clients, plans, strict=True):
+                client.send({**common, **plan})
             for client in clients:
-                _tell(client, None)
+                assert client.receive() == "ready"
             start = time.monotonic() + _LEAD_SECONDS
             for client in clients:
-                _tell(client, start)
-            return list(itertools.chain.from_iterable(map(_rows, clients)))
+                client.send(start)
+            return [Row(*row) for client in clients for row in client.receive()]
 
 
-@contextlib.contextmanager
-def _client(plan: dict[str, Any]) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "benchmarks.client"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
-        try:
-            assert process.stdin is not None
-            print(json.dumps(plan), file=process.stdin, flush=True)
-            yield process
-        finally:
-            process.kill()
-
-
-def _tell(client: "subprocess.Popen[str]", start: float | None) -> None:
-    """Wait until a client is ready, or tell it when to start."""
-    assert client.stdin is not None
-    assert client.stdout is not None
-    if start is not None:
-        print(start, file=client.stdin, flush=True)
-    elif client.stdout.readline() != "ready\n":
-        raise RuntimeError("a client process could not start; what it printed is above")
-
-
-def _rows(client: "subprocess.Popen[str]") -> list[Row]:
-    assert client.stdout is not None
-    return [Row(*row) for row in json.loads(client.stdout.readline())]
+def rate(rows: Sequence[Row], settling: float, seconds: float) -> float:
+    """Answers a second between these two moments of a run, those that failed left out."""
+    return sum(row.code == "OK" and settling <= row.ended < seconds for row in rows) / (seconds - settling)

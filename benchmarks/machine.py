@@ -31,8 +31,7 @@ def describe() -> dict[str, Any]:
     """Machine, versions, date and commit."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": _git("rev-parse", "--short", "HEAD"),
-        "clean": not _git("status", "--porcelain", "--", *_PRODUCT, *_OWN),
+        **build(ROOT),
         "cpu": cpu(),
         "cpu_flags": cpu_flags(),
         "cpus": len(os.sched_getaffinity(0)),
@@ -41,6 +40,14 @@ def describe() -> dict[str, Any]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def build(tree: Path) -> dict[str, Any]:
+    """The commit of a checkout, and whether it has no changes besides."""
+    return {
+        "commit": _git(tree, "rev-parse", "--short", "HEAD"),
+        "clean": not _git(tree, "status", "--porcelain", "--", *_PRODUCT, *_OWN),
     }
 
 
@@ -86,6 +93,6 @@ def _cpuinfo(field: str) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")
 
 
-def _git(*arguments: str) -> str:
+def _git(tree: Path, *arguments: str) -> str:
     command = ["git", *arguments]
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
+    return subprocess.run(command, cwd=tree, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()

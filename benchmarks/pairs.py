@@ -9,14 +9,13 @@ import itertools
 import json
 import re
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.pictures import blank
-from tests.support.processes import ROOT
+from benchmarks.processes import carry_out
 from utils.domain import DetectOptions, DetectRequest
 from utils.service_client import ServiceClient
 from utils.settings import parse_address
@@ -28,15 +27,7 @@ WARM_UP = 50
 def measure(services: Sequence[tuple[str, str]], size: int, rounds: int) -> list[list[float]]:
     """Seconds of each call of each service with a picture of so many bytes; the detector does not sleep."""
     plan = {"services": services, "size": size, "rounds": rounds}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.pairs"],
-        cwd=ROOT,
-        input=json.dumps(plan),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    seconds: list[list[float]] = json.loads(done.stdout)
+    seconds: list[list[float]] = carry_out("benchmarks.pairs", plan)
     return seconds
 
 
@@ -82,7 +73,7 @@ _KINDS = {"grpc": _grpc, "http": _http}
 
 def main() -> None:
     """Carry out the plan on standard input."""
-    plan: dict[str, Any] = json.loads(sys.stdin.read())
+    plan: dict[str, Any] = json.loads(sys.stdin.readline())
     picture = blank(plan["size"])
     calls = [_KINDS[kind](address, picture) for kind, address in plan["services"]]
     times: list[list[float]] = [[] for _ in calls]

@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -59,6 +59,25 @@ class Table:
     head: tuple[str, ...]
     rows: list[tuple[object, ...]]
     caption: str = ""
+
+
+Column = str | tuple[str, str] | Callable[[Any], object]
+"""What a column shows of an item: a path of keys with dots between them, that and a format, or a function."""
+
+
+def table(items: Iterable[Any], columns: Mapping[str, Column], caption: str = "") -> Table:
+    """A row for each item, and a column for each name."""
+    rows = [tuple(_cell(item, column) for column in columns.values()) for item in items]
+    return Table(tuple(columns), rows, caption)
+
+
+def _cell(item: Any, column: Column) -> object:  # noqa: ANN401 - of JSON
+    if callable(column):
+        return column(item)
+    path, form = (column, "") if isinstance(column, str) else column
+    for key in path.split("."):
+        item = item[key]
+    return format(item, form) if form else item
 
 
 class Bar(NamedTuple):
@@ -125,14 +144,17 @@ class Scenario:
     Attributes:
         title: A line about it.
         method: How it is measured, in Markdown.
-        run: Measures; told whether quickly, it gives figures of the same form from fewer requests.
+        run: Measures; told whether quickly, it gives figures of the same form from fewer requests. It is also
+            told how often to repeat what it measures, where it does.
         report: Reads the figures.
+        repeats: How often that is, where it is not quick.
     """
 
     title: str
     method: str
-    run: Callable[[bool], Figures]
+    run: Callable[[bool, int], Figures]
     report: Callable[[Figures], Report]
+    repeats: int = 1
 
 
 def scenario(name: str) -> Scenario:

@@ -17,6 +17,7 @@ by `python -m benchmarks --render`; nothing in it was typed.
     make bench NAME="balance tail"      some of them
     make bench NAME=accuracy FACES_DIR=/photographs/WIDER
     python -m benchmarks tail --quick   in seconds, into .cache/benchmarks: shows that it works, no figures
+    python -m benchmarks hop tail --against ../other    two builds in one run
 
 *engine*, *roofline* and *accuracy* measure detectors, each in a process of its own and on one thread: what
 is compared is computing. *memory* and *start* measure the backend's processes, and the others its service:
@@ -28,6 +29,15 @@ counts from that time even if the client or a full connection kept it from being
 omission). The line below each scenario says what other programs took of the CPUs meanwhile, and by how
 much scheduling preferred the run to them (a negative nice): the figures of a machine that was not quiet are
 pessimistic, latencies most of all.
+
+`--against TREE` compares this checkout (A) with another one (B), such as a `git worktree` of an earlier
+commit. Each round measures a scenario once with A, once with B and once more with A as a control (A'), in
+an order that turns round; `--rounds N` says how many rounds there are. It prints the medians of each
+number, and of the ratios B / A and A' / A within a round: a difference that A' shows too is noise. All
+figures go to `.cache/comparisons/NAME.json`, and nothing of them to this page. The servers of B run in its
+folder, with its own `benchmarks/` and, where it has one, in its own `.venv`; else in that of A, the
+compiled engine included. Clients are always those of A. Where a scenario offers a share of what it has
+measured (*mixed*, *overload*), it does so for each build by that build's own capacity.
 """
 
 

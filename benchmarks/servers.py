@@ -3,9 +3,9 @@
 import contextlib
 import signal
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 
+from benchmarks.processes import TREE, python
 from inference_server.detector.choice import EngineUnavailable, choose
 from inference_server.supervision.address import reserve
 from tests.support.facet import free_port
@@ -24,8 +24,6 @@ PATIENT = {
 
 # As a worker of Facet has it.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_SLEEPING = [sys.executable, "-m", "benchmarks.sleeping_backend"]
-_REAL = [sys.executable, "-m", "inference_server"]
 
 
 def available(engines: Sequence[str]) -> list[str]:
@@ -44,40 +42,58 @@ def _can_run(engine: str) -> bool:
 @contextlib.contextmanager
 def facet(workers: int, *, sleeping: bool, **environ: str) -> Iterator[tuple[Process, str]]:
     """Facet's backend, ready, and its address."""
+    name = "benchmarks.sleeping_backend" if sleeping else "inference_server"
     settings = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_WORKERS": str(workers), **environ}
-    with running(_SLEEPING if sleeping else _REAL, **settings) as process:
+    with module(name, **settings) as process:
         yield process, process.wait_for("ready")["grpc_address"]
         stop(process)
 
 
 @contextlib.contextmanager
-def plain(workers: int, *, sleeping: bool, **environ: str) -> Iterator[str]:
+def plain(workers: int, *, sleeping: bool) -> Iterator[str]:
     """As many processes of the plain service on one port; gives its address."""
-    reservation = reserve(Address("127.0.0.1", 0))
-    address = str(reservation.address)
-    kind = "sleeping" if sleeping else "real"
-    command = [sys.executable, "-m", "benchmarks.peers.plain", "--address", address, "--detector", kind]
-    with contextlib.ExitStack() as stack:
-        stack.callback(reservation.close)
-        processes = [stack.enter_context(running(command, **_ONE_THREAD, **environ)) for _ in range(workers)]
-        for process in processes:
-            process.wait_for("ready")
+    command = ("benchmarks.peers.plain", "--detector", "sleeping" if sleeping else "real")
+    with _on_one_port(workers, *command, **_ONE_THREAD) as (_, address):
         yield address
+
+
+@contextlib.contextmanager
+def facet_and_plain(workers: int, *, sleeping: bool) -> Iterator[dict[str, str]]:
+    """Facet's backend, which refuses nothing, and the plain service: addresses by name."""
+    with (
+        facet(workers, sleeping=sleeping, **PATIENT) as (_, ours),
+        plain(workers, sleeping=sleeping) as other,
+    ):
+        yield {"facet": ours, "plain": other}
 
 
 @contextlib.contextmanager
 def article_backend(processes: int) -> Iterator[tuple[list[Process], str]]:
     """As many processes of the article's backend on one port, ready, and their address."""
-    reservation = reserve(Address("127.0.0.1", 0))
-    address = str(reservation.address)
-    command = [sys.executable, "-m", "benchmarks.peers.article.backend", "--address", address]
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    with _on_one_port(processes, "benchmarks.peers.article.backend", **quiet) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def _on_one_port(count: int, *command: str, **environ: str) -> Iterator[tuple[list[Process], str]]:
+    """As many processes of a module that listens where `--address` says, ready, and their address."""
+    reservation = reserve(Address("127.0.0.1", 0))
+    command = (*command, "--address", str(reservation.address))
     with contextlib.ExitStack() as stack:
         stack.callback(reservation.close)
-        started = [stack.enter_context(running(command, **quiet)) for _ in range(processes)]
-        for process in started:
+        processes = [stack.enter_context(module(*command, **environ)) for _ in range(count)]
+        for process in processes:
             process.wait_for("ready")
-        yield started, address
+        yield processes, str(reservation.address)
+
+
+@contextlib.contextmanager
+def module(*command: str, **environ: str) -> Iterator[Process]:
+    """A module of the measured checkout as a process."""
+    tree = TREE.get()
+    with running([python(tree), "-m", *command], tree, **environ) as process:
+        yield process
 
 
 @contextlib.contextmanager
@@ -96,12 +112,11 @@ def bare_gateway(backend: str, threads: int) -> Iterator[tuple[Process, str]]:
 
 
 @contextlib.contextmanager
-def _flask_peer(module: str, backend: str, *options: str) -> Iterator[tuple[Process, str]]:
+def _flask_peer(name: str, backend: str, *options: str) -> Iterator[tuple[Process, str]]:
     address = f"127.0.0.1:{free_port()}"
     options = (*options, "--bind", address, "--no-control-socket")
-    command = [sys.executable, "-m", "gunicorn", *options, f"{module}:create_app()"]
-    with running(command, TARGET=backend) as process:
-        wait_until(lambda: _listens(address) or not process.alive(), f"{module} listens")
+    with module("gunicorn", *options, f"{name}:create_app()", TARGET=backend) as process:
+        wait_until(lambda: _listens(address) or not process.alive(), f"{name} listens")
         assert process.alive(), process.log()
         yield process, address
         stop(process)
@@ -122,8 +137,7 @@ def gateway(backend: str, **environ: str) -> Iterator[tuple[Process, str]]:
         "FACET_BACKEND": backend,
         **environ,
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", "gateway/gunicorn.conf.py"]
-    with running(command, **settings) as process:
+    with module("gunicorn", "-c", "gateway/gunicorn.conf.py", **settings) as process:
         yield process, process.wait_for("ready")["http_address"]
         stop(process)
 

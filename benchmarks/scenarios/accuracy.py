@@ -42,7 +42,7 @@ row. The levels of wider_val_416 are those of the same faces before their pictur
 """
 
 
-def run(quick: bool) -> Figures:
+def run(quick: bool, _repeats: int) -> Figures:
     """Let every detector look at every photograph."""
     found = _found()
     results: list[dict[str, Any]] = []

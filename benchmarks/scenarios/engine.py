@@ -40,20 +40,20 @@ CPU, for AVX2 those for AVX2.
 """
 
 
-def run(quick: bool) -> Figures:
+def run(quick: bool, repeats: int) -> Figures:
     """Let all contenders detect in turn, picture by picture."""
-    rounds, drawn = (1, CELLS[:4]) if quick else (11, CELLS)
+    drawn = CELLS[:4] if quick else CELLS
     cells: list[dict[str, Any]] = []
     with arena([*CONTENDERS, GEMM, GEMM_AVX2]) as contenders:
         for number, cell in enumerate(drawn):
-            with step(f"engine: {_told(cell)}, {number + 1} of {len(drawn)}", (rounds + 1) * 2.5):
-                answers = contenders.rounds(contenders.names, rounds, draw=cell)
+            with step(f"engine: {_told(cell)}, {number + 1} of {len(drawn)}", (repeats + 1) * 2.5):
+                answers = contenders.rounds(contenders.names, repeats, draw=cell)
             took = {name: _summed(found) for name, found in answers.items()}
             cells.append({"cell": cell, "gflop": _gflop(contenders, cell), "contenders": took})
     parameters = {
         "cpu": machine.cpu(),
         "cpu_flags": machine.cpu_flags(),
-        "rounds": rounds,
+        "rounds": repeats,
         "versions": contenders.versions,
         "absent": contenders.absent,
     }
@@ -193,4 +193,6 @@ def _told(cell: Sequence[Any]) -> str:
     return f"{width} x {height}, {drawing} faces"
 
 
-SCENARIO = Scenario("How fast a detection is, beside what one might take instead", METHOD, run, report)
+SCENARIO = Scenario(
+    "How fast a detection is, beside what one might take instead", METHOD, run, report, repeats=11
+)

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import servers
 from benchmarks.drawings import DRAWINGS
 from benchmarks.progress import step
-from benchmarks.registry import Figures, Report, Scenario, Table
+from benchmarks.registry import Figures, Report, Scenario, table
 from tests.support.pictures import encoded
 from utils.domain import DetectOptions, DetectRequest, Timings
 from utils.service_client import ServiceClient
@@ -15,6 +15,7 @@ from utils.service_client import ServiceClient
 WIDTH, HEIGHT = 4000, 3000
 FACE_SIZES = (20, 40, 80, 160)
 """Of `min_face_size`, in pixels; the first is the default."""
+_TIMINGS = ("decode_ms", "detect_ms", "total_ms")
 
 METHOD = f"""
 The backend with one worker, one client, one call at a time: JPEG files of {WIDTH} x {HEIGHT} pixels, drawn
@@ -23,17 +24,16 @@ from the portrait in `examples/`; `few` shows one face, `many` a crowd. Each is 
 """
 
 
-def run(quick: bool) -> Figures:
+def run(_quick: bool, repeats: int) -> Figures:
     """Send both pictures with every size, round by round."""
-    rounds = 1 if quick else 9
     found: defaultdict[tuple[str, int], list[Timings]] = defaultdict(list)
     files = {name: encoded(draw(WIDTH, HEIGHT), "JPEG", quality=90) for name, draw in DRAWINGS.items()}
     with (
         servers.facet(1, sleeping=False, **servers.PATIENT) as (_, address),
         ServiceClient(address, timeout=120) as client,
-        step("large: 12 megapixels", rounds * 8),
+        step("large: 12 megapixels", repeats * 8),
     ):
-        for number in range(rounds + 1):
+        for number in range(repeats + 1):
             for name, picture in files.items():
                 for size in FACE_SIZES:
                     answer = client.detect(DetectRequest(picture, DetectOptions(min_face_size=size)))
@@ -43,20 +43,18 @@ def run(quick: bool) -> Figures:
         {
             "picture": name,
             "min_face_size": size,
-            "decode_ms": round(median(timing.decode_ms for timing in timings), 1),
-            "detect_ms": round(median(timing.detect_ms for timing in timings), 1),
-            "total_ms": round(median(timing.total_ms for timing in timings), 1),
+            **{what: round(median(getattr(one, what) for one in timings), 1) for what in _TIMINGS},
         }
         for (name, size), timings in found.items()
     ]
-    return {"parameters": {"rounds": rounds, "engine": answer.model.engine}, "rows": rows}
+    return {"parameters": {"rounds": repeats, "engine": answer.model.engine}, "rows": rows}
 
 
 def report(figures: Figures) -> Report:
     """Decoding and detecting, for each picture and size."""
-    head = ("picture", "min_face_size", "decode_ms", "detect_ms", "total_ms")
-    rows: list[tuple[object, ...]] = [tuple(row[name] for name in head) for row in figures["rows"]]
-    return Report([], [Table(head, rows, f"Engine {figures['parameters']['engine']}:")])
+    head = ("picture", "min_face_size", *_TIMINGS)
+    caption = f"Engine {figures['parameters']['engine']}:"
+    return Report([], [table(figures["rows"], {name: name for name in head}, caption)])
 
 
-SCENARIO = Scenario("A photograph of 12 megapixels, by min_face_size", METHOD, run, report)
+SCENARIO = Scenario("A photograph of 12 megapixels, by min_face_size", METHOD, run, report, repeats=9)

@@ -44,7 +44,7 @@ MB are millions of bytes.
 """
 
 
-def run(quick: bool) -> Figures:
+def run(quick: bool, _repeats: int) -> Figures:
     """Load the backend stage by stage, for each engine; then time new sizes."""
     pictures, sizes = (10, 10) if quick else (PICTURES, 100)
     runs = {engine: _stages(engine, pictures) for engine in servers.available(ENGINES)}

@@ -5,7 +5,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import servers
-from benchmarks.load import Clients, Row, poisson
+from benchmarks.load import Clients, poisson, rate
 from benchmarks.pictures import assortment
 from benchmarks.progress import step
 from benchmarks.registry import Figures, Goal, Report, Scenario, Table
@@ -37,31 +37,27 @@ rounds of Facet's p99 divided by the plain service's.
 """
 
 
-def run(quick: bool) -> Figures:
+def run(quick: bool, repeats: int) -> Figures:
     """Measure both in turn, in short rounds."""
-    seconds, rounds = (4.0, 1) if quick else (5.0, 12)
+    seconds = 4.0 if quick else 5.0
     expected = len(IN_FLIGHT) * (seconds + 3)
     source, pictures = assortment(_PHOTOGRAPHS)
     runs: list[dict[str, Any]] = []
-    rate = 0.0
-    with (
-        servers.facet(WORKERS, sleeping=False, **servers.PATIENT) as (_, ours),
-        servers.plain(WORKERS, sleeping=False) as plain,
-    ):
-        services = [("facet", ours), ("plain", plain)]
-        for number in range(rounds):
+    offered = 0.0
+    with servers.facet_and_plain(WORKERS, sleeping=False) as addresses:
+        services = list(addresses.items())
+        for number in range(repeats):
             for name, target in services:
-                with step(f"mixed: {name}, throughput, round {number + 1} of {rounds}", expected):
-                    throughput = [
-                        _throughput(Clients(target, pictures, callers).closed_loop(seconds, callers), seconds)
-                        for callers in IN_FLIGHT
-                    ]
-                rate = rate or SHARE * max(throughput)
-                with step(f"mixed: {name}, latency, round {number + 1} of {rounds}", seconds + 3):
-                    requests = poisson(rate, round(rate * seconds), CHANNELS, lambda _: None, number)
+                with step(f"mixed: {name}, throughput, round {number + 1} of {repeats}", expected):
+                    loops = [Clients(target, pictures, n).closed_loop(seconds, n) for n in IN_FLIGHT]
+                throughput = [round(rate(rows, _SETTLING, seconds), 2) for rows in loops]
+                offered = offered or SHARE * max(throughput)
+                with step(f"mixed: {name}, latency, round {number + 1} of {repeats}", seconds + 3):
+                    requests = poisson(offered, round(offered * seconds), CHANNELS, lambda _: None, number)
                     rows = Clients(target, pictures, CHANNELS).open_loop(requests)
                 figures = {"per_second": throughput, "latency": describe([row.latency for row in rows])}
-                runs.append({"service": name, "round": number, **figures, "failed": _failed(rows)})
+                failed = sum(row.code != "OK" for row in rows)
+                runs.append({"service": name, "round": number, **figures, "failed": failed})
             services.reverse()
     sizes = [len(picture) for picture in pictures]
     parameters = {
@@ -69,22 +65,13 @@ def run(quick: bool) -> Figures:
         "count": len(pictures),
         "bytes_p50": percentile(sizes, 0.5),
         "bytes_max": max(sizes),
-        "offered_per_second": round(rate, 2),
+        "offered_per_second": round(offered, 2),
         "seconds": seconds,
     }
     return {"parameters": parameters, "runs": runs}
 
 
 _WHY = "both keep all CPUs busy, so what dispatch itself takes of them is missing"
-
-
-def _throughput(rows: Sequence[Row], seconds: float) -> float:
-    counted = sum(row.code == "OK" and _SETTLING <= row.ended < seconds for row in rows)
-    return round(counted / (seconds - _SETTLING), 2)
-
-
-def _failed(rows: Sequence[Row]) -> int:
-    return sum(row.code != "OK" for row in rows)
 
 
 def report(figures: Figures) -> Report:
@@ -135,4 +122,4 @@ def _sum(runs: Sequence[dict[str, Any]], level: int) -> float:
     return total
 
 
-SCENARIO = Scenario("The real detector and pictures of all sizes", METHOD, run, report)
+SCENARIO = Scenario("The real detector and pictures of all sizes", METHOD, run, report, repeats=12)

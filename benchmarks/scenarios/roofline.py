@@ -49,16 +49,15 @@ _BESIDES = {
 }
 
 
-def run(quick: bool) -> Figures:
+def run(_quick: bool, repeats: int) -> Figures:
     """Measure matrix products and detections in turn."""
-    rounds = 2 if quick else 10
     runs: list[dict[str, Any]] = []
     with arena([*NATIVE, *GEMMS]) as contenders:
         ours = [name for name in NATIVE if name in contenders.names]
         gemms = [name for name in GEMMS if name in contenders.names]
         seen = {name: contenders.ask(name, draw=CELL, stages=True) for name in ours}
-        with step("roofline: matrix products and detections in turn", 6.0 * rounds):
-            for _ in range(rounds):
+        with step("roofline: matrix products and detections in turn", 6.0 * repeats):
+            for _ in range(repeats):
                 rates = {name: _rate(contenders, name) for name in gemms}
                 detections = {name: _detections(contenders, name) for name in ours}
                 runs.append({"gflops": rates, "detections": detections})
@@ -251,4 +250,6 @@ def _percent(share: float) -> str:
     return f"{share * 100:.1f} %"
 
 
-SCENARIO = Scenario("How much of the machine's own matrix product a detection reaches", METHOD, run, report)
+SCENARIO = Scenario(
+    "How much of the machine's own matrix product a detection reaches", METHOD, run, report, repeats=10
+)

@@ -12,7 +12,7 @@ from benchmarks import cpu, crowd, servers
 from benchmarks.crowd import Call
 from benchmarks.pictures import assortment
 from benchmarks.progress import step
-from benchmarks.registry import Bar, BarPlot, Figures, Goal, Report, Scenario, Table
+from benchmarks.registry import Bar, BarPlot, Column, Figures, Goal, Report, Scenario, Table, table
 from benchmarks.stats import describe, milliseconds
 from tests.support.processes import Process
 from utils.cpus import usable_cpus
@@ -64,7 +64,7 @@ class Service:
         return self.grpc if door == "grpc" else self.http
 
 
-def run(quick: bool) -> Figures:
+def run(quick: bool, _repeats: int) -> Figures:
     """Measure both services in turn, at each door, by each number of clients."""
     counts: Sequence[int] = CLIENTS
     pictures, passes = _PHOTOGRAPHS, _PASSES
@@ -175,18 +175,17 @@ def report(figures: Figures) -> Report:
         f"{asked['count']} {asked['pictures']}; the article's design on {asked['article']}. "
         "Latencies of Facet are the means of its two runs."
     )
-    head = ("door", "clients", "facet /s", "article /s", "ratio")
-    latencies = ("facet p50 ms", "article p50 ms", "facet p99 ms", "article p99 ms")
-    rows: list[tuple[object, ...]] = [
-        (
-            DOORS[row["door"]],
-            row["clients"],
-            *(f"{row[service]['per_second']:.2f}" for service in _PASSES),
-            f"{row['ratio']:.2f}x",
-            *(f"{row[service][which]:.1f}" for which in ("p50_ms", "p99_ms") for service in _PASSES),
-        )
-        for row in compared
-    ]
+    columns: dict[str, Column] = {
+        "door": lambda row: DOORS[row["door"]],
+        "clients": "clients",
+        "facet /s": ("facet.per_second", ".2f"),
+        "article /s": ("article.per_second", ".2f"),
+        "ratio": lambda row: f"{row['ratio']:.2f}x",
+        "facet p50 ms": ("facet.p50_ms", ".1f"),
+        "article p50 ms": ("article.p50_ms", ".1f"),
+        "facet p99 ms": ("facet.p99_ms", ".1f"),
+        "article p99 ms": ("article.p99_ms", ".1f"),
+    }
     bars = [
         Bar(f"{service}, {_clients(row)}", round(row[service]["per_second"], 2), service)
         for row in compared
@@ -195,7 +194,7 @@ def report(figures: Figures) -> Report:
     ]
     return Report(
         goals,
-        [Table((*head, *latencies), rows, caption), _every_run(runs)],
+        [table(compared, columns, caption), _every_run(runs)],
         {"service": BarPlot("Throughput through /predict", "images/s", bars)},
     )
 
@@ -227,25 +226,25 @@ def _compare(runs: Sequence[dict[str, Any]], door: str, clients: int) -> dict[st
 
 def _every_run(runs: Sequence[dict[str, Any]]) -> Table:
     """In the order in which they were measured."""
-    head = ("door", "clients", "service", "images/s", "p50 ms", "p99 ms", "requests", "failed", "faces")
-    parts = ("gateway", "backend", "client")
-    rows: list[tuple[object, ...]] = [
-        (
-            DOORS.get(run["door"], "/predict, raw"),
-            run["clients"],
-            run["service"],
-            f"{run['per_second']:.2f}",
-            *(run["latency"][which] for which in ("p50_ms", "p99_ms")),
-            *(run[what] for what in ("requests", "failed", "faces")),
-            *(f"{run['cpu_ms'][part]:.1f}" for part in parts),
-            f"{run['busiest']:.0%}",
-        )
-        for run in runs
-    ]
+    columns: dict[str, Column] = {
+        "door": lambda run: DOORS.get(run["door"], "/predict, raw"),
+        "clients": "clients",
+        "service": "service",
+        "images/s": ("per_second", ".2f"),
+        "p50 ms": "latency.p50_ms",
+        "p99 ms": "latency.p99_ms",
+        "requests": "requests",
+        "failed": "failed",
+        "faces": "faces",
+        "CPU gateway": ("cpu_ms.gateway", ".1f"),
+        "CPU backend": ("cpu_ms.backend", ".1f"),
+        "CPU client": ("cpu_ms.client", ".1f"),
+        "busiest": ("busiest", ".0%"),
+    }
     caption = (
         "Every run. Faces are those of all the photographs, each once; CPU is in milliseconds for a request."
     )
-    return Table((*head, *(f"CPU {part}" for part in parts), "busiest"), rows, caption)
+    return table(runs, columns, caption)
 
 
 SCENARIO = Scenario("The whole service beside the article's design", METHOD, run, report)

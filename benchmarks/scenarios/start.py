@@ -25,9 +25,8 @@ counts, is thrown away. The goal is that of the native engine.
 """
 
 
-def run(quick: bool) -> Figures:
+def run(_quick: bool, repeats: int) -> Figures:
     """Start and stop it a number of times with each engine."""
-    repeats = 1 if quick else 6
     engines = servers.available(_ENGINES)
     runs: list[dict[str, Any]] = []
     for number in range(repeats + 1):
@@ -94,4 +93,4 @@ def _median(runs: list[dict[str, Any]], which: str) -> float:
     return float(median(run[which] for run in runs))
 
 
-SCENARIO = Scenario("From the start of the process to a pool that serves", METHOD, run, report)
+SCENARIO = Scenario("From the start of the process to a pool that serves", METHOD, run, report, repeats=6)

@@ -33,12 +33,12 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIEN
 class Process:
     """A process of Facet under test, in a process group of its own."""
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], folder: Path = ROOT) -> None:
         self.lines: list[str] = []
         self._new: queue.Queue[str | None] = queue.Queue()
         self._popen = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             env={**os.environ, "FACET_LOG_FORMAT": "json", **environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -166,9 +166,9 @@ def standing_still(pids: Sequence[int]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], **environ: str) -> Iterator[Process]:
+def running(command: Sequence[str], folder: Path = ROOT, /, **environ: str) -> Iterator[Process]:
     """A process that is ended, whatever happens, when the test is."""
-    process = Process(command, environ)
+    process = Process(command, environ, folder)
     try:
         yield process
     finally:

@@ -1,10 +1,7 @@
 """Contenders: who they are, and how they take turns."""
 
-import io
-import json
 from collections.abc import Mapping
-from subprocess import Popen
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -14,27 +11,27 @@ from benchmarks.contest import Unavailable
 from benchmarks.drawings import few
 from benchmarks.ours import Facet
 from benchmarks.peers import gemm, opencv, package
+from benchmarks.processes import JsonProcess
 
 
-class _Recorded:
+class _Recorded(JsonProcess):
     """Stands for the process of a contender: keeps who was asked, and answers with so many seconds."""
 
     def __init__(self, name: str, asked: list[str], first: Mapping[str, str]) -> None:
-        self.stdout = io.StringIO(json.dumps(first) + "\n" + '{"seconds": 1}\n' * 9)
-        self.stdin = self
-        self._name, self._asked = name, asked
+        self._name, self._asked, self._first = name, asked, dict(first)
 
-    def write(self, text: str) -> None:
-        if text.strip():
-            self._asked.append(self._name)
+    def send(self, message: object) -> None:  # noqa: ARG002 - the process's interface
+        self._asked.append(self._name)
 
-    def flush(self) -> None: ...
+    def receive(self) -> dict[str, Any]:
+        first, self._first = self._first, {}
+        return first or {"seconds": 1}
 
 
 def _opened(asked: list[str], **first: Mapping[str, str]) -> Arena:
     opened = Arena()
     for name, line in first.items():
-        opened.enter(name, cast("Popen[str]", _Recorded(name, asked, line)))
+        opened.enter(name, _Recorded(name, asked, line))
     return opened
 
 

@@ -58,7 +58,7 @@ def test_a_result_says_where_when_and_with_what_it_was_measured(
         goals = [Goal("answer", figures["answer"], 42, why="x"), Goal("missed", 2, 1, why="of the weather")]
         return Report(goals, [Table(("a",), [(figures["answer"],)])])
 
-    counted = Scenario("A title", "A method", lambda quick: {"answer": 41 if quick else 43}, report)
+    counted = Scenario("A title", "A method", lambda quick, _: {"answer": 41 if quick else 43}, report)
     monkeypatch.setattr("benchmarks.__main__.scenario", lambda _: counted)
     monkeypatch.setattr("benchmarks.render.scenario", lambda _: counted)
     measure("balance", tmp_path, quick=True)
