@@ -4,8 +4,8 @@ With --against TREE each scenario is measured with the servers of this checkout,
 one again, in turn; the ratios are printed and kept in .cache/comparisons (benchmarks/compare.py).
 
 Otherwise the figures go to benchmarks/results/NAME.json, and benchmarks/README.md is rendered from all of
-them. With --quick both go to .cache/benchmarks instead: its figures show that the scenario works, not how fast
-Facet is.
+them. With --quick both go to .cache/benchmarks instead: its figures show that the scenario works, not how
+fast Facet is.
 """
 
 import argparse
