@@ -1,178 +1,191 @@
-"""The image of deploy/Dockerfile, built and run as tests/support/dockerfile.py does it without Docker."""
+"""deploy/Dockerfile without Docker: what it says, and the program alone in a folder, run as it says.
 
-import itertools
+The packages and the native engine are those of this environment, and not installed anew.
+"""
+
+import ast
+import json
 import os
 import re
 import shlex
 import shutil
 import signal
-import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from tests.support.dockerfile import Builder, Image, contained, ignored, parse
 from tests.support.doors import call_grpc, post_raw
 from tests.support.facet import ROOMY, free_port
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import ROOT, running, wait_until
 
-pytestmark = pytest.mark.timeout(900)  # packages are installed and kernels compiled
-
-DOCKERFILE = parse((ROOT / "deploy" / "Dockerfile").read_text())
-FINAL = DOCKERFILE.stages[-1]
-IS_IGNORED = ignored((ROOT / ".dockerignore").read_text())
+PACKAGES = ["protos", "utils", "inference_server", "gateway"]
 
 
-@dataclass(frozen=True)
-class Documented:
-    """A `docker run` of docs/running.md: the variables, the health check and the command that it gives."""
-
-    environ: dict[str, str]
-    health: list[str]
-    command: list[str]
+def joined(path: str) -> str:
+    """A file without comments, its continued lines joined."""
+    return re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", (ROOT / path).read_text()))
 
 
-def documented(name: str) -> Documented:
-    """How the container of this name is started."""
-    text = re.sub(r"\\\n\s*", "", (ROOT / "docs" / "running.md").read_text())
-    [line] = re.findall(rf"^    docker run .*--name {name} .*$", text, re.MULTILINE)
-    words = shlex.split(line)
-    image = words.index("facet", words.index("--read-only"))
-    options = dict(itertools.pairwise(words[:image]))
-    environ = dict([options["-e"].split("=", 1)]) if "-e" in options else {}
-    return Documented(environ, shlex.split(options.get("--health-cmd", "")), words[image + 1 :])
+STAGES = [
+    re.findall(r"(?m)^([A-Z]+) (.*)$", text) for text in joined("deploy/Dockerfile").split("\nFROM ")[1:]
+]
+BASES = re.findall(r"(?m)^ARG BASE=(.*)$", joined("deploy/Dockerfile"))
+
+
+def of(stage: int, name: str) -> list[str]:
+    """The values of the instructions of this name, in order."""
+    return [value for kind, value in STAGES[stage] if kind == name]
+
+
+BUILDER, FINAL = 0, 1
+COPIED = [path for value in of(BUILDER, "COPY") for path in value.split()[:-1]]
+
+
+def required(requirement: str, found: set[str]) -> None:
+    """Add the names of a requirement and of all that it brings along."""
+    parsed = Requirement(requirement)
+    name = canonicalize_name(parsed.name)
+    if name not in found and (not parsed.marker or parsed.marker.evaluate({"extra": ""})):
+        found.add(name)
+        for other in requires(name) or ():
+            required(other, found)
+
+
+def test_both_stages_have_a_base_with_a_version_and_the_final_one_installs_nothing() -> None:
+    """So that an image can be built again, and has no compiler."""
+    [base] = BASES
+    assert re.fullmatch(r"python:3\.\d+(\.\d+)?-slim-\w+(@sha256:\w{64})?", base)
+    assert joined("deploy/Dockerfile").count("\nFROM ${BASE}") == len(STAGES) == 2
+    assert of(FINAL, "RUN") == []
+    copied = [f"--from=builder ${{PREFIX}}/{name} ${{PREFIX}}/{name}/" for name in ("venv", "cache", "app")]
+    assert of(FINAL, "COPY") == copied
+
+
+def test_the_image_serves_as_a_numbered_user_who_is_not_root_and_stops_by_sigterm() -> None:
+    """On all of the container's addresses, at the ports that it says."""
+    [user] = of(FINAL, "USER")
+    assert all(0 < int(number) < 2**31 for number in user.split(":"))
+    assert of(FINAL, "STOPSIGNAL") == ["SIGTERM"]
+    ports = dict(re.findall(r"FACET_(HTTP|GRPC)_ADDRESS=0\.0\.0\.0:(\d+)", of(FINAL, "ENV")[0]))
+    assert of(FINAL, "EXPOSE") == [f"{ports['HTTP']} {ports['GRPC']}"]
+
+
+def test_the_builder_gets_what_is_copied_and_nothing_else_that_lies_in_a_checkout() -> None:
+    """Each path is in the repository, and .dockerignore lets in these alone, without hidden files."""
+    first, *rules = joined(".dockerignore").split()
+    assert first == "*"
+    assert sorted(rule[1:] for rule in rules if rule.startswith("!")) == sorted(COPIED)
+    assert rules[-3:] == ["native/tests", "**/__pycache__", "**/.*"]
+    for path in COPIED:
+        assert (
+            subprocess.run(["git", "ls-files", "--error-unmatch", path], cwd=ROOT, check=False).returncode
+            == 0
+        )
+
+
+def test_what_is_installed_was_copied_before_and_is_all_that_the_program_imports() -> None:
+    """TensorFlow is an engine that the image does without."""
+    steps = [value for _, value in STAGES[BUILDER]]
+    lists = steps.index("constraints.txt requirements-serve.txt ./")
+    assert steps.index("pip install -r requirements-serve.txt") > lists
+    assert steps.index("pip install ./native") > steps.index("native native/")
+    installed: set[str] = set()
+    for line in joined("requirements-serve.txt").split("\n"):
+        if "==" in line:
+            required(line, installed)
+    nodes = [
+        node
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+    ]
+    imported = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules = {name.partition(".")[0] for name in imported} - {*PACKAGES, "facet_native", "tensorflow"}
+    known = packages_distributions()
+    for module in modules - sys.stdlib_module_names:
+        assert any(canonicalize_name(name) in installed for name in known[module]), module
 
 
 @pytest.fixture(scope="module")
-def image() -> Iterator[Image]:
-    """The image, in a folder that every user can enter and none can write."""
-    if not any(shutil.which(compiler) for compiler in ("c++", "g++", "clang++")):
-        assert "CI" not in os.environ, "there is no C++ compiler"
-        pytest.skip("there is no C++ compiler, which the builder's apt-get would have installed")
+def prefix() -> Iterator[Path]:
+    """Program and models as in the image, in a folder that every user can read and none write."""
     folder = Path(tempfile.mkdtemp(prefix="facet-image-"))
-    folder.chmod(0o755)
+    files = subprocess.check_output(["git", "ls-files", *PACKAGES], cwd=ROOT, text=True).splitlines()
+    for name in files:
+        (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / "app" / name)
     try:
-        builder = Builder(DOCKERFILE, ROOT, IS_IGNORED, folder)
-        image = builder.build()
-        assert len(builder.not_run) == 1
-        subprocess.run(["chmod", "-R", "a-w", image.prefix], check=True)
-        yield image
+        [command] = [value for value in of(BUILDER, "RUN") if "inference_server" in value]
+        subprocess.run(["sh", "-ec", command], cwd=folder / "app", env=environ(folder), check=True)
+        subprocess.run(["chmod", "-R", "a+rX,a-w", folder], check=True)
+        yield folder
     finally:
         subprocess.run(["chmod", "-R", "u+w", folder], check=True)
         shutil.rmtree(folder)
 
 
-def health(image: Image, check: list[str], **environ: str) -> int:
-    """The exit status of a health check in a container."""
-    command = contained(image, check, **environ)
-    return subprocess.run(command, stderr=subprocess.DEVNULL, timeout=60, check=False).returncode
+def environ(prefix: Path) -> dict[str, str]:
+    """The variables of the image, with the packages of this environment."""
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    said = of(FINAL, "ENV")[0].replace("${PREFIX}", str(prefix))
+    given = dict(pair.split("=", 1) for pair in shlex.split(said))
+    return {**given, "PREFIX": str(prefix), "HOME": "/", "PATH": path}
 
 
-def files(image: Image) -> dict[str, tuple[int, int]]:
-    """Every file of the image, with its size and the time of its last change."""
-    found = (path for path in image.prefix.rglob("*") if path.is_file())
-    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
-
-
-def test_every_base_image_is_named_by_its_version() -> None:
-    """So that an image can be built again."""
-    for stage in DOCKERFILE.stages:
-        assert re.fullmatch(r"python:3\.\d+(\.\d+)?-slim-\w+(@sha256:\w{64})?", stage.base), stage.base
-
-
-def test_the_final_stage_compiles_and_installs_nothing() -> None:
-    """What it has it was given by the builder, which alone has a compiler."""
-    assert FINAL.of("RUN") == []
-    assert all(value.startswith("--from=builder ") for value in FINAL.of("COPY"))
-    installing = [
-        command for stage in DOCKERFILE.stages for command in stage.of("RUN") if "apt-get" in command
+def contained(prefix: Path, command: list[str], **given: str) -> list[str]:
+    """A command as a container runs it: by its folder, variables and user, who may write nothing."""
+    variables = [f"{name}={value}" for name, value in {**environ(prefix), **given}.items()]
+    user, group = of(FINAL, "USER")[0].split(":")
+    rights = [f"--{kind}=-all,+dac_read_search" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
+    switch = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", *rights]
+    return [
+        "env",
+        "-i",
+        f"--chdir={prefix}/app",
+        *variables,
+        *(switch if os.geteuid() == 0 else []),
+        *command,
     ]
-    [command] = installing
-    assert "g++" in command
-    assert "--no-install-recommends" in command
-    assert command.endswith("rm -rf /var/lib/apt/lists/*")
 
 
-def test_the_image_serves_as_a_numbered_user_who_is_not_root_and_stops_by_sigterm() -> None:
-    """On all of the container's addresses, at the ports that it says."""
-    [user] = FINAL.of("USER")
-    assert all(0 < int(number) < 2**31 for number in user.split(":"))
-    assert FINAL.of("STOPSIGNAL") == ["SIGTERM"]
-    [environ] = FINAL.of("ENV")
-    ports = dict(re.findall(r"FACET_(HTTP|GRPC)_ADDRESS=0\.0\.0\.0:(\d+)", environ))
-    assert FINAL.of("EXPOSE") == [f"{ports['HTTP']} {ports['GRPC']}"]
+def test_a_container_is_the_backend_or_where_it_is_told_to_be_the_gateway(prefix: Path) -> None:
+    """By docs/running.md: they find a face, say whether they serve, end in order, and write nothing."""
+    before = {path: path.stat().st_mtime_ns for path in prefix.rglob("*")}
+    assert (
+        "\n    docker run -d --name backend --network facet --read-only --stop-timeout 30 facet\n"
+        in joined("docs/running.md")
+    )
+    [(asked, told)] = re.findall(
+        r'--name gateway .* -e FACET_BACKEND=\S+ --health-cmd "(.*)" facet (.*)', joined("docs/running.md")
+    )
+    backend = json.loads(of(FINAL, "CMD")[0])
+    http, grpc = free_port(), free_port()
+    everywhere = {"FACET_GRPC_ADDRESS": f"0.0.0.0:{grpc}", "FACET_HTTP_ADDRESS": f"0.0.0.0:{http}"}
 
+    def healthy(check: list[str]) -> bool:
+        return subprocess.run(contained(prefix, check, **everywhere), timeout=60, check=False).returncode == 0
 
-@pytest.mark.parametrize(
-    ("path", "left_out"),
-    [
-        (".env", True),
-        ("inference_server/.env", True),
-        ("key.pem", True),
-        (".git/config", True),
-        ("tests/conftest.py", True),
-        ("native/tests/kernels_test.cpp", True),
-        ("utils/__pycache__/settings.cpython-311.pyc", True),
-        ("examples/astronaut.png", True),
-        ("requirements-serve.txt", False),
-        ("native/src/engine.cpp", False),
-        ("inference_server/detector/portrait.jpg", False),
-    ],
-)
-def test_the_builder_gets_what_the_image_is_made_of_and_nothing_else(path: str, left_out: bool) -> None:
-    """Whatever lies in a checkout."""
-    assert IS_IGNORED(PurePosixPath(path)) is left_out
-
-
-def test_the_image_holds_the_program_its_packages_and_its_models(image: Image) -> None:
-    """And nothing that they were made from; every user may read all of it, and nobody write."""
-    assert {path.name for path in image.prefix.iterdir()} == {"venv", "cache", "app"}
-    packages = {"protos", "utils", "inference_server", "gateway"}
-    assert {path.name for path in (image.prefix / "app").iterdir()} == packages
-    for path in (image.prefix, *image.prefix.rglob("*")):
-        if not path.is_symlink():
-            mode = path.stat().st_mode
-            wanted = stat.S_IROTH | (stat.S_IXOTH if path.is_dir() else 0)
-            assert mode & wanted == wanted, path
-            assert mode & (stat.S_IWGRP | stat.S_IWOTH) == 0, path
-
-
-def test_a_container_is_the_backend_and_its_health_check_says_whether_it_serves(image: Image) -> None:
-    """It finds a face by the native engine, ends in order when told to, and has written nothing."""
-    run, before, port = documented("backend"), files(image), free_port()
-    assert run == Documented({}, [], [])
-    asked = {"FACET_GRPC_ADDRESS": f"0.0.0.0:{port}"}  # as in the image
-    address = f"127.0.0.1:{port}"
-    with running(contained(image, image.command, **ROOMY, FACET_GRPC_ADDRESS=address)) as process:
-        assert process.wait_for("ready")["grpc_address"] == address
-        assert process.logged("engine")[0]["engine"] == "native"
-        assert health(image, image.healthcheck, **asked) == 0
-        assert len(call_grpc(address, ASTRONAUT.read_bytes(), {}).faces or []) == 1
-        process.send(signal.SIGTERM)
-        assert process.wait() == 0
-    assert health(image, image.healthcheck, **asked) == 1
-    assert files(image) == before
-
-
-def test_a_container_is_the_gateway_where_it_is_told_to_be(image: Image) -> None:
-    """By the command, the variable and the health check of docs/running.md."""
-    run, before, port = documented("gateway"), files(image), free_port()
-    assert set(run.environ) == {"FACET_BACKEND"}
-    asked = {"FACET_HTTP_ADDRESS": f"0.0.0.0:{port}"}
-    address, grpc = f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}"
-    environ = {**ROOMY, "FACET_HTTP_ADDRESS": address, "FACET_BACKEND": grpc}
-    with running(contained(image, run.command, **environ)) as gateway:
-        assert gateway.wait_for("ready")["http_address"] == address
-        assert health(image, run.health, **asked) == 1
-        with running(contained(image, image.command, **ROOMY, FACET_GRPC_ADDRESS=grpc)):
-            wait_until(lambda: health(image, run.health, **asked) == 0, "the gateway finds its backend")
-            wait_until(lambda: len(post_raw(address, ASTRONAUT.read_bytes(), {}).faces or []) == 1, "a face")
-        gateway.send(signal.SIGTERM)
-        assert gateway.wait() == 0
-    assert health(image, run.health, **asked) == 1
-    assert files(image) == before
+    checks = json.loads(of(FINAL, "HEALTHCHECK")[0].partition("CMD ")[2]), asked.split()
+    here = {"FACET_BACKEND": f"127.0.0.1:{grpc}", "FACET_HTTP_ADDRESS": f"127.0.0.1:{http}"}
+    with running(contained(prefix, told.split(), **ROOMY, **here)) as web:
+        web.wait_for("ready")
+        assert [healthy(check) for check in checks] == [False, False]
+        local = {**ROOMY, "FACET_GRPC_ADDRESS": f"127.0.0.1:{grpc}"}
+        with running(contained(prefix, backend, **local)) as served:
+            served.wait_for("ready")
+            wait_until(lambda: all(map(healthy, checks)), "both serve")
+            assert len(call_grpc(f"127.0.0.1:{grpc}", ASTRONAUT.read_bytes(), {}).faces or []) == 1
+            assert len(post_raw(f"127.0.0.1:{http}", ASTRONAUT.read_bytes(), {}).faces or []) == 1
+            for process in (web, served):
+                process.send(signal.SIGTERM)
+                assert process.wait() == 0
+    assert {path: path.stat().st_mtime_ns for path in prefix.rglob("*")} == before
