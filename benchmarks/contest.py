@@ -24,7 +24,8 @@ class Contender(Protocol):
     version: str
 
     def taken(self, pixels: Pixels) -> Any:  # noqa: ANN401 - its own form of a picture
-        """What it is given, made beforehand: its own form of a picture."""
+        """What it is given, made beforehand: its own form of a picture; here the pixels as they are."""
+        return pixels
 
     def detect(self, picture: Any) -> Any:  # noqa: ANN401
         """What is timed."""

@@ -4,7 +4,7 @@ import os
 from copy import copy
 from typing import Any
 
-from benchmarks.contest import Found, Unavailable, one_thread_of_tensorflow
+from benchmarks.contest import Contender, Found, Unavailable, one_thread_of_tensorflow
 from benchmarks.staged import Staged, sampling
 from inference_server.detector.choice import EngineUnavailable, choose
 from inference_server.detector.convert import convert
@@ -18,7 +18,7 @@ from utils.settings import Settings
 _MAX_CANDIDATES = 1_000_000
 
 
-class Facet:
+class Facet(Contender):
     """An engine of ours."""
 
     def __init__(self, engine: str, instruction_set: str = "auto") -> None:
@@ -35,10 +35,6 @@ class Facet:
         self._staged = Staged(self.detector._engine)
         self._in_stages = copy(self.detector)
         self._in_stages._engine = self._staged
-
-    def taken(self, pixels: Pixels) -> Pixels:
-        """Pixels, as they are."""
-        return pixels
 
     def detect(self, picture: Pixels) -> tuple[Face, ...]:
         """Detect."""

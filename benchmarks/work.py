@@ -30,6 +30,11 @@ def by_stage(levels: Iterable[Sequence[int]], candidates: Mapping[str, int]) -> 
     }
 
 
+def gflop(levels: Iterable[Sequence[int]], candidates: Mapping[str, int]) -> dict[str, float]:
+    """Thousands of millions of operations by stage, two for each multiply-add."""
+    return {stage: 2 * count / 1e9 for stage, count in by_stage(levels, candidates).items()}
+
+
 def proposal(width: int, height: int) -> int:
     """Multiply-adds of P-Net over a level of this size."""
     first = (width - 2) * (height - 2)

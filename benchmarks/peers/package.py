@@ -4,21 +4,17 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from benchmarks.contest import Found, module, one_thread_of_tensorflow
+from benchmarks.contest import Contender, Found, module, one_thread_of_tensorflow
 from tests.support.pictures import Pixels
 
 
-class Package:
+class Package(Contender):
     """The untouched package `mtcnn`, at its defaults but for the form of its answer: numbers, not rounded."""
 
     def __init__(self) -> None:
         one_thread_of_tensorflow()
         self._detector = module("mtcnn").MTCNN()
         self.version = f"{version('mtcnn')} on TensorFlow {module('tensorflow').__version__}"
-
-    def taken(self, pixels: Pixels) -> Pixels:
-        """Pixels, as they are."""
-        return pixels
 
     def detect(self, picture: Pixels) -> Any:  # noqa: ANN401
         """Detect."""

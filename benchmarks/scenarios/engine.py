@@ -10,7 +10,7 @@ from benchmarks.contenders import GEMM, GEMM_AVX2, NATIVE, PACKAGE, PEERS
 from benchmarks.drawings import CELLS
 from benchmarks.peers.gemm import SIDE
 from benchmarks.progress import step
-from benchmarks.registry import Bar, BarPlot, Figures, Goal, Report, Scenario, Table
+from benchmarks.registry import Bar, BarPlot, Column, Figures, Goal, Report, Scenario, Table, table
 from benchmarks.stats import milliseconds
 
 CONTENDERS = (PACKAGE, "tensorflow", "onnx", *NATIVE, *PEERS)
@@ -46,7 +46,10 @@ def run(quick: bool, repeats: int) -> Figures:
     cells: list[dict[str, Any]] = []
     with arena([*CONTENDERS, GEMM, GEMM_AVX2]) as contenders:
         for number, cell in enumerate(drawn):
-            with step(f"engine: {_told(cell)}, {number + 1} of {len(drawn)}", (repeats + 1) * 2.5):
+            with step(
+                f"engine: {cell[1]} x {cell[2]}, {cell[0]} faces, {number + 1} of {len(drawn)}",
+                (repeats + 1) * 2.5,
+            ):
                 answers = contenders.rounds(contenders.names, repeats, draw=cell)
             took = {name: _summed(found) for name, found in answers.items()}
             cells.append({"cell": cell, "gflop": _gflop(contenders, cell), "contenders": took})
@@ -74,7 +77,7 @@ def _gflop(contenders: Arena, cell: Cell) -> float:
     """The networks' operations on a picture; all of Facet's engines do the same."""
     ours = next(name for name in (*NATIVE, "onnx") if name in contenders.names)
     seen = contenders.ask(ours, draw=cell, stages=True)
-    return 2 * sum(work.by_stage(seen["levels"], seen["candidates"]).values()) / 1e9
+    return sum(work.gflop(seen["levels"], seen["candidates"]).values())
 
 
 def report(figures: Figures) -> Report:
@@ -144,39 +147,40 @@ def _rate(cell: Mapping[str, Any], gemm: str) -> float:
 
 
 def _table(figures: Figures, names: Sequence[str], which: str, caption: str) -> Table:
-    rows: list[tuple[object, ...]] = [
-        (_told(cell["cell"]), *(cell["contenders"][name][which] for name in names))
-        for cell in figures["cells"]
-    ]
-    return Table(("picture", *names), rows, caption)
+    columns: dict[str, Column] = {name: f"contenders.{name}.{which}" for name in names}
+    return table(figures["cells"], {"picture": _told, **columns}, caption)
 
 
 def _speed(figures: Figures, means: Mapping[str, float]) -> Table:
-    ratios = [_ratios(figures, name) for name in means]
-    rows: list[tuple[object, ...]] = [
-        (_told(cell["cell"]), *(f"{ratio[number]:.2f}x" for ratio in ratios))
-        for number, cell in enumerate(figures["cells"])
-    ]
-    rows.append(("**geometric mean**", *(f"**{mean:.2f}x**" for mean in means.values())))
-    return Table(("picture", *means), rows, f"How many times as fast as {PACKAGE}:")
+    caption = f"How many times as fast as {PACKAGE}:"
+    return _with_means(figures, {}, {name: _ratios(figures, name) for name in means}, caption)
 
 
 def _allowed(figures: Figures, name: str, gemm: str) -> Table:
     """The ratio that a share of GEMM would give, beside the one measured."""
-    allowed, measured = _allowed_ratios(figures, name), _ratios(figures, name)
-    rows: list[tuple[object, ...]] = [
-        (
-            _told(cell["cell"]),
-            f"{cell['gflop']:.3f}",
-            f"{_rate(cell, gemm):.1f}",
-            *(f"{ratios[number]:.2f}x" for ratios in (allowed, measured)),
-        )
-        for number, cell in enumerate(figures["cells"])
+    columns: dict[str, Column] = {
+        "GFLOP": ("gflop", ".3f"),
+        f"GFLOP/s of {gemm}": lambda cell: f"{_rate(cell, gemm):.1f}",
+    }
+    ratios = {
+        f"{GEMM_SHARE:.0%} of that would give": _allowed_ratios(figures, name),
+        "measured": _ratios(figures, name),
+    }
+    return _with_means(figures, columns, ratios, f"What a share of GEMM would give, and what {name} gives:")
+
+
+def _with_means(
+    figures: Figures, columns: Mapping[str, Column], ratios: Mapping[str, Sequence[float]], caption: str
+) -> Table:
+    """Columns of the pictures, ratios of each picture, and below them the ratios' geometric means."""
+    told = table(figures["cells"], {"picture": _told, **columns})
+    rows = [
+        (*row, *(f"{ratio:.2f}x" for ratio in own))
+        for row, own in zip(told.rows, zip(*ratios.values(), strict=True), strict=True)
     ]
-    means = (f"**{geometric_mean(ratios):.2f}x**" for ratios in (allowed, measured))
-    rows.append(("**geometric mean**", "", "", *means))
-    head = ("picture", "GFLOP", f"GFLOP/s of {gemm}", f"{GEMM_SHARE:.0%} of that would give", "measured")
-    return Table(head, rows, f"What a share of GEMM would give, and what {name} gives:")
+    means = (f"**{geometric_mean(ratio):.2f}x**" for ratio in ratios.values())
+    rows.append(("**geometric mean**", *("" for _ in columns), *means))
+    return Table((*told.head, *ratios), rows, caption)
 
 
 def _note(figures: Figures, present: Sequence[str]) -> str:
@@ -188,8 +192,8 @@ def _note(figures: Figures, present: Sequence[str]) -> str:
     return " ".join([f"Versions: {versions}. None used more than {cpus:.2f} CPUs.", *absent])
 
 
-def _told(cell: Sequence[Any]) -> str:
-    drawing, width, height = cell
+def _told(cell: Mapping[str, Any]) -> str:
+    drawing, width, height = cell["cell"]
     return f"{width} x {height}, {drawing} faces"
 
 

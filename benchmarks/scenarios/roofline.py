@@ -5,11 +5,11 @@ from statistics import median
 from typing import Any
 
 from benchmarks import work
-from benchmarks.arena import Answer, Arena, Cell, arena
+from benchmarks.arena import Arena, Cell, arena
 from benchmarks.contenders import GEMM, GEMM_AVX2, GEMM_AVX512, GEMMS, NATIVE
 from benchmarks.peers.gemm import SIDE
 from benchmarks.progress import step
-from benchmarks.registry import Bar, BarPlot, Figures, Goal, Report, Scenario, Table
+from benchmarks.registry import Bar, BarPlot, Column, Figures, Goal, Report, Scenario, Table, table
 from benchmarks.staged import STAGES
 from benchmarks.stats import milliseconds
 
@@ -62,7 +62,11 @@ def run(_quick: bool, repeats: int) -> Figures:
                 detections = {name: _detections(contenders, name) for name in ours}
                 runs.append({"gflops": rates, "detections": detections})
     done = {
-        name: {"candidates": answer["candidates"], "levels": len(answer["levels"]), "gflop": _gflop(answer)}
+        name: {
+            "candidates": answer["candidates"],
+            "levels": len(answer["levels"]),
+            "gflop": work.gflop(answer["levels"], answer["candidates"]),
+        }
         for name, answer in seen.items()
     }
     return {"parameters": {"cell": CELL, "absent": contenders.absent}, "work": done, "runs": runs}
@@ -79,90 +83,77 @@ def _detections(contenders: Arena, name: str) -> dict[str, Any]:
     answers = [contenders.ask(name, draw=CELL, stages=True) for _ in range(_DETECTIONS)]
     return {
         "whole_ms": milliseconds(median(answer["seconds"] for answer in answers)),
-        "stages_ms": _by_stage(lambda stage: [answer["stages"][stage] for answer in answers]),
-        "sampling_ms": _by_stage(lambda stage: [answer["sampling"][stage] for answer in answers]),
+        **{
+            f"{what}_ms": {
+                stage: milliseconds(median(answer[what][stage] for answer in answers)) for stage in STAGES
+            }
+            for what in ("stages", "sampling")
+        },
     }
 
 
-def _by_stage(seconds: Callable[[str], list[float]]) -> dict[str, float]:
-    return {stage: milliseconds(median(seconds(stage))) for stage in STAGES}
+def _reached(figures: Figures, name: str) -> dict[str, Any]:
+    """What the figures say of one instruction set: medians over the rounds.
 
-
-def _gflop(answer: Answer) -> dict[str, float]:
-    counted = work.by_stage(answer["levels"], answer["candidates"])
-    return {stage: 2 * count / 1e9 for stage, count in counted.items()}
-
-
-class _Reached:
-    """What the figures say of one instruction set.
-
-    Every share is the median over the rounds of what a round reached of its own matrix product.
+    Every share is of the matrix product of the same round.
     """
+    done = figures["work"][name]
+    gflop: dict[str, float] = done["gflop"]
+    rounds = [(run["gflops"], run["detections"][name]) for run in figures["runs"]]
 
-    def __init__(self, figures: Figures, name: str) -> None:
-        self.name = name
-        self.done = figures["work"][name]
-        self._gflop: dict[str, float] = self.done["gflop"]
-        self._rounds = [(run["gflops"], run["detections"][name]) for run in figures["runs"]]
+    def over_rounds(of_round: Callable[[dict[str, float], dict[str, Any]], float]) -> float:
+        return median(of_round(*one) for one in rounds)
 
-    def _median(self, of_round: Callable[[dict[str, float], dict[str, Any]], float]) -> float:
-        """The median over the rounds, each given as its matrix products and this one's detections."""
-        return median(of_round(*one) for one in self._rounds)
+    def whole(gemm: str) -> float:
+        return over_rounds(lambda rates, took: sum(gflop.values()) / took["whole_ms"] * 1000 / rates[gemm])
 
-    def whole(self, gemm: str = GEMM) -> float:
-        """The share of the whole detection."""
-        gflop = sum(self._gflop.values())
-        return self._median(lambda rates, took: gflop / took["whole_ms"] * 1000 / rates[gemm])
-
-    def engine(self) -> float:
-        """The share of the engine alone."""
-        return self._share(STAGES)
-
-    def stage(self, stage: str) -> float:
-        """The share of one stage."""
-        return self._share([stage])
-
-    def own(self) -> str:
-        """The share of the matrix product with the same instructions, where that was measured."""
-        gemm = f"gemm {self.name.partition(' ')[2]}"
-        return _percent(self.whole(gemm)) if gemm in self._rounds[0][0] else ""
-
-    def whole_ms(self) -> float:
-        """What a detection takes."""
-        return self._median(lambda _, took: took["whole_ms"])
-
-    def stage_ms(self, stage: str) -> float:
-        """What a stage takes."""
-        return self._median(lambda _, took: took["stages_ms"][stage])
-
-    def sampling_ms(self, stage: str) -> float:
-        """The most that pyramid or crops take of it."""
-        return self._median(lambda _, took: took["sampling_ms"][stage])
-
-    def floor_ms(self, stage: str) -> float:
-        """What its multiply-adds would take at the rate of the matrix product."""
-        return self._median(lambda rates, _: self._gflop[stage] / rates[GEMM] * 1000)
-
-    def pipeline_ms(self) -> float:
-        """What the engine leaves of a detection."""
-        return self._median(lambda _, took: took["whole_ms"] - sum(took["stages_ms"].values()))
-
-    def _share(self, stages: Sequence[str]) -> float:
-        gflop = sum(self._gflop[stage] for stage in stages)
-        return self._median(
-            lambda rates, took: gflop / sum(took["stages_ms"][stage] for stage in stages) * 1000 / rates[GEMM]
+    def engine(stages: Sequence[str]) -> float:
+        counted = sum(gflop[stage] for stage in stages)
+        return over_rounds(
+            lambda rates, took: (
+                counted / sum(took["stages_ms"][stage] for stage in stages) * 1000 / rates[GEMM]
+            )
         )
+
+    def of_stage(stage: str) -> dict[str, Any]:
+        return {
+            "stage": stage,
+            "name": _NAMES[stage],
+            "gflop": f"{gflop[stage]:.3f}",
+            "ms": over_rounds(lambda _, took: took["stages_ms"][stage]),
+            "floor_ms": f"{over_rounds(lambda rates, _: gflop[stage] / rates[GEMM] * 1000):.2f}",
+            "sampling_ms": f"{over_rounds(lambda _, took: took['sampling_ms'][stage]):.2f}",
+            "share": engine([stage]),
+        }
+
+    own = f"gemm {name.partition(' ')[2]}"
+    return {
+        "name": name,
+        "done": done,
+        "whole": whole(GEMM),
+        "own": _percent(whole(own)) if own in rounds[0][0] else "",
+        "engine": engine(STAGES),
+        "whole_ms": over_rounds(lambda _, took: took["whole_ms"]),
+        "pipeline_ms": over_rounds(lambda _, took: took["whole_ms"] - sum(took["stages_ms"].values())),
+        "stages": [of_stage(stage) for stage in STAGES],
+    }
 
 
 def report(figures: Figures) -> Report:
     """Shares of the matrix product, and what each stage takes beyond its floor."""
-    reached = [_Reached(figures, name) for name in figures["work"]]
+    reached = [_reached(figures, name) for name in figures["work"]]
     if not reached:
         return Report([], [], note="The native engine was not there, so nothing was measured.")
     best, where = reached[0], f"{CELL[1]} x {CELL[2]}, {CELL[0]} faces"
     return Report(
         goals=[
-            Goal(f"whole detection, {where}, share of fp32 GEMM ({best.name})", best.whole(), GOAL, True, "%")
+            Goal(
+                f"whole detection, {where}, share of fp32 GEMM ({best['name']})",
+                best["whole"],
+                GOAL,
+                True,
+                "%",
+            )
         ],
         tables=[_rates(figures), _summary(reached), *map(_stages, reached)],
         plots={"roofline": _plot(reached)},
@@ -179,70 +170,63 @@ def _rates(figures: Figures) -> Table:
     return Table(("OpenBLAS's kernels", "GFLOP/s, median of the rounds", "all rounds"), rows)
 
 
-def _summary(reached: Sequence[_Reached]) -> Table:
-    head = (
-        "engine",
-        "ms",
-        "whole detection",
-        "the engine alone",
-        "whole, of GEMM with the same instructions",
-    )
-    rows: list[tuple[object, ...]] = [
-        (one.name, f"{one.whole_ms():.2f}", _percent(one.whole()), _percent(one.engine()), one.own())
-        for one in reached
-    ]
-    return Table(head, rows, "Shares of GEMM:")
+def _summary(reached: Sequence[dict[str, Any]]) -> Table:
+    columns: dict[str, Column] = {
+        "engine": "name",
+        "ms": ("whole_ms", ".2f"),
+        "whole detection": lambda one: _percent(one["whole"]),
+        "the engine alone": lambda one: _percent(one["engine"]),
+        "whole, of GEMM with the same instructions": "own",
+    }
+    return table(reached, columns, "Shares of GEMM:")
 
 
-def _stages(one: _Reached) -> Table:
-    rows: list[tuple[object, ...]] = [
-        (
-            _NAMES[stage],
-            f"{one.done['gflop'][stage]:.3f}",
-            *(f"{ms:.2f}" for ms in (one.stage_ms(stage), one.floor_ms(stage), one.sampling_ms(stage))),
-            _percent(one.stage(stage)),
-        )
-        for stage in STAGES
-    ]
-    rows.append(("pipeline", "", f"{one.pipeline_ms():.2f}", "", "", ""))
-    crops = one.done["candidates"]
+def _stages(one: dict[str, Any]) -> Table:
+    columns: dict[str, Column] = {
+        "stage": "name",
+        "GFLOP": "gflop",
+        "ms": ("ms", ".2f"),
+        "ms at GEMM's rate": "floor_ms",
+        "sampling, ms at most": "sampling_ms",
+        "share": lambda stage: _percent(stage["share"]),
+    }
+    crops = one["done"]["candidates"]
     caption = (
-        f"*{one.name}*: {one.done['levels']} levels, {crops['refinement']} crops for R-Net, "
+        f"*{one['name']}*: {one['done']['levels']} levels, {crops['refinement']} crops for R-Net, "
         f"{crops['output']} for O-Net."
     )
-    return Table(
-        ("stage", "GFLOP", "ms", "ms at GEMM's rate", "sampling, ms at most", "share"), rows, caption
-    )
+    found = table(one["stages"], columns, caption)
+    found.rows.append(("pipeline", "", f"{one['pipeline_ms']:.2f}", "", "", ""))
+    return found
 
 
-def _plot(reached: Sequence[_Reached]) -> BarPlot:
+def _plot(reached: Sequence[dict[str, Any]]) -> BarPlot:
     bars = [
-        Bar(f"{one.name}, {what}", round(share * 100, 1), one.name)
+        Bar(f"{one['name']}, {what}", round(share * 100, 1), one["name"])
         for one in reached
         for what, share in [
-            *((_NAMES[stage], one.stage(stage)) for stage in STAGES),
-            ("engine alone", one.engine()),
-            ("whole detection", one.whole()),
+            *((stage["name"], stage["share"]) for stage in one["stages"]),
+            ("engine alone", one["engine"]),
+            ("whole detection", one["whole"]),
         ]
     ]
-    return BarPlot(
-        "Share of the machine's fp32 matrix product", "% of GEMM's rate", bars, ("goal", GOAL * 100)
-    )
+    title = "Share of the machine's fp32 matrix product"
+    return BarPlot(title, "% of GEMM's rate", bars, ("goal", GOAL * 100))
 
 
-def _note(best: _Reached) -> str:
+def _note(best: dict[str, Any]) -> str:
     """What each stage takes, its floor, and what it does besides multiplying."""
     stages = [
-        f"- {_NAMES[stage]}: {best.stage_ms(stage):.2f} ms against {best.floor_ms(stage):.2f}; "
-        f"{_SAMPLED[stage]} at most {best.sampling_ms(stage):.2f} of it. {_BESIDES[stage]}"
-        for stage in STAGES
+        f"- {one['name']}: {one['ms']:.2f} ms against {one['floor_ms']}; {_SAMPLED[one['stage']]} at most "
+        f"{one['sampling_ms']} of it. {_BESIDES[one['stage']]}"
+        for one in best["stages"]
     ]
     pipeline = (
-        f"- The pipeline: {best.pipeline_ms():.2f} ms, {best.pipeline_ms() / best.whole_ms():.0%} of the "
+        f"- The pipeline: {best['pipeline_ms']:.2f} ms, {best['pipeline_ms'] / best['whole_ms']:.0%} of the "
         "detection, with nothing to count: boxes, sorting and suppression. Most of it is NumPy, whose calls "
         "cost some microseconds each, however few boxes there are."
     )
-    head = f"What {best.name} takes, against the time of its multiply-adds at GEMM's rate:\n"
+    head = f"What {best['name']} takes, against the time of its multiply-adds at GEMM's rate:\n"
     return "\n".join([head, *stages, pipeline])
 
 

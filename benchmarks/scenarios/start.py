@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import servers
 from benchmarks.drawings import few
 from benchmarks.progress import step
-from benchmarks.registry import Figures, Goal, Report, Scenario, Table
+from benchmarks.registry import Column, Figures, Goal, Report, Scenario, table
 from tests.support.pictures import encoded
 from utils.service_client import ServiceClient
 
@@ -59,38 +59,34 @@ def report(figures: Figures) -> Report:
     runs: dict[str, list[dict[str, Any]]] = {}
     for run in figures["runs"]:
         runs.setdefault(run["engine"], []).append(run)
-    head = (
-        "engine",
-        "starts",
-        "ready, median s",
-        "fastest s",
-        "slowest s",
-        "the slower worker, median s",
-        "first answer, median s",
-    )
-    rows = [(engine, *_row(found)) for engine, found in runs.items()]
+    rows = [{"engine": engine, **_summed(found)} for engine, found in runs.items()]
+    columns: dict[str, Column] = {
+        "engine": "engine",
+        "starts": "starts",
+        "ready, median s": ("ready", ".2f"),
+        "fastest s": ("fastest", ".2f"),
+        "slowest s": ("slowest", ".2f"),
+        "the slower worker, median s": ("slower_worker", ".2f"),
+        "first answer, median s": ("answered", ".2f"),
+    }
     goals = [
-        Goal(
-            f"a pool of {WORKERS} is ready after its start (native)",
-            _median(found, "ready_s"),
-            GOAL,
-            unit="s",
-        )
-        for engine, found in runs.items()
-        if engine == "native"
+        Goal(f"a pool of {WORKERS} is ready after its start (native)", row["ready"], GOAL, unit="s")
+        for row in rows
+        if row["engine"] == "native"
     ]
-    return Report(goals, [Table(head, rows)])
+    return Report(goals, [table(rows, columns)])
 
 
-def _row(runs: list[dict[str, Any]]) -> tuple[object, ...]:
+def _summed(runs: list[dict[str, Any]]) -> dict[str, Any]:
     ready = [run["ready_s"] for run in runs]
-    slower = median(max(run["workers_s"]) for run in runs)
-    times = (median(ready), min(ready), max(ready), slower, _median(runs, "answered_s"))
-    return (len(runs), *(f"{seconds:.2f}" for seconds in times))
-
-
-def _median(runs: list[dict[str, Any]], which: str) -> float:
-    return float(median(run[which] for run in runs))
+    return {
+        "starts": len(runs),
+        "ready": median(ready),
+        "fastest": min(ready),
+        "slowest": max(ready),
+        "slower_worker": median(max(run["workers_s"]) for run in runs),
+        "answered": median(run["answered_s"] for run in runs),
+    }
 
 
 SCENARIO = Scenario("From the start of the process to a pool that serves", METHOD, run, report, repeats=6)
