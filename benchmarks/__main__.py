@@ -39,6 +39,8 @@ def main() -> int:
     if unknown:
         parser.error(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     if arguments.against:
+        if not (arguments.against / "benchmarks").is_dir():
+            parser.error(f"no checkout of Facet is at {arguments.against}")
         compare(
             arguments.against.resolve(), arguments.names or NAMES, arguments.rounds, quick=arguments.quick
         )

@@ -210,16 +210,12 @@ def _clients(row: dict[str, Any]) -> str:
 def _compare(runs: Sequence[dict[str, Any]], door: str, clients: int) -> dict[str, Any]:
     """The means of both services at one door, and the ratio."""
     here = [run for run in runs if (run["door"], run["clients"]) == (door, clients)]
-    means = {
-        service: {
-            "per_second": fmean(run["per_second"] for run in here if run["service"] == service),
-            **{
-                which: fmean(run["latency"][which] for run in here if run["service"] == service)
-                for which in ("p50_ms", "p99_ms")
-            },
+    means = {}
+    for service in _PASSES:
+        own = [{**run["latency"], **run} for run in here if run["service"] == service]
+        means[service] = {
+            what: fmean(run[what] for run in own) for what in ("per_second", "p50_ms", "p99_ms")
         }
-        for service in _PASSES
-    }
     ratio = means["facet"]["per_second"] / means["article"]["per_second"]
     return {"door": door, "clients": clients, "ratio": ratio, **means}
 
