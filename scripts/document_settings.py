@@ -37,8 +37,8 @@ Where gateways and backends run on machines, or in containers, of their own:
 | `FACET_MAX_TIMEOUT_SECONDS` | the smaller one holds: `DEADLINE_EXCEEDED` sooner than was asked for |
 
 All backends that a gateway calls should have the same limits (`FACET_MAX_IMAGE_PIXELS`,
-`FACET_MAX_CANDIDATES`): which of them gets a request is chance. `FACET_TIMEOUT_SECONDS` need not agree: the
-gateway tells the backend the time of each request.
+`FACET_MAX_CANDIDATES`) and `FACET_IMAGE_FORMATS`: which of them gets a request is chance.
+`FACET_TIMEOUT_SECONDS` need not agree: the gateway tells the backend the time of each request.
 """
 
 

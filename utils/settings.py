@@ -23,6 +23,9 @@ ENGINES = ("auto", "native", "onnx", "tensorflow")
 INSTRUCTION_SETS = ("auto", "avx512", "avx2", "base")
 """What FACET_NATIVE_ISA may be; best first after auto."""
 
+IMAGE_FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "heic")
+"""What FACET_IMAGE_FORMATS may name."""
+
 # What Kubernetes puts into the environment of every pod for a Service called facet or facet-...:
 # never a setting of ours, so never worth a warning.
 _SERVICE_VARIABLE = re.compile(r"FACET_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)\w*)")
@@ -97,6 +100,16 @@ def _one_of(*names: str) -> _Kind:
         return text
 
     return _Kind(f"one of {', '.join(names)}", parse)
+
+
+def _some_of(*names: str) -> _Kind:
+    def parse(text: str) -> tuple[str, ...]:
+        chosen = {name.strip().lower() for name in text.split(",")}
+        if not chosen.issubset(names):
+            raise ValueError(text)
+        return tuple(name for name in names if name in chosen)
+
+    return _Kind(f"some of {', '.join(names)}, with commas between them", parse)
 
 
 def _target(text: str) -> str:
@@ -275,6 +288,13 @@ class Settings:
         _BY_BACKEND,
         "Largest image, in pixels; also the largest total area of its pyramid.",
         default=25_000_000,
+    )
+    image_formats: tuple[str, ...] = _setting(
+        _some_of(*IMAGE_FORMATS),
+        _BY_BACKEND,
+        "Formats of images that are accepted; others are refused by their first bytes.",
+        default=IMAGE_FORMATS,
+        shown="all",
     )
     max_candidates: int = _setting(
         _whole(100, 10**7),

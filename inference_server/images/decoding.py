@@ -10,31 +10,30 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pi_heif
-from PIL import AvifImagePlugin, Image, PngImagePlugin, TiffImagePlugin
+from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from inference_server.images import jpeg, png
-from inference_server.images.formats import ACCEPTED, has_text_line_ends, sniff
+from inference_server.images.formats import accepted_format, has_text_line_ends
 from inference_server.images.modes import read_white_is_zero, scale_transparent_colour, to_rgb
 from inference_server.images.orientation import orientation_of, upright
 from inference_server.images.sizes import read_size
 from inference_server.images.strips import check_strips
 from utils.domain import checked_image
-from utils.errors import BrokenImage, TooManyPixels, UnsupportedImageFormat
+from utils.errors import BrokenImage, TooManyPixels
+from utils.settings import IMAGE_FORMATS
 
-# Pillow's names of the accepted formats, in the order in which its plugins are asked. AVIF comes before
-# HEIF, which claims the files that name neither (brand mif1) and then fails on those that are AVIF.
-_PILLOW_FORMATS = ("PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
-
-# Reads of the file that Pillow may take to open it: a photo's takes a few dozen, while ten megabytes of empty
-# segments or chunks would keep it busy for seconds.
-_MAX_HEADER_READS = 4096
+# Pillow's names of formats, in the order in which its plugins are asked. AVIF comes before HEIF, which claims
+# the files that name neither (brand mif1) and then fails on those that are AVIF.
+_PILLOW_FORMATS = {
+    "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP", "tiff": "TIFF", "avif": "AVIF", "heic": "HEIF",
+}  # fmt: skip
 
 # Many times what any format takes, so that no slow machine is taken for a hung one.
 _DECODE_SECONDS_PER_MEGAPIXEL = 0.4
@@ -45,6 +44,12 @@ _MAX_PNG_TEXT = 4 * 1024**2
 # Pixels of all tiles of a TIFF file, in those a picture may have: at its edges they may be larger than it.
 _MAX_TILED = 4
 
+# Reads of the file that Pillow may take to open it: a photo's takes a few dozen, while ten megabytes of empty
+# segments or chunks would keep it busy for seconds.
+_MAX_HEADER_READS = 4096
+
+_CONTAINERS = frozenset({"AVIF", "HEIC"})
+
 # Offset of a PNG file's bits per sample, in its first chunk.
 _PNG_BIT_DEPTH = 24
 
@@ -53,8 +58,7 @@ _PNG_BIT_DEPTH = 24
 class Header:
     """What an image says of itself: its format, by the name in ACCEPTED, and its size in pixels.
 
-    Width and height are those stored; EXIF orientation may exchange them. Those of TIFF and HEIC files are
-    exchanged already, by their decoders.
+    Width and height are those stored: turning the picture upright may exchange them.
     """
 
     format: str
@@ -90,26 +94,27 @@ def load_decoders() -> None:
     read_white_is_zero()
 
 
-def inspect(data: bytes, max_bytes: int, max_pixels: int) -> Header:
+def inspect(data: bytes, max_bytes: int, max_pixels: int, formats: Collection[str] = IMAGE_FORMATS) -> Header:
     """Read the size of an encoded image from its header, and judge nothing else: `decode` has the last word.
 
-    It takes microseconds for a photograph, and a few milliseconds for the costliest file of any format: no
-    more than `parts.MAX_PARTS` of a header's parts are looked at.
+    It takes microseconds for a photograph, and a few milliseconds for the costliest file of any format.
 
     Raises:
         ImageEmpty: There are no bytes.
         ImageTooLarge: There are more than `max_bytes`.
-        UnsupportedImageFormat: They are no image, or one in a format that is not accepted.
+        UnsupportedImageFormat: They are no image, or one in a format that is none of `formats`.
         BrokenImage: The format is accepted, but its header says no size, or has too many parts before it.
         TooManyPixels: The header says more than `max_pixels`.
     """
-    name = _accepted_format(checked_image(data, max_bytes))
+    name = accepted_format(checked_image(data, max_bytes), formats)
     width, height = read_size(name, data)
     _check_pixels(width, height, max_pixels)
     return Header(name, width, height)
 
 
-def decode(data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.uint8], int]:
+def decode(
+    data: bytes, max_pixels: int, formats: Collection[str] = IMAGE_FORMATS
+) -> tuple[npt.NDArray[np.uint8], int]:
     """Decode the first frame of an encoded image.
 
     Transparency is laid on white; more than 8 bits a sample are scaled down; CMYK, LAB, grey and palettes
@@ -122,24 +127,26 @@ def decode(data: bytes, max_pixels: int) -> tuple[npt.NDArray[np.uint8], int]:
 
     Raises:
         UnsupportedImageFormat: As `inspect`.
-        BrokenImage: It cannot be decoded: truncated or corrupt.
+        BrokenImage: It cannot be decoded: truncated or corrupt, or its header says another size.
         TooManyPixels: It has more than `max_pixels`, whatever its header said.
     """
-    name = _accepted_format(data)
-    seen = read_size(name, data)
-    _check_pixels(*seen, max_pixels)
+    name = accepted_format(data, formats)
+    size = read_size(name, data)
+    _check_pixels(*size, max_pixels)
     if has_text_line_ends(name, data):
         raise BrokenImage(
             f"the {name} image has CR LF for every LF: it was sent or stored as text", field="image"
         )
     if name == "PNG":
         png.check_chunks(data)
-    with _typed_errors(name), _open(name, data) as image:
+    with _typed_errors(name), _open(name, data, formats) as image:
         _check_pixels(*image.size, max_pixels)
-        _check_size(name, seen, image.size)
         if name == "JPEG":
-            return _decode_jpeg(image, data)
-        return _decode_opened(image, data, max_pixels)
+            pixels, orientation = _decode_jpeg(image, data)
+        else:
+            pixels, orientation = _decode_opened(image, data, max_pixels)
+    _check_size(name, size, pixels.shape)
+    return pixels, orientation
 
 
 def _decode_jpeg(image: Image.Image, data: bytes) -> tuple[npt.NDArray[np.uint8], int]:
@@ -158,7 +165,6 @@ def _decode_opened(image: Image.Image, data: bytes, max_pixels: int) -> tuple[np
         check_strips(image, data)
         turned = orientation_of(image)
     image.load()  # which turns a TIFF file, and no other
-    _check_pixels(*image.size, max_pixels)
     orientation = orientation_of(image)
     if image.format == "PNG":
         scale_transparent_colour(image, bits=data[_PNG_BIT_DEPTH])
@@ -166,11 +172,7 @@ def _decode_opened(image: Image.Image, data: bytes, max_pixels: int) -> tuple[np
 
 
 class _HeaderReader(io.BytesIO):
-    """A file in memory that may be read so many times and no more, until it is told that its header is read.
-
-    It ends the reading of endlessly many parts of the file itself. What Pillow takes out of it as one part
-    and takes to pieces elsewhere, such as EXIF data, is not counted here.
-    """
+    """A file in memory that may be read so many times and no more, until its header is read."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -183,11 +185,15 @@ class _HeaderReader(io.BytesIO):
         return super().read(size)
 
 
-def _open(name: str, data: bytes) -> Image.Image:
+def _open(name: str, data: bytes, formats: Collection[str]) -> Image.Image:
     load_decoders()
     reader = _HeaderReader(data)
-    image = jpeg.Picture(reader) if name == "JPEG" else Image.open(reader, formats=_PILLOW_FORMATS)
-    reader.reads_left = float("inf")
+    if name == "JPEG":  # of several pictures in a file (MPO), the first is the one
+        image: Image.Image = JpegImagePlugin.JpegImageFile(reader)
+    else:
+        names = [pillows for known, pillows in _PILLOW_FORMATS.items() if known in formats]
+        image = Image.open(reader, formats=names)
+    reader.reads_left = math.inf
     return image
 
 
@@ -205,14 +211,6 @@ def _typed_errors(name: str) -> Iterator[None]:
         ) from error
 
 
-def _accepted_format(data: bytes) -> str:
-    name = sniff(data)
-    if name not in ACCEPTED:
-        looks = f"looks like {name}" if name else "is in no format known here"
-        raise UnsupportedImageFormat(f"the image {looks}; accepted: {', '.join(ACCEPTED)}", field="image")
-    return name
-
-
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise TooManyPixels(
@@ -222,15 +220,19 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _check_size(name: str, seen: tuple[int, int], size: tuple[int, int]) -> None:
-    """Refuse a file that says two sizes: it was accepted, and its time predicted, by what `inspect` saw.
+def _check_size(name: str, said: tuple[int, int], shape: tuple[int, ...]) -> None:
+    """Refuse a file that says two sizes: it was accepted, and its time predicted, by the one in its header.
 
-    Of the many pictures that AVIF and HEIC files may hold, the decoder may choose a smaller one.
+    Turning exchanges width and height. Of AVIF and HEIC files the decoder may cut a picture, or choose a
+    smaller one of several.
     """
-    if seen == size or (name in {"AVIF", "HEIC"} and math.prod(size) <= math.prod(seen)):
+    height, width, _ = shape
+    if sorted(said) == sorted((width, height)):
+        return
+    if name in _CONTAINERS and width * height <= math.prod(said):
         return
     raise BrokenImage(
-        f"the {name} image says two sizes, {seen[0]} x {seen[1]} and {size[0]} x {size[1]}", field="image"
+        f"the {name} image says two sizes, {said[0]} x {said[1]} and {width} x {height}", field="image"
     )
 
 

@@ -6,9 +6,12 @@ Signatures are those of the formats' own specifications.
 
 import itertools
 import re
+from collections.abc import Collection
+
+from utils.errors import UnsupportedImageFormat
 
 ACCEPTED = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
-"""Formats that are decoded. A JPEG file with several pictures (MPO) is a JPEG file."""
+"""Formats that can be decoded. A JPEG file with several pictures (MPO) is a JPEG file."""
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -76,6 +79,24 @@ def sniff(data: bytes) -> str | None:
     if head[:2] in _NETPBM and head[2:3].isspace():
         return "PPM"
     return _text(head)
+
+
+def accepted_format(data: bytes, accepted: Collection[str]) -> str:
+    """The name in ACCEPTED of the format that the bytes begin like.
+
+    Args:
+        data: The file.
+        accepted: The names of the formats that are accepted, in small letters.
+
+    Raises:
+        UnsupportedImageFormat: It is none of these.
+    """
+    name = sniff(data)
+    if name is None or name.lower() not in accepted:
+        looks = f"looks like {name}" if name else "is in no format known here"
+        names = ", ".join(known for known in ACCEPTED if known.lower() in accepted)
+        raise UnsupportedImageFormat(f"the image {looks}; accepted: {names}", field="image")
+    return name
 
 
 def lacks_lone_lf(data: bytes) -> bool:

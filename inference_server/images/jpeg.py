@@ -12,7 +12,6 @@ import struct
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import JpegImagePlugin
 
 from inference_server.images.formats import has_binary_line_ends, lacks_lone_lf
 from inference_server.images.segments import (
@@ -31,30 +30,13 @@ _INK = "CMYK"
 _GREY_AND_ALPHA = 2  # components, as TIFF files may have them
 
 
-class Picture(JpegImagePlugin.JpegImageFile):
-    """Pillow's reader of JPEG files, without what it does for the resolution.
-
-    It would go through all EXIF data, which a file may spread over as many segments as it likes. Of several
-    pictures in a file (MPO), the first is the one.
-    """
-
-    def _read_dpi_from_exif(self) -> None:
-        """Leave it out."""
-
-
-def read_size(data: bytes) -> tuple[int, int] | None:
-    """Read width and height from the first start of a frame; None where there is none.
+def read_frame(data: bytes) -> tuple[int, int, int] | None:
+    """Width, height and number of components, from the first start of a frame; None where there is none.
 
     Raises:
         BrokenImage: There are too many segments before it.
         struct.error: The file ends before it.
     """
-    frame = _read_frame(data)
-    return frame and frame[:2]
-
-
-def _read_frame(data: bytes) -> tuple[int, int, int] | None:
-    """Width, height, and the number of components."""
     for marker, start, _ in read_segments(data):
         if marker in FRAMES:
             height, width, components = _FRAME.unpack_from(data, start + 5)
@@ -93,7 +75,7 @@ def is_whole(data: bytes, max_pixels: int) -> bool:
     One of two components, which cannot be judged, is taken for whole.
     """
     try:
-        width, height, components = _read_frame(data) or (0, 0, 0)
+        width, height, components = read_frame(data) or (0, 0, 0)
         if not 0 < width * height <= max_pixels:
             return False
         if components == _GREY_AND_ALPHA:

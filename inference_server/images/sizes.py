@@ -8,7 +8,7 @@ takes a few milliseconds. What a file is beyond its size is not judged.
 import struct
 from collections.abc import Callable
 
-from inference_server.images import boxes, jpeg, png, tiff
+from inference_server.images import containers, jpeg, png, tiff
 from inference_server.images.parts import Parts
 from utils.errors import BrokenImage
 
@@ -28,9 +28,7 @@ _14_BITS = 0x3FFF
 
 
 def read_size(name: str, data: bytes) -> tuple[int, int]:
-    """Read width and height, in pixels, of the picture that `decode` would give of a file of this format.
-
-    Those of TIFF and HEIC files are the ones after turning.
+    """Read width and height, in pixels, as they are stored: turning may exchange them, cutting lessen them.
 
     Raises:
         BrokenImage: The header ends before them, they are zero, or the header has too many parts.
@@ -96,12 +94,12 @@ def _webp(data: bytes) -> tuple[int, int] | None:
 
 
 _READERS: dict[str, Callable[[bytes], tuple[int, int] | None]] = {
-    "JPEG": jpeg.read_size,
+    "JPEG": lambda data: (frame := jpeg.read_frame(data)) and frame[:2],
     "PNG": png.read_size,
     "WebP": _webp,
     "GIF": _gif,
     "BMP": _bmp,
     "TIFF": tiff.read_size,
-    "AVIF": lambda data: boxes.read_size("AVIF", data),
-    "HEIC": lambda data: boxes.read_size("HEIC", data),
+    "AVIF": lambda data: containers.read_size("AVIF", data),
+    "HEIC": lambda data: containers.read_size("HEIC", data),
 }

@@ -81,6 +81,7 @@ class FaceDetection:
         self.choice = choice
         self._max_bytes = settings.max_image_bytes
         self._max_pixels = settings.max_image_pixels
+        self._formats = settings.image_formats
 
     @classmethod
     def build(cls, settings: Settings) -> Self:
@@ -111,7 +112,7 @@ class FaceDetection:
         options = message.options
         codec.check_options(options)
         options.DiscardUnknownFields()  # which would wait with the request, uncounted
-        header = images.inspect(image, self._max_bytes, self._max_pixels)
+        header = images.inspect(image, self._max_bytes, self._max_pixels, self._formats)
         size = options.min_face_size if options.HasField("min_face_size") else _DEFAULT_OPTIONS.min_face_size
         searched = check_pyramid(header.width, header.height, size, self._max_pixels)
         return Examined(
@@ -146,7 +147,7 @@ class FaceDetection:
 
     def _detect(self, work: Work, options: DetectOptions, checkpoint: Checkpoint) -> Detection:
         started = time.monotonic()
-        pixels, orientation = images.decode(work.payload, self._max_pixels)
+        pixels, orientation = images.decode(work.payload, self._max_pixels, self._formats)
         decoded = time.monotonic()
         checkpoint()
         faces = self.detector.detect(pixels, options, checkpoint)

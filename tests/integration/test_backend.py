@@ -21,10 +21,10 @@ from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from tests.support.facet import found, without_native
 from tests.support.facet import inference as backend
-from tests.support.pictures import ASTRONAUT, group_photo, png
+from tests.support.pictures import ASTRONAUT, encoded, group_photo, png
 from tests.support.processes import ROOT, Process, alive, children, parse, running, wait_until
 from utils.domain import Detection, DetectOptions, DetectRequest
-from utils.errors import MalformedRequest
+from utils.errors import MalformedRequest, UnsupportedImageFormat
 from utils.service_client import ServiceClient
 
 COMMAND = [sys.executable, "-m", "inference_server"]
@@ -243,6 +243,7 @@ def test_a_port_that_another_program_has_is_refused() -> None:
         ("FACET_GRPC_ADDRESS", "50051"),
         ("FACET_ENGINE", "cuda"),
         ("FACET_CACHE_DIR", "/dev/null/facet"),
+        ("FACET_IMAGE_FORMATS", "jpeg,psd"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_one_clear_line(name: str, value: str) -> None:
@@ -289,6 +290,17 @@ def test_the_packages_own_networks_serve_where_tensorflow_is_named() -> None:
         process.send(signal.SIGTERM)
         assert process.wait() == 0
         assert not process.logged("worker hung") + process.logged("worker crashed")
+
+
+def test_a_format_that_is_left_out_is_refused() -> None:
+    """By its bytes, and with the names of those that are accepted."""
+    with (
+        backend(FACET_IMAGE_FORMATS="jpeg,webp") as (_, address),
+        ServiceClient(address, timeout=30) as client,
+    ):
+        with pytest.raises(UnsupportedImageFormat, match="looks like PNG; accepted: JPEG, WebP"):
+            client.detect(png(group_photo()))
+        assert client.detect(encoded(group_photo(), "JPEG")).faces
 
 
 def test_an_unknown_setting_is_a_warning() -> None:

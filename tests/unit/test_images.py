@@ -411,6 +411,36 @@ def test_what_is_not_accepted_is_named(data: bytes, name: str) -> None:
         assert all(accepted in caught.value.detail for accepted in ACCEPTED)
 
 
+def test_formats_may_be_left_out() -> None:
+    """They are refused as others are, and the answer names those that are accepted."""
+    data = saved(sample(), "GIF")
+    accepted = ("png", "jpeg")
+    for look in (lambda: inspect(data, BYTES, LIMIT, accepted), lambda: decode(data, LIMIT, accepted)):
+        with pytest.raises(UnsupportedImageFormat, match="looks like GIF; accepted: JPEG, PNG") as caught:
+            look()
+        assert caught.value.field == "image"
+    assert inspect(png(portrait()[:9, :9]), BYTES, LIMIT, accepted) == Header("PNG", 9, 9)
+    assert decode(png(portrait()[:9, :9]), LIMIT, accepted)[0].shape == (9, 9, 3)
+
+
+def test_a_format_that_is_left_out_reaches_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a container may be of either kind: the decoder of AVIF files is asked first."""
+    asked: list[bytes] = []
+
+    def refuse(data: bytes, *_: object) -> None:
+        asked.append(data)
+        raise SyntaxError
+
+    monkeypatch.setattr("PIL.AvifImagePlugin._avif.AvifDecoder", refuse)
+    data = saved(sample(), "AVIF")
+    data = data[:8] + b"mif1" + data[12:40].replace(b"avif", b"heic") + data[40:]
+    for accepted, times in (("avif", "heic"), 1), (("heic",), 0):
+        asked.clear()
+        with pytest.raises(BrokenImage):
+            decode(data, LIMIT, accepted)
+        assert len(asked) == times
+
+
 def test_bytes_of_no_known_kind_say_so() -> None:
     """Nothing is guessed."""
     with pytest.raises(UnsupportedImageFormat, match="no format known here"):

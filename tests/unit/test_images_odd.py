@@ -114,12 +114,16 @@ def test_every_file_is_decoded_or_refused_as_it_should_be(row: dict[str, str]) -
         return
     header = inspect(data, BYTES, LIMIT)
     pixels, orientation = decode(data, LIMIT)
-    stored = (header.width, header.height)
-    turned = stored[::-1] if orientation >= 5 and header.format != "TIFF" else stored
-    assert (pixels.shape[1], pixels.shape[0]) == turned
+    height, width, _ = pixels.shape
+    if header.format == "HEIC":  # which may be cut
+        assert width * height <= header.pixels
+    else:
+        assert (width, height) == (
+            (header.height, header.width) if orientation >= 5 else (header.width, header.height)
+        )
     if row["format"]:
         assert header.format == PILLOWS_NAMES.get(row["format"], row["format"])
-        assert stored == (int(row["width"]), int(row["height"]))
+        assert sorted((width, height)) == sorted((int(row["width"]), int(row["height"])))
     if row["exif_orientation"] in {"2", "3", "4", "5", "6", "7", "8"}:
         assert orientation == int(row["exif_orientation"])
 

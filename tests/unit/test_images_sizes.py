@@ -5,11 +5,9 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from inference_server.images import Header, decode, inspect
-from inference_server.images.boxes import read_size as size_of_boxes
-from inference_server.images.tiff import read_orientation
 from tests.support.pictures import bare_png, png_chunk, portrait
 from utils.errors import BrokenImage
 
@@ -141,37 +139,31 @@ def test_an_animation_says_its_size() -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_turned_tiff_file_says_its_size_upright(order: str, orientation: int) -> None:
-    """In both byte orders."""
+def test_a_turned_tiff_file_says_its_size_as_it_is_stored(order: str, orientation: int) -> None:
+    """In both byte orders, as every other format."""
     entries = [(256, SHORT, 1, 64), (257, SHORT, 1, 48), (ORIENTATION, SHORT, 1, orientation)]
     table = b"".join(struct.pack(order + "HHLHH", *entry, 0) for entry in entries)
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HLH", 42, 8, len(entries))
-    assert size(head + table) == ((64, 48) if orientation == 1 else (48, 64))
+    assert size(head + table) == (64, 48)
 
 
-def test_a_tiff_file_of_64_bits_says_its_size() -> None:
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_file_of_64_bits_says_its_size(order: str) -> None:
     """BigTIFF."""
-    entries = struct.pack("<HHQQHHQQ", 256, LONG, 1, 64, 257, LONG, 1, 48)
-    assert size(b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2) + entries) == (64, 48)
+    entries = struct.pack(order + "HHQHHLHHQHHL", 256, LONG, 1, 64, 0, 0, 257, SHORT, 1, 48, 0, 0)
+    if order == ">":
+        entries = entries.replace(struct.pack(">HHL", 64, 0, 0), struct.pack(">LL", 64, 0))
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HHH", 43, 8, 0)
+    assert size(head + struct.pack(order + "QQ", 16, 2) + entries) == (64, 48)
 
 
-def test_a_heic_file_says_its_size_after_turning_and_cutting() -> None:
-    """As its decoder does; an AVIF file is turned by its EXIF data's rules, later."""
+def test_a_heic_file_says_the_size_of_its_primary_picture() -> None:
+    """As it is stored, whatever turns and cuts it, and whatever others there are."""
     cut = box(b"clap", struct.pack(">8L", 80, 2, 30, 1, 0, 1, 0, 1))
     properties = [extent(7, 7), extent(64, 48), box(b"irot", b"\1"), cut]
-    assert size(heic(properties, b"\2")) == (64, 48)
-    assert size(heic(properties, b"\2\x83")) == (48, 64)
-    assert size(heic(properties, b"\2\x84\x83")) == (30, 40)
-    assert size(heic(properties, b"\2\x84\x83", brand=b"avif")) == (64, 48)
-
-
-def test_a_thumbnail_is_not_the_picture_of_a_heic_file() -> None:
-    """Where a file calls one its picture, its decoder shows what it is a thumbnail of."""
-    thumbnail = full(b"iref", box(b"thmb", struct.pack(">HHH", 1, 1, 2)))
-    both = full(b"ipma", struct.pack(">LHBBHBB", 2, 1, 1, 1, 2, 1, 2))
-    iprp = box(b"iprp", box(b"ipco", extent(16, 12) + extent(64, 48)) + both)
-    meta = full(b"meta", full(b"pitm", struct.pack(">H", 1)) + iprp + thumbnail)
-    assert size_of_boxes("HEIC", box(b"ftyp", b"heic" + bytes(4)) + meta) == (64, 48)
+    for associated in b"\2", b"\2\x83", b"\2\x84\x83":
+        for brand in b"heic", b"avif":
+            assert size(heic(properties, associated, brand=brand)) == (64, 48)
 
 
 def size_or_error(data: bytes) -> tuple[int, int] | str:
@@ -227,7 +219,9 @@ HOSTILE = {
     "AVIF items": lambda: full_of(
         full(b"iinf", struct.pack(">H", 65535) + full(b"infe", bytes(8), 2) * 65535), b"avif"
     ),
-    "AVIF places": lambda: full_of(full(b"iloc", struct.pack(">HH", 0x4400, 65535)), b"avif"),
+    "AVIF places": lambda: full_of(
+        full(b"iloc", struct.pack(">HH", 0x4400, 65535) + bytes(6 * 65535)), b"avif"
+    ),
     "AVIF references": lambda: full_of(
         full(b"iref", box(b"dimg", struct.pack(">HH", 1, 65535) + bytes(2 * 65535))), b"avif"
     ),
@@ -244,63 +238,12 @@ def test_a_header_of_endless_parts_is_refused_at_the_front(kind: str) -> None:
             look()
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_exif_data_is_not_taken_to_pieces(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 65,535 entries, only the orientation's is read: Pillow would take seconds for them all."""
-    data = with_exif(form, endless_exif((ORIENTATION, SHORT, 1, 6)))
-
-    def fail(*_: object) -> None:
-        raise AssertionError("Pillow has read the directory")
-
-    monkeypatch.setattr(TiffImagePlugin.ImageFileDirectory_v2, "load", fail)
-    assert size(data) == (64, 48)
-    pixels, orientation = decode(data, LIMIT)
-    assert (pixels.shape, orientation) == ((64, 48, 3), 6)
-
-
-def pillows_orientation(exif: bytes) -> int | None:
-    """What Pillow finds in EXIF data; 0 for what is no whole number."""
-    data = Image.Exif()
-    data.load(exif)
-    value = data.get(ORIENTATION)
-    return value if value is None or isinstance(value, int) else 0
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_the_orientation_is_the_one_that_pillow_finds() -> None:
-    """In sound EXIF data and in thousands of damaged copies of it, or both find that it is none."""
-    random = np.random.default_rng(5)
-    found = []
-    for order, prefix in (("<", b"II"), (">", b"MM")):
-        entries = [
-            (271, 2, 20, 80),
-            (ORIENTATION, SHORT, 1, 6),
-            (282, RATIONAL, 1, 100),
-            (ORIENTATION, SHORT, 1, 3),
-        ]
-        table = b"".join(
-            struct.pack(
-                order + ("HHLHH" if kind == SHORT else "HHLL"), *entry, *([0] if kind == SHORT else [])
-            )
-            for entry in entries
-            for kind in [entry[1]]
-        )
-        sound = b"Exif\0\0" + prefix + struct.pack(order + "HLH", 42, 8, 4) + table + bytes(60)
-        for _ in range(3000):
-            exif = bytearray(sound)
-            for place in random.integers(6, 70, random.integers(0, 4)):
-                exif[place] = random.choice([0, 1, 2, 3, 4, 6, 18, 255, int(random.integers(256))])
-            try:
-                expected: object = pillows_orientation(bytes(exif))
-            except (SyntaxError, struct.error):
-                expected = "none"
-            try:
-                seen: object = read_orientation(bytes(exif))
-            except (ValueError, struct.error):
-                seen = "none"
-            assert seen == expected, bytes(exif)
-            found.append(seen)
-    assert {None, 6, 3, "none"} <= set(found)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_exif_data_of_very_many_entries_says_the_orientation(form: str) -> None:
+    """It stands behind 65,534 others, each of which claims two gigabytes."""
+    pixels, orientation = decode(with_exif(form, endless_exif((ORIENTATION, SHORT, 1, 6))), LIMIT)
+    assert (pixels.shape, orientation) == ((64, 48, 3), 6)
 
 
 def test_what_follows_a_png_file_is_no_part_of_it() -> None:
@@ -319,28 +262,31 @@ def test_a_png_file_of_endless_chunks_is_broken() -> None:
             decode(data[:end] + flood + data[end:], LIMIT)
 
 
-@pytest.mark.parametrize(
-    ("tag", "kind", "what"), [(273, LONG, "strips"), (324, LONG, "strips"), (282, RATIONAL, "numbers")]
-)
-def test_a_tiff_directory_of_a_million_values_is_broken(tag: int, kind: int, what: str) -> None:
-    """Each becomes an object of Python's when Pillow opens the file."""
-    data = directory((256, LONG, 1, 64), (257, LONG, 1, 48), (tag, kind, 1_000_000, 8), rest=bytes(8_000_000))
+@pytest.mark.parametrize("tag", [273, 324])
+def test_a_tiff_file_of_a_million_strips_or_tiles_is_broken(tag: int) -> None:
+    """Each becomes objects of Python's when Pillow opens the file."""
+    data = directory((256, LONG, 1, 64), (257, LONG, 1, 48), (tag, LONG, 1_000_000, 8), rest=bytes(4_000_000))
     for look in (lambda: inspect(data, BYTES, LIMIT), lambda: decode(data, LIMIT)):
-        with pytest.raises(BrokenImage, match=rf"directory has 10000\d\d {what}"):
+        with pytest.raises(BrokenImage, match="1000000 strips or tiles; the limit is 65536"):
             look()
 
 
-def located(kind: bytes, length: int, copies: int, *others: bytes, brand: bytes = b"heic") -> bytes:
-    """A file with an item of so many bytes that describes as many pictures."""
-    infe = full(b"infe", struct.pack(">HH", 2, 0) + kind + b"\0", 2)
-    iinf = full(b"iinf", struct.pack(">H", 1) + infe)
-    iloc = full(b"iloc", struct.pack(">HHHHHLL", 0x4400, 1, 2, 0, 1, 0, length))
-    iref = full(b"iref", box(b"cdsc", struct.pack(">HH", 2, copies) + struct.pack(">H", 1) * copies))
-    return full_of(iinf + iloc + iref + b"".join(others), brand)
+def pictures(number: int) -> bytes:
+    """Items of a file that are pictures, from the second on."""
+    infe = (full(b"infe", struct.pack(">HH", 2 + item, 0) + b"hvc1\0", 2) for item in range(number))
+    return b"".join(infe)
+
+
+def located(kind: bytes, length: int, others: int, brand: bytes = b"heic") -> bytes:
+    """A file with an item of so many bytes, and so many pictures."""
+    infe = full(b"infe", struct.pack(">HH", 1, 0) + kind + b"\0", 2) + pictures(others)
+    iinf = full(b"iinf", struct.pack(">H", 1 + others) + infe)
+    iloc = full(b"iloc", struct.pack(">HHHHHLL", 0x4400, 1, 1, 0, 1, 0, length))
+    return full_of(iinf + iloc, brand)
 
 
 def test_metadata_that_would_be_copied_a_hundred_times_is_refused() -> None:
-    """The decoder of HEIC files gives every picture in them a copy: gigabytes."""
+    """The decoder of HEIC files gives every picture a copy: gigabytes."""
     assert size(located(b"mime", 9_000_000, 5)) == (64, 48)
     with pytest.raises(BrokenImage, match=r"900000000 bytes of its pictures' metadata"):
         inspect(located(b"mime", 9_000_000, 100), BYTES, LIMIT)
@@ -348,19 +294,18 @@ def test_metadata_that_would_be_copied_a_hundred_times_is_refused() -> None:
 
 def test_a_colour_profile_that_would_be_copied_a_thousand_times_is_refused() -> None:
     """As metadata, though it stands with the properties."""
-    infe = full(b"infe", struct.pack(">HH", 2, 0) + b"hvc1\0", 2)
-    items = full(b"iinf", struct.pack(">H", 1000) + infe + infe.replace(b"\0\2", b"\0\3"))
+    items = full(b"iinf", struct.pack(">H", 1000) + pictures(1000))
     assert size(heic([extent(64, 48), box(b"colr", bytes(1000))], b"\1", items)) == (64, 48)
     with pytest.raises(BrokenImage, match="metadata"):
-        inspect(heic([extent(64, 48), box(b"colr", bytes(40_000_000))], b"\1", items), 50_000_000, LIMIT)
+        inspect(heic([extent(64, 48), box(b"colr", bytes(100_000))], b"\1", items), BYTES, LIMIT)
 
 
 def test_megabytes_of_exif_data_are_refused_in_an_avif_file() -> None:
     """Pillow takes them to pieces, and may write them anew; those of a HEIC file it leaves alone."""
-    assert size(located(b"Exif", 1_000_000, 1, brand=b"avif")) == (64, 48)
+    assert size(located(b"Exif", 1_000_000, 1, b"avif")) == (64, 48)
     assert size(located(b"Exif", 2_000_000, 1)) == (64, 48)
     with pytest.raises(BrokenImage, match="2000000 bytes of EXIF data; the limit is 1048576"):
-        inspect(located(b"Exif", 2_000_000, 1, brand=b"avif"), BYTES, LIMIT)
+        inspect(located(b"Exif", 2_000_000, 1, b"avif"), BYTES, LIMIT)
 
 
 def test_a_type_that_is_no_text_does_not_reach_the_decoder_of_heic_files() -> None:
@@ -373,16 +318,15 @@ def test_a_type_that_is_no_text_does_not_reach_the_decoder_of_heic_files() -> No
         infe = full(b"infe", struct.pack(">HH", 2, 0) + names, 2)
         data = full_of(full(b"iinf", struct.pack(">H", 1) + infe), brand)
         for look in (lambda data=data: inspect(data, BYTES, LIMIT), lambda data=data: decode(data, LIMIT)):
-            with pytest.raises(BrokenImage, match="no text"):
+            with pytest.raises(BrokenImage):
                 look()
 
 
 def test_an_animation_of_endless_chunks_is_refused() -> None:
-    """Each chunk is looked for among all runs of chunks, so that both together may be too many."""
+    """Each chunk is looked for among all runs of chunks, so that megabytes of both would take long."""
     data = saved("AVIF", save_all=True, append_images=[Image.new("RGB", (64, 48))])
-    for kind, many in ((b"stsc", 20_000), (b"stco", 10_000)):
-        assert inspect(data, BYTES, LIMIT)
-        at = data.index(kind) + 8
-        data = data[:at] + struct.pack(">L", many) + data[at + 4 :]
-    with pytest.raises(BrokenImage, match="20000 runs of 10000 chunks"):
-        inspect(data, BYTES, LIMIT)
+    at = data.index(b"moov") - 4
+    (length,) = struct.unpack_from(">L", data, at)
+    grown = struct.pack(">L", length + 200_000) + data[at + 4 : at + length] + bytes(200_000)
+    with pytest.raises(BrokenImage, match=r"\d+ bytes of tracks; the limit is 131072"):
+        inspect(data[:at] + grown + data[at + length :], BYTES, LIMIT)

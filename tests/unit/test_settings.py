@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from inference_server.images.formats import ACCEPTED
 from scripts import document_settings
 from utils.cpus import usable_cpus
-from utils.settings import Address, InvalidSetting, Settings, parse_address, unknown_settings, variable
+from utils.settings import (
+    IMAGE_FORMATS,
+    Address,
+    InvalidSetting,
+    Settings,
+    parse_address,
+    unknown_settings,
+    variable,
+)
 
 
 def test_an_empty_environment_gives_the_documented_defaults() -> None:
@@ -35,6 +44,8 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("CACHE_DIR", "/var/cache/facet", Path("/var/cache/facet")),
         ("LOG_FORMAT", "json", "json"),
         ("ENGINE", "onnx", "onnx"),
+        ("IMAGE_FORMATS", "png, JPEG", ("jpeg", "png")),
+        ("IMAGE_FORMATS", "", IMAGE_FORMATS),
         ("WORKERS", "", usable_cpus()),
     ],
 )
@@ -57,6 +68,8 @@ def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object
         ("TIMEOUT_SECONDS", "-1", "a number of seconds"),
         ("TIMEOUT_SECONDS", "61", "FACET_MAX_TIMEOUT_SECONDS"),
         ("ENGINE", "cuda", "one of auto, native, onnx"),
+        ("IMAGE_FORMATS", "jpeg,psd", "some of jpeg, png, webp"),
+        ("IMAGE_FORMATS", "jpeg,", "some of jpeg, png, webp"),
         ("CACHE_DIR", "cache", "absolute"),
         ("LOG_FORMAT", "xml", "text, json"),
     ],
@@ -186,3 +199,8 @@ def test_the_least_cpu_quota_of_the_process_and_those_above_it_wins(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert usable_cpus(tmp_path) == cpus
+
+
+def test_every_format_that_is_decoded_can_be_named() -> None:
+    """The setting knows the names by itself: it is read where no decoder is loaded."""
+    assert tuple(name.lower() for name in ACCEPTED) == IMAGE_FORMATS
