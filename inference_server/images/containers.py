@@ -5,6 +5,7 @@ ones, a caller could send as many as there are workers to end.
 """
 
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -25,19 +26,28 @@ _MAX_TRACKS = 128 * 1024
 # 19 s. A JPEG file's segment has 64 KiB.
 _MAX_EXIF = 1024**2
 
-# Bytes of metadata and of the largest colour profile, times the pictures that could be shown: the decoder of
-# HEIC files copies them for each.
+# Bytes of metadata, times the pictures that could be shown, and of the largest colour profile, times all of
+# them: the decoder of HEIC files copies them for each.
 _MAX_COPIES = 64 * 1024**2
 
+# Items of other types may be pictures, and metadata, too.
+_PICTURES = frozenset({b"hvc1", b"av01", b"grid", b"iden", b"iovl"})
 _METADATA = frozenset({b"Exif", b"mime"})
 _HIDDEN = 1  # flag of an item that is not shown by itself
 _REFERENCE = 2  # bytes that one takes at least
+_NAMES = 64  # bytes of an item's names that cost as much as a part
 
 
 class _Box(NamedTuple):
     type: bytes
     start: int
     end: int
+
+
+class _Item(NamedTuple):
+    number: int
+    type: bytes
+    is_hidden: int
 
 
 def read_size(name: str, data: bytes) -> tuple[int, int] | None:
@@ -94,8 +104,8 @@ def _read_tracks(data: bytes, moov: _Box, parts: Parts) -> tuple[int, int] | Non
 def _read_metadata(data: bytes, meta: _Box, parts: Parts) -> tuple[int, int] | None:
     """Check the items, and read the primary one's size."""
     primary = 0
-    kinds: dict[int, bytes] = {}
-    lengths: dict[int, int] = {}
+    items: list[_Item] = []
+    lengths: Counter[int] = Counter()
     properties: list[_Box] = []
     associations: dict[int, list[int]] = {}
     inner = list(_boxes(data, meta.start + 4, meta.end, parts))
@@ -104,65 +114,66 @@ def _read_metadata(data: bytes, meta: _Box, parts: Parts) -> tuple[int, int] | N
         if box.type == b"pitm":
             primary = int.from_bytes(data[box.start + 4 : box.start + (8 if data[box.start] else 6)])
         elif box.type == b"iinf":
-            kinds |= _read_kinds(data, box, parts)
+            items += _read_items(data, box, parts)
         elif box.type == b"iloc":
-            lengths |= _read_lengths(data, box, parts)
+            _add_lengths(data, box, parts, lengths)
         elif box.type == b"iref":  # AVIF's decoder looks for each item among all others
             parts.count((box.end - box.start) // _REFERENCE)
         elif box.type == b"ipco":
             properties += _boxes(data, box.start, box.end, parts)
         elif box.type == b"ipma":
             associations |= _read_associations(data, box, parts)
-    _check_copies(data, kinds, lengths, properties, parts)
+    _check_copies(data, items, lengths, properties, parts)
     described = [properties[number - 1] for number in associations.get(primary, ()) if number > 0]
     extent = next((box for box in described if box.type == b"ispe"), None)
     return extent and _SIZE.unpack_from(data, extent.start + 4)
 
 
-def _read_kinds(data: bytes, iinf: _Box, parts: Parts) -> Iterator[tuple[int, bytes]]:
-    """The types of the items that are shown, or are metadata, by their numbers."""
+def _read_items(data: bytes, iinf: _Box, parts: Parts) -> Iterator[_Item]:
     for box in _boxes(data, iinf.start + (8 if data[iinf.start] else 6), iinf.end, parts):
+        parts.count((box.end - box.start) // _NAMES)
         number = box.start + 4
         end = number + (4 if data[box.start] > 2 else 2)  # noqa: PLR2004 - the last version of 16 bits
         kind, names = data[end + 2 : end + 6], data[end + 6 : box.end].split(b"\0", 2)
         if data[8:12] not in _NEVER_HEIC:
             kind.decode()  # the decoder of HEIC files crashes at what is no text
             b"".join(names[1:2] if kind == b"mime" else ()).decode()
-        if kind in _METADATA or not data[box.start + 3] & _HIDDEN:
-            yield int.from_bytes(data[number:end]), kind
+        yield _Item(int.from_bytes(data[number:end]), kind, data[box.start + 3] & _HIDDEN)
 
 
 def _check_copies(
-    data: bytes, kinds: dict[int, bytes], lengths: dict[int, int], properties: list[_Box], parts: Parts
+    data: bytes, items: list[_Item], lengths: Counter[int], properties: list[_Box], parts: Parts
 ) -> None:
-    exif = max((lengths.get(number, 0) for number, kind in kinds.items() if kind == b"Exif"), default=0)
+    exif = max((lengths[item.number] for item in items if item.type == b"Exif"), default=0)
     if data[8:12] in _AVIF and exif > _MAX_EXIF:
         parts.refuse(f"{exif} bytes of EXIF data; the limit is {_MAX_EXIF}")
-    copied = sum(lengths.get(number, 0) for number, kind in kinds.items() if kind in _METADATA)
-    copied += max((box.end - box.start for box in properties if box.type == b"colr"), default=0)
-    pictures = sum(kind not in _METADATA for kind in kinds.values())
-    if pictures > 1 and pictures * copied > _MAX_COPIES:
-        parts.refuse(f"{pictures * copied} bytes of its pictures' metadata; the limit is {_MAX_COPIES}")
+    pictures = [item for item in items if item.type not in _METADATA]
+    shown = sum(not item.is_hidden for item in pictures)
+    copied = sum(lengths[item.number] for item in items if item.type not in _PICTURES)
+    profile = max((box.end - box.start for box in properties if box.type == b"colr"), default=0)
+    copies = shown * copied + len(pictures) * profile
+    if copies > _MAX_COPIES:
+        parts.refuse(f"{copies} bytes of its pictures' metadata; the limit is {_MAX_COPIES}")
 
 
-def _read_lengths(data: bytes, iloc: _Box, parts: Parts) -> Iterator[tuple[int, int]]:
-    """How many bytes the items have, by their numbers."""
+def _add_lengths(data: bytes, iloc: _Box, parts: Parts, lengths: Counter[int]) -> None:
+    """Add how many bytes the items have, by their numbers."""
     version, sizes = data[iloc.start], int.from_bytes(data[iloc.start + 4 : iloc.start + 6])
     offset, length, base, index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
     index, method = (index, 2) if version else (0, 0)
     wide = 4 if version == 2 else 2  # noqa: PLR2004 - the version of 32 bits
     at = iloc.start + 6 + wide
-    while at < iloc.end:
+    for _ in range(int.from_bytes(data[at - wide : at])):
+        if at >= iloc.end:
+            return
         item = int.from_bytes(data[at : at + wide])
         at += wide + method + 2 + base
         extents = int.from_bytes(data[at : at + 2])
         parts.count(1 + extents)
         at += 2
-        total = 0
         for _ in range(extents):
             at += index + offset + length
-            total += int.from_bytes(data[at - length : at]) if length else len(data)
-        yield item, total
+            lengths[item] += int.from_bytes(data[at - length : at]) if length else len(data)
 
 
 def _read_associations(data: bytes, ipma: _Box, parts: Parts) -> Iterator[tuple[int, list[int]]]:
