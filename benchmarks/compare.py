@@ -21,7 +21,17 @@ FOLDER = ROOT / ".cache" / "comparisons"
 BUILDS = ("a", "b", "control")
 
 # What tells the runs of a scenario apart.
-_NAMES = ("service", "load", "timeout_s", "bytes", "engine", "door", "clients", "picture", "min_face_size")
+_NAMES = (
+    "service",
+    "load",
+    "timeout_s",
+    "bytes",
+    "engine",
+    "endpoint",
+    "clients",
+    "picture",
+    "min_face_size",
+)
 # Percentiles, most of which stand elsewhere, too.
 _LEFT_OUT = ("curve_ms", "ideal_curve_ms", "shares")
 

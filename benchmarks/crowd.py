@@ -43,17 +43,23 @@ class Crowd(NamedTuple):
     cpu_seconds: float
 
 
-def measure(door: str, address: str, pictures: int, clients: int, requests: int) -> Crowd:
+def measure(endpoint: str, address: str, pictures: int, clients: int, requests: int) -> Crowd:
     """Send so many requests in all, going round so many pictures, as fast as the clients are answered.
 
     Args:
-        door: `json` (/predict, as base64), `raw` (/predict, as it is) or `grpc`.
+        endpoint: `json` (/predict, as base64), `raw` (/predict, as it is) or `grpc`.
         address: Where it is.
         pictures: As `benchmarks.pictures.assortment` takes it.
         clients: Each with a connection of its own, and one request at a time.
         requests: Of all clients together.
     """
-    plan = {"door": door, "address": address, "pictures": pictures, "clients": clients, "requests": requests}
+    plan = {
+        "endpoint": endpoint,
+        "address": address,
+        "pictures": pictures,
+        "clients": clients,
+        "requests": requests,
+    }
     calls, cpu_seconds = carry_out("benchmarks.crowd", plan)
     return Crowd([Call(*call) for call in calls], cpu_seconds)
 
@@ -108,14 +114,14 @@ def _grpc(address: str, pictures: Sequence[bytes]) -> Callable[[], Send]:
     return client
 
 
-_DOORS = {"json": _json, "raw": _raw, "grpc": _grpc}
+_ENDPOINTS = {"json": _json, "raw": _raw, "grpc": _grpc}
 
 
-def _faces(door: str, answer: bytes | None) -> int | None:
+def _faces(endpoint: str, answer: bytes | None) -> int | None:
     if answer is None:
         return None
     return len(
-        pb.InferResults.FromString(answer).results if door == "grpc" else json.loads(answer)["results"]
+        pb.InferResults.FromString(answer).results if endpoint == "grpc" else json.loads(answer)["results"]
     )
 
 
@@ -143,14 +149,14 @@ def main() -> None:
     """Carry out the plan on standard input."""
     plan: dict[str, Any] = json.loads(sys.stdin.readline())
     _, pictures = assortment(plan["pictures"])
-    connect = _DOORS[plan["door"]](plan["address"], pictures)
+    connect = _ENDPOINTS[plan["endpoint"]](plan["address"], pictures)
     clients = [connect() for _ in range(plan["clients"])]
     before = time.process_time()
     calls = _send_all(clients, plan["requests"], len(pictures))
     used = time.process_time() - before
     first = calls[0][0]
     rows = [
-        Call(sent - first, ended - first, number, _faces(plan["door"], answer))
+        Call(sent - first, ended - first, number, _faces(plan["endpoint"], answer))
         for sent, ended, number, answer in calls
     ]
     print(json.dumps([rows, used]))

@@ -36,7 +36,7 @@ class Row(NamedTuple):
         code: The gRPC status by name.
         worker: The process that detected; 0 where that is not known.
         begun: How many detections that process had begun.
-        service: How long the detector had it in hand, decoding included.
+        service: How long the detector had it in flight, decoding included.
     """
 
     at: float

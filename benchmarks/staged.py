@@ -15,7 +15,7 @@ from inference_server.detector.engine import (
     Floats,
     Image,
     Prepared,
-    carry_on,
+    no_checkpoint,
 )
 from inference_server.detector.scales import level_size
 
@@ -53,7 +53,7 @@ class Staged:
         self.seen = Seen()
         self._engine = engine
 
-    def prepare(self, image: Image, checkpoint: Checkpoint = carry_on) -> "_Prepared":
+    def prepare(self, image: Image, checkpoint: Checkpoint = no_checkpoint) -> "_Prepared":
         """Take in a picture, and begin to count."""
         self.seen = Seen()
         return _Prepared(self._engine.prepare(image, checkpoint), image, self.seen)

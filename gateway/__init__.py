@@ -1,4 +1,4 @@
-"""The HTTP door: a Flask application that parses, calls the backend and answers, and decodes nothing."""
+"""The HTTP endpoint: a Flask application that parses, calls the backend and answers, and decodes nothing."""
 
 from __future__ import annotations
 

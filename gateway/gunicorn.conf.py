@@ -14,7 +14,7 @@ import tempfile
 from typing import Any
 
 from gateway.server.worker import ShutdownFlag
-from utils.logs import collect_less, fields, logging_config
+from utils.logs import collect_garbage_less, fields, logging_config
 from utils.memory import tune_heap
 from utils.settings import InvalidSetting, Settings, unknown_settings
 from utils.streams import open_standard_streams
@@ -56,7 +56,7 @@ logconfig_dict = logging_config(_settings.log_format) | {
     },
 }
 
-collect_less()
+collect_garbage_less()
 tune_heap()
 
 _, _most_files = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -12,11 +12,11 @@ from inference_server.dispatch.shared import Shared
 from inference_server.models.conversion import prepare
 from inference_server.supervision.address import AddressUnavailable, Reservation, reserve
 from inference_server.supervision.engine_log import EngineLog
+from inference_server.supervision.liveness import LivenessMonitor
 from inference_server.supervision.pool import Pool
 from inference_server.supervision.processes import reap_orphans
 from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
-from inference_server.supervision.watch import Watch
 from inference_server.supervision.worker_process import WorkerProcess
 from utils import logs
 from utils.settings import InvalidSetting, Settings, unknown_settings
@@ -88,16 +88,16 @@ def _supervisor(
         reap_orphans(workers)
         reservation.close_connections()
 
-    watch = Watch(shared.page, settings.hang_seconds)
+    liveness = LivenessMonitor(shared.stats, settings.hang_seconds)
     pool = Pool(
         spawn,
-        slots=len(shared.page.rows),
-        watch=watch,
+        slots=len(shared.stats.rows),
+        liveness=liveness,
         patience=settings.drain_seconds + settings.grace_seconds,
     )
     return Supervisor(
         pool,
-        watch,
+        liveness,
         workers=settings.workers,
         on_ready=announce,
         on_worker_ready=EngineLog().record,

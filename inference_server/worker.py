@@ -25,9 +25,9 @@ from inference_server.api.health import HealthServicer
 from inference_server.api.infer import InferenceService
 from inference_server.api.server import Server, build_server
 from inference_server.boot_failure import fail
-from inference_server.dispatch.admission import Machine
+from inference_server.dispatch.admission import PoolLoad
 from inference_server.dispatch.consumer import Consumer
-from inference_server.dispatch.front import Front
+from inference_server.dispatch.dispatcher import Dispatcher
 from inference_server.dispatch.shared import Shared
 from inference_server.models.face_detection import FaceDetection
 from inference_server.supervision.control import (
@@ -46,7 +46,7 @@ from utils.settings import Settings
 
 EXIT_DIED = 4
 
-_BEAT_SECONDS = 0.25
+_HEARTBEAT_SECONDS = 0.25
 _LOOK_SECONDS = 0.02
 
 
@@ -73,7 +73,7 @@ def main(build: Callable[[Settings], FaceDetection] = FaceDetection.build) -> No
         fail(control, error, FaceDetection.permanent_errors)
     place = (shared, arguments.slot, arguments.generation)
     uvloop.run(Worker(settings, model, control, place).run(arguments.address))
-    # All is answered. Taking TensorFlow apart may last seconds, in which no beat shows that this is not hung.
+    # All is answered. Taking TensorFlow apart may last seconds without a heartbeat.
     os._exit(0)
 
 
@@ -107,8 +107,8 @@ class Worker:
         # What is there now stays: no collection has to walk through it while a request waits.
         gc.collect()
         gc.freeze()
-        self._beat()
-        self._front = Front(*self._place)
+        self._heartbeat()
+        self._dispatcher = Dispatcher(*self._place)
         consumer = Consumer(
             *self._place,
             compute=self._model.handle,
@@ -117,7 +117,7 @@ class Worker:
             on_death=lambda: os._exit(EXIT_DIED),
         )
         try:
-            inference = InferenceService(self._front, self._model, self._settings)
+            inference = InferenceService(self._dispatcher, self._model, self._settings)
             server = build_server([inference], self._health, self._settings, address)
             await server.start()
         except (RuntimeError, OSError) as error:
@@ -129,7 +129,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._control.send, RetirementRequested())
         loop.add_reader(self._control, self._receive)
         choice = self._model.choice
-        ready = Ready(choice.engine, choice.instruction_set, choice.reason, degraded=choice.second_best)
+        ready = Ready(choice.engine, choice.instruction_set, choice.reason, degraded=choice.degraded)
         self._control.send(ready)
         await self._stop.wait()
         await self._leave(server, consumer)
@@ -139,7 +139,7 @@ class Worker:
         if self._whole_backend_stops:
             # Health is the backend's: a worker that leaves alone stays SERVING.
             await self._health.tell(serving=False)
-            await asyncio.sleep(self._settings.drain_seconds)  # whoever balances the load takes notice
+            await asyncio.sleep(self._settings.drain_seconds)  # whoever balances the load takes completion
         grace = self._settings.grace_seconds
         # Calls whose picture is still on its way are known to the server alone.
         stopping = asyncio.create_task(server.stop(grace))
@@ -149,7 +149,7 @@ class Worker:
                 await self._finish()
         await stopping
         await asyncio.to_thread(consumer.stop)
-        self._front.close()
+        self._dispatcher.close()
 
     async def _finish(self) -> None:
         """Wait until what was accepted here is answered; when all stop, what was accepted anywhere.
@@ -157,17 +157,17 @@ class Worker:
         While everybody leaves, a worker without calls of its own still computes those of the others.
         """
         shared, _, _ = self._place
-        # Looked for, not told: the others' requests are known by the shared page alone.
-        while not self._front.idle or (  # noqa: ASYNC110
-            self._whole_backend_stops and Machine.seen_on(shared.page).waiting.count
+        # Looked for, not told: the others' requests are known by the shared stats alone.
+        while not self._dispatcher.idle or (  # noqa: ASYNC110
+            self._whole_backend_stops and PoolLoad.snapshot(shared.stats).waiting.count
         ):
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         """Show the supervisor that the event loop turns."""
         shared, slot, _ = self._place
-        shared.page.rows[slot].beat = time.monotonic()
-        asyncio.get_running_loop().call_later(_BEAT_SECONDS, self._beat)
+        shared.stats.rows[slot].heartbeat = time.monotonic()
+        asyncio.get_running_loop().call_later(_HEARTBEAT_SECONDS, self._heartbeat)
 
     def _receive(self) -> None:
         try:
@@ -179,7 +179,7 @@ class Worker:
                     case Stop():
                         self._stop.set()
                     case WorkerDied(slot, generation):
-                        self._front.worker_died(slot, generation)
+                        self._dispatcher.worker_died(slot, generation)
         except EOFError:  # the supervisor is gone, and takes its workers along
             os._exit(EXIT_DIED)
 

@@ -385,7 +385,7 @@ class Cancelled(FacetError):
 
 
 class WorkerCrashed(FacetError):
-    """Workers died with this picture in hand, so it is not tried again for a while."""
+    """Workers died with this picture in flight, so it is not tried again for a while."""
 
     code = Code.INTERNAL
     http_status = 500

@@ -31,10 +31,10 @@ def configure(log_format: str) -> None:
     """
     logging.config.dictConfig(logging_config(log_format))
     logging.captureWarnings(capture=True)
-    collect_less()
+    collect_garbage_less()
 
 
-def collect_less() -> None:
+def collect_garbage_less() -> None:
     """Have the standard library not collect what no line of ours says: source line, thread, task.
 
     These are its own switches (the section Optimization of its Logging HOWTO).

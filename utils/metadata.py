@@ -23,23 +23,23 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]
 _ACCEPTED = re.compile(r"[\x21-\x7e]{1,128}")
 
 
-def request_id(wish: str | None) -> str:
+def request_id(candidate: str | None) -> str:
     """The caller's own id where it is 1 to 128 visible ASCII characters, else a fresh one."""
-    if wish is not None and _ACCEPTED.fullmatch(wish):
-        return wish
+    if candidate is not None and _ACCEPTED.fullmatch(candidate):
+        return candidate
     return secrets.token_hex(16)
 
 
-def trace_context(wish: str | None) -> str:
+def trace_context(candidate: str | None) -> str:
     """The caller's `traceparent` where it is one by W3C Trace Context, level 1; else an empty string.
 
     It is carried along and logged as it came, which is what a participant that makes no spans of its own
     does. One that is not valid is ignored, as the specification demands.
     """
-    if wish is None or not _TRACEPARENT.fullmatch(wish):
+    if candidate is None or not _TRACEPARENT.fullmatch(candidate):
         return ""
-    _, trace, span, _ = wish.split("-")
-    return wish if trace.strip("0") and span.strip("0") else ""
+    _, trace, span, _ = candidate.split("-")
+    return candidate if trace.strip("0") and span.strip("0") else ""
 
 
 def call_metadata(request_id: str, traceparent: str, *, timeout_named: bool) -> Metadata:

@@ -272,7 +272,7 @@ class Settings:
     max_timeout_seconds: float = _setting(
         _seconds(0.01, 3600),
         _BY_BOTH,
-        "Longest time that a request may ask for; a longer wish is cut to it.",
+        "Longest time that a request may ask for; a longer one is cut to it.",
         default=60.0,
         shown="60",
     )
@@ -320,7 +320,7 @@ class Settings:
     hang_seconds: float = _setting(
         _seconds(0.1, 3600),
         _BY_BACKEND,
-        "Time without progress after which a worker that has a request in hand is killed and replaced.",
+        "Time without progress after which a worker that has a request in flight is killed and replaced.",
         default=5.0,
         shown="5",
     )

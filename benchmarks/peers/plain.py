@@ -31,7 +31,7 @@ _BUILDS = {"sleeping": sleeping_worker.build, "real": FaceDetection.build}
 
 
 class OwnThread:
-    """Stands where a worker has its front: what is submitted waits for this process's one thread."""
+    """Stands where a worker has its dispatcher: what is submitted waits for this process's one thread."""
 
     def __init__(self, model: FaceDetection) -> None:
         self._model = model

@@ -22,7 +22,7 @@ METHOD = f"""
 {WORKERS} workers whose detector sleeps {SLEEP * 1000:g} ms; one client process keeps {IN_FLIGHT} calls of
 {_BYTES // 1000} KB under way over one connection. Throughput counts the answers between the first half
 second and the end. The *ideal* is a service that never leaves a detector idle: {WORKERS} divided by the
-mean time that a detector had a request in hand (its decoding and its sleep, as the answers say), which is
+mean time that a detector had a request in flight (its decoding and its sleep, as the answers say), which is
 {IDEAL:g}/s if a sleep takes exactly its time. *Busiest / mean* is the share of the worker that detected
 most. Beside it the plain service: the same worker without dispatch, which detects what it receives. New
 connections for each run, in turn.
@@ -66,7 +66,7 @@ def report(figures: Figures) -> Report:
     columns: dict[str, Column] = {
         "service": "service",
         "requests/s": "per_second",
-        "in hand ms": "service_ms",
+        "in flight ms": "service_ms",
         "of the ideal": ("of_ideal", ".1%"),
         f"of {IDEAL:g}/s": lambda run: f"{run['per_second'] / IDEAL:.1%}",
         "busiest / mean": "busiest_over_mean",

@@ -101,4 +101,4 @@ def _note(runs: list[dict[str, Any]]) -> str:
     return f"Facet's p50 is {more:.2f} ms above the bare gateway's, and its CPU {share:.2f}x."
 
 
-SCENARIO = Scenario("What the HTTP door adds to the gRPC call", METHOD, run, report, repeats=3)
+SCENARIO = Scenario("What the HTTP endpoint adds to the gRPC call", METHOD, run, report, repeats=3)

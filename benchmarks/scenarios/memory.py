@@ -87,7 +87,7 @@ def _random_sizes(count: int) -> Iterator[bytes]:
 
 
 def _keep_busy(address: str, pictures: Iterable[bytes]) -> None:
-    """Send every picture once for each worker, as many at a time: each worker has one in hand."""
+    """Send every picture once for each worker, as many at a time: each worker has one in flight."""
     with ServiceClient(address, timeout=_TIMEOUT) as client, ThreadPoolExecutor(WORKERS) as threads:
         for picture in pictures:
             list(threads.map(client.detect, [picture] * WORKERS))

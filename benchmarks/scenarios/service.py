@@ -18,8 +18,8 @@ from tests.support.processes import Process
 from utils.cpus import usable_cpus
 
 CLIENTS = (1, 8, 64)
-DOORS = {"json": "/predict", "grpc": "gRPC"}
-"""How the doors that are compared are called in the report."""
+ENDPOINTS = {"json": "/predict", "grpc": "gRPC"}
+"""How the endpoints that are compared are called in the report."""
 _PHOTOGRAPHS = 40
 _PASSES = {"facet": 6, "article": 2}
 _ROUND = ("facet", "article", "facet")
@@ -33,8 +33,8 @@ Both have a backend process for each core.
 
 {", ".join(map(str, CLIENTS))} clients, each with one request at a time, send {_PHOTOGRAPHS} photographs of up
 to 2 MB in turn (where there are none: composites of the portrait in `examples/`): to /predict as base64 in
-JSON, as the article's client does, and straight to the backend by gRPC. For each door and number of clients
-Facet is measured, then the article, then Facet again; the ratio is the mean of Facet's two over the
+JSON, as the article's client does, and straight to the backend by gRPC. For each endpoint and number of
+clients Facet is measured, then the article, then Facet again; the ratio is the mean of Facet's two over the
 article's. *Images a second* and latencies are those of the answers that came after as many as there are
 clients, and before the last request was sent: while everybody is in the middle of something, or small
 pictures, which overtake, would count more than large ones. Those are {_PASSES["article"]} whole rounds
@@ -52,20 +52,20 @@ the backend's CPU that its busiest worker used.
 
 @dataclass(frozen=True)
 class Service:
-    """One that runs: where its doors are, and the processes of its parts."""
+    """One that runs: where its endpoints are, and the processes of its parts."""
 
     http: str
     grpc: str
     gateway: Process
     backend: Sequence[Process]
 
-    def address(self, door: str) -> str:
-        """Where a door is."""
-        return self.grpc if door == "grpc" else self.http
+    def address(self, endpoint: str) -> str:
+        """Where an endpoint is."""
+        return self.grpc if endpoint == "grpc" else self.http
 
 
 def run(quick: bool, _repeats: int) -> Figures:
-    """Measure both services in turn, at each door, by each number of clients."""
+    """Measure both services in turn, at each endpoint, by each number of clients."""
     counts: Sequence[int] = CLIENTS
     pictures, passes = _PHOTOGRAPHS, _PASSES
     if quick:
@@ -80,16 +80,16 @@ def run(quick: bool, _repeats: int) -> Figures:
             }
         speeds = {name: _warm_up(name, service, pictures, len(chosen)) for name, service in services.items()}
 
-        def measure(name: str, door: str, clients: int) -> None:
+        def measure(name: str, endpoint: str, clients: int) -> None:
             requests = passes[name] * len(chosen) + 2 * clients
-            what = f"service: {name}, {door}, {clients} client{'s' if clients > 1 else ''}"
+            what = f"service: {name}, {endpoint}, {clients} client{'s' if clients > 1 else ''}"
             with step(what, requests / speeds[name] + 2):
-                figures = _measure(services[name], door, pictures, clients, requests)
-            runs.append({"service": name, "door": door, "clients": clients, **figures})
+                figures = _measure(services[name], endpoint, pictures, clients, requests)
+            runs.append({"service": name, "endpoint": endpoint, "clients": clients, **figures})
 
-        for door, clients in product(DOORS, counts):
+        for endpoint, clients in product(ENDPOINTS, counts):
             for name in _ROUND:
-                measure(name, door, clients)
+                measure(name, endpoint, clients)
         for clients in counts:
             measure("facet", "raw", clients)
     return {"parameters": {"pictures": source, "count": len(chosen), "article": _packages()}, "runs": runs}
@@ -130,10 +130,10 @@ def _warm_up(name: str, service: Service, pictures: int, count: int) -> float:
     return len(calls) / calls[-1].ended
 
 
-def _measure(service: Service, door: str, pictures: int, clients: int, requests: int) -> dict[str, Any]:
+def _measure(service: Service, endpoint: str, pictures: int, clients: int, requests: int) -> dict[str, Any]:
     web, workers = cpu.family(service.gateway), cpu.family(*service.backend)
     before = cpu.seconds(web), cpu.seconds(workers)
-    calls, client = crowd.measure(door, service.address(door), pictures, clients, requests)
+    calls, client = crowd.measure(endpoint, service.address(endpoint), pictures, clients, requests)
     gateway, backend = (
         [now - then for now, then in zip(cpu.seconds(pids), earlier, strict=True)]
         for pids, earlier in zip((web, workers), before, strict=True)
@@ -164,11 +164,11 @@ def figures_of(calls: Sequence[Call], clients: int) -> dict[str, Any]:
 def report(figures: Figures) -> Report:
     """Facet's images a second over the article's, and what each request costs."""
     runs = figures["runs"]
-    compared = [_compare(runs, door, clients) for door in DOORS for clients in _counts(runs)]
+    compared = [_compare(runs, endpoint, clients) for endpoint in ENDPOINTS for clients in _counts(runs)]
     goals = [
         Goal(f"images/s through /predict over the article's, {_clients(row)}", row["ratio"], 10, True, "x")
         for row in compared
-        if row["door"] == "json"
+        if row["endpoint"] == "json"
     ]
     asked = figures["parameters"]
     caption = (
@@ -176,7 +176,7 @@ def report(figures: Figures) -> Report:
         "Latencies of Facet are the means of its two runs."
     )
     columns: dict[str, Column] = {
-        "door": lambda row: DOORS[row["door"]],
+        "endpoint": lambda row: ENDPOINTS[row["endpoint"]],
         "clients": "clients",
         "facet /s": ("facet.per_second", ".2f"),
         "article /s": ("article.per_second", ".2f"),
@@ -189,7 +189,7 @@ def report(figures: Figures) -> Report:
     bars = [
         Bar(f"{service}, {_clients(row)}", round(row[service]["per_second"], 2), service)
         for row in compared
-        if row["door"] == "json"
+        if row["endpoint"] == "json"
         for service in _PASSES
     ]
     return Report(
@@ -207,9 +207,9 @@ def _clients(row: dict[str, Any]) -> str:
     return f"{row['clients']} client{'s' if row['clients'] > 1 else ''}"
 
 
-def _compare(runs: Sequence[dict[str, Any]], door: str, clients: int) -> dict[str, Any]:
-    """The means of both services at one door, and the ratio."""
-    here = [run for run in runs if (run["door"], run["clients"]) == (door, clients)]
+def _compare(runs: Sequence[dict[str, Any]], endpoint: str, clients: int) -> dict[str, Any]:
+    """The means of both services at one endpoint, and the ratio."""
+    here = [run for run in runs if (run["endpoint"], run["clients"]) == (endpoint, clients)]
     means = {}
     for service in _PASSES:
         own = [{**run["latency"], **run} for run in here if run["service"] == service]
@@ -217,13 +217,13 @@ def _compare(runs: Sequence[dict[str, Any]], door: str, clients: int) -> dict[st
             what: fmean(run[what] for run in own) for what in ("per_second", "p50_ms", "p99_ms")
         }
     ratio = means["facet"]["per_second"] / means["article"]["per_second"]
-    return {"door": door, "clients": clients, "ratio": ratio, **means}
+    return {"endpoint": endpoint, "clients": clients, "ratio": ratio, **means}
 
 
 def _every_run(runs: Sequence[dict[str, Any]]) -> Table:
     """In the order in which they were measured."""
     columns: dict[str, Column] = {
-        "door": lambda run: DOORS.get(run["door"], "/predict, raw"),
+        "endpoint": lambda run: ENDPOINTS.get(run["endpoint"], "/predict, raw"),
         "clients": "clients",
         "service": "service",
         "images/s": ("per_second", ".2f"),

@@ -51,7 +51,7 @@ capacity, and 10 or 60 ms (80 : 20) at 75 %. Beside it the plain service (the sa
 with new connections for each run.
 
 The *ideal* is a simulated central queue in front of as many servers, fed the same arrivals and the same
-service times: those that a detector had each request in hand, decoding included, as its answer says. In it
+service times: those that a detector had each request in flight, decoding included, as its answer says. In it
 nothing else takes any time: no network, no serialization, no process that has to wake. The goals are judged
 on p99 over the ideal's p99, the median of the runs, and **nothing is added to the ideal**. Two other
 readings stand beside it: *p99 / nominal* feeds the ideal the sleeps as they were asked for, as if decoding

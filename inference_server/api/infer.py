@@ -20,7 +20,7 @@ from utils.settings import Settings
 
 
 class Dispatcher(Protocol):
-    """The part of inference_server.dispatch.front.Front that is used here."""
+    """The part of inference_server.dispatch.dispatcher.Dispatcher that is used here."""
 
     def admit(self, load: Load, deadline: float, longest_wait: float) -> None:
         """Refuse a request for which there is no room or no time."""
@@ -51,7 +51,7 @@ class InferenceService:
         """Find the faces in one picture; gives a serialized InferResults."""
         try:
             answer, echo = self._submit(message, context)
-            del message  # the picture waits in its envelope; who waits for it shall not hold it, too
+            del message  # the picture waits in its buffer; who waits for it shall not hold it, too
             results, log_fields = unpack_answer(await answer)
         except (QueueFull, DeadlineExceeded) as error:
             detail = f"{error.detail} {LARGER_FACES_HELP}"

@@ -27,13 +27,13 @@ class Choice:
         engine: native, onnx or tensorflow.
         instruction_set: Of the native engine; empty for others.
         reason: One sentence for the log.
-        second_best: Whether a faster engine was passed over because it cannot run.
+        degraded: Whether a faster engine was passed over because it cannot run.
     """
 
     engine: str
     instruction_set: str
     reason: str
-    second_best: bool = False
+    degraded: bool = False
 
 
 def choose(engine: str = "auto", native_isa: str = "auto") -> Choice:
@@ -59,7 +59,7 @@ def choose(engine: str = "auto", native_isa: str = "auto") -> Choice:
         reason = f"the native engine is not available: {error}; make builds it where there is a C++ compiler"
         if engine == "native":
             raise EngineUnavailable(f"FACET_ENGINE is 'native', but {reason}") from error
-        return Choice("onnx", "", reason, second_best=True)
+        return Choice("onnx", "", reason, degraded=True)
     why = _NAMED if engine == "native" else "it is the fastest that runs here"
     return Choice("native", _instruction_set(native_isa, facet_native.instruction_sets()), why)
 

@@ -29,7 +29,7 @@ Checkpoint = Callable[[], None]
 """Called between two steps of a detection. What it raises ends the detection and goes to the caller."""
 
 
-def carry_on() -> None:
+def no_checkpoint() -> None:
     """Do nothing between two steps."""
 
 
@@ -79,7 +79,7 @@ class Engine(Protocol):
     def name(self) -> str:
         """What a reply calls it: native, onnx or tensorflow."""
 
-    def prepare(self, image: Image, checkpoint: Checkpoint = carry_on) -> Prepared:
+    def prepare(self, image: Image, checkpoint: Checkpoint = no_checkpoint) -> Prepared:
         """Take in a picture.
 
         Args:

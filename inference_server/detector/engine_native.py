@@ -6,7 +6,7 @@ from pathlib import Path
 import facet_native
 import numpy as np
 
-from inference_server.detector.engine import Boxes, Cells, Checkpoint, Floats, Image, carry_on
+from inference_server.detector.engine import Boxes, Cells, Checkpoint, Floats, Image, no_checkpoint
 from inference_server.detector.logistic import probability
 from inference_server.detector.scales import level_size
 from inference_server.detector.weights import NETWORKS, read_floats
@@ -36,7 +36,7 @@ class NativeEngine:
         self.instruction_set = instruction_set
         self.networks = facet_native.Engine(instruction_set, *weights)
 
-    def prepare(self, image: Image, checkpoint: Checkpoint = carry_on) -> "_Prepared":  # noqa: ARG002
+    def prepare(self, image: Image, checkpoint: Checkpoint = no_checkpoint) -> "_Prepared":  # noqa: ARG002
         """Take in a picture; no level of it takes long enough for a checkpoint.
 
         Raises:

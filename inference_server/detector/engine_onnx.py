@@ -10,7 +10,7 @@ import numpy as np
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
-from inference_server.detector.engine import Checkpoint, Floats, Image, carry_on
+from inference_server.detector.engine import Checkpoint, Floats, Image, no_checkpoint
 from inference_server.detector.logistic import probability
 from inference_server.detector.tiles import Tiled
 from inference_server.detector.weights import NETWORKS, read_model
@@ -31,7 +31,7 @@ class OnnxEngine:
     def __init__(self, cache_dir: Path) -> None:
         self._sessions = {network: _session(read_model(cache_dir, network)) for network in NETWORKS}
 
-    def prepare(self, image: Image, checkpoint: Checkpoint = carry_on) -> Tiled:
+    def prepare(self, image: Image, checkpoint: Checkpoint = no_checkpoint) -> Tiled:
         """Take in a picture."""
         return Tiled(self._run, image, checkpoint)
 

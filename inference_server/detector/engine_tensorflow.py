@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from inference_server.detector.engine import Checkpoint, Floats, Image, carry_on
+from inference_server.detector.engine import Checkpoint, Floats, Image, no_checkpoint
 from inference_server.detector.flat import package_weights
 from inference_server.detector.tiles import Tiled
 from inference_server.detector.weights import read_floats
@@ -65,7 +65,7 @@ class TensorflowEngine:
             network: _function(network, read_floats(cache_dir, network)) for network in _NETWORKS
         }
 
-    def prepare(self, image: Image, checkpoint: Checkpoint = carry_on) -> Tiled:
+    def prepare(self, image: Image, checkpoint: Checkpoint = no_checkpoint) -> Tiled:
         """Take in a picture."""
         return Tiled(self._run, image, checkpoint)
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference_server.detector.boxes import boxes_of_cells, clipped, placed, regressed, squared
-from inference_server.detector.engine import Boxes, Checkpoint, Engine, Floats, Image, Prepared, carry_on
+from inference_server.detector.engine import Boxes, Checkpoint, Engine, Floats, Image, Prepared, no_checkpoint
 from inference_server.detector.nms import Indices, Suppress, by_score
 from inference_server.detector.nms import suppress as suppress_in_numpy
 from inference_server.detector.scales import pyramid_scales
@@ -46,7 +46,7 @@ class Detector:
         self,
         image: Image,
         options: DetectOptions = DetectOptions(),
-        checkpoint: Checkpoint = carry_on,
+        checkpoint: Checkpoint = no_checkpoint,
     ) -> tuple[Face, ...]:
         """Find the faces of a picture, most confident first.
 

@@ -1,9 +1,9 @@
 """Whether a request is worth accepting: what waits is bounded by count, bytes and predicted seconds.
 
-The bounds are the machine's, not a worker's: every front sees on the shared page what all have accepted. Two
-that decide in the same moment may let in one request more than one would have. Each queue is predicted and
-counted on its own; the bytes of all queues are bounded together. The prediction is the cost of what waits, in
-the unit of the queue's model, times the seconds that a unit took lately.
+The bounds are the machine's, not a worker's: every dispatcher sees in shared memory what all have accepted.
+Two that decide in the same moment may let in one request more than one would have. Each queue is predicted
+and counted on its own; the bytes of all queues are bounded together. The prediction is the cost of what
+waits, in the unit of the queue's model, times the seconds that a unit took lately.
 
 How long a request may wait is its caller's business: as long as its deadline lets it. For callers who have
 named no time the backend decides, by a shorter longest wait.
@@ -12,7 +12,7 @@ named no time the backend decides, by a shorter longest wait.
 import time
 from dataclasses import dataclass
 
-from inference_server.dispatch.page import Page
+from inference_server.dispatch.stats import SharedStats
 from utils.errors import MORE_TIME_HELPS, DeadlineExceeded, QueueFull
 
 MAX_WAITING = 1024
@@ -25,14 +25,14 @@ MARGIN_SECONDS = 0.005
 
 _WEIGHT = 0.1
 """Weight of the newest measurement in the moving average."""
-_SPREAD = 4.0
+_OUTLIER_CLAMP = 4.0
 """How many times the average a measurement may be, and the other way round, to be believed. A cost is an
 estimate, wrong by a factor of three now and then; what took far longer was computed while the machine stood
 still."""
 _TRIAL_SECONDS = 1.0
 """With nothing computed for so long, an idle machine tries what it believes to be hopeless."""
 _SHORTEST_RETRY_SECONDS = 0.1
-_CAUTION = 1.25
+_SAFETY_FACTOR = 1.25
 """How much longer than predicted a wait may be: where it is filled exactly up to the deadlines, a full
 machine's answers come a moment too late, and one computation in ten is for nobody."""
 
@@ -46,16 +46,16 @@ class Load:
     cost: float = 0.0
 
 
-def averaged(rate: float, seconds: float, cost: float) -> float:
+def ewma(rate: float, seconds: float, cost: float) -> float:
     """The moving average of seconds per unit of cost, after one more measurement."""
     newest = seconds / cost
     if not rate:
         return newest
-    return min(rate + _WEIGHT * (min(newest, _SPREAD * rate) - rate), _SPREAD * newest)
+    return min(rate + _WEIGHT * (min(newest, _OUTLIER_CLAMP * rate) - rate), _OUTLIER_CLAMP * newest)
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class PoolLoad:
     """What all workers together have accepted for one queue, and how fast they work it off.
 
     Attributes:
@@ -71,16 +71,16 @@ class Machine:
     quiet: float = 0.0
 
     @classmethod
-    def seen_on(cls, page: Page, queue: int = 0) -> "Machine":
-        """Sum up the shared page."""
-        waiting = Load(*page.waiting(queue))
-        rates = page.rates(queue)
+    def snapshot(cls, stats: SharedStats, queue: int = 0) -> "PoolLoad":
+        """Sum up the shared stats."""
+        waiting = Load(*stats.waiting(queue))
+        rates = stats.rates(queue)
         measured = [rate for rate in rates if rate]
         return cls(
             waiting=waiting,
             workers=max(len(rates), 1),
             rate=len(measured) / sum([1 / rate for rate in measured]) if measured else 0.0,
-            quiet=0.0 if waiting.count else time.monotonic() - page.progressed(queue),
+            quiet=0.0 if waiting.count else time.monotonic() - stats.progressed(queue),
         )
 
     @property
@@ -113,7 +113,7 @@ class Machine:
             )
         self._check_room(request.size)
         alone = request.cost * self.rate
-        needed = wait * _CAUTION + alone
+        needed = wait * _SAFETY_FACTOR + alone
         # What a bad hour has taught is unlearned by trying, and by nothing else.
         on_trial = not self.waiting.count and self.quiet > _TRIAL_SECONDS
         if remaining <= 0 or (needed > remaining and not on_trial):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from utils.errors import WorkerCrashed
 
 if TYPE_CHECKING:
-    from inference_server.dispatch.page import Page
+    from inference_server.dispatch.stats import SharedStats
 
 KEY_BYTES = 32
 DEATHS = 2
@@ -112,24 +112,24 @@ class PoisonTable:
 
 
 class PoisonGuard:
-    """Decides what one detector thread may take in hand.
+    """Decides what one detector thread may take in flight.
 
     Args:
-        page: What all workers share.
+        stats: What all workers share.
         slot: This worker's.
     """
 
-    def __init__(self, page: "Page", slot: int) -> None:
-        self._table = page.poison
-        self._row = page.rows[slot]
-        self._others = [row for row in page.rows if row is not self._row]
+    def __init__(self, stats: "SharedStats", slot: int) -> None:
+        self._table = stats.poison
+        self._row = stats.rows[slot]
+        self._others = [row for row in stats.rows if row is not self._row]
         self._computed: OrderedDict[bytes, None] = OrderedDict()
 
     def enter(self, key: bytes) -> bool:
-        """Mark a payload as in hand, if few enough other workers have it.
+        """Mark a payload as in flight, if few enough other workers have it.
 
         Returns:
-            Whether it is in hand now; if not, it is worth another try when others have finished.
+            Whether it is in flight now; if not, it is worth another try when others have finished.
 
         Raises:
             WorkerCrashed: It is refused.

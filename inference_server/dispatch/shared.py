@@ -7,10 +7,10 @@ import struct
 from array import array
 from collections.abc import Sequence
 
-from inference_server.dispatch.page import Page
+from inference_server.dispatch.stats import SharedStats
 
 PACKET = struct.Struct("=QQQ")
-"""A request's datagram, and its notice: the front's slot and generation, the request's number."""
+"""A request's datagram, and its completion: the dispatcher's slot and generation, the request's number."""
 
 RECEIVE_SECONDS = 0.2
 """How long a consumer waits for a request before it looks around."""
@@ -22,8 +22,8 @@ _TIMEVAL = struct.Struct("=qq")
 
 
 LAYOUT = 5
-"""Raised whenever page, envelope, packet, context or what the supervisor says change, or who touches an
-envelope and when, so that no reload mixes two of them."""
+"""Raised whenever stats, buffer, packet, context or what the supervisor says change, or who touches an
+buffer and when, so that no reload mixes two of them."""
 
 
 class LayoutMismatch(Exception):
@@ -31,11 +31,11 @@ class LayoutMismatch(Exception):
 
 
 class Shared:
-    """The queues, the notice sockets and the page.
+    """The queues, the completion sockets and the statistics.
 
     Whether a socket blocks belongs to the open file, which all processes share, so nothing depends on it:
-    senders, and those who receive notices, say MSG_DONTWAIT. `takes` alone must block, and so must never be
-    given to an event loop; they have a time limit of their own, which also repairs a wake-up that a killed
+    senders, and those who receive completions, say MSG_DONTWAIT. `takes` alone must block, and so must never
+    be given to an event loop; they have a time limit of their own, which also repairs a wake-up that a killed
     process took along.
 
     Args:
@@ -47,9 +47,9 @@ class Shared:
         self.descriptors = tuple(descriptors)
         ends = [_socket(descriptor) for descriptor in descriptors[1:]]
         slots = len(ends) // 2 - queues
-        self.page = Page(descriptors[0], slots, queues)
+        self.stats = SharedStats(descriptors[0], slots, queues)
         self.posts, self.takes = ends[:queues], ends[queues : 2 * queues]
-        self.notify, self.notices = ends[2 * queues : -slots], ends[-slots:]
+        self.completion_senders, self.completion_receivers = ends[2 * queues : -slots], ends[-slots:]
 
     @classmethod
     def create(cls, slots: int, queues: int = 1) -> "Shared":
@@ -59,14 +59,14 @@ class Shared:
             slots: How many workers there can be at once.
             queues: How many queues there are.
         """
-        page = os.memfd_create("facet-page", os.MFD_CLOEXEC)
+        stats = os.memfd_create("facet-stats", os.MFD_CLOEXEC)
         posts, takes = zip(*(_pair() for _ in range(queues)), strict=True)
         limit = _TIMEVAL.pack(0, int(RECEIVE_SECONDS * 1_000_000))
         for take in takes:
             take.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-        notify, notices = zip(*(_pair() for _ in range(slots)), strict=True)
-        ends = [*posts, *takes, *notify, *notices]
-        return cls([page, *(end.detach() for end in ends)], queues)
+        senders, receivers = zip(*(_pair() for _ in range(slots)), strict=True)
+        ends = [*posts, *takes, *senders, *receivers]
+        return cls([stats, *(end.detach() for end in ends)], queues)
 
     @classmethod
     def inherited(cls, text: str) -> "Shared":
@@ -85,7 +85,7 @@ class Shared:
         return cls([int(part) for part in descriptors.split(",")], int(queues))
 
     def send(self, packet: bytes, descriptor: int, queue: int) -> bool:
-        """Put a request's datagram with its envelope into a queue; False where there is no room now.
+        """Put a request's datagram with its buffer into a queue; False where there is no room now.
 
         Raises:
             OSError: It can never be sent.
@@ -109,7 +109,7 @@ class Shared:
     def close(self) -> None:
         """Close every descriptor."""
         os.close(self.descriptors[0])
-        for end in (*self.posts, *self.takes, *self.notify, *self.notices):
+        for end in (*self.posts, *self.takes, *self.completion_senders, *self.completion_receivers):
             end.close()
 
 

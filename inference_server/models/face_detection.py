@@ -12,7 +12,7 @@ from inference_server.detector.factory import SelfTestFailed, create_detector, s
 from inference_server.detector.scales import check_pyramid
 from inference_server.detector.weights import WeightsError
 from inference_server.dispatch.consumer import Checkpoint, Outcome
-from inference_server.dispatch.envelope import Abandoned
+from inference_server.dispatch.request_buffer import Abandoned
 from inference_server.dispatch.work import Work
 from inference_server.models.encoding import pack_answer, pack_error, unpack_context
 from protos import infer_pb2 as pb

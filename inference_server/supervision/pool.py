@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from inference_server.supervision.control import Drain, Stop, WorkerDied
-from inference_server.supervision.watch import Death, Watch
+from inference_server.supervision.liveness import Death, LivenessMonitor
 from inference_server.supervision.worker_process import State, WorkerProcess
 from utils.logs import fields
 
@@ -24,15 +24,15 @@ class Pool:
     Args:
         spawn: Starts a worker.
         slots: How many there may be at once, replacements beside those they replace included.
-        watch: Gives out slots, and takes them back from the dead.
+        liveness: Gives out slots, and takes them back from the dead.
         patience: Seconds that a retired worker has to end.
     """
 
-    def __init__(self, spawn: Spawn, *, slots: int, watch: Watch, patience: float) -> None:
+    def __init__(self, spawn: Spawn, *, slots: int, liveness: LivenessMonitor, patience: float) -> None:
         self.slots = slots
         self.workers: list[WorkerProcess] = []
         self._spawn = spawn
-        self._watch = watch
+        self._liveness = liveness
         self._patience = patience + _KILL_MARGIN_SECONDS
 
     def has_room(self) -> bool:
@@ -55,11 +55,11 @@ class Pool:
         """
         taken = {worker.slot for worker in self.workers}
         slot = next(slot for slot in range(self.slots) if slot not in taken)
-        generation = self._watch.acquire_slot(slot)
+        generation = self._liveness.acquire_slot(slot)
         try:
             worker = self._spawn(slot, generation, release)
         except OSError:
-            self._watch.release_slot(slot)
+            self._liveness.release_slot(slot)
             raise
         self.workers.append(worker)
         return worker
@@ -95,12 +95,12 @@ class Pool:
             status = worker.poll()
             if status is not None:
                 self.workers.remove(worker)
-                self._report(self._watch.release_slot(worker.slot, blame_request=worker.blame_request))
+                self._report(self._liveness.release_slot(worker.slot, blame_request=worker.blame_request))
                 yield worker, status
                 worker.close()
 
     def _report(self, death: Death) -> None:
-        """Every front posts again what the dead worker had, or may have had, in hand."""
+        """Every dispatcher requeues what the dead worker had, or may have had, in flight."""
         message = WorkerDied(death.slot, death.generation)
         for worker in self.workers:
             if not worker.send(message) and worker.state is not State.STOPPING:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Collection
 
 from inference_server.supervision.backoff import Backoff, BootFailures
 from inference_server.supervision.control import BootFailed, Ready, RetirementRequested, SuspectCleared
+from inference_server.supervision.liveness import HangReport, LivenessMonitor
 from inference_server.supervision.pool import Pool
 from inference_server.supervision.processes import SignalQueue
-from inference_server.supervision.watch import HangReport, Watch
 from inference_server.supervision.worker_process import State, WorkerProcess, describe_exit
 from utils.logs import fields
 
@@ -33,7 +33,7 @@ class Supervisor:
 
     Args:
         pool: Where workers are started.
-        watch: Sees which worker is hung, and records which died of what.
+        liveness: Sees which worker is hung, and records which died of what.
         workers: How many there shall be.
         on_ready: Called once, when all workers are ready for the first time.
         on_worker_ready: Called with what each worker says when it is ready.
@@ -43,7 +43,7 @@ class Supervisor:
     def __init__(
         self,
         pool: Pool,
-        watch: Watch,
+        liveness: LivenessMonitor,
         *,
         workers: int,
         on_ready: Callable[[], None] = lambda: None,
@@ -51,7 +51,7 @@ class Supervisor:
         on_round: Callable[[Collection[int]], None] = lambda _: None,
     ) -> None:
         self._pool = pool
-        self._watch = watch
+        self._liveness = liveness
         self._wanted = workers
         self._on_ready: Callable[[], None] | None = on_ready
         self._on_worker_ready = on_worker_ready
@@ -113,7 +113,7 @@ class Supervisor:
                     logger.info("worker wants to leave", extra=fields(worker=worker.pid))
                     worker.request_retirement()
                 case SuspectCleared(key):
-                    self._watch.clear_suspect(key)
+                    self._liveness.clear_suspect(key)
 
     def _became_ready(self, worker: WorkerProcess, ready: Ready) -> None:
         worker.became_ready()
@@ -177,7 +177,7 @@ class Supervisor:
 
     def _check_liveness(self) -> None:
         """Kill who is hung; replace who has reached a limit, one at a time."""
-        self._watch.look()
+        self._liveness.look()
         now = time.monotonic()
         for worker in self._pool.workers:
             hang = self._hang_report(worker, now)
@@ -188,7 +188,7 @@ class Supervisor:
         for worker in self._pool.ready():
             if self._stopping or any(self._is_due(other) for other in self._pool.workers):
                 return
-            handled = self._watch.handled(worker.slot)
+            handled = self._liveness.handled(worker.slot)
             reached = worker.limits.reached(worker.pid, handled, now - worker.started)
             if reached is not None:
                 logger.info("worker recycled", extra=fields(worker=worker.pid, after=reached))
@@ -196,7 +196,7 @@ class Supervisor:
 
     def _hang_report(self, worker: WorkerProcess, now: float) -> HangReport | None:
         if worker.state is not State.STARTING:
-            return self._watch.hang_report(worker.slot)
+            return self._liveness.hang_report(worker.slot)
         if now - worker.started > _BOOT_SECONDS:
             return HangReport(f"it was not ready within {_BOOT_SECONDS:g} s", blame_request=False)
         return None

@@ -36,7 +36,7 @@ class WorkerProcess:
         boot_error_permanent: It said that no other worker can, either.
         control_closed: It has closed its end of the connection, so it has ended or is about to.
         killed: It was killed here, and has not ended yet.
-        blame_request: If it ends, what it has in hand may be the reason; not where we end it for another one.
+        blame_request: If it ends, its request may be the reason; not where we end it for another one.
         stop_by: When it is killed, of the monotonic clock, if it has not ended; set when it is retired.
 
     Args:
@@ -152,7 +152,7 @@ class WorkerProcess:
             self.stop_by = time.monotonic() + patience
 
     def kill(self, *, blame_request: bool = False) -> None:
-        """End it now; `blame_request` where what it had in hand may be the reason."""
+        """End it now; `blame_request` where what it had in flight may be the reason."""
         self.killed = True
         self.blame_request = blame_request
         self._process.kill()

@@ -21,7 +21,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.doors import call_grpc, post_raw
+from tests.support.endpoints import call_grpc, post_raw
 from tests.support.facet import ROOMY, free_port
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import ROOT, running, wait_until

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.doors import post_raw
+from tests.support.endpoints import post_raw
 from tests.support.facet import ROOMY, free_port, without_native
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import ROOT, running, wait_until

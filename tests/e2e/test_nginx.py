@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from gateway.forms.inputs import input_form
-from tests.soak.doors import HttpCaller
+from tests.soak.endpoints import HttpCaller
 from tests.soak.load import Load, Tally
 from tests.soak.photos import photos
 from tests.support import facet
-from tests.support.doors import answers, http_request, post_raw
+from tests.support.endpoints import answers, http_request, post_raw
 from tests.support.facet import free_port, inference
 from tests.support.nginx import nginx
 from tests.support.pictures import ASTRONAUT

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 from tests.support import gateway_process
-from tests.support.doors import post_raw
+from tests.support.endpoints import post_raw
 from tests.support.fake_backend import fake_backend
 from tests.support.nginx import nginx, passed_on
 from tests.support.odd_requests import ODD_REQUESTS, SMUGGLED_PATH

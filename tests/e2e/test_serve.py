@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 
-from tests.support.doors import post_raw
+from tests.support.endpoints import post_raw
 from tests.support.facet import PATHS, ROOMY, free_port
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import alive, children, running, wait_until

@@ -273,7 +273,7 @@ def test_the_engine_is_logged_once_by_what_the_workers_chose(served: tuple[Proce
     chosen = choose()
     assert (line["engine"], line["reason"]) == (chosen.engine, chosen.reason)
     assert line.get("instruction_set", "") == chosen.instruction_set
-    assert line["level"] == ("warning" if chosen.second_best else "info")
+    assert line["level"] == ("warning" if chosen.degraded else "info")
 
 
 def test_the_packages_own_networks_serve_where_tensorflow_is_named() -> None:

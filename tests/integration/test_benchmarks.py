@@ -11,15 +11,15 @@ from benchmarks.arena import arena
 from benchmarks.crowd import Call
 from benchmarks.load import Clients, Request
 from benchmarks.pictures import blank
-from tests.support.doors import DOORS
+from tests.support.endpoints import ENDPOINTS
 from tests.support.pictures import group_photo, png
 
 Floats = npt.NDArray[np.float64]
 
 
-def boxes(door: str, address: str, picture: bytes) -> Floats:
+def boxes(endpoint: str, address: str, picture: bytes) -> Floats:
     """(N, 4), from the left of the picture to its right."""
-    faces = DOORS[door](address, picture, {}).faces
+    faces = ENDPOINTS[endpoint](address, picture, {}).faces
     return np.array(sorted(face[:4] for face in faces or []))
 
 
@@ -29,7 +29,7 @@ def faces(calls: Sequence[Call]) -> dict[int, int]:
     return {call.picture: call.faces or 0 for call in calls}
 
 
-def test_the_articles_design_finds_the_same_faces_as_facet_at_every_door(
+def test_the_articles_design_finds_the_same_faces_as_facet_at_every_endpoint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is slower, not worse: the same boxes, to the pixel to which it rounds them, in every picture."""
@@ -41,12 +41,12 @@ def test_the_articles_design_finds_the_same_faces_as_facet_at_every_door(
         servers.article_gateway(theirs) as (_, plain),
     ):
         picture = png(group_photo())
-        for door, address, other in (("json", web, plain), ("grpc", ours, theirs)):
-            expected = boxes(door, address, picture)
+        for endpoint, address, other in (("json", web, plain), ("grpc", ours, theirs)):
+            expected = boxes(endpoint, address, picture)
             assert expected.shape == (5, 4)
-            assert np.abs(boxes(door, other, picture) - expected).max() <= 1
-        doors = (("json", web), ("raw", web), ("grpc", ours), ("json", plain), ("grpc", theirs))
-        crowds = [crowd.measure(door, address, 0, 2, 6) for door, address in doors]
+            assert np.abs(boxes(endpoint, other, picture) - expected).max() <= 1
+        endpoints = (("json", web), ("raw", web), ("grpc", ours), ("json", plain), ("grpc", theirs))
+        crowds = [crowd.measure(endpoint, address, 0, 2, 6) for endpoint, address in endpoints]
     for calls, cpu_seconds in crowds:
         assert sorted(call.picture for call in calls) == [0, 0, 1, 2, 3, 4]
         assert faces(calls) == faces(crowds[0].calls)

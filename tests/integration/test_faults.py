@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from inference_server.dispatch.page import Page, row_bytes
 from inference_server.dispatch.poison import TABLE_BYTES
-from inference_server.supervision.watch import BEAT_SECONDS
+from inference_server.dispatch.stats import SharedStats, row_bytes
+from inference_server.supervision.liveness import HEARTBEAT_SECONDS
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from tests.support.facet import ROOMY, found
@@ -59,13 +59,13 @@ def hooked(**environ: str) -> Iterator[tuple[Process, ServiceClient]]:
             yield process, client
 
 
-def page_of(process: Process) -> Page:
+def page_of(process: Process) -> SharedStats:
     """What the workers of a backend share."""
     for place in Path(f"/proc/{process.pid}/fd").iterdir():
-        if "facet-page" in str(place.readlink()):
-            with place.open("r+b") as page:
-                return Page(page.fileno(), (place.stat().st_size - TABLE_BYTES) // row_bytes(1))
-    raise AssertionError("the supervisor holds no page")
+        if "facet-stats" in str(place.readlink()):
+            with place.open("r+b") as stats:
+                return SharedStats(stats.fileno(), (place.stat().st_size - TABLE_BYTES) // row_bytes(1))
+    raise AssertionError("the supervisor holds no stats")
 
 
 def accepted(process: Process) -> int:
@@ -85,7 +85,7 @@ def handled(process: Process) -> int:
 
 @contextlib.contextmanager
 def occupied(process: Process, client: ServiceClient, detectors: int) -> Iterator[None]:
-    """So many detectors have a request in hand meanwhile."""
+    """So many detectors have a request in flight meanwhile."""
     leave = [Cancellation() for _ in range(detectors)]
     with ThreadPoolExecutor(detectors) as threads:
         for shade, one in enumerate(leave):
@@ -101,7 +101,7 @@ def occupied(process: Process, client: ServiceClient, detectors: int) -> Iterato
 class Load:
     """Threads that send pictures over one client until told to stop, and remember what went wrong.
 
-    Bytes behind the picture make each one another: a picture that two workers had in hand when the test
+    Bytes behind the picture make each one another: a picture that two workers had in flight when the test
     killed them both would rightly be taken for what killed them.
     """
 
@@ -164,7 +164,7 @@ def test_a_worker_killed_under_load_costs_no_request() -> None:
 
 
 def test_a_worker_killed_between_taking_and_claiming_costs_no_request(tmp_path: Path) -> None:
-    """The request is neither queued nor claimed, and is posted again all the same."""
+    """The request is neither queued nor claimed, and is requeued all the same."""
     token = tmp_path / "die"
     with hooked(TEST_DIE_BEFORE_CLAIM=str(token)) as (process, client):
         token.touch()
@@ -174,7 +174,7 @@ def test_a_worker_killed_between_taking_and_claiming_costs_no_request(tmp_path: 
 
 
 def test_a_stopped_worker_is_killed_and_its_requests_are_answered() -> None:
-    """It neither reads nor beats; what it had in hand, and what it was the front of, is done again."""
+    """It neither reads nor beats; what it had in flight, and what it was the dispatcher of, is done again."""
     with hooked(FACET_HANG_SECONDS="2") as (process, client), Load(client) as load:
         os.kill(process.children()[0], signal.SIGSTOP)
         process.wait_for("worker hung")
@@ -191,7 +191,7 @@ def test_a_backend_that_stood_still_has_lost_nothing_and_learned_nothing() -> No
         calls = [threads.submit(client.detect, sleeping(300)) for _ in range(2)]
         wait_until(lambda: in_hand(process) == 2, "both are being computed")
         with standing_still([process.pid, *process.children()]):
-            time.sleep(BEAT_SECONDS + 1)
+            time.sleep(HEARTBEAT_SECONDS + 1)
         assert [len(call.result(60).faces) for call in calls] == [1] * 2
         client.detect(png(np.zeros((1500, 2000, 3), np.uint8)), timeout=5)
         assert process.logged("worker hung") == process.logged("worker crashed") == []
@@ -212,7 +212,7 @@ def test_a_hung_detector_is_killed_and_health_answers_meanwhile() -> None:
 def freeze_who_decodes(process: Process) -> bool:
     """Stop a worker that decodes a large picture, known by its allowance for it; False where none does."""
     workers = {line["slot"]: line["worker"] for line in process.logged("worker ready")}
-    ahead = time.monotonic() + BEAT_SECONDS
+    ahead = time.monotonic() + HEARTBEAT_SECONDS
     for slot, row in enumerate(page_of(process).rows):
         if row.busy and row.progress_due > ahead:
             os.kill(workers[slot], signal.SIGSTOP)
@@ -346,7 +346,7 @@ def test_who_names_a_time_waits_while_who_names_none_is_refused() -> None:
 
 
 def test_a_picture_that_waits_is_not_held_by_all_that_have_passed_it_on() -> None:
-    """But as gRPC received it, and in its envelope: what may wait bounds what a backend takes."""
+    """But as gRPC received it, and in its buffer: what may wait bounds what a backend takes."""
     count, size = 12, 4 * 1024**2
     with hooked(FACET_WORKERS="1") as (process, client), ThreadPoolExecutor(count) as threads:
         with occupied(process, client, 1):
@@ -360,7 +360,7 @@ def test_a_picture_that_waits_is_not_held_by_all_that_have_passed_it_on() -> Non
 
 
 def private_bytes(pid: int) -> int:
-    """A process's memory that is no file, as envelopes are."""
+    """A process's memory that is no file, as buffers are."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
 
@@ -409,12 +409,12 @@ def test_a_caller_who_leaves_frees_the_detector() -> None:
 
 
 def has_given_up(process: Process, count: int) -> bool:
-    """Whether so many computations were given up, and nothing is in hand."""
+    """Whether so many computations were given up, and nothing is in flight."""
     return in_hand(process) == 0 and len(process.logged("abandoned")) == count
 
 
 def test_a_poison_sent_by_many_at_once_kills_two_workers() -> None:
-    """No third has it in hand before the first two are known to have died; everybody is told."""
+    """No third has it in flight before the first two are known to have died; everybody is told."""
 
     def send(_: int) -> str:
         with ServiceClient(address_of(process), timeout=60) as other:
@@ -453,8 +453,8 @@ def test_a_stop_does_not_wait_for_those_who_watch_its_health() -> None:
         hooked(FACET_GRACE_SECONDS="60") as (process, _),
         grpc.insecure_channel(address_of(process)) as channel,
     ):
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        liveness = health_pb2_grpc.HealthStub(channel).LivenessMonitor(health_pb2.HealthCheckRequest())
+        assert next(liveness).status == health_pb2.HealthCheckResponse.SERVING
         process.send(signal.SIGTERM)
         assert process.wait(30) == 0
 

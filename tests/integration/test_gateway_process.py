@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import gateway_process, processes
-from tests.support.doors import HTTP_DOORS
+from tests.support.endpoints import HTTP_ENDPOINTS
 from tests.support.fake_backend import Backend, echo, failing, fake_backend
 from tests.support.gateway_process import Gateway, post
 from utils import errors
@@ -101,8 +101,8 @@ def test_a_request_ends_at_its_deadline(gateway: Gateway, backend: Backend) -> N
 
 def test_no_process_of_the_gateway_loads_what_decodes_or_detects(gateway: Gateway) -> None:
     """Pictures pass through it undecoded, in every form; and its master, which forks, loads no gRPC."""
-    for door in HTTP_DOORS.values():
-        assert door(f"127.0.0.1:{gateway.address[1]}", b"picture", {}).http_status == 200
+    for endpoint in HTTP_ENDPOINTS.values():
+        assert endpoint(f"127.0.0.1:{gateway.address[1]}", b"picture", {}).http_status == 200
     for pid in (gateway.process.pid, *gateway.workers()):
         maps = Path(f"/proc/{pid}/maps").read_text()
         for name in ("numpy", "PIL", "onnx", "facet_native", "tensorflow"):

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from inference_server.dispatch.page import Page
+from inference_server.dispatch.stats import SharedStats
 from inference_server.supervision import backoff, supervisor
 from inference_server.supervision import pool as pools
 from inference_server.supervision.control import Ready, Stop, WorkerDied
+from inference_server.supervision.liveness import HangReport, LivenessMonitor
 from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
-from inference_server.supervision.watch import HangReport, Watch
 from inference_server.supervision.worker_process import WorkerProcess
 from tests.support.processes import PATIENCE, ROOT, alive, wait_until
 from utils.logs import JsonFormatter
@@ -25,11 +25,11 @@ from utils.logs import JsonFormatter
 FAKE = Path(__file__).parent / "fake_worker.py"
 
 
-class Trusting(Watch):
-    """A watch for workers that show no sign of life on the page: it believes in all but those named."""
+class Trusting(LivenessMonitor):
+    """A liveness monitor of workers that share no statistics: it believes in all but those named."""
 
-    def __init__(self, page: Page, hang_seconds: float) -> None:
-        super().__init__(page, hang_seconds)
+    def __init__(self, stats: SharedStats, hang_seconds: float) -> None:
+        super().__init__(stats, hang_seconds)
         self.hung: set[int] = set()
 
     def hang_report(self, slot: int) -> HangReport | None:
@@ -47,12 +47,12 @@ class Pool:
         self.limits: list[Limits] = []
         self.reason: str | None = None
         self.behave("ok")
-        self.page = Page(os.memfd_create("test-page"), 16)
-        self.watch = Trusting(self.page, hang_seconds=3600)
-        self.pool = pools.Pool(self._spawn, slots=16, watch=self.watch, patience=grace)
+        self.stats = SharedStats(os.memfd_create("test-stats"), 16)
+        self.liveness = Trusting(self.stats, hang_seconds=3600)
+        self.pool = pools.Pool(self._spawn, slots=16, liveness=self.liveness, patience=grace)
         self.supervisor = Supervisor(
             self.pool,
-            self.watch,
+            self.liveness,
             workers=workers,
             on_ready=self.ready.set,
             on_worker_ready=self.said.append,
@@ -403,12 +403,12 @@ def test_a_killed_newcomer_does_not_end_a_reload(pool: Pool) -> None:
 
 
 def test_a_hung_worker_is_killed_and_replaced(pool: Pool) -> None:
-    """Once, by the word of the watch."""
+    """Once, by the word of the liveness."""
     pool.start()
     victim = pool.started[0]
-    pool.watch.hung.add(victim.slot)
+    pool.liveness.hung.add(victim.slot)
     wait_until(lambda: not alive(victim.pid), "the hung worker is killed")
-    pool.watch.hung.clear()
+    pool.liveness.hung.clear()
     pool.wait_for_living(2)
 
 
@@ -426,9 +426,9 @@ def test_a_hung_worker_is_killed_before_anything_is_written_of_it(
         return True
 
     monkeypatch.setattr(supervisor.logger, "filters", [write])
-    pool.watch.hung.add(victim.slot)
+    pool.liveness.hung.add(victim.slot)
     wait_until(lambda: not alive(victim.pid), "the hung worker is killed")
-    pool.watch.hung.clear()
+    pool.liveness.hung.clear()
     pool.wait_for_living(2)
     assert killed == [True]
 

@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 
 from inference_server.api.message_limits import MOST_UNFINISHED
-from inference_server.supervision.watch import BEAT_SECONDS
-from tests.soak.doors import GrpcCaller, HttpCaller
+from inference_server.supervision.liveness import HEARTBEAT_SECONDS
+from tests.soak.endpoints import GrpcCaller, HttpCaller
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.photos import Photo, sleeper
 from tests.soak.slow import slow_answers, stalled
@@ -54,7 +54,7 @@ def kill_all_but_one(scene: Scene) -> None:
 
 
 def kill_again_and_again(scene: Scene) -> None:
-    """Whenever what was in hand at the last death is done."""
+    """Whenever what was in flight at the last death is done."""
     for _ in range(3):
         scene.stage.kill_one()
         scene.traffic.turn()
@@ -83,7 +83,7 @@ def stand_still(scene: Scene) -> None:
     backend = [stage.inference.pid, *stage.inference.children()]
     hung = len(stage.journal["worker hung"])
     with standing_still([*backend, stage.gateway.pid, *stage.gateway.children()]):
-        time.sleep(BEAT_SECONDS + 1)
+        time.sleep(HEARTBEAT_SECONDS + 1)
     scene.traffic.turn()
     assert len(stage.journal["worker hung"]) == hung
 

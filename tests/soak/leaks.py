@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference_server.dispatch.envelope import MOST_SPARE
+from inference_server.dispatch.request_buffer import MOST_SPARE
 from tests.soak.stage import Stage
 from tests.support.processes import wait_until
 from utils.settings import parse_address
@@ -20,7 +20,7 @@ _ENVELOPE = "facet-request"
 
 @dataclass(frozen=True)
 class Footprint:
-    """What an idle Facet holds, by role: descriptors in all but envelopes, and megabytes for each process.
+    """What an idle Facet holds, by role: descriptors in all but buffers, and megabytes for each process.
 
     Attributes:
         shared: The files in the machine's shared memory.
@@ -57,7 +57,7 @@ def footprint(stage: Stage) -> Footprint:
     pids = [pid for members in everyone.values() for pid in members]
     wait_until(
         lambda: all(_envelopes(pid) <= MOST_SPARE for pid in pids),
-        "no envelope is left but those for the next requests",
+        "no buffer is left but those for the next requests",
     )
     return Footprint(
         {role: sum(map(_descriptors, members)) for role, members in everyone.items()},
@@ -78,7 +78,7 @@ def _envelopes(pid: int) -> int:
 
 
 def _descriptors(pid: int) -> int:
-    """How many there are, without the envelopes that wait for the next requests."""
+    """How many there are, without the buffers that wait for the next requests."""
     return sum(_ENVELOPE not in link for link in _links(pid))
 
 

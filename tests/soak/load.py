@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.soak.doors import Answer, Caller
+from tests.soak.endpoints import Answer, Caller
 from tests.soak.photos import Photo
 from tests.support.processes import wait_until
 
@@ -17,7 +17,7 @@ _AFTER_REFUSAL_SECONDS = 0.2
 
 @dataclass
 class Tally:
-    """What became of the requests that were sent through one door during one event."""
+    """What became of the requests that were sent through one endpoint during one event."""
 
     sent: int = 0
     failed: int = 0
@@ -28,13 +28,13 @@ class Tally:
     slowest: float = 0.0
     troubles: list[str] = field(default_factory=list)
     crashed: list[str] = field(default_factory=list)
-    """Checksums, as in the log, of pictures that were refused because workers died with them in hand."""
+    """Checksums, as in the log, of pictures that were refused because workers died with them in flight."""
 
 
 class Load:
-    """Clients, each a thread, through one door.
+    """Clients, each a thread, through one endpoint.
 
-    Bytes behind the picture make each request's another: a picture that two workers had in hand when the
+    Bytes behind the picture make each request's another: a picture that two workers had in flight when the
     test killed both would rightly be taken for what killed them.
     """
 
@@ -86,7 +86,7 @@ class Load:
             raise AssertionError(f"{error}; until now {self._tally}") from None
 
     def turn(self) -> None:
-        """Wait until every client has been answered once more: what is in hand now is then done."""
+        """Wait until every client has been answered once more: what is in flight now is then done."""
         until = [count + 1 for count in self._answered]
         wait_until(
             lambda: all(count >= least for count, least in zip(self._answered, until, strict=True)),
@@ -128,22 +128,22 @@ class Load:
 
 
 class Traffic:
-    """The load of both doors, counted by event and door."""
+    """The load of both endpoints, counted by event and endpoint."""
 
     def __init__(self, loads: dict[str, Load]) -> None:
         self._loads = loads
 
     def begin(self, tallies: dict[str, Tally]) -> None:
-        """Count the requests that are sent from now on here, by door."""
-        for door, load in self._loads.items():
-            load.begin(tallies[door])
+        """Count the requests that are sent from now on here, by endpoint."""
+        for endpoint, load in self._loads.items():
+            load.begin(tallies[endpoint])
 
     def go_on(self, requests: int) -> None:
-        """Wait until so many more have been answered, through each door."""
+        """Wait until so many more have been answered, through each endpoint."""
         for load in self._loads.values():
             load.go_on(requests)
 
     def turn(self) -> None:
-        """Wait until what is in hand now is done."""
+        """Wait until what is in flight now is done."""
         for load in self._loads.values():
             load.turn()

@@ -7,13 +7,13 @@ from tests.soak.events import Event
 from tests.soak.leaks import Footprint
 from tests.soak.load import Tally
 
-_HEAD = ("event", "door", "sent", "failed", "wrong", "repeated", "429", "503", "twice hit", "slowest")
+_HEAD = ("event", "endpoint", "sent", "failed", "wrong", "repeated", "429", "503", "twice hit", "slowest")
 MOST_GROWTH = 0.1
 
 
 @dataclass
 class Row:
-    """One happening of one event, and what its requests met, by door."""
+    """One happening of one event, and what its requests met, by endpoint."""
 
     event: Event
     tallies: dict[str, Tally]
@@ -39,14 +39,14 @@ class Report:
         """Everything that should not have been.
 
         Args:
-            killed: Checksums of the pictures that were in hand at two deaths, as the log has it.
+            killed: Checksums of the pictures that were in flight at two deaths, as the log has it.
         """
         known = set(killed)
         found = list(self.troubles)
         for row in self.rows:
-            for door, tally in row.tallies.items():
+            for endpoint, tally in row.tallies.items():
                 for trouble in _faults(row.event, tally, known):
-                    found.append(f"{row.event.name}, {door}: {trouble}")  # noqa: PERF401 - clearer so
+                    found.append(f"{row.event.name}, {endpoint}: {trouble}")  # noqa: PERF401 - clearer so
         return found
 
     def growth(self, role: str) -> float:
@@ -59,9 +59,9 @@ class Report:
         """Events as lines; what happened more than once is summed up."""
         sums: dict[tuple[str, str], list[Tally]] = {}
         for row in self.rows:
-            for door, tally in row.tallies.items():
-                sums.setdefault((row.event.name, door), []).append(tally)
-        lines = [_HEAD, *(_line(name, door, tallies) for (name, door), tallies in sums.items())]
+            for endpoint, tally in row.tallies.items():
+                sums.setdefault((row.event.name, endpoint), []).append(tally)
+        lines = [_HEAD, *(_line(name, endpoint, tallies) for (name, endpoint), tallies in sums.items())]
         widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
         return "\n".join(
             "  ".join(
@@ -82,7 +82,7 @@ class Report:
         )
 
 
-def _line(name: str, door: str, tallies: list[Tally]) -> tuple[str, ...]:
+def _line(name: str, endpoint: str, tallies: list[Tally]) -> tuple[str, ...]:
     if len(tallies) > 1:
         name = f"{name} (x{len(tallies)})"
     counts = [
@@ -91,7 +91,7 @@ def _line(name: str, door: str, tallies: list[Tally]) -> tuple[str, ...]:
     ]
     twice = sum(len(tally.crashed) for tally in tallies)
     slowest = max(tally.slowest for tally in tallies)
-    return (name, door, *map(str, counts), str(twice), f"{slowest:.2f} s")
+    return (name, endpoint, *map(str, counts), str(twice), f"{slowest:.2f} s")
 
 
 def _faults(event: Event, tally: Tally, killed: set[str]) -> list[str]:
@@ -101,5 +101,5 @@ def _faults(event: Event, tally: Tally, killed: set[str]) -> list[str]:
     if tally.gone and not event.goes:
         found.append(f"{tally.gone} were told that there is no backend")
     if not set(tally.crashed) <= killed:
-        found.append(f"WORKER_CRASHED for pictures that were not in hand at two deaths: {tally.crashed}")
+        found.append(f"WORKER_CRASHED for pictures that were not in flight at two deaths: {tally.crashed}")
     return found

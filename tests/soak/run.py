@@ -10,7 +10,7 @@ from tests.soak.leaks import footprint, listens, roles
 from tests.soak.load import Tally
 from tests.soak.photos import Photo, photos
 from tests.soak.report import Report, Row
-from tests.soak.stage import DOORS, Stage, stage
+from tests.soak.stage import ENDPOINTS, Stage, stage
 from tests.support.processes import alive
 
 CALM = Event("calm", lambda _: None)
@@ -52,7 +52,7 @@ def soak(folder: Path, seconds: float, *, calm: int, say: Callable[[str], None])
 
 
 def _row(report: Report, event: Event) -> dict[str, Tally]:
-    row = Row(event, {door: Tally() for door in DOORS})
+    row = Row(event, {endpoint: Tally() for endpoint in ENDPOINTS})
     report.rows.append(row)
     return row.tallies
 
@@ -85,7 +85,7 @@ def _events(
             traffic.begin(tallies)
             started = time.monotonic()
             try:
-                traffic.turn()  # what is in hand when it happens is counted here, too
+                traffic.turn()  # what is in flight when it happens is counted here, too
                 event.happen(Scene(facet, traffic, pictures[number % len(pictures)], tallies))
                 facet.settle()
                 traffic.turn()
@@ -98,7 +98,8 @@ def _events(
 
 def _summary(tallies: dict[str, Tally]) -> str:
     return ", ".join(
-        f"{door} {tally.sent} sent, {tally.failed + tally.wrong} failed" for door, tally in tallies.items()
+        f"{endpoint} {tally.sent} sent, {tally.failed + tally.wrong} failed"
+        for endpoint, tally in tallies.items()
     )
 
 

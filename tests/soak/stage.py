@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.soak.doors import Caller, GrpcCaller, HttpCaller
+from tests.soak.endpoints import Caller, GrpcCaller, HttpCaller
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.photos import Photo
-from tests.support.doors import answers
+from tests.support.endpoints import answers
 from tests.support.facet import PATHS, ROOMY, free_port, procfile
 from tests.support.processes import Line, Process, parse, running, wait_until
 
 WORKERS = 3
-DOORS = ("gateway", "gRPC")
+ENDPOINTS = ("gateway", "gRPC")
 _TAIL_LINES = 30
 _SETTINGS = {
     **PATHS,
@@ -126,7 +126,7 @@ class Stage:
     def traffic(
         self, photos: Sequence[Photo], tallies: dict[str, Tally], *, pause: float
     ) -> Iterator[Traffic]:
-        """Load on both doors."""
+        """Load on both endpoints."""
         with (
             Load(_callers(HttpCaller, self.http, 2), photos, tallies["gateway"], pause=pause) as http,
             Load(_callers(GrpcCaller, self.grpc, 1), photos, tallies["gRPC"], pause=pause) as grpc,

@@ -1,1 +1,1 @@
-"""What the tests stand on: real processes and their doors, fakes, and pictures drawn from the portrait."""
+"""What the tests stand on: real processes, their endpoints, fakes, and pictures drawn from the portrait."""

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 
 from inference_server.dispatch.consumer import Checkpoint, Consumer, Outcome
-from inference_server.dispatch.envelope import Envelope
-from inference_server.dispatch.front import Front
+from inference_server.dispatch.dispatcher import Dispatcher
+from inference_server.dispatch.request_buffer import RequestBuffer
 from inference_server.dispatch.shared import PACKET, Shared
 from inference_server.dispatch.work import Work
-from inference_server.supervision.watch import Watch
+from inference_server.supervision.liveness import LivenessMonitor
 
 
 def work(payload: bytes, seconds: float = 60.0, queue: int = 0) -> Work:
@@ -29,7 +29,7 @@ def shout(given: Work, _checkpoint: Checkpoint) -> bytes:
 
 
 class Machine:
-    """Slots with fronts and consumers on what they share."""
+    """Slots with dispatchers and consumers on what they share."""
 
     def __init__(self, slots: int, queues: int = 1) -> None:
         self.shared = Shared.create(slots, queues)
@@ -39,12 +39,12 @@ class Machine:
         """Payloads, in the order in which they were begun."""
         self.consumers: list[Consumer] = []
         for slot in range(slots):
-            self.shared.page.rows[slot].enlist(100 + slot, time.monotonic())
-            self.shared.page.rows[slot].consuming = 0
+            self.shared.stats.rows[slot].assign(100 + slot, time.monotonic())
+            self.shared.stats.rows[slot].consuming = 0
 
-    def front(self, slot: int) -> Front:
-        """The front of a slot, on the event loop that runs."""
-        return Front(self.shared, slot, self.shared.page.rows[slot].generation)
+    def dispatcher(self, slot: int) -> Dispatcher:
+        """The dispatcher of a slot, on the event loop that runs."""
+        return Dispatcher(self.shared, slot, self.shared.stats.rows[slot].generation)
 
     def consume(
         self, slot: int, compute: Callable[[Work, Checkpoint], bytes] = shout, queue: int = 0
@@ -58,7 +58,7 @@ class Machine:
         consumer = Consumer(
             self.shared,
             slot,
-            self.shared.page.rows[slot].generation,
+            self.shared.stats.rows[slot].generation,
             compute=computed,
             refuse=lambda error: f"refused: {error.reason}".encode(),
             on_suspect_cleared=self.cleared.append,
@@ -68,20 +68,20 @@ class Machine:
         self.consumers.append(consumer)
         consumer.start()
 
-    def take(self, queue: int = 0) -> tuple[Envelope, int, bytes]:
-        """Receive the next request of a queue as a consumer does; envelope, front, packet."""
+    def take(self, queue: int = 0) -> tuple[RequestBuffer, int, bytes]:
+        """Receive the next request of a queue as a consumer does; buffer, dispatcher, packet."""
         packet, (descriptor,), _, _ = socket.recv_fds(self.shared.takes[queue], PACKET.size, 1)
-        return Envelope(descriptor), PACKET.unpack(packet)[0], packet
+        return RequestBuffer(descriptor), PACKET.unpack(packet)[0], packet
 
     def blame(self, payload: bytes, deaths: int) -> None:
         """Have workers die with a payload in flight."""
         for _ in range(deaths):
-            self.shared.page.poison.record_death(key_of(payload), time.monotonic())
+            self.shared.stats.poison.record_death(key_of(payload), time.monotonic())
 
-    def die(self, slot: int, front: Front) -> None:
+    def die(self, slot: int, dispatcher: Dispatcher) -> None:
         """Do what the supervisor does when the worker in a slot has died."""
-        death = Watch(self.shared.page, hang_seconds=60).release_slot(slot)
-        front.worker_died(slot, death.generation)
+        death = LivenessMonitor(self.shared.stats, hang_seconds=60).release_slot(slot)
+        dispatcher.worker_died(slot, death.generation)
 
     def close(self) -> None:
         """Stop the consumers, and close what they share."""

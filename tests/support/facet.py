@@ -49,9 +49,9 @@ class Facet:
     http: str
     grpc: str
 
-    def address(self, door: str) -> str:
-        """Where a door of tests.support.doors is."""
-        return self.grpc if door == "grpc" else self.http
+    def address(self, endpoint: str) -> str:
+        """Where an endpoint of tests.support.endpoints is."""
+        return self.grpc if endpoint == "grpc" else self.http
 
 
 def without_native(folder: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from inference_server import worker
 from inference_server.detector.engine import Image
 from inference_server.dispatch.consumer import Checkpoint
-from inference_server.dispatch.envelope import Envelope
+from inference_server.dispatch.request_buffer import RequestBuffer
 from inference_server.models.face_detection import FaceDetection, FaceDetector
 from utils.domain import Box, DetectOptions, Face, Landmarks, ModelInfo, Point
 from utils.settings import Settings
@@ -79,15 +79,15 @@ def build(settings: Settings) -> FaceDetection:
 
 def die_before_claim(token: Path) -> None:
     """Be killed once between receiving a request and claiming it."""
-    claim = Envelope.claim
+    claim = RequestBuffer.claim
 
-    def hooked(envelope: Envelope, slot: int, generation: int) -> None:
+    def hooked(buffer: RequestBuffer, slot: int, generation: int) -> None:
         with contextlib.suppress(FileNotFoundError):
             token.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
-        claim(envelope, slot, generation)
+        claim(buffer, slot, generation)
 
-    Envelope.claim = hooked  # type: ignore[method-assign, assignment]
+    RequestBuffer.claim = hooked  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

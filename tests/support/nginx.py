@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.doors import answers
+from tests.support.endpoints import answers
 from tests.support.facet import free_port
 from tests.support.processes import ROOT, running, wait_until
 

@@ -10,18 +10,18 @@ from inference_server.dispatch.admission import (
     MAX_WAITING,
     MAX_WAITING_BYTES,
     Load,
-    Machine,
-    averaged,
+    PoolLoad,
+    ewma,
 )
-from inference_server.dispatch.page import Page
+from inference_server.dispatch.stats import SharedStats
 from utils.errors import DeadlineExceeded, QueueFull
 
 ONE = Load(1, 100_000, 1.0)
 
 
-def machine(count: int, cost: float, *, workers: int = 2, rate: float = 0.5, size: int = 0) -> Machine:
+def machine(count: int, cost: float, *, workers: int = 2, rate: float = 0.5, size: int = 0) -> PoolLoad:
     """Workers that need so many seconds for a unit of cost, and have so much waiting."""
-    return Machine(Load(count, size, cost), workers, rate)
+    return PoolLoad(Load(count, size, cost), workers, rate)
 
 
 def test_a_request_is_accepted_while_its_predicted_wait_is_short_enough() -> None:
@@ -109,64 +109,64 @@ def test_a_request_that_cannot_be_done_in_time_is_refused_at_once() -> None:
 
 def test_an_idle_machine_tries_what_it_believes_to_be_hopeless() -> None:
     """Where it has computed nothing for a second: it may be wrong, and who never tries never unlearns."""
-    Machine(Load(), 2, rate=100.0, quiet=1.1).admit(ONE, remaining=0.4, longest_wait=2)
-    for sure in (Machine(Load(), 2, 100.0, quiet=0.9), Machine(Load(1, 1, 0.1), 2, 100.0, quiet=1.1)):
+    PoolLoad(Load(), 2, rate=100.0, quiet=1.1).admit(ONE, remaining=0.4, longest_wait=2)
+    for sure in (PoolLoad(Load(), 2, 100.0, quiet=0.9), PoolLoad(Load(1, 1, 0.1), 2, 100.0, quiet=1.1)):
         with pytest.raises(DeadlineExceeded):
             sure.admit(ONE, remaining=0.4, longest_wait=2)
 
 
 def test_the_prediction_follows_what_was_measured() -> None:
     """A moving average: one slow request moves it little, many move it all the way."""
-    rate = averaged(0.0, 0.1, 1.0)
+    rate = ewma(0.0, 0.1, 1.0)
     assert rate == pytest.approx(0.1)
-    rate = averaged(rate, 0.3, 1.0)
+    rate = ewma(rate, 0.3, 1.0)
     assert rate == pytest.approx(0.12)
     for _ in range(100):
-        rate = averaged(rate, 1.1, 1.0)
+        rate = ewma(rate, 1.1, 1.0)
     assert rate == pytest.approx(1.1, rel=0.01)
 
 
 def test_a_machine_that_stood_still_teaches_little() -> None:
     """One small request that took a minute says nothing about others; many slow ones are believed soon."""
-    rate = averaged(0.1, 60.0, 0.1)
+    rate = ewma(0.1, 60.0, 0.1)
     assert rate == pytest.approx(0.13)
     for _ in range(30):
-        rate = averaged(rate, 10.0, 1.0)
+        rate = ewma(rate, 10.0, 1.0)
     assert rate > 5
-    assert averaged(rate, 0.1, 1.0) == pytest.approx(0.4)  # one that is quick proves the rest wrong
+    assert ewma(rate, 0.1, 1.0) == pytest.approx(0.4)  # one that is quick proves the rest wrong
 
 
 def test_the_machine_is_the_sum_of_its_living_workers() -> None:
     """What each has accepted, how many take work (one is booting), and what they learned."""
-    page = Page(os.memfd_create("page"), 4)
+    stats = SharedStats(os.memfd_create("stats"), 4)
     for slot, (waiting, rate) in enumerate([((2, 10, 3.0), 0.2), ((1, 5, 1.0), 0.4), ((0, 0, 0.0), 0.0)]):
-        row = page.rows[slot]
-        row.enlist(slot + 1, time.monotonic())
+        row = stats.rows[slot]
+        row.assign(slot + 1, time.monotonic())
         row.consuming = 0 if slot < 2 else None
         row.add_waiting(0, *waiting)
         row.rate = rate
-    page.rows[3].add_waiting(0, 9, 9, 9.0)
-    page.rows[3].clear()  # its worker is dead
-    seen = Machine.seen_on(page)
+    stats.rows[3].add_waiting(0, 9, 9, 9.0)
+    stats.rows[3].clear()  # its worker is dead
+    seen = PoolLoad.snapshot(stats)
     assert (seen.waiting, seen.workers) == (Load(3, 15, 4.0), 2)
     assert seen.rate == pytest.approx(0.8 / 3)  # together a unit in 0.4 s / 3, by two
 
 
 def test_queues_share_the_limit_of_bytes_and_nothing_else() -> None:
     """Each is predicted by its own requests, consumers, rates and progress; memory is the machine's."""
-    page = Page(os.memfd_create("page"), 3, queues=2)
+    stats = SharedStats(os.memfd_create("stats"), 3, queues=2)
     for slot, (queue, rate) in enumerate([(0, 0.1), (1, 100.0), (1, 300.0)]):
-        row = page.rows[slot]
-        row.enlist(slot + 1, time.monotonic() - 60 * (1 - queue))
+        row = stats.rows[slot]
+        row.assign(slot + 1, time.monotonic() - 60 * (1 - queue))
         row.consuming, row.rate = queue, rate
         row.add_waiting(1, MAX_WAITING, 10, 500.0)
-    own, other = Machine.seen_on(page, 0), Machine.seen_on(page, 1)
+    own, other = PoolLoad.snapshot(stats, 0), PoolLoad.snapshot(stats, 1)
     assert (own.waiting, own.workers) == (Load(0, 30, 0.0), 1)
     assert own.rate == pytest.approx(0.1)
     assert own.quiet >= 60
     assert (other.waiting, other.workers) == (Load(3 * MAX_WAITING, 30, 1500.0), 2)
     assert other.rate == pytest.approx(150.0)
     own.admit(ONE, remaining=0.2, longest_wait=0.1)
-    page.rows[2].add_waiting(1, 1, MAX_WAITING_BYTES, 1.0)
+    stats.rows[2].add_waiting(1, 1, MAX_WAITING_BYTES, 1.0)
     with pytest.raises(QueueFull):
-        Machine.seen_on(page, 0).admit(ONE, remaining=60, longest_wait=math.inf)
+        PoolLoad.snapshot(stats, 0).admit(ONE, remaining=60, longest_wait=math.inf)

@@ -2,15 +2,15 @@
 
 from benchmarks.crowd import Call
 from benchmarks.scenarios import service
-from benchmarks.scenarios.service import CLIENTS, DOORS, figures_of
+from benchmarks.scenarios.service import CLIENTS, ENDPOINTS, figures_of
 
 
-def run_of(name: str, door: str, clients: int, per_second: float) -> dict[str, object]:
+def run_of(name: str, endpoint: str, clients: int, per_second: float) -> dict[str, object]:
     """A run as the scenario keeps it."""
     calls = [Call(float(number), number + 1.0, 0, 1) for number in range(4)]
     cost = {"cpu_ms": {"gateway": 1.0, "backend": 2.0, "client": 0.5}, "busiest": 0.5}
     figures = {**figures_of(calls, 1), "per_second": per_second}
-    return {"service": name, "door": door, "clients": clients, **figures, **cost}
+    return {"service": name, "endpoint": endpoint, "clients": clients, **figures, **cost}
 
 
 def test_images_a_second_are_counted_while_every_client_is_in_the_middle_of_something() -> None:
@@ -40,8 +40,8 @@ def test_faces_are_counted_once_for_each_photograph() -> None:
 def test_the_ratio_is_of_facets_mean_and_is_a_goal_at_each_number_of_clients() -> None:
     """Through /predict; the direct call has a ratio and no goal."""
     runs = [
-        run_of(name, door, clients, per_second)
-        for door in DOORS
+        run_of(name, endpoint, clients, per_second)
+        for endpoint in ENDPOINTS
         for clients in CLIENTS
         for name, per_second in (("facet", 50.0), ("article", 5.0), ("facet", 40.0))
     ]
@@ -50,5 +50,5 @@ def test_the_ratio_is_of_facets_mean_and_is_a_goal_at_each_number_of_clients() -
     assert [(goal.figure, goal.limit, goal.met) for goal in report.goals] == [(9.0, 10, False)] * len(CLIENTS)
     assert [goal.what.rpartition(", ")[2] for goal in report.goals] == ["1 client", "8 clients", "64 clients"]
     assert [row[:2] for row in report.tables[0].rows] == [
-        (name, clients) for name in DOORS.values() for clients in CLIENTS
+        (name, clients) for name in ENDPOINTS.values() for clients in CLIENTS
     ]

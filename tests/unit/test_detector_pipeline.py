@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from inference_server.detector.choice import choose
-from inference_server.detector.engine import Boxes, Cells, Checkpoint, Engine, Floats, carry_on
+from inference_server.detector.engine import Boxes, Cells, Checkpoint, Engine, Floats, no_checkpoint
 from inference_server.detector.engine import Image as Picture
 from inference_server.detector.factory import SelfTestFailed, self_test
 from inference_server.detector.pipeline import Detector
@@ -33,7 +33,7 @@ class FakeEngine:
         self.crops: list[int] = []
         self.levels: list[float] = []
 
-    def prepare(self, image: Picture, checkpoint: Checkpoint = carry_on) -> "FakeEngine":  # noqa: ARG002
+    def prepare(self, image: Picture, checkpoint: Checkpoint = no_checkpoint) -> "FakeEngine":  # noqa: ARG002
         self._height, self._width = image.shape[:2]
         return self
 
@@ -138,7 +138,7 @@ def _candidates(subject: Detector, photo: Pixels, options: DetectOptions) -> tup
         name = "counting"
 
         @staticmethod
-        def prepare(_: Picture, __: Checkpoint = carry_on) -> Counting:
+        def prepare(_: Picture, __: Checkpoint = no_checkpoint) -> Counting:
             return Counting()
 
     faces = Detector(Engine(), 20_000).detect(photo, options)

@@ -11,7 +11,7 @@ import pytest
 
 from inference_server.dispatch.admission import MAX_WAITING
 from inference_server.dispatch.consumer import Checkpoint
-from inference_server.dispatch.envelope import Envelope
+from inference_server.dispatch.request_buffer import RequestBuffer
 from inference_server.dispatch.work import Work
 from tests.support.dispatch import Machine, key_of, shout, work
 from tests.support.processes import PATIENCE, wait_until
@@ -29,9 +29,9 @@ def machine() -> Iterator[Machine]:
 def test_work_arrives_as_it_was_sent() -> None:
     """Every member of it, whatever its bytes."""
     sent = Work("größe", "detect", b"\0context", b"payload", 2.5, 3.0, 4.0, grace=0.5, queue=2)
-    envelope = Envelope.seal(sent)
-    assert envelope.open(envelope.head()) == sent
-    envelope.close()
+    buffer = RequestBuffer.create(sent)
+    assert buffer.read(buffer.head()) == sent
+    buffer.close()
 
 
 @pytest.mark.parametrize("cost", [0.0, -1.0, float("inf"), float("nan")])
@@ -59,18 +59,18 @@ def test_a_consumer_takes_from_its_queue_alone(machine: Machine) -> None:
         return shout(given, checkpoint)
 
     async def scenario() -> None:
-        front = machine.front(0)
-        waits = asyncio.create_task(front.submit(work(b"waits", queue=0)))
+        dispatcher = machine.dispatcher(0)
+        waits = asyncio.create_task(dispatcher.submit(work(b"waits", queue=0)))
         await asyncio.sleep(0)
         machine.consume(1, note, queue=1)
-        assert machine.shared.page.rows[1].waiting(0)[0] == 0
+        assert machine.shared.stats.rows[1].waiting(0)[0] == 0
         for _ in range(5):
-            assert await front.submit(work(b"done", queue=1)) == b"context DONE"
+            assert await dispatcher.submit(work(b"done", queue=1)) == b"context DONE"
         assert not waits.done()
         assert set(seen) == {(1, b"done")}
         machine.consume(2, note)
         assert await waits == b"context WAITS"
-        front.close()
+        dispatcher.close()
 
     asyncio.run(scenario())
 
@@ -85,41 +85,41 @@ def test_a_queue_whose_consumer_is_slow_delays_and_refuses_no_other(machine: Mac
         return b"slow"
 
     async def scenario() -> None:
-        front = machine.front(0)
-        machine.shared.page.rows[1].rate = 1000.0
+        dispatcher = machine.dispatcher(0)
+        machine.shared.stats.rows[1].rate = 1000.0
         machine.consume(0, queue=0)
         machine.consume(1, slow, queue=1)
-        first = asyncio.create_task(front.submit(work(b"a", seconds=5000, queue=1)))
+        first = asyncio.create_task(dispatcher.submit(work(b"a", seconds=5000, queue=1)))
         assert await asyncio.to_thread(taken.wait, PATIENCE)
         with pytest.raises(QueueFull):
-            await front.submit(work(b"b", queue=1), longest_wait=2.0)
-        assert await front.submit(work(b"c", seconds=30), longest_wait=0.0) == b"context C"
+            await dispatcher.submit(work(b"b", queue=1), longest_wait=2.0)
+        assert await dispatcher.submit(work(b"c", seconds=30), longest_wait=0.0) == b"context C"
         release.set()
         assert await first == b"slow"
-        front.close()
+        dispatcher.close()
 
     asyncio.run(scenario())
 
 
 def test_a_queue_that_is_full_holds_up_and_refuses_no_other(machine: Machine) -> None:
-    """Neither in the kernel nor at its front; those that wait there are sent when there is room."""
+    """Neither in the kernel nor at its dispatcher; those that wait there are sent when there is room."""
 
     async def scenario() -> None:
-        front = machine.front(0)
-        many = [asyncio.create_task(front.submit(work(b"%d" % i, queue=1))) for i in range(MAX_WAITING)]
+        dispatcher = machine.dispatcher(0)
+        many = [asyncio.create_task(dispatcher.submit(work(b"%d" % i, queue=1))) for i in range(MAX_WAITING)]
         await asyncio.sleep(0)
-        assert front._unsent[1]
+        assert dispatcher._unsent[1]
         with pytest.raises(QueueFull):
-            await front.submit(work(b"x", queue=1))
+            await dispatcher.submit(work(b"x", queue=1))
         machine.consume(1, queue=2)
         machine.consume(2, queue=0)
         for queue in (0, 2):
-            assert await front.submit(work(b"y", queue=queue)) == b"context Y"
+            assert await dispatcher.submit(work(b"y", queue=queue)) == b"context Y"
         assert not any(task.done() for task in many)
         machine.consume(3, queue=1)
         assert await asyncio.gather(*many) == [b"context %d" % i for i in range(MAX_WAITING)]
-        assert machine.shared.page.waiting(1) == (0, 0, 0.0)
-        front.close()
+        assert machine.shared.stats.waiting(1) == (0, 0, 0.0)
+        dispatcher.close()
 
     asyncio.run(scenario())
 
@@ -128,24 +128,24 @@ def test_a_consumer_learns_the_rate_of_its_own_queue(machine: Machine) -> None:
     """One that takes long makes no other queue's requests seem long."""
 
     async def scenario() -> None:
-        front = machine.front(0)
+        dispatcher = machine.dispatcher(0)
         machine.consume(1, queue=1)
-        await front.submit(work(b"x", queue=1))
-        front.close()
+        await dispatcher.submit(work(b"x", queue=1))
+        dispatcher.close()
 
     asyncio.run(scenario())
-    page = machine.shared.page
-    assert [rate > 0 for rate in page.rates(1)] == [True]
-    assert not any(page.rates(0))
+    stats = machine.shared.stats
+    assert [rate > 0 for rate in stats.rates(1)] == [True]
+    assert not any(stats.rates(0))
 
 
 def test_a_consumer_that_has_stopped_counts_for_no_queue(machine: Machine) -> None:
     """Nor does what it learned."""
-    page = machine.shared.page
+    stats = machine.shared.stats
     machine.consume(1, queue=1)
-    wait_until(lambda: len(page.rates(1)) == 1, "it takes requests")
+    wait_until(lambda: len(stats.rates(1)) == 1, "it takes requests")
     machine.consumers[0].stop()
-    assert page.rates(1) == []
+    assert stats.rates(1) == []
 
 
 @pytest.mark.parametrize("claimed", [False, True])
@@ -153,40 +153,42 @@ def test_what_a_dead_worker_had_of_any_queue_is_posted_again(machine: Machine, *
     """To the queue that it came from."""
 
     async def scenario() -> None:
-        front = machine.front(0)
-        tasks = [asyncio.create_task(front.submit(work(b"%d" % queue, queue=queue))) for queue in range(3)]
+        dispatcher = machine.dispatcher(0)
+        tasks = [
+            asyncio.create_task(dispatcher.submit(work(b"%d" % queue, queue=queue))) for queue in range(3)
+        ]
         await asyncio.sleep(0)
         for queue in range(3):
-            envelope, _, _ = machine.take(queue)
+            buffer, _, _ = machine.take(queue)
             if claimed:
-                envelope.claim(3, machine.shared.page.rows[3].generation)
-            envelope.close()
-        machine.die(3, front)
+                buffer.claim(3, machine.shared.stats.rows[3].generation)
+            buffer.close()
+        machine.die(3, dispatcher)
         for queue in range(3):
             machine.consume(queue, queue=queue)
         answers = await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
         assert answers == [b"context %d" % queue for queue in range(3)]
-        front.close()
+        dispatcher.close()
 
     asyncio.run(scenario())
 
 
 def test_what_is_put_back_goes_to_the_queue_it_came_from(machine: Machine) -> None:
-    """Where too many have the same work in hand."""
-    rows = machine.shared.page.rows
+    """Where too many have the same work in flight."""
+    rows = machine.shared.stats.rows
     rows[0].key = rows[2].key = key_of(b"x")
 
     async def scenario() -> None:
-        front = machine.front(0)
+        dispatcher = machine.dispatcher(0)
         machine.consume(1, queue=1)
-        task = asyncio.create_task(front.submit(work(b"x", queue=1)))
+        task = asyncio.create_task(dispatcher.submit(work(b"x", queue=1)))
         await asyncio.sleep(0)
-        assert await front.submit(work(b"y", queue=1)) == b"context Y"
+        assert await dispatcher.submit(work(b"y", queue=1)) == b"context Y"
         rows[2].key = None
         assert await asyncio.wait_for(task, PATIENCE) == b"context X"
         with contextlib.suppress(BlockingIOError):
             machine.take(0)
             raise AssertionError("it went to another queue")
-        front.close()
+        dispatcher.close()
 
     asyncio.run(scenario())

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from inference_server.dispatch.page import Page
 from inference_server.dispatch.shared import LayoutMismatch, Shared
+from inference_server.dispatch.stats import SharedStats
 
 
 def test_what_is_shared_is_found_again_by_its_descriptors() -> None:
@@ -14,13 +14,13 @@ def test_what_is_shared_is_found_again_by_its_descriptors() -> None:
     layout, queues, _ = made.described().split(":")
     copies = ",".join(str(os.dup(d)) for d in made.descriptors)
     found = Shared.inherited(f"{layout}:{queues}:{copies}")
-    made.page.rows[2].enlist(7, 1.0)
-    made.page.rows[2].add_waiting(1, 1, 2, 3.0)
-    assert found.page.rows[2].generation == 7
-    assert found.page.waiting(1) == (1, 2, 3.0)
-    assert len(found.notify) == len(found.notices) == len(found.page.rows) == 3
-    made.notify[1].send(b"hello")
-    assert found.notices[1].recv(10) == b"hello"
+    made.stats.rows[2].assign(7, 1.0)
+    made.stats.rows[2].add_waiting(1, 1, 2, 3.0)
+    assert found.stats.rows[2].generation == 7
+    assert found.stats.waiting(1) == (1, 2, 3.0)
+    assert len(found.completion_senders) == len(found.completion_receivers) == len(found.stats.rows) == 3
+    made.completion_senders[1].send(b"hello")
+    assert found.completion_receivers[1].recv(10) == b"hello"
     for queue in range(2):
         made.posts[queue].send(b"%d" % queue)
         assert os.get_blocking(found.takes[queue].fileno())
@@ -37,23 +37,23 @@ def test_what_another_release_shares_is_refused() -> None:
 
 def test_a_row_is_its_owners_alone() -> None:
     """Writing one leaves its neighbours as they were."""
-    page = Page(os.memfd_create("page"), 3, queues=33)
-    row = page.rows[1]
-    row.enlist(2**63, 1.5)
+    stats = SharedStats(os.memfd_create("stats"), 3, queues=33)
+    row = stats.rows[1]
+    row.assign(2**63, 1.5)
     row.rate, row.busy, row.key, row.consuming = 0.25, True, b"\xff" * 32, 0
     row.show_progress(2.5, grace=1.0)
     for queue in range(33):
         row.add_waiting(queue, queue, 2, 3.5)
-    assert (row.generation, row.beat, row.rate, row.consuming) == (2**63, 1.5, 0.25, 0)
-    assert (row.stamp, row.progress_due) == (2.5, 3.5)
+    assert (row.generation, row.heartbeat, row.rate, row.consuming) == (2**63, 1.5, 0.25, 0)
+    assert (row.last_progress, row.progress_due) == (2.5, 3.5)
     assert [row.waiting(queue) for queue in range(33)] == [(queue, 2, 3.5) for queue in range(33)]
-    page.poison.record_death(b"\xff" * 32, 1.0)
+    stats.poison.record_death(b"\xff" * 32, 1.0)
     assert row.holds(b"\xff" * 32)
     assert not row.holds(b"\xff" * 31 + b"\xfe")
-    for neighbour in (page.rows[0], page.rows[2]):
+    for neighbour in (stats.rows[0], stats.rows[2]):
         assert (neighbour.generation, neighbour.key, neighbour.consuming) == (0, None, None)
         assert all(neighbour.waiting(queue) == (0, 0, 0.0) for queue in range(33))
     row.clear()
-    assert page.poison.deaths(b"\xff" * 32) == 1
+    assert stats.poison.deaths(b"\xff" * 32) == 1
     assert row.key is None
-    assert (row.generation, row.beat, row.waiting(32)) == (0, 0.0, (0, 0, 0.0))
+    assert (row.generation, row.heartbeat, row.waiting(32)) == (0, 0.0, (0, 0, 0.0))

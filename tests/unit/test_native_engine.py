@@ -182,7 +182,7 @@ def test_without_the_extension_auto_is_onnx_and_says_why(monkeypatch: pytest.Mon
     """Who names native gets an error instead."""
     monkeypatch.setitem(sys.modules, "facet_native", None)
     chosen = choose("auto", "auto")
-    assert (chosen.engine, chosen.second_best) == ("onnx", True)
+    assert (chosen.engine, chosen.degraded) == ("onnx", True)
     assert "facet_native" in chosen.reason
     with pytest.raises(EngineUnavailable, match="FACET_ENGINE is 'native'"):
         choose("native", "auto")
@@ -194,7 +194,7 @@ def test_without_the_extension_auto_is_onnx_and_says_why(monkeypatch: pytest.Mon
 def test_onnx_is_taken_where_it_is_named() -> None:
     """That is no second best."""
     assert choose("onnx") == choose("onnx", "avx512")
-    assert not choose("onnx").second_best
+    assert not choose("onnx").degraded
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Rules of payloads that may kill: how many workers have one in hand, and how long it is remembered."""
+"""Rules of payloads that may kill: how many workers have one in flight, and how long it is remembered."""
 
 import hashlib
 import os
@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from inference_server.dispatch import poison
-from inference_server.dispatch.page import Page
 from inference_server.dispatch.poison import ENTRIES, FORGET_SECONDS, TABLE_BYTES, PoisonGuard, PoisonTable
-from inference_server.supervision.watch import Watch
+from inference_server.dispatch.stats import SharedStats
+from inference_server.supervision.liveness import LivenessMonitor
 from utils.errors import WorkerCrashed
 
 
@@ -26,26 +26,26 @@ KEY, OTHER = key(1), key(2)
 
 
 class Ward:
-    """Four workers on one page, the first of them ours; the others have a payload in hand."""
+    """Four workers on one stats, the first of them ours; the others have a payload in flight."""
 
     def __init__(self, *in_hand: bytes) -> None:
-        self.page = Page(os.memfd_create("page"), 4)
-        self.watch = Watch(self.page, hang_seconds=60)
-        self.guard = PoisonGuard(self.page, 0)
+        self.stats = SharedStats(os.memfd_create("stats"), 4)
+        self.liveness = LivenessMonitor(self.stats, hang_seconds=60)
+        self.guard = PoisonGuard(self.stats, 0)
         for slot in range(4):
-            self.watch.acquire_slot(slot)
-        for row, held in zip(self.page.rows[1:], in_hand, strict=False):
+            self.liveness.acquire_slot(slot)
+        for row, held in zip(self.stats.rows[1:], in_hand, strict=False):
             row.key = held
 
     def enters(self) -> bool:
-        """Whether it takes the payload in hand; if not, nothing is in hand that could be blamed."""
+        """Whether it takes the payload in flight; if not, nothing is in flight that could be blamed."""
         entered = self.guard.enter(KEY)
-        assert self.page.rows[0].key == (KEY if entered else None)
+        assert self.stats.rows[0].key == (KEY if entered else None)
         return entered
 
     def blame(self) -> None:
         """Record a death by the payload."""
-        self.page.poison.record_death(KEY, time.monotonic())
+        self.stats.poison.record_death(KEY, time.monotonic())
 
 
 def table() -> PoisonTable:
@@ -59,18 +59,18 @@ def test_a_new_payload_is_in_the_hands_of_two_workers_at_most() -> None:
     assert Ward(KEY, OTHER, OTHER).enters()
     ward = Ward(KEY, KEY)
     assert not ward.enters()
-    ward.page.rows[2].key = None
+    ward.stats.rows[2].key = None
     assert ward.enters()
 
 
 def test_a_payload_that_another_worker_has_computed_is_trusted() -> None:
     """However often the others take the same one: a flood of one picture is worked off by all."""
     ward = Ward(KEY, KEY)
-    ward.page.rows[1].note_computed(OTHER)
+    ward.stats.rows[1].note_computed(OTHER)
     assert not ward.enters()
-    ward.page.rows[1].note_computed(KEY)
+    ward.stats.rows[1].note_computed(KEY)
     assert ward.enters()
-    ward.page.rows[1].note_computed(OTHER)
+    ward.stats.rows[1].note_computed(OTHER)
     assert ward.enters()
 
 
@@ -79,7 +79,7 @@ def test_a_payload_that_this_worker_has_computed_is_trusted_and_the_others_see_i
     ward = Ward(KEY, KEY, KEY)
     assert not ward.guard.note_computed(KEY)
     assert ward.enters()
-    assert PoisonGuard(ward.page, 1).enter(KEY)
+    assert PoisonGuard(ward.stats, 1).enter(KEY)
 
 
 def test_a_payload_that_was_computed_is_a_suspect_like_any_other_after_a_death() -> None:
@@ -88,7 +88,7 @@ def test_a_payload_that_was_computed_is_a_suspect_like_any_other_after_a_death()
     ward.guard.note_computed(KEY)
     ward.blame()
     assert not ward.enters()
-    ward.page.rows[1].key = None
+    ward.stats.rows[1].key = None
     assert ward.enters()
     assert ward.guard.note_computed(KEY)  # who computes a suspect knows that it was one
 
@@ -96,12 +96,12 @@ def test_a_payload_that_was_computed_is_a_suspect_like_any_other_after_a_death()
 def test_a_poison_in_two_hands_is_never_in_a_third() -> None:
     """Not after one of them died of it, and after the other did it is refused."""
     ward = Ward(KEY, KEY)
-    ward.watch.release_slot(1)
+    ward.liveness.release_slot(1)
     assert not ward.enters()
-    ward.watch.release_slot(2)
+    ward.liveness.release_slot(2)
     with pytest.raises(WorkerCrashed):
         ward.enters()
-    assert ward.page.rows[0].key is None
+    assert ward.stats.rows[0].key is None
 
 
 def at_line(number: int, act: Callable[[], object], run: Callable[[], object]) -> tuple[object, bool]:
@@ -143,9 +143,9 @@ def test_a_death_while_a_worker_looks_is_overlooked_by_none(in_hand: tuple[bytes
             except WorkerCrashed:
                 return False
 
-        entered, happened = at_line(number, lambda ward=ward: ward.watch.release_slot(1), enters)  # type: ignore[misc]
+        entered, happened = at_line(number, lambda ward=ward: ward.liveness.release_slot(1), enters)  # type: ignore[misc]
         assert not entered
-        assert ward.page.rows[0].key is None
+        assert ward.stats.rows[0].key is None
     assert number > 10
 
 
@@ -155,7 +155,7 @@ def test_of_two_that_look_at_the_same_time_one_at_most_has_the_last_place() -> N
     while happened:
         number += 1
         ward, other = Ward(KEY), list[bool]()
-        second = PoisonGuard(ward.page, 2)
+        second = PoisonGuard(ward.stats, 2)
         entered, happened = at_line(
             number,
             lambda second=second, other=other: other.append(second.enter(KEY)),  # type: ignore[misc]
@@ -199,13 +199,13 @@ def test_a_reader_sees_a_whole_entry_or_none_while_another_takes_its_place() -> 
 def test_a_table_is_seen_by_all_that_map_it() -> None:
     """Also by a worker that is started after a death."""
     ward = Ward()
-    descriptor = os.memfd_create("page")
-    page, same = Page(descriptor, 4), Page(descriptor, 4)
-    page.poison.record_death(KEY, 1.0)
+    descriptor = os.memfd_create("stats")
+    stats, same = SharedStats(descriptor, 4), SharedStats(descriptor, 4)
+    stats.poison.record_death(KEY, 1.0)
     assert same.poison.deaths(KEY) == 1
-    page.poison.clear(KEY)
+    stats.poison.clear(KEY)
     assert same.poison.empty
-    assert ward.page.poison.empty
+    assert ward.stats.poison.empty
 
 
 def test_a_thousand_computed_payloads_are_remembered() -> None:

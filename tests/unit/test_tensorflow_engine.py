@@ -94,4 +94,4 @@ def test_a_cpu_on_which_its_import_would_abort_is_a_clear_error(
 def test_tensorflow_is_only_taken_where_it_is_named() -> None:
     """Then it is no second best, however slow."""
     assert choose("auto").engine != "tensorflow"
-    assert (choose("tensorflow").engine, choose("tensorflow").second_best) == ("tensorflow", False)
+    assert (choose("tensorflow").engine, choose("tensorflow").degraded) == ("tensorflow", False)

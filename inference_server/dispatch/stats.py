@@ -1,4 +1,4 @@
-"""One page of memory that all workers share: a row for each slot, written by its owner alone.
+"""One stats of memory that all workers share: a row for each slot, written by its owner alone.
 
 Every value is an aligned word of 8 bytes, so a reader sees the old one or the new one, without a lock. The
 supervisor writes a row's generation when it starts a worker there, and clears the row when that one is dead.
@@ -12,8 +12,8 @@ import os
 from inference_server.dispatch.poison import KEY_BYTES, TABLE_BYTES, PoisonTable
 
 _GENERATION = 0
-_BEAT = 1
-_STAMP = 2
+_HEARTBEAT = 1
+_LAST_PROGRESS = 2
 _PROGRESS_DUE = 3
 _BUSY = 4
 _CONSUMING = 5  # the number of the queue plus 1
@@ -35,7 +35,7 @@ def row_bytes(queues: int) -> int:
     return 8 * _LINE_WORDS * -(-words // _LINE_WORDS)
 
 
-class Row:
+class WorkerStats:
     """One worker's row. Times are of the monotonic clock, which all processes of a machine share."""
 
     def __init__(self, memory: memoryview) -> None:
@@ -50,10 +50,10 @@ class Row:
         """Which worker has the slot: no two ever have the same number. 0: none."""
         return self._words[_GENERATION]
 
-    def enlist(self, generation: int, now: float) -> None:
+    def assign(self, generation: int, now: float) -> None:
         """Give the slot to a worker that is about to start."""
         self.clear()
-        self._reals[_BEAT] = now
+        self._reals[_HEARTBEAT] = now
         self.show_progress(now)
         self._words[_GENERATION] = generation
 
@@ -65,13 +65,13 @@ class Row:
     # --- the owner's event loop ---
 
     @property
-    def beat(self) -> float:
+    def heartbeat(self) -> float:
         """When the event loop last turned."""
-        return self._reals[_BEAT]
+        return self._reals[_HEARTBEAT]
 
-    @beat.setter
-    def beat(self, now: float) -> None:
-        self._reals[_BEAT] = now
+    @heartbeat.setter
+    def heartbeat(self, now: float) -> None:
+        self._reals[_HEARTBEAT] = now
 
     def waiting(self, queue: int) -> tuple[int, int, float]:
         """Requests received here for a queue and not answered yet: how many, payload bytes, cost."""
@@ -89,18 +89,18 @@ class Row:
     # --- the owner's consumer ---
 
     @property
-    def stamp(self) -> float:
+    def last_progress(self) -> float:
         """When the consumer last made progress."""
-        return self._reals[_STAMP]
+        return self._reals[_LAST_PROGRESS]
 
     @property
     def progress_due(self) -> float:
-        """From when on a consumer that has a request in hand and makes no progress may be hung."""
+        """From when on a consumer that has a request in flight and makes no progress may be hung."""
         return self._reals[_PROGRESS_DUE]
 
     def show_progress(self, now: float, grace: float = 0.0) -> None:
         """Say that the consumer makes progress now, and may make no other for so many seconds."""
-        self._reals[_STAMP] = now
+        self._reals[_LAST_PROGRESS] = now
         self._reals[_PROGRESS_DUE] = now + grace
 
     @property
@@ -115,7 +115,7 @@ class Row:
 
     @property
     def busy(self) -> bool:
-        """Whether the consumer has a request in hand."""
+        """Whether the consumer has a request in flight."""
         return bool(self._words[_BUSY])
 
     @busy.setter
@@ -142,7 +142,7 @@ class Row:
 
     @property
     def key(self) -> bytes | None:
-        """The key of the payload in hand; None where there is none."""
+        """The key of the payload in flight; None where there is none."""
         key = bytes(self._bytes[8 * _KEY : 8 * _KEY + KEY_BYTES])
         return key if any(key) else None
 
@@ -151,7 +151,7 @@ class Row:
         self._bytes[8 * _KEY : 8 * _KEY + KEY_BYTES] = key or bytes(KEY_BYTES)
 
     def holds(self, key: bytes) -> bool:
-        """Whether this is the key of the payload in hand."""
+        """Whether this is the key of the payload in flight."""
         return self._bytes[8 * _KEY : 8 * _KEY + KEY_BYTES] == key
 
     def note_computed(self, key: bytes) -> None:
@@ -163,7 +163,7 @@ class Row:
         return self._bytes[8 * _COMPUTED : 8 * _COMPUTED + _COMPUTED_BYTES] == key[:_COMPUTED_BYTES]
 
 
-class Page:
+class SharedStats:
     """All rows, and the table of payloads that kill.
 
     Args:
@@ -177,7 +177,7 @@ class Page:
         rows, size = slots * length, slots * length + TABLE_BYTES
         os.ftruncate(descriptor, size)
         memory = memoryview(mmap.mmap(descriptor, size))
-        self.rows = tuple(Row(memory[start : start + length]) for start in range(0, rows, length))
+        self.rows = tuple(WorkerStats(memory[start : start + length]) for start in range(0, rows, length))
         self._step = length // 8
         self._words = memory[:rows].cast("Q")
         self._reals = memory[:rows].cast("d")
@@ -199,7 +199,7 @@ class Page:
 
     def progressed(self, queue: int) -> float:
         """When a consumer of a queue last made progress; 0 where it has none."""
-        return max(self._of_consumers(queue, _STAMP), default=0.0)
+        return max(self._of_consumers(queue, _LAST_PROGRESS), default=0.0)
 
     def _of_consumers(self, queue: int, column: int) -> list[float]:
         taken = queue + 1

@@ -1,4 +1,4 @@
-"""Rules that hold at every door: what is a face at one is a face at all, and so is an error."""
+"""Rules that hold at every endpoint: what is a face at one is a face at all, and so is an error."""
 
 import io
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from inference_server.detector.choice import choose
-from tests.support.doors import DOORS, http_request
+from tests.support.endpoints import ENDPOINTS, http_request
 from tests.support.facet import Facet, facet
 from tests.support.pictures import ASTRONAUT, bare_png, encoded, group_photo, png, png_chunk, portrait
 
-every_door = pytest.mark.parametrize("door", DOORS)
+every_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS)
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +49,20 @@ BAD = {
 }
 
 
-@every_door
+@every_endpoint
 @pytest.mark.parametrize(("picture", "reason"), BAD.values(), ids=BAD.keys())
 def test_a_bad_picture_gets_its_reason_and_the_next_request_is_served(
-    service: Facet, door: str, picture: bytes, reason: str
+    service: Facet, endpoint: str, picture: bytes, reason: str
 ) -> None:
-    """The same reason at every door, never "no faces", and nobody is the worse for it."""
-    answer = DOORS[door](service.address(door), picture, {})
+    """The same reason at every endpoint, never "no faces", and nobody is the worse for it."""
+    answer = ENDPOINTS[endpoint](service.address(endpoint), picture, {})
     assert answer.reason == reason
     assert answer.faces is None
-    again = DOORS[door](service.address(door), ASTRONAUT.read_bytes(), {})
+    again = ENDPOINTS[endpoint](service.address(endpoint), ASTRONAUT.read_bytes(), {})
     assert len(again.faces or []) == 1
 
 
-@every_door
+@every_endpoint
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -73,40 +73,40 @@ def test_a_bad_picture_gets_its_reason_and_the_next_request_is_served(
     ],
 )
 def test_an_option_out_of_range_is_refused(
-    service: Facet, door: str, options: dict[str, float], reason: str
+    service: Facet, endpoint: str, options: dict[str, float], reason: str
 ) -> None:
-    """At every door, and the problem document names the field."""
-    answer = DOORS[door](service.address(door), ASTRONAUT.read_bytes(), options)
+    """At every endpoint, and the problem document names the field."""
+    answer = ENDPOINTS[endpoint](service.address(endpoint), ASTRONAUT.read_bytes(), options)
     assert answer.reason == reason
     if answer.body is not None:
         assert answer.body["field"] == f"options.{next(iter(options))}"
 
 
-@every_door
-def test_a_pyramid_over_the_limit_is_refused_before_decoding(service: Facet, door: str) -> None:
+@every_endpoint
+def test_a_pyramid_over_the_limit_is_refused_before_decoding(service: Facet, endpoint: str) -> None:
     """Twenty megapixels searched for faces of ten pixels; the smallest size that fits is named."""
-    answer = DOORS[door](service.address(door), one_bit_png(5000, 4000), {"min_face_size": 10})
+    answer = ENDPOINTS[endpoint](service.address(endpoint), one_bit_png(5000, 4000), {"min_face_size": 10})
     assert answer.reason == "PYRAMID_TOO_LARGE"
 
 
-@every_door
-def test_too_many_candidates_are_refused(service: Facet, door: str) -> None:
+@every_endpoint
+def test_too_many_candidates_are_refused(service: Facet, endpoint: str) -> None:
     """Noise with a low threshold; never a part of the answer instead of the answer."""
     options = {"min_face_size": 10, "threshold_proposal": 0.1}
-    answer = DOORS[door](service.address(door), noise(1200), options)
+    answer = ENDPOINTS[endpoint](service.address(endpoint), noise(1200), options)
     assert answer.reason == "TOO_MANY_CANDIDATES"
 
 
-@every_door
+@every_endpoint
 @pytest.mark.parametrize("min_face_size", [10, 20])
 def test_the_worst_picture_is_answered_or_refused_within_its_deadline(
-    service: Facet, door: str, min_face_size: int
+    service: Facet, endpoint: str, min_face_size: int
 ) -> None:
     """Twenty-five megapixels of noise with the lowest threshold."""
     options = {"min_face_size": min_face_size, "threshold_proposal": 0.1}
-    answer = DOORS[door](service.address(door), noise(5000), options)
+    answer = ENDPOINTS[endpoint](service.address(endpoint), noise(5000), options)
     assert answer.reason in {None, "PYRAMID_TOO_LARGE", "TOO_MANY_CANDIDATES", "DEADLINE_EXCEEDED"}
-    assert len(DOORS[door](service.address(door), ASTRONAUT.read_bytes(), {}).faces or []) == 1
+    assert len(ENDPOINTS[endpoint](service.address(endpoint), ASTRONAUT.read_bytes(), {}).faces or []) == 1
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,12 @@ def test_the_worst_picture_is_answered_or_refused_within_its_deadline(
     [ASTRONAUT.read_bytes(), encoded(group_photo(), "JPEG"), png(np.full((64, 64, 3), 128, np.uint8))],
     ids=["one face", "several", "none"],
 )
-def test_every_door_finds_the_same_faces(service: Facet, picture: bytes) -> None:
+def test_every_endpoint_finds_the_same_faces(service: Facet, picture: bytes) -> None:
     """To the last digit of a float32; a picture without faces is an answer without faces."""
-    found = [DOORS[door](service.address(door), picture, {"min_face_size": 24}).faces for door in DOORS]
+    found = [
+        ENDPOINTS[endpoint](service.address(endpoint), picture, {"min_face_size": 24}).faces
+        for endpoint in ENDPOINTS
+    ]
     assert found[0] is not None
     for other in found[1:]:
         assert other is not None
@@ -126,7 +129,7 @@ def test_every_door_finds_the_same_faces(service: Facet, picture: bytes) -> None
 def test_an_answer_has_every_member_of_the_contract(service: Facet) -> None:
     """With its zeros: a member is never left out because it has nothing to say."""
     picture = png(np.full((64, 48, 3), 128, np.uint8))
-    body = DOORS["json"](service.http, picture, {}).body
+    body = ENDPOINTS["json"](service.http, picture, {}).body
     assert body is not None
     assert (body["message"], body["image_id"], body["metadata"], body["results"]) == ("", "", {}, [])
     assert body["image"] == {"width": 48, "height": 64, "exif_orientation": 1}
@@ -142,13 +145,13 @@ def test_a_request_that_runs_out_of_time_is_told_so(service: Facet) -> None:
     assert status == 504
     assert b"DEADLINE_EXCEEDED" in body
     assert answered["x-request-id"] == "late-1"
-    assert len(DOORS["raw"](service.http, ASTRONAUT.read_bytes(), {}).faces or []) == 1
+    assert len(ENDPOINTS["raw"](service.http, ASTRONAUT.read_bytes(), {}).faces or []) == 1
 
 
 def test_no_error_shows_a_path_or_a_traceback(service: Facet) -> None:
     """Whatever was sent."""
     for picture, _ in BAD.values():
-        body = DOORS["raw"](service.http, picture, {}).body
+        body = ENDPOINTS["raw"](service.http, picture, {}).body
         assert body is not None
         assert "Traceback" not in str(body)
         assert ".py" not in str(body)

@@ -1,17 +1,17 @@
-"""The supervisor's eye on its workers, through the page that all share."""
+"""Which workers are alive, hung or dead, by the statistics that all processes share."""
 
 import itertools
 import time
 from dataclasses import dataclass
 
-from inference_server.dispatch.page import Page
+from inference_server.dispatch.stats import SharedStats
 
-BEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.0
 """An event loop that has not turned for so long is hung."""
 
 _LATE_SECONDS = 1.5
 _FROZEN_SECONDS = 0.5
-"""A process that froze as a whole may have made progress for so long after its last beat."""
+"""A process that froze as a whole may have made progress for so long after its last heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Death:
     Attributes:
         slot: It had.
         generation: It had.
-        key: Of the payload it had in hand; None where it had none, or that is not to blame.
+        key: Of the payload it had in flight; None where it had none, or that is not to blame.
         deaths: How many workers died with that payload since it was last computed.
     """
 
@@ -33,22 +33,22 @@ class Death:
 
 @dataclass(frozen=True, slots=True)
 class HangReport:
-    """Why a worker is hung, and whether the payload it has in hand may be the reason."""
+    """Why a worker is hung, and whether the payload it has in flight may be the reason."""
 
     reason: str
     blame_request: bool
 
 
-class Watch:
+class LivenessMonitor:
     """Gives slots to workers, sees who is hung, and records in the table of poison who died of what.
 
     Args:
-        page: What all workers share.
-        hang_seconds: A detector that has a request in hand and made no progress for so long is hung.
+        stats: What all workers share.
+        hang_seconds: A detector that has a request in flight and made no progress for so long is hung.
     """
 
-    def __init__(self, page: Page, hang_seconds: float) -> None:
-        self._page = page
+    def __init__(self, stats: SharedStats, hang_seconds: float) -> None:
+        self._stats = stats
         self._hang_seconds = hang_seconds
         self._generations = itertools.count(1)
         self._looked = self._judge_from = time.monotonic()
@@ -56,25 +56,25 @@ class Watch:
     def acquire_slot(self, slot: int) -> int:
         """Give a slot to a worker that is about to start; gives its generation."""
         generation = next(self._generations)
-        self._page.rows[slot].enlist(generation, time.monotonic())
+        self._stats.rows[slot].assign(generation, time.monotonic())
         return generation
 
     def release_slot(self, slot: int, *, blame_request: bool = True) -> Death:
-        """Take the slot from a worker that is dead; blame what it had in hand, or not."""
-        row = self._page.rows[slot]
+        """Take the slot from a worker that is dead; blame what it had in flight, or not."""
+        row = self._stats.rows[slot]
         generation, key = row.generation, row.key if blame_request else None
         # Before the row is cleared: on that order PoisonGuard stands.
-        deaths = 0 if key is None else self._page.poison.record_death(key, time.monotonic())
+        deaths = 0 if key is None else self._stats.poison.record_death(key, time.monotonic())
         row.clear()
         return Death(slot, generation, key, deaths)
 
     def clear_suspect(self, key: bytes) -> None:
         """Forget a suspect that was computed after all."""
-        self._page.poison.clear(key)
+        self._stats.poison.clear(key)
 
     def handled(self, slot: int) -> int:
         """How many requests the worker in a slot has computed."""
-        return self._page.rows[slot].handled
+        return self._stats.rows[slot].handled
 
     def look(self) -> None:
         """Begin a round of looking. Who looks late, because the machine slept, judges nobody by that time."""
@@ -82,18 +82,18 @@ class Watch:
         if now - self._looked > _LATE_SECONDS:
             self._judge_from = now
         self._looked = now
-        self._page.poison.expire(now)
+        self._stats.poison.expire(now)
 
     def hang_report(self, slot: int) -> HangReport | None:
         """Why the worker in a slot is hung, None where it is not."""
-        row = self._page.rows[slot]
+        row = self._stats.rows[slot]
         if row.busy and self._since(row.progress_due) > self._hang_seconds:
             why = f"its detector has made no progress for {self._hang_seconds:g} s"
             return HangReport(why, blame_request=True)
-        if self._since(row.beat) > BEAT_SECONDS:
+        if self._since(row.heartbeat) > HEARTBEAT_SECONDS:
             # Where its detector has not gone on since, the payload may have frozen the whole process.
-            frozen = row.busy and row.stamp <= max(row.beat, self._judge_from) + _FROZEN_SECONDS
-            why = f"its event loop has not turned for {BEAT_SECONDS:g} s"
+            frozen = row.busy and row.last_progress <= max(row.heartbeat, self._judge_from) + _FROZEN_SECONDS
+            why = f"its event loop has not turned for {HEARTBEAT_SECONDS:g} s"
             return HangReport(why, blame_request=frozen)
         return None
 

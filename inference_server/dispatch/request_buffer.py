@@ -35,10 +35,10 @@ class Abandoned(Exception):
 
 
 class Head(NamedTuple):
-    """What an envelope says beside its contents.
+    """What a buffer says beside its contents.
 
     Attributes:
-        claimed_by: Slot and generation of the worker that has it in hand, or had.
+        claimed_by: Slot and generation of the worker that has it in flight, or had.
         cancelled: Nobody wants the answer.
         answered: There is an answer already.
         deadline: As `Work` has it, and so are received, cost, grace and queue.
@@ -56,26 +56,26 @@ class Head(NamedTuple):
     sizes: tuple[int, ...]
 
 
-class Envelope:
+class RequestBuffer:
     """One end's view on it. Close it when done; the memory is freed with the last descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
 
     @classmethod
-    def seal(cls, work: Work) -> "Envelope":
-        """Put work into a new envelope.
+    def create(cls, work: Work) -> "RequestBuffer":
+        """Put work into a new buffer.
 
         Raises:
             OSError: There is no memory or no descriptor left.
         """
-        envelope = cls(os.memfd_create("facet-request", os.MFD_CLOEXEC))
+        buffer = cls(os.memfd_create("facet-request", os.MFD_CLOEXEC))
         try:
-            envelope.fill(work)
+            buffer.fill(work)
         except OSError:
-            envelope.close()
+            buffer.close()
             raise
-        return envelope
+        return buffer
 
     def fill(self, work: Work) -> None:
         """Put work in; what was there before is over.
@@ -94,14 +94,14 @@ class Envelope:
         """Give up this end."""
         os.close(self.descriptor)
 
-    # --- the front's ---
+    # --- the dispatcher's ---
 
     def cancel(self) -> None:
         """Say that nobody wants the answer."""
         self._write(_CANCELLED, 1)
 
     def discard(self) -> None:
-        """Give up this end, and the memory: the queue may hold the envelope of a request that is over."""
+        """Give up this end, and the memory: the queue may hold the buffer of a request that is over."""
         os.ftruncate(self.descriptor, _CONTENT_AT)
         self.close()
 
@@ -133,22 +133,22 @@ class Envelope:
     # --- the consumer's ---
 
     def claim(self, slot: int, generation: int) -> None:
-        """Say who has it in hand."""
+        """Say who has it in flight."""
         self._write(_CLAIM, (slot + 1) << 48 | generation)
 
-    def put_back(self) -> None:
-        """Say that nobody has it in hand."""
+    def unclaim(self) -> None:
+        """Say that nobody has it in flight."""
         self._write(_CLAIM, 0)
 
     def is_cancelled(self) -> bool:
         """Whether nobody wants the answer."""
         return bool(self._read(_CANCELLED))
 
-    def open(self, head: Head) -> Work:
+    def read(self, head: Head) -> Work:
         """Take out what is to be done.
 
         Raises:
-            Abandoned: Its front has discarded it in the meantime.
+            Abandoned: Its dispatcher has discarded it in the meantime.
         """
         model, operation, context, _ = head.sizes
         named = model + operation
@@ -183,41 +183,41 @@ class Envelope:
         os.pwrite(self.descriptor, _WORD.pack(value), place)
 
 
-class Stock:
-    """A front's envelopes of answered requests, to be filled again, for their memory is there already."""
+class BufferPool:
+    """A dispatcher's buffers of answered requests, to be filled again, for their memory is there already."""
 
     def __init__(self) -> None:
-        self._spare: list[Envelope] = []
+        self._spare: list[RequestBuffer] = []
         self._most = MOST_SPARE
 
-    def seal(self, work: Work) -> Envelope:
-        """Put work into an envelope.
+    def acquire(self, work: Work) -> RequestBuffer:
+        """Put work into a buffer.
 
         Raises:
             OSError: There is no memory or no descriptor left.
         """
         if not self._spare:
-            return Envelope.seal(work)
-        envelope = self._spare.pop()
+            return RequestBuffer.create(work)
+        buffer = self._spare.pop()
         try:
-            envelope.fill(work)
+            buffer.fill(work)
         except OSError:
-            envelope.discard()
+            buffer.discard()
             raise
-        return envelope
+        return buffer
 
-    def take_back(self, envelope: Envelope, size: int, *, alone: bool) -> None:
-        """Take an envelope whose request is over, with what is in it.
+    def release(self, buffer: RequestBuffer, size: int, *, alone: bool) -> None:
+        """Take a buffer whose request is over, with what is in it.
 
         Args:
-            envelope: The envelope.
+            buffer: The buffer.
             size: Of the payload in it, in bytes.
             alone: Nobody else can have it, or get it from the queue; else it is not used again.
         """
         if alone and size <= LARGEST_SPARE and len(self._spare) < self._most:
-            self._spare.append(envelope)
+            self._spare.append(buffer)
         else:
-            envelope.discard()
+            buffer.discard()
 
     def close(self) -> None:
         """Give all of it up, and what is taken back later."""

@@ -1,4 +1,4 @@
-"""The front of a request: the event loop of the worker that received it, until it has the answer."""
+"""The dispatcher of a request: the event loop of the worker that received it, until it has the answer."""
 
 import asyncio
 import errno
@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from inference_server.dispatch.admission import Load, Machine
-from inference_server.dispatch.envelope import Envelope, Stock
+from inference_server.dispatch.admission import Load, PoolLoad
+from inference_server.dispatch.request_buffer import BufferPool, RequestBuffer
 from inference_server.dispatch.shared import PACKET, Shared
 from inference_server.dispatch.work import Work
 from utils.errors import DeadlineExceeded, InternalError, QueueFull, WorkerCrashed
@@ -32,7 +32,7 @@ class _Pending:
 
     Attributes:
         queue: The one it goes to.
-        size: Of its payload, in bytes, which is in the envelope alone.
+        size: Of its payload, in bytes, which is in the buffer alone.
         deadline: When its answer is no longer wanted.
         posts: How many copies of its datagram were put into the queue. The one copy of an answered request
             is with the consumer that has answered, which has done with it.
@@ -40,7 +40,7 @@ class _Pending:
 
     number: int
     queue: int
-    envelope: Envelope
+    buffer: RequestBuffer
     size: int
     deadline: float
     future: "asyncio.Future[bytes]" = field(repr=False)
@@ -49,10 +49,10 @@ class _Pending:
 
     def key(self) -> bytes:
         """What its work is known by."""
-        return self.envelope.open(self.envelope.head()).key()
+        return self.buffer.read(self.buffer.head()).key()
 
 
-class Front:
+class Dispatcher:
     """Sends requests to whichever consumer of their queue is idle, and waits for their answers.
 
     Everything happens on the event loop that built it.
@@ -67,20 +67,20 @@ class Front:
         self._shared = shared
         self._slot = slot
         self._generation = generation
-        self._row = shared.page.rows[slot]
-        self._poison = shared.page.poison
+        self._row = shared.stats.rows[slot]
+        self._poison = shared.stats.poison
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
         # By queue: a full one holds up no other.
         self._unsent: list[deque[_Pending]] = [deque() for _ in shared.posts]
-        self._stock = Stock()
+        self._buffers = BufferPool()
         self._number = 0
-        self._loop.add_reader(shared.notices[slot], self._read_notices)
+        self._loop.add_reader(shared.completion_receivers[slot], self._read_completions)
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def admit(self, load: Load, deadline: float, longest_wait: float = math.inf, queue: int = 0) -> None:
-        """Refuse a request for which there is no room or no time, as Machine.admit does."""
-        Machine.seen_on(self._shared.page, queue).admit(load, deadline - time.monotonic(), longest_wait)
+        """Refuse a request for which there is no room or no time, as PoolLoad.admit does."""
+        PoolLoad.snapshot(self._shared.stats, queue).admit(load, deadline - time.monotonic(), longest_wait)
 
     async def submit(self, work: Work, longest_wait: float = math.inf) -> bytes:
         """Have work done by whichever consumer of its queue is idle first; gives its answer.
@@ -94,7 +94,7 @@ class Front:
         self.admit(load, work.deadline, longest_wait, queue)
         self._number += 1
         future = self._loop.create_future()
-        pending = _Pending(self._number, queue, self._seal(work), load.size, work.deadline, future)
+        pending = _Pending(self._number, queue, self._create_buffer(work), load.size, work.deadline, future)
         del work
         self._pending[pending.number] = pending
         self._row.add_waiting(queue, 1, load.size, load.cost)
@@ -102,12 +102,12 @@ class Front:
             self._post(pending)
             return await pending.future
         except asyncio.CancelledError:
-            pending.envelope.cancel()
+            pending.buffer.cancel()
             raise
         finally:
             del self._pending[pending.number]
             self._row.add_waiting(queue, -1, -load.size, -load.cost)
-            self._loop.call_soon(self._put_away, pending)  # the answer need not wait for it
+            self._loop.call_soon(self._release_buffer, pending)  # the answer need not wait for it
 
     @property
     def idle(self) -> bool:
@@ -115,25 +115,25 @@ class Front:
         return not self._pending
 
     def worker_died(self, slot: int, generation: int) -> None:
-        """Post again what a dead worker had in hand, or may have had.
+        """Requeue what a dead worker had in flight, or may have had.
 
         Between receiving a request and claiming it, a worker has it without a trace: so all that is not
-        claimed by a living worker is posted again. Most of it is still in the queue; a claim makes the
+        claimed by a living worker is requeued. Most of it is still in the queue; a claim makes the
         second copy worthless.
         """
         dead = (slot, generation)
-        claims = [(pending, pending.envelope.head().claimed_by) for pending in self._pending.values()]
+        claims = [(pending, pending.buffer.head().claimed_by) for pending in self._pending.values()]
         again = [(pending, claim) for pending, claim in claims if claim in {None, dead}]
         for pending, claim in again:
-            self._repost(pending, was_in_hand=claim == dead)
+            self._requeue(pending, was_in_flight=claim == dead)
         if again:
-            logger.warning("posted again", extra=fields(requests=len(again), slot=slot))
+            logger.warning("requeued", extra=fields(requests=len(again), slot=slot))
 
     def close(self) -> None:
         """Stop listening for answers; nothing may be pending any more."""
         self._sweeper.cancel()
-        self._loop.remove_reader(self._shared.notices[self._slot])
-        self._stock.close()
+        self._loop.remove_reader(self._shared.completion_receivers[self._slot])
+        self._buffers.close()
 
     # --- poison ---
 
@@ -141,9 +141,9 @@ class Front:
         if not self._poison.empty:
             self._poison.refuse(key())
 
-    def _repost(self, pending: _Pending, *, was_in_hand: bool) -> None:
+    def _requeue(self, pending: _Pending, *, was_in_flight: bool) -> None:
         try:
-            if was_in_hand:
+            if was_in_flight:
                 self._refuse_poison(pending.key)
         except WorkerCrashed as error:
             if not pending.future.done():
@@ -178,32 +178,32 @@ class Front:
 
     def _send(self, pending: _Pending) -> bool:
         packet = PACKET.pack(self._slot, self._generation, pending.number)
-        sent = self._shared.send(packet, pending.envelope.descriptor, pending.queue)
+        sent = self._shared.send(packet, pending.buffer.descriptor, pending.queue)
         pending.posts += sent
         return sent
 
     # --- receiving ---
 
-    def _read_notices(self) -> None:
+    def _read_completions(self) -> None:
         while True:
             try:
-                packet = self._shared.notices[self._slot].recv(PACKET.size, socket.MSG_DONTWAIT)
+                packet = self._shared.completion_receivers[self._slot].recv(PACKET.size, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             _, generation, number = PACKET.unpack(packet)
             pending = self._pending.get(number)
-            # A notice may be meant for the one that had this slot before, or be the second for a request.
+            # A completion may be meant for the one that had this slot before, or be the second for a request.
             if generation == self._generation and pending is not None:
                 self._deliver(pending)
 
     def _deliver(self, pending: _Pending) -> None:
-        answer = pending.envelope.answer()
+        answer = pending.buffer.answer()
         if answer is not None and not pending.future.done():
             pending.answered = True
             pending.future.set_result(answer)
 
     def _sweep(self) -> None:
-        """Find answers whose notice found no room, and give up what nobody has answered in time."""
+        """Find answers whose completion not delivered, and give up what nobody has answered in time."""
         # First, so that no fault below is the end of it.
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         late = time.monotonic() - _LATE_SECONDS
@@ -211,15 +211,15 @@ class Front:
             self._deliver(pending)
             # A consumer answers what is late; this is for the day when there is none.
             if pending.deadline < late and not pending.future.done():
-                pending.envelope.cancel()
+                pending.buffer.cancel()
                 words = "The request's time ran out, and nobody has answered."
                 pending.future.set_exception(DeadlineExceeded(words))
 
-    # --- envelopes ---
+    # --- buffers ---
 
-    def _seal(self, work: Work) -> Envelope:
+    def _create_buffer(self, work: Work) -> RequestBuffer:
         try:
-            return self._stock.seal(work)
+            return self._buffers.acquire(work)
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
@@ -227,6 +227,6 @@ class Front:
             words = "The machine has no room for another request."
             raise QueueFull(words, retry_after=_LATE_SECONDS) from error
 
-    def _put_away(self, pending: _Pending) -> None:
+    def _release_buffer(self, pending: _Pending) -> None:
         alone = pending.answered and pending.posts == 1
-        self._stock.take_back(pending.envelope, pending.size, alone=alone)
+        self._buffers.release(pending.buffer, pending.size, alone=alone)

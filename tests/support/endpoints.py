@@ -1,6 +1,6 @@
 """The four ways in which a picture reaches Facet, behind one function each: for tests of all of them.
 
-A door takes a picture with options and gives an `Answer`: what came back, in the same words for all.
+An endpoint takes a picture with options and gives an `Answer`: what came back, in the same words for all.
 """
 
 import base64
@@ -19,7 +19,7 @@ from utils.settings import parse_address
 
 @dataclass(frozen=True)
 class Answer:
-    """What a door said: the reason of an error, or none and the faces as lists of numbers."""
+    """What an endpoint said: the reason of an error, or none and the faces as lists of numbers."""
 
     reason: str | None
     faces: list[list[float]] | None
@@ -27,8 +27,8 @@ class Answer:
     body: dict[str, Any] | None = None
 
 
-Door = Callable[[str, bytes, Mapping[str, float]], Answer]
-"""Takes the door's address, a picture and options."""
+Endpoint = Callable[[str, bytes, Mapping[str, float]], Answer]
+"""Takes the endpoint's address, a picture and options."""
 
 
 def http_request(
@@ -115,5 +115,5 @@ def _read(address: str, path: str, body: bytes, content_type: str) -> Answer:
     return Answer(None, faces, status, said)
 
 
-HTTP_DOORS: dict[str, Door] = {"raw": post_raw, "form": post_form, "json": post_json}
-DOORS: dict[str, Door] = {**HTTP_DOORS, "grpc": call_grpc}
+HTTP_ENDPOINTS: dict[str, Endpoint] = {"raw": post_raw, "form": post_form, "json": post_json}
+ENDPOINTS: dict[str, Endpoint] = {**HTTP_ENDPOINTS, "grpc": call_grpc}

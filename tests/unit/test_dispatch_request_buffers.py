@@ -1,4 +1,4 @@
-"""Rules of envelopes: their memory is used again, or given back."""
+"""Rules of buffers: their memory is used again, or given back."""
 
 import asyncio
 import contextlib
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from inference_server.dispatch.envelope import LARGEST_SPARE, MOST_SPARE, Abandoned, Envelope
+from inference_server.dispatch.request_buffer import LARGEST_SPARE, MOST_SPARE, Abandoned, RequestBuffer
 from tests.support.dispatch import Machine, work
 from tests.support.processes import wait_until
 
 
 def envelopes_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The descriptors of all envelopes that are made from now on."""
+    """The descriptors of all buffers that are made from now on."""
     made: list[int] = []
     create = os.memfd_create
 
@@ -27,7 +27,7 @@ def envelopes_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def open_envelopes() -> int:
-    """How many envelopes this process has open."""
+    """How many buffers this process has open."""
     found = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
@@ -42,13 +42,13 @@ def test_the_memory_of_an_answered_request_serves_the_next(
     made = envelopes_made(monkeypatch)
 
     async def scenario() -> None:
-        front = machine.front(0)
+        dispatcher = machine.dispatcher(0)
         for slot in range(3):
             machine.consume(slot)
         for length in (1000, 1, 300_000, 30, 0, 5000):
             picture = f"{length}".encode() + b"x" * length
-            assert await front.submit(work(picture)) == b"context " + picture.upper()
-        front.close()
+            assert await dispatcher.submit(work(picture)) == b"context " + picture.upper()
+        dispatcher.close()
 
     asyncio.run(scenario())
     assert len(made) == 2  # the next is sealed before the one before it is put away
@@ -62,16 +62,16 @@ def test_the_memory_of_a_large_picture_is_given_back(
     before = open_envelopes()
 
     async def scenario() -> None:
-        front = machine.front(0)
+        dispatcher = machine.dispatcher(0)
         machine.consume(0)
         large = b"x" * (LARGEST_SPARE + 1)
         for picture in (large, large, b"small"):
-            await front.submit(work(picture))
+            await dispatcher.submit(work(picture))
         assert len(made) == 3
-        await asyncio.gather(*(front.submit(work(b"x" * 100_000)) for _ in range(20)))
+        await asyncio.gather(*(dispatcher.submit(work(b"x" * 100_000)) for _ in range(20)))
         await asyncio.sleep(0)
         wait_until(lambda: open_envelopes() == before + MOST_SPARE, "the consumer to close its ends")
-        front.close()
+        dispatcher.close()
 
     asyncio.run(scenario())
     assert open_envelopes() == before
@@ -85,27 +85,27 @@ def test_what_may_be_in_the_queue_again_is_not_used_again(
     made = envelopes_made(monkeypatch)
 
     async def scenario() -> None:
-        front = machine.front(0)
-        first = asyncio.create_task(front.submit(work(b"first")))
+        dispatcher = machine.dispatcher(0)
+        first = asyncio.create_task(dispatcher.submit(work(b"first")))
         await asyncio.sleep(0)
         if twice:
-            machine.die(2, front)
+            machine.die(2, dispatcher)
         machine.consume(0)
         assert await first == b"context FIRST"
-        assert await front.submit(work(b"second")) == b"context SECOND"
-        front.close()
+        assert await dispatcher.submit(work(b"second")) == b"context SECOND"
+        dispatcher.close()
 
     asyncio.run(scenario())
     assert len(made) == 1 + twice
 
 
 def test_an_envelope_that_was_discarded_while_it_was_taken_is_abandoned() -> None:
-    """Its front truncates it when its caller has gone; half a request must not be computed."""
-    envelope = Envelope.seal(work(b"picture"))
-    other = Envelope(os.dup(envelope.descriptor))
-    envelope.discard()
+    """Its dispatcher truncates it when its caller has gone; half a request must not be computed."""
+    buffer = RequestBuffer.create(work(b"picture"))
+    other = RequestBuffer(os.dup(buffer.descriptor))
+    buffer.discard()
     with pytest.raises(Abandoned):
-        other.open(other.head())
+        other.read(other.head())
     other.close()
 
 
@@ -120,5 +120,5 @@ def test_an_envelope_for_which_there_is_no_room_leaves_no_descriptor(
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the listing's own descriptor counts alike
     monkeypatch.setattr(os, "pwritev", full)
     with pytest.raises(OSError, match="no space"):
-        Envelope.seal(work(b"picture"))
+        RequestBuffer.create(work(b"picture"))
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
