@@ -1,11 +1,14 @@
-"""What the tests of dispatch stand on."""
+"""What the tests of dispatch and of the gateway stand on."""
 
 from collections.abc import Iterator
 
 import pytest
+from flask.testing import FlaskClient
 
 from inference_server.dispatch import consumer
 from tests.support.dispatch import Clock, Machine
+from tests.support.gateway_fakes import FakeBackend, app_for
+from tests.support.gateway_forms import LIMIT
 
 
 @pytest.fixture
@@ -22,3 +25,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(consumer, "time", made)
     return made
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    """A backend that answers."""
+    return FakeBackend()
+
+
+@pytest.fixture
+def client(backend: FakeBackend) -> FlaskClient:
+    """The gateway before it, with a small limit of images."""
+    return app_for(backend, FACET_MAX_IMAGE_BYTES=str(LIMIT)).test_client()

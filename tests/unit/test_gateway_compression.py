@@ -18,18 +18,6 @@ from utils.errors import ImageTooLarge, PayloadTooLarge
 BOMB = gzip.compress(bytes(64 * 1024**2))
 
 
-@pytest.fixture
-def backend() -> FakeBackend:
-    """A backend that answers."""
-    return FakeBackend()
-
-
-@pytest.fixture
-def client(backend: FakeBackend) -> FlaskClient:
-    """The gateway before it, with a small limit."""
-    return app_for(backend, FACET_MAX_IMAGE_BYTES=str(LIMIT)).test_client()
-
-
 @pytest.mark.parametrize("coding", ["gzip", "GZip", "x-gzip", "identity, gzip", "gzip,"])
 @pytest.mark.parametrize(
     ("body", "kind"),

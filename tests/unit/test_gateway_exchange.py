@@ -22,18 +22,6 @@ from utils.logs import JsonFormatter
 IMAGE = {"data": b"picture", "content_type": "image/jpeg"}
 
 
-@pytest.fixture
-def backend() -> FakeBackend:
-    """A backend that answers."""
-    return FakeBackend()
-
-
-@pytest.fixture
-def client(backend: FakeBackend) -> FlaskClient:
-    """The gateway before it."""
-    return app_for(backend).test_client()
-
-
 def predict(client: FlaskClient, **headers: str) -> TestResponse:
     """Post a picture with these headers, named with underscores."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -15,18 +15,6 @@ from utils.domain import MAX_IMAGE_ID_CHARACTERS, MAX_METADATA_CHARACTERS, Detec
 from utils.errors import InvalidRequest
 
 
-@pytest.fixture
-def backend() -> FakeBackend:
-    """A backend that answers."""
-    return FakeBackend()
-
-
-@pytest.fixture
-def client(backend: FakeBackend) -> FlaskClient:
-    """The gateway before it, with a small limit."""
-    return app_for(backend, FACET_MAX_IMAGE_BYTES=str(LIMIT)).test_client()
-
-
 @pytest.mark.parametrize(
     "kind",
     [

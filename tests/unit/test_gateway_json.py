@@ -15,18 +15,6 @@ from tests.support.gateway_forms import IMAGE, LIMIT, TEXT, assert_refused, form
 from utils.domain import OPTION_NAMES, DetectOptions
 
 
-@pytest.fixture
-def backend() -> FakeBackend:
-    """A backend that answers."""
-    return FakeBackend()
-
-
-@pytest.fixture
-def client(backend: FakeBackend) -> FlaskClient:
-    """The gateway before it, with a small limit."""
-    return app_for(backend, FACET_MAX_IMAGE_BYTES=str(LIMIT)).test_client()
-
-
 def test_json_gives_image_options_id_and_metadata(client: FlaskClient, backend: FakeBackend) -> None:
     """A number may be written as an integer where a float is meant."""
     response = post_json(

@@ -16,18 +16,6 @@ from tests.support.gateway_forms import HEAD, IMAGE, LIMIT, assert_refused, form
 from utils.domain import MAX_METADATA_CHARACTERS
 
 
-@pytest.fixture
-def backend() -> FakeBackend:
-    """A backend that answers."""
-    return FakeBackend()
-
-
-@pytest.fixture
-def client(backend: FakeBackend) -> FlaskClient:
-    """The gateway before it, with a small limit."""
-    return app_for(backend, FACET_MAX_IMAGE_BYTES=str(LIMIT)).test_client()
-
-
 def test_a_form_gives_image_options_id_and_metadata(client: FlaskClient, backend: FakeBackend) -> None:
     """Metadata is a field of JSON; the part's filename does not matter."""
     response = client.post(
