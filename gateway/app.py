@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, request
 from werkzeug.exceptions import NotFound
 
-from gateway import exchange, problems
+from gateway import context, problems
 from gateway.arrival import BodyRule, Environ
 from gateway.routes import Backend, Routes, body_rule
 from utils.service_client import ServiceClient
@@ -45,9 +45,9 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     # A path with two slashes is another path, not one to be redirected with its body.
     app.url_map.merge_slashes = False
     app.wsgi_app = _rooted(app.wsgi_app)  # type: ignore[method-assign, assignment] # as Flask has it
-    app.before_request(exchange.begin)
+    app.before_request(context.begin)
     app.before_request(_refuse_other_slashes)
-    app.after_request(exchange.end)
+    app.after_request(context.end)
     app.register_error_handler(Exception, partial(problems.answer, backend=settings.backend))
     Routes(client, settings).add_to(app)
     return app

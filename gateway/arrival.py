@@ -48,8 +48,8 @@ class Client:
 
     left = False
 
-    def on_disconnect(self, callback: Callable[[], object]) -> None:
-        """Have a function called, on the event loop, when it leaves, and now where it has."""
+    def on_disconnect(self, callback: Callable[[], object] | None) -> None:
+        """Have this alone called, on the event loop, when it leaves, and now where it has."""
 
 
 @dataclass(slots=True)

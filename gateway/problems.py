@@ -8,13 +8,12 @@ import orjson
 from flask import Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
-from gateway import exchange
 from gateway.arrival import Environ
+from gateway.context import REQUEST_ID, RequestContext, current
 from gateway.forms import compression
 from utils import errors
 from utils.errors import FacetError, shown
 from utils.logs import fields
-from utils.metadata import request_id, trace_context
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -27,14 +26,14 @@ def answer(error: Exception, backend: str) -> Response:
     The backend's address is for the log alone: callers may be strangers.
     """
     failure = _failure(error)
-    here = exchange.current()
-    here.note(
+    context = current()
+    context.note(
         reason=failure.reason,
         cause=failure.cause or None,
         backend=backend if isinstance(failure, errors.BackendUnavailable) else None,
     )
     response = Response(
-        document(failure, here.request_id), status=failure.http_status, content_type=CONTENT_TYPE
+        document(failure, context.request_id), status=failure.http_status, content_type=CONTENT_TYPE
     )
     response.headers.update(_fields_of(failure))
     if isinstance(error, MethodNotAllowed):
@@ -58,38 +57,26 @@ def document(failure: FacetError, name: str) -> bytes:
     return orjson.dumps(members)
 
 
-def refusal(
-    error: Exception, began: float, environ: Environ | None = None
-) -> tuple[str, list[tuple[str, str]], bytes]:
+def refusal(error: Exception, environ: Environ) -> tuple[str, list[tuple[str, str]], bytes]:
     """The answer to a request that the application is not asked for; writes its one line into the log.
 
     Args:
         error: What the caller is told, if it is a FacetError; others are faults of ours.
-        began: When the request came, by `time.monotonic`.
-        environ: Its head, where that could be read.
+        environ: Its WSGI environment, which has nothing but the arrival where its head could not be read.
 
     Returns:
         Status line, header fields and body.
     """
-    name = request_id(environ.get("HTTP_X_REQUEST_ID") if environ else None)
-    failure = error if isinstance(error, FacetError) else unexpected(error, name)
-    body = document(failure, name)
-    line = fields(
-        request_id=name,
-        traceparent=(environ and trace_context(environ.get("HTTP_TRACEPARENT"))) or None,
-        **(exchange.target_of(environ) if environ else {}),
-        status=failure.http_status,
-        elapsed_ms=exchange.elapsed_ms(began),
-        reason=failure.reason,
-    )
-    _log.log(
-        logging.ERROR if isinstance(failure, errors.InternalError) else logging.INFO, "request", extra=line
-    )
+    context = RequestContext.of(environ)
+    failure = error if isinstance(error, FacetError) else unexpected(error, context.request_id)
+    context.note(reason=failure.reason)
+    context.log_writer(failure.http_status)()
+    body = document(failure, context.request_id)
     headers = {
         "Content-Type": CONTENT_TYPE,
         "Content-Length": str(len(body)),
         "Connection": "close",
-        exchange.REQUEST_ID: name,
+        REQUEST_ID: context.request_id,
         **_fields_of(failure),
     }
     return f"{failure.http_status} {responses.get(failure.http_status, '')}", [*headers.items()], body
@@ -124,7 +111,7 @@ def _failure(error: Exception) -> FacetError:
         )
     if isinstance(error, HTTPException) and not isinstance(error, InternalServerError):
         return errors.MalformedRequest(error.description or "The request cannot be read.")
-    return unexpected(error, exchange.current().request_id)
+    return unexpected(error, current().request_id)
 
 
 def _methods(error: MethodNotAllowed) -> str:

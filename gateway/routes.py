@@ -6,10 +6,9 @@ from typing import Protocol
 import orjson
 from flask import Flask, Response, request
 
-from gateway import exchange
 from gateway.answers import detection_response
 from gateway.arrival import BodyRule, Environ
-from gateway.exchange import REQUEST_TIMEOUT, Exchange, Patience, out_of_time, patience_of
+from gateway.context import REQUEST_TIMEOUT, Patience, RequestContext, current, out_of_time, patience_of
 from gateway.forms.hints import curl_lines
 from gateway.forms.inputs import InputForm, input_form
 from gateway.readiness import PROBE_SECONDS, Readiness
@@ -61,31 +60,31 @@ class Routes:
 
     def predict(self) -> Response:
         """Find the faces in the picture that was sent."""
-        here = exchange.current()
+        context = current()
         patience = patience_of(request.headers.get(REQUEST_TIMEOUT), self._settings)
         form = _form_of(request.environ, self._settings)
         self._take_permit()
         try:
-            return self._detect(here, form, patience)
+            return self._detect(context, form, patience)
         finally:
             self._permits.release()
 
-    def _detect(self, here: Exchange, form: InputForm, patience: Patience) -> Response:
+    def _detect(self, context: RequestContext, form: InputForm, patience: Patience) -> Response:
         body = request.environ["wsgi.input"].read()
-        here.note(body_bytes=len(body))
+        context.note(body_bytes=len(body))
         wanted = form.parse(body, request.environ.get("QUERY_STRING", ""))
-        here.note(bytes=len(wanted.image))
+        context.note(bytes=len(wanted.image))
         cancellation = Cancellation()
-        here.arrival.client.on_disconnect(cancellation.cancel)
+        context.arrival.client.on_disconnect(cancellation.cancel)
         detection = self._backend.detect(
             wanted,
-            timeout=here.remaining(patience),
+            timeout=context.remaining(patience),
             timeout_named=patience.named,
-            request_id=here.request_id,
-            traceparent=here.traceparent,
+            request_id=context.request_id,
+            traceparent=context.traceparent,
             cancellation=cancellation,
         )
-        here.note(
+        context.note(
             width=detection.image.width,
             height=detection.image.height,
             faces=len(detection.faces),
@@ -102,7 +101,7 @@ class Routes:
 
     def readyz(self) -> Response:
         """Say whether pictures may be sent here: the backend serves, and this gateway does not go away."""
-        if exchange.current().arrival.stopping:
+        if current().arrival.stopping:
             raise GatewayStopping("This gateway is about to stop.", retry_after=_BUSY_SECONDS)
         failure = self._readiness.check()
         if failure is not None:

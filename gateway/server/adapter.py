@@ -5,16 +5,51 @@ import io
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from gateway.arrival import Arrival, BodyRules, Environ
-from gateway.server.body import Body, Budget, Pipe
-from gateway.server.call import Application, Call, Threads
+from gateway.server.body import Body
+from gateway.server.call import Application, Call
 from gateway.server.protocol import Protocol
+from utils.errors import Cancelled, GatewayBusy
 
 PIPED_THREADS = 4
 """Beside the others, for requests whose body is read while it arrives: they may hold a thread for long."""
+
+
+class Threads:
+    """Threads that call the application, and the queue of requests that wait for one."""
+
+    def __init__(self, count: int) -> None:
+        self._pool = ThreadPoolExecutor(count, "requests")
+        # Unlike the pool's own queue, this one lets go of a request, and its body, whose client leaves.
+        self._free = asyncio.Semaphore(count)
+
+    async def run(self, call: Call, connection: Protocol) -> bytes:
+        """Have the application called in a thread, which is not held while the rest of its answer is sent.
+
+        Raises:
+            Cancelled: The client has left before.
+            Exception: What the application raised.
+        """
+        if self._free.locked():
+            waiting = asyncio.current_task()
+            assert waiting is not None
+            connection.on_disconnect(waiting.cancel)
+        try:
+            await self._free.acquire()
+        except asyncio.CancelledError as error:
+            raise Cancelled("The caller left while its request waited for a thread.") from error
+        finally:
+            connection.on_disconnect(None)
+        try:
+            if connection.left:
+                raise Cancelled("The caller left before its request was looked at.")
+            return await call.run(self._pool)
+        finally:
+            self._free.release()
 
 
 class Adapter:
@@ -40,10 +75,10 @@ class Adapter:
         stopping: Callable[[], bool],
     ) -> None:
         self._application, self._rules, self._stopping = application, rules, stopping
-        self._threads, self._piped = Threads(threads), Threads(PIPED_THREADS)
-        self._budget, self._pause = Budget(budget), pause
+        self._threads, self._piped_threads = Threads(threads), Threads(PIPED_THREADS)
+        self._budget, self._pause = budget, pause
 
-    async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
+    async def __call__(self, scope: Any, _receive: Any, _send: Any) -> None:  # noqa: ANN401 - ASGI's
         """Answer one request."""
         connection, cycle, head_ended = scope["state"]["request"]
         await asyncio.sleep(0)  # for what came with the head: the body, or the end of a client that has left
@@ -51,41 +86,38 @@ class Adapter:
         environ = environ_of(scope)
         arrival = Arrival(connection, head_ended, head_ended, self._stopping())
         arrival.add_to(environ)
-        call = Call(self._application, environ, connection, cycle, send)
-        body = None
+        call = Call(self._application, environ, connection, cycle)
+        threads, pieces = self._threads, list[bytes]()
         try:
             rule = self._rules(environ)
             if rule is not None:
-                body = Body(connection, cycle, rule, self._pause, head_ended)
                 # int() refuses thousands of zeros, which HTTP allows.
-                body.check_length(int(environ.get("CONTENT_LENGTH", "").lstrip("0") or 0))
-            if body is not None and not body.rule.piped:
-                environ["wsgi.input"] = io.BytesIO(await body.collect(self._budget))
-                environ["CONTENT_LENGTH"] = str(body.size)
-                arrival.body_ended = time.monotonic()
-            await self._run(call, connection, body)
-            await call.answer()
+                length = int(environ.get("CONTENT_LENGTH", "").lstrip("0") or 0)
+                if length > rule.limit:
+                    raise rule.too_large(str(length))
+                body = Body(connection, cycle, rule, self._pause, head_ended)
+                if rule.piped:
+                    threads, environ["wsgi.input"] = self._piped_threads, body.as_file()
+                else:
+                    await self._collect(body, pieces)
+                    environ["wsgi.input"] = io.BytesIO(pieces[0])
+                    environ["CONTENT_LENGTH"] = str(body.size)
+                    arrival.body_ended = time.monotonic()
+            await call.answer(await threads.run(call, connection))
         except Exception as error:  # noqa: BLE001 - what is no FacetError is told as a fault of ours
-            await call.refuse(error, head_ended)
+            await call.refuse(error)
         finally:
-            if body is not None:
-                self._budget.give_back(body.held)
+            self._budget += sum(map(len, pieces))
 
-    async def _run(self, call: Call, connection: Protocol, body: Body | None) -> None:
-        """Have the application called when a thread is free, which is not held while the answer is sent."""
-        piped = body is not None and body.rule.piped
-        threads = self._piped if piped else self._threads
-        await threads.take(connection)
-        filling = None
-        try:
-            if body is not None and piped:
-                call.environ["wsgi.input"] = pipe = Pipe()
-                filling = asyncio.create_task(pipe.fill(body))
-            await threads.run(call)
-        finally:
-            threads.give_back()
-            if filling is not None:
-                filling.cancel()
+    async def _collect(self, body: Body, pieces: list[bytes]) -> None:
+        """Wait for all of a body, in the end as one piece; what has come is taken of the budget."""
+        while not body.ended:
+            piece = await body.next_piece()
+            pieces.append(piece)
+            self._budget -= len(piece)
+            if self._budget < 0:
+                raise GatewayBusy("This process holds as many bytes of bodies as it may.", retry_after=1.0)
+        pieces[:] = [b"".join(pieces)]
 
 
 def environ_of(scope: Any) -> Environ:  # noqa: ANN401 - ASGI's

@@ -5,13 +5,11 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 from gateway import problems
 from gateway.arrival import Environ
 from gateway.server.protocol import Protocol
-from utils.errors import Cancelled
 
 _CLOSE_SECONDS = 0.0003
 """From when an answer is handed over to be sent until it is closed."""
@@ -20,76 +18,36 @@ _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
 
-class Threads:
-    """Threads that answer requests, and the queue of requests that wait for one. Made on the event loop."""
-
-    def __init__(self, count: int) -> None:
-        self._pool = ThreadPoolExecutor(count, "requests")
-        self._free = asyncio.Semaphore(count)
-
-    async def take(self, client: Protocol) -> None:
-        """Wait for a thread, which is to be given back.
-
-        Raises:
-            Cancelled: The client has left before.
-        """
-        if self._free.locked():
-            waiting = asyncio.current_task()
-            assert waiting is not None
-            client.on_disconnect(waiting.cancel)
-        try:
-            await self._free.acquire()
-        except asyncio.CancelledError as error:
-            raise Cancelled("The caller left while its request waited for a thread.") from error
-        finally:
-            client.on_disconnect(lambda: None)
-        if client.left:
-            self.give_back()
-            raise Cancelled("The caller left before its request was looked at.")
-
-    def give_back(self) -> None:
-        """Let another request have the thread."""
-        self._free.release()
-
-    async def run(self, call: "Call") -> None:
-        """Have the application called in a thread that was taken; returns when it has answered or failed."""
-        self._pool.submit(call.run)
-        await call.made()
-
-
 class Call:
-    """One call of the application: `run` in a thread, all else on the event loop.
+    """One call of the application: `_run` in a thread, all else on the event loop.
 
     Args:
         application: What is called.
         environ: What it is called with.
-        client: Who waits for the answer.
+        connection: Where the answer is waited for.
         cycle: uvicorn's, of this request.
-        send: Sends a part of the answer (ASGI).
     """
 
     def __init__(
         self,
         application: Application,
         environ: Environ,
-        client: Protocol,
+        connection: Protocol,
         cycle: Any,  # noqa: ANN401 - uvicorn's
-        send: Any,  # noqa: ANN401 - ASGI's
     ) -> None:
-        self._application, self.environ, self._client = application, environ, client
-        self._cycle, self._send = cycle, send
+        self._application, self._environ, self._connection = application, environ, connection
+        self._cycle = cycle
         self._loop = asyncio.get_running_loop()
-        self._body: asyncio.Future[bytes] = self._loop.create_future()
+        self._outcome: asyncio.Future[bytes] = self._loop.create_future()
         self._status = ""
         self._fields: list[tuple[str, str]] = []
-        self._started = self._ends_by_close = False
+        self._started = self._ends_by_close = self._server_closes = False
 
     # --- in a thread ---
 
-    def run(self) -> None:
-        """Call the application, and pass on what it answers."""
+    def _run(self) -> None:
         try:
-            pieces = self._application(self.environ, self._start_response)
+            pieces = self._application(self._environ, self._start_response)
             try:
                 # An answer of a known length is there as a whole, and then it needs this thread no longer.
                 whole = "Content-Length" in dict(self._fields)
@@ -110,8 +68,8 @@ class Call:
     def _stream(self, pieces: Iterable[bytes]) -> bytes:
         """Send pieces as fast as the client takes them, until it leaves; nothing is left to be sent."""
         for piece in pieces:
-            asyncio.run_coroutine_threadsafe(self._send_piece(piece), self._loop).result()
-            if self._client.left:
+            asyncio.run_coroutine_threadsafe(self._send(piece), self._loop).result()
+            if self._connection.left:
                 break
         return b""
 
@@ -122,49 +80,52 @@ class Call:
 
     def _settle(self, outcome: bytes | Exception) -> None:
         if isinstance(outcome, bytes):
-            self._body.set_result(outcome)
-        elif not self._body.done():
-            self._body.set_exception(outcome)
+            self._outcome.set_result(outcome)
+        elif not self._outcome.done():
+            self._outcome.set_exception(outcome)
         else:  # it was answered, and failed in the end
             problems.unexpected(outcome)
 
-    async def made(self) -> None:
-        """Wait until the application has answered or failed."""
-        with suppress(Exception):  # which `answer` raises
-            await self._body
+    async def run(self, pool: ThreadPoolExecutor) -> bytes:
+        """Have the application called; gives what of its answer is left to be sent, or raises what it did."""
+        pool.submit(self._run)
+        return await self._outcome
 
-    async def answer(self) -> None:
-        """Send what the application has answered; raises what it raised."""
-        await self._send_piece(await self._body, last=True)
+    async def answer(self, rest: bytes) -> None:
+        """Send what is left of the answer."""
+        await self._send(rest, last=True)
 
-    async def refuse(self, failure: Exception, began: float) -> None:
+    async def refuse(self, failure: Exception) -> None:
         """Answer with a failure, or cut off an answer that has begun."""
         if self._started:
             problems.unexpected(failure)
             self._cycle.disconnected = True  # or uvicorn would complain of an answer without end
-            self._client.transport.abort()
+            self._connection.transport.abort()
         else:
-            self._status, self._fields, body = problems.refusal(failure, began, self.environ)
-            await self._send_piece(body, last=True)
+            self._status, self._fields, body = problems.refusal(failure, self._environ)
+            await self._send(body, last=True)
 
-    async def _send_piece(self, piece: bytes, *, last: bool = False) -> None:
-        if self._client.transport.is_closing():
-            self._cycle.disconnected = True  # uvicorn marks the newest request alone
+    async def _send(self, piece: bytes, *, last: bool = False) -> None:
+        connection, cycle = self._connection, self._cycle
+        if connection.transport.is_closing():
+            cycle.disconnected = True  # uvicorn marks the newest request alone
         if not self._started:
             self._started = True
             await self._send_head()
+        if last and not cycle.keep_alive and (self._server_closes or not connection.is_read_to_end()):
+            connection.linger_after(cycle)
         if piece or last:
             if self._ends_by_close:
-                self._cycle.expected_content_length = len(piece)
-            await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
+                cycle.expected_content_length = len(piece)
+            await cycle.send({"type": "http.response.body", "body": piece, "more_body": not last})
 
     async def _send_head(self) -> None:
+        cycle = self._cycle
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._fields]
-        if self.environ["SERVER_PROTOCOL"] == "HTTP/1.0" and "Content-Length" not in dict(self._fields):
+        if self._environ["SERVER_PROTOCOL"] == "HTTP/1.0" and "Content-Length" not in dict(self._fields):
             # There are no chunks in it, so the end of the connection is the answer's.
-            self._ends_by_close, self._cycle.chunked_encoding = True, False
-        if self._client.limits.closing or self._cycle.more_body:  # whose rest is not waited for
-            self._cycle.keep_alive = False
-        await self._send({"type": "http.response.start", "status": int(self._status[:3]), "headers": pairs})
-        if not self._cycle.keep_alive:
-            self._client.end_with_answer(self._cycle)
+            self._ends_by_close, cycle.chunked_encoding = True, False
+        self._server_closes = cycle.keep_alive
+        if self._connection.server_state.closing or cycle.more_body:  # whose rest is not waited for
+            cycle.keep_alive = False
+        await cycle.send({"type": "http.response.start", "status": int(self._status[:3]), "headers": pairs})

@@ -1,15 +1,15 @@
 """How long the client of a connection is waited for, and what then happens."""
 
-import asyncio
 import logging
 import math
 import select
 import time
+from asyncio import Transport
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from gateway.arrival import Client
 from utils.logs import fields
@@ -26,43 +26,41 @@ LAST_SECONDS = 2.0
 """The same, and for an idle connection's next request, once the process leaves."""
 
 
-@dataclass(slots=True)
-class Limits:
+class State(ServerState):
     """What all connections of a process share.
 
     Attributes:
-        keepalive: Seconds that a connection may be idle between two requests.
         closing: Whether each answer ends its connection.
     """
 
-    keepalive: float
-    closing: bool = False
+    closing = False
 
 
 class Connection(HttpToolsProtocol, Client):
     """uvicorn's connection with limits of time. All of it runs on the event loop, but `on_disconnect`.
 
     Attributes:
-        limits: What all connections share.
         idle_since: Since when no request has begun; infinite where one has.
-        deaf: Whether what still comes is thrown away.
+        discards_input: Whether what still comes is thrown away.
+        deadline: When what is waited for is late, by `time.monotonic`; infinite where nothing is.
     """
 
-    def __init__(self, limits: Limits, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's
+    server_state: State
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's
         super().__init__(**kwargs)
-        self.limits = limits
         self.idle_since = math.inf
-        self.deaf = False
-        self._deadline = math.inf
-        self._on_deadline: Callable[[], object] = self._end
+        self.discards_input = False
+        self.deadline = math.inf
+        self._on_deadline: Callable[[], object] = lambda: None
         self._callback: Callable[[], object] | None = None
         self._lingers = False  # when the answer is written
         self._unsent, self._unsent_since = 0, 0.0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Wait for a first request."""
         super().connection_made(transport)
-        self.wait_for_head(FIRST_SECONDS)
+        self._wait_for_request(FIRST_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Have the work for this client given up."""
@@ -79,9 +77,9 @@ class Connection(HttpToolsProtocol, Client):
             if self._callback is not None:
                 self._callback()
 
-    def on_disconnect(self, callback: Callable[[], object]) -> None:  # noqa: D102 - as of Client
+    def on_disconnect(self, callback: Callable[[], object] | None) -> None:  # noqa: D102 - as of Client
         self._callback = callback
-        if self.left:
+        if self.left and callback is not None:
             callback()
 
     def check(self, now: float) -> None:
@@ -94,11 +92,16 @@ class Connection(HttpToolsProtocol, Client):
             self.transport.abort()
         if self.transport.is_closing():
             return
-        if now >= self._deadline:
-            self._deadline = math.inf
-            self._on_deadline()
+        if now >= self.deadline:
+            # What came while this process stood still has not been read yet, and may end the wait.
+            self.loop.call_soon(self._time_out, self.deadline)
         if self.flow.read_paused and self._has_hung_up():
             self._leave()
+
+    def _time_out(self, deadline: float) -> None:
+        if self.deadline == deadline and not self.transport.is_closing():
+            self.deadline = math.inf
+            self._on_deadline()
 
     def _has_hung_up(self) -> bool:
         """Whether the client has left, which is not seen by reading while that is paused."""
@@ -109,21 +112,16 @@ class Connection(HttpToolsProtocol, Client):
     def shutdown(self) -> None:
         """End within LAST_SECONDS where the connection is idle; others end with their answer."""
         if self.idle_since < math.inf:
-            self._deadline = min(self._deadline, time.monotonic() + LAST_SECONDS)
+            self.deadline = min(self.deadline, time.monotonic() + LAST_SECONDS)
 
     def wait(self, seconds: float, on_deadline: Callable[[], object]) -> None:
         """Have something done unless another wait begins before."""
-        self._deadline = time.monotonic() + seconds
+        self.deadline = time.monotonic() + seconds
         self._on_deadline = on_deadline
 
-    def wait_for_head(self, seconds: float) -> None:
-        """Let the connection be idle."""
+    def _wait_for_request(self, seconds: float) -> None:
         self.idle_since = time.monotonic()
-        self.wait(LAST_SECONDS if self.limits.closing else seconds, self._end)
-
-    def _end(self) -> None:
-        # close() would wait for a client that does not read.
-        self.transport.abort() if self.transport.get_write_buffer_size() else self.transport.close()
+        self.wait(LAST_SECONDS if self.server_state.closing else seconds, self.transport.close)
 
     def on_response_complete(self) -> None:
         """Go on with the request that was sent ahead, or wait for the next one."""
@@ -133,14 +131,14 @@ class Connection(HttpToolsProtocol, Client):
             return
         super().on_response_complete()
         self._unset_keepalive_if_required()  # `check` has that time, too
-        if self.is_free():
-            self.wait_for_head(self.limits.keepalive)
+        if self.is_free() and not self.transport.is_closing():
+            self._wait_for_request(self.timeout_keep_alive)
 
     def is_free(self) -> bool:
         """Whether all requests that have begun are answered."""
         return self.cycle is None or self.cycle.response_complete
 
-    def end_with_answer(self, cycle: Any) -> None:  # noqa: ANN401 - uvicorn's
+    def linger_after(self, cycle: Any) -> None:  # noqa: ANN401 - uvicorn's
         """End the connection with the answer that is being sent, though the client may still be sending.
 
         Closing a socket that has unread data resets the connection, and the answer is lost.
@@ -149,13 +147,13 @@ class Connection(HttpToolsProtocol, Client):
 
     def linger(self) -> None:
         """Send no more, and wait until the client has read what was sent."""
-        self.deaf = True
+        self.discards_input = True
         self.flow.resume_reading()
         self.transport.write_eof()
         self._wait_for_reader()
 
     def _wait_for_reader(self) -> None:
-        self.wait(LAST_SECONDS if self.limits.closing else LINGER_SECONDS, self._cut)
+        self.wait(LAST_SECONDS if self.server_state.closing else LINGER_SECONDS, self._cut)
 
     def _cut(self) -> None:
         if self.transport.get_write_buffer_size():  # `check` ends it where none of that is taken

@@ -81,10 +81,14 @@ class Listener:
         return True
 
     def _has_room(self) -> bool:
-        """Whether there may be another connection, where need be in the place of the one idle longest."""
+        """Whether there may be another connection, where need be in the place of the one idle longest.
+
+        One whose last answer is still being taken is not idle.
+        """
         if len(self._connections) + self._arriving < self._most:
             return True
-        idlest = min(self._connections, key=lambda connection: connection.idle_since, default=None)
+        idle = (each for each in self._connections if not each.transport.get_write_buffer_size())
+        idlest = min(idle, key=lambda connection: connection.idle_since, default=None)
         if idlest is None or idlest.idle_since > time.monotonic() - _IDLE_SECONDS:
             return False
         self._connections.discard(idlest)

@@ -10,6 +10,7 @@ import mmap
 import os
 import signal
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from math import inf
 from types import FrameType
@@ -18,7 +19,6 @@ from typing import Any, Never
 import uvicorn
 import uvloop
 from gunicorn.workers.base import Worker as BaseWorker
-from uvicorn.server import ServerState
 
 from gateway.server.listener import Listener
 from utils.settings import Settings
@@ -62,7 +62,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     settings: Settings
     shutdown_flag: ShutdownFlag
-    _notify_at = 0.0
+    _notify_at, _leave_at = 0.0, inf
 
     @classmethod
     def check_config(cls, cfg: Any, _log: Any) -> None:  # noqa: ANN401 - gunicorn's
@@ -82,19 +82,44 @@ class Worker(BaseWorker):  # type: ignore[misc]
         os._exit(0)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        protocol = self._protocol()
+        listeners = [
+            Listener(each.sock, protocol, self._state.connections, self.cfg.worker_connections)
+            for each in self.sockets
+        ]
+        loop.add_signal_handler(signal.SIGTERM, self._drain)
+        if not self.alive:  # told to stop while it booted
+            self._drain()
+        for signum in signal.SIGINT, signal.SIGQUIT:
+            loop.add_signal_handler(signum, os._exit, 0)
+        while time.monotonic() < self._leave_at:
+            await self._look()
+        self._state.closing = True
+        end_at = time.monotonic() + self.settings.grace_seconds
+        for listener in listeners:
+            listener.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        while time.monotonic() < end_at and (
+            self._state.connections or self._state.tasks or any(map(len, listeners))
+        ):
+            await self._look()
+        await asyncio.sleep(_LOOK_SECONDS)  # for the log's lines of the last answers
+
+    def _protocol(self) -> Callable[[], asyncio.Protocol]:
+        """What makes a protocol for each new connection."""
         # After the fork, as the application: a reload brings new code of both.
         from gateway.server.adapter import Adapter  # noqa: PLC0415
-        from gateway.server.connection import Limits  # noqa: PLC0415
+        from gateway.server.connection import State  # noqa: PLC0415
         from gateway.server.protocol import Protocol  # noqa: PLC0415
 
-        settings = self.settings
-        self._limits = Limits(settings.keepalive_seconds)
         adapter = Adapter(
             self.wsgi,
             getattr(self.wsgi, "body_rules", lambda _environ: None),
             threads=self.cfg.threads,
-            budget=settings.body_budget_bytes,
-            pause=settings.body_pause_seconds,
+            budget=self.settings.body_budget_bytes,
+            pause=self.settings.body_pause_seconds,
             stopping=self.shutdown_flag.is_set,
         )
         config = uvicorn.Config(
@@ -106,36 +131,15 @@ class Worker(BaseWorker):  # type: ignore[misc]
             proxy_headers=False,
             log_config=None,
             access_log=False,
+            timeout_keep_alive=self.settings.keepalive_seconds,  # type: ignore[arg-type] # or a part of one
         )
         config.load()
-        state = self._state = ServerState()
-        protocol = functools.partial(
-            Protocol, limits=self._limits, config=config, server_state=state, app_state={}
-        )
-        most = self.cfg.worker_connections
-        listeners = [Listener(each.sock, protocol, state.connections, most) for each in self.sockets]
-        loop = asyncio.get_running_loop()
-        self._leave_at = inf
-        loop.add_signal_handler(signal.SIGTERM, self._drain)
-        if not self.alive:  # told to stop while it booted
-            self._drain()
-        for signum in signal.SIGINT, signal.SIGQUIT:
-            loop.add_signal_handler(signum, os._exit, 0)
-        while time.monotonic() < self._leave_at:
-            await self._look()
-        self._limits.closing = True
-        end_at = time.monotonic() + settings.grace_seconds
-        for listener in listeners:
-            listener.close()
-        for connection in list(state.connections):
-            connection.shutdown()
-        while time.monotonic() < end_at and (state.connections or state.tasks or any(map(len, listeners))):
-            await self._look()
-        await asyncio.sleep(_LOOK_SECONDS)  # for the log's lines of the last answers
+        self._state = State()
+        return functools.partial(Protocol, config=config, server_state=self._state, app_state={})
 
     def _drain(self) -> None:
         """Begin to leave; the signal may come more than once."""
-        self._limits.closing = True
+        self._state.closing = True
         self._leave_at = min(self._leave_at, time.monotonic() + self.settings.drain_seconds)
 
     async def _look(self) -> None:

@@ -20,13 +20,13 @@ from tests.support.gateway_fakes import FakeBackend, app_for
 USED = {
     HttpToolsProtocol: {
         "connection_made", "connection_lost", "data_received", "eof_received", "on_message_begin", "on_url",
-        "on_header", "on_headers_complete", "on_message_complete", "on_response_complete", "shutdown",
-        "expect_100_continue",
+        "on_header", "on_headers_complete", "on_body", "on_message_complete", "on_response_complete",
+        "shutdown", "expect_100_continue",
         "transport", "flow", "parser", "cycle", "pipeline", "url", "headers", "scope", "server_state",
-        "_unset_keepalive_if_required",
+        "timeout_keep_alive", "_unset_keepalive_if_required",
     },
     RequestResponseCycle: {
-        "receive", "body", "more_body", "keep_alive", "response_complete", "message_event",
+        "receive", "send", "body", "more_body", "keep_alive", "response_complete", "message_event",
         "chunked_encoding", "expected_content_length", "disconnected",
     },
     FlowControl: {"resume_reading", "read_paused", "drain"},

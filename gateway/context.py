@@ -4,9 +4,10 @@ import logging
 import math
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Self, cast
 from urllib.parse import quote
 
 from flask import Response, g, request
@@ -14,7 +15,7 @@ from flask import Response, g, request
 from gateway.arrival import Arrival, Environ, arrival_of
 from utils.errors import MORE_TIME_HELPS, Cancelled, DeadlineExceeded, InvalidHeader, shown
 from utils.logs import fields
-from utils.metadata import TRACEPARENT, request_id, trace_context
+from utils.metadata import request_id, trace_context
 from utils.settings import Settings
 
 REQUEST_ID = "X-Request-ID"
@@ -28,24 +29,32 @@ _NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(slots=True)
-class Exchange:
+class RequestContext:
     """What is known about the request that is being answered.
 
     Attributes:
+        environ: Its WSGI environment; without REQUEST_METHOD where its head could not be read.
         request_id: The caller's, where it is 1 to 128 visible ASCII characters; else a fresh one.
         traceparent: The caller's trace context, empty where there is no valid one.
         arrival: When it came, and what else its server knows of it.
-        facts: What its line in the log says.
+        log_fields: What its line in the log says beside what every line says.
     """
 
+    environ: Environ
     request_id: str
     traceparent: str
     arrival: Arrival
-    facts: dict[str, Any] = field(default_factory=dict)
+    log_fields: dict[str, Any] = field(default_factory=dict)
 
-    def note(self, **facts: object) -> None:
+    @classmethod
+    def of(cls, environ: Environ) -> Self:
+        """The context of a request that nothing has been done for."""
+        name = request_id(environ.get("HTTP_X_REQUEST_ID"))
+        return cls(environ, name, trace_context(environ.get("HTTP_TRACEPARENT")), arrival_of(environ))
+
+    def note(self, **log_fields: object) -> None:
         """Add to the request's line in the log."""
-        self.facts.update(facts)
+        self.log_fields.update(log_fields)
 
     def remaining(self, patience: "Patience") -> float:
         """Seconds that are left of a request.
@@ -59,58 +68,51 @@ class Exchange:
             raise out_of_time(patience.seconds)
         return left
 
+    def log_writer(self, status: int, *, quiet: bool = False) -> Callable[[], None]:
+        """What writes the request's line in the log, as of now; a fault of ours is an error.
 
-def current() -> Exchange:
-    """The exchange that this thread is in."""
-    return cast(Exchange, g.exchange)
+        Args:
+            status: Of its answer.
+            quiet: Whether it is no news.
+        """
+        level = logging.DEBUG if quiet else logging.INFO
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            level = logging.ERROR
+        if self.arrival.client.left:
+            status = Cancelled.http_status
+            self.note(reason=Cancelled.reason)
+        # As it came, but escaped: a path may hold line breaks and a terminal's control codes.
+        path = quote(self.environ.get("PATH_INFO", ""), encoding="latin-1")[:_LONGEST_PATH]
+        line = fields(
+            request_id=self.request_id,
+            traceparent=self.traceparent or None,
+            method=self.environ.get("REQUEST_METHOD"),
+            path=path or None,
+            status=status,
+            elapsed_ms=round((time.monotonic() - self.arrival.head_ended) * 1000, 3),
+            **self.log_fields,
+        )
+        return lambda: _log.log(level, "request", extra=line)
+
+
+def current() -> RequestContext:
+    """The context of the request that this thread answers."""
+    return cast(RequestContext, g.context)
 
 
 def begin() -> None:
-    """Open the exchange; a hook that runs before each request."""
-    arrival = arrival_of(request.environ)
-    g.exchange = Exchange(
-        request_id(request.headers.get(REQUEST_ID)), trace_context(request.headers.get(TRACEPARENT)), arrival
-    )
+    """Make the context; a hook that runs before each request."""
+    g.context = RequestContext.of(request.environ)
 
 
 def end(response: Response) -> Response:
     """Name the request in its answer, and have its one line written; a hook that runs after each request."""
-    exchange = current()
-    response.headers[REQUEST_ID] = exchange.request_id
-    if exchange.arrival.client.left:
-        exchange.note(reason=Cancelled.reason)
-    line = dict(
-        request_id=exchange.request_id,
-        traceparent=exchange.traceparent or None,
-        **target_of(request.environ),
-        status=Cancelled.http_status if exchange.arrival.client.left else response.status_code,
-        elapsed_ms=elapsed_ms(exchange.arrival.head_ended),
-        **exchange.facts,
-    )
-    level = _level(response)
-    # The client need not wait until it is written.
-    response.call_on_close(lambda: _log.log(level, "request", extra=fields(**line)))
-    return response
-
-
-def target_of(environ: Environ) -> dict[str, str]:
-    """Method and path of a request, for its line in the log."""
-    # As it came, but escaped: a path may hold line breaks and a terminal's control codes.
-    path = quote(environ["PATH_INFO"], encoding="latin-1")[:_LONGEST_PATH]
-    return {"method": environ["REQUEST_METHOD"], "path": path}
-
-
-def elapsed_ms(since: float) -> float:
-    """Milliseconds since then, for a line in the log."""
-    return round((time.monotonic() - since) * 1000, 3)
-
-
-def _level(response: Response) -> int:
-    """A fault of ours is an error, and a probe that succeeds no news."""
-    if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
-        return logging.ERROR
+    context = current()
+    response.headers[REQUEST_ID] = context.request_id
+    # A probe that succeeds is no news. The client need not wait until the line is written.
     quiet = request.endpoint in _PROBES and response.status_code == HTTPStatus.OK
-    return logging.DEBUG if quiet else logging.INFO
+    response.call_on_close(context.log_writer(response.status_code, quiet=quiet))
+    return response
 
 
 @dataclass(frozen=True, slots=True)
