@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import gateway_process
-from tests.support.fake_backend import Backend, echo, fake_backend
+from tests.support.fake_backend import Backend
 from tests.support.gateway_process import Gateway, Reply, ended, read_reply
 from tests.support.processes import wait_until
 from tests.support.raw_http import (
@@ -25,27 +25,14 @@ from tests.support.raw_http import (
 
 THREADS = 10
 LIMIT = 1024 * 1024
+SETTINGS = {
+    "FACET_HTTP_THREADS": str(THREADS),
+    "FACET_MAX_IMAGE_BYTES": str(LIMIT),
+    "FACET_BODY_BUDGET_BYTES": str(4 * LIMIT),
+}
+"""Few threads and room for four large bodies, which have the default times."""
 SOON = 8.0
 """Seconds within which limits of one to three seconds act, and the default of ten does not."""
-
-
-@pytest.fixture(scope="module")
-def backend() -> Iterator[Backend]:
-    """One backend for all tests here."""
-    with fake_backend() as serving:
-        yield serving
-
-
-@pytest.fixture(scope="module")
-def gateway(backend: Backend) -> Iterator[Gateway]:
-    """One gateway with few threads and room for four large bodies, which have the default times."""
-    settings = {
-        "FACET_HTTP_THREADS": str(THREADS),
-        "FACET_MAX_IMAGE_BYTES": str(LIMIT),
-        "FACET_BODY_BUDGET_BYTES": str(4 * LIMIT),
-    }
-    with gateway_process.gateway(backend.target, **settings) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -106,27 +93,23 @@ def test_a_time_that_the_caller_names_runs_from_the_end_of_the_head(
     """The backend gets what the body has left of it."""
     with contextlib.closing(gateway.connect()) as connection:
         connection.sendall(post_head(6, "X-Request-Timeout: 30") + b"abc")
+        assert gateway.get("/healthz").status == 200  # and so the head has been read
         time.sleep(0.5)
         connection.sendall(b"def")
         assert read_reply(connection).status == 200
     assert backend.calls[-1].remaining <= 29.5
 
 
-def test_the_times_of_a_body_end_with_it(hasty: Gateway, backend: Backend) -> None:
+def test_the_times_of_a_body_end_with_it(hasty: Gateway, holding: Backend) -> None:
     """However long its request then takes; the connection goes on."""
-    backend.answer = backend.hold
-    try:
-        with contextlib.closing(hasty.connect()) as connection:
-            connection.sendall(post_head(3, "X-Request-Timeout: 60") + b"abc")
-            assert backend.began.acquire(timeout=SOON)
-            time.sleep(2)  # longer than a body may pause
-            backend.held.set()
-            for _ in range(2):
-                assert read_reply(connection).json["image"]["width"] == 3
-                connection.sendall(post_head(3) + b"abc")
-    finally:
-        backend.answer = echo
-        backend.held.clear()
+    with contextlib.closing(hasty.connect()) as connection:
+        connection.sendall(post_head(3, "X-Request-Timeout: 60") + b"abc")
+        assert holding.began.acquire(timeout=SOON)
+        time.sleep(2)  # longer than a body may pause
+        holding.held.set()
+        for _ in range(2):
+            assert read_reply(connection).json["image"]["width"] == 3
+            connection.sendall(post_head(3) + b"abc")
 
 
 @pytest.mark.parametrize("framed", [True, False], ids=["known length", "chunked"])

@@ -2,14 +2,14 @@
 
 import contextlib
 import resource
-from collections.abc import Iterator
+import socket
 
 import pytest
 
 from tests.support import gateway_process
-from tests.support.fake_backend import Backend, echo, fake_backend
+from tests.support.fake_backend import Backend
 from tests.support.gateway_process import Gateway, ended, errors_of, post, read_reply
-from tests.support.processes import PATIENCE
+from tests.support.processes import PATIENCE, wait_until
 from tests.support.raw_http import (
     HEALTH,
     answered,
@@ -22,32 +22,11 @@ from tests.support.raw_http import (
 from tests.support.wsgi_app import APPLICATION
 
 THREADS = 10
+SETTINGS = {"FACET_HTTP_THREADS": str(THREADS)}
 LARGE = 16 * 1024**2
 """Bytes of an answer that finds no room in the buffers between the processes."""
-
-
-@pytest.fixture(scope="module")
-def backend() -> Iterator[Backend]:
-    """One backend for all tests here."""
-    with fake_backend() as serving:
-        yield serving
-
-
-@pytest.fixture(scope="module")
-def gateway(backend: Backend) -> Iterator[Gateway]:
-    """One gateway with few threads."""
-    with gateway_process.gateway(backend.target, FACET_HTTP_THREADS=str(THREADS)) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def calm(backend: Backend) -> Iterator[None]:
-    """Leave the backend as it was."""
-    yield
-    backend.held.set()
-    backend.answer = echo
-    while backend.began.acquire(blocking=False):
-        pass
+LINGER_SECONDS = 5.0
+"""For which a connection is kept whose client may still be sending."""
 
 
 # --- who sends no request ---------------------------------------------------------------------------
@@ -98,6 +77,22 @@ def test_where_there_is_no_room_the_longest_idle_go(backend: Backend) -> None:
         assert len(gone) < len(idle)
         begun.sendall(HEALTH[-2:])
         assert read_reply(begun).status == 200
+
+
+def test_who_takes_its_answer_is_not_idle() -> None:
+    """However slowly it does, and however many want its place."""
+    room = 6
+    arguments = (APPLICATION, "--worker-connections", str(room))
+    with (
+        gateway_process.gateway("127.0.0.1:1", *arguments, FACET_HTTP_THREADS="9") as running,
+        deaf(running, 1, LARGE) as [slow],
+    ):
+        assert slow.recv(4, socket.MSG_WAITALL) == b"HTTP"
+        for _ in range(2):
+            with connections(running, room, HEALTH) as opened:
+                assert {read_reply(connection).status for connection in opened} == {200}
+        with slow.makefile("rb") as stream:
+            assert len(stream.read(LARGE)) == LARGE
 
 
 def test_a_connection_is_kept_between_requests_as_long_as_is_set(backend: Backend) -> None:
@@ -172,20 +167,18 @@ def test_requests_that_are_sent_ahead_wait_for_room_for_their_answers() -> None:
         assert received.startswith(b"HTTP/1.1 200")
 
 
-def test_permits_that_are_taken_leave_health_and_are_given_back(gateway: Gateway, backend: Backend) -> None:
+def test_permits_that_are_taken_leave_health_and_are_given_back(gateway: Gateway, holding: Backend) -> None:
     """Ten threads have two permits."""
-    backend.held.clear()
-    backend.answer = backend.hold
     with contextlib.ExitStack() as stack:
-        holding = [stack.enter_context(contextlib.closing(gateway.open())) for _ in range(THREADS - 8)]
-        for connection in holding:
+        opened = [stack.enter_context(contextlib.closing(gateway.open())) for _ in range(THREADS - 8)]
+        for connection in opened:
             connection.request("POST", "/predict", b"picture", {"Content-Type": "image/jpeg"})
-            assert backend.began.acquire(timeout=PATIENCE)
+            assert holding.began.acquire(timeout=PATIENCE)
         assert gateway.predict().json["reason"] == "GATEWAY_BUSY"
         assert gateway.get("/healthz").status == 200
-        backend.held.set()
-        assert [gateway_process.read(c.getresponse()).status for c in holding] == [200] * (THREADS - 8)
-        assert post(holding[0]).status == 200
+        holding.held.set()
+        assert [gateway_process.read(c.getresponse()).status for c in opened] == [200] * (THREADS - 8)
+        assert post(opened[0]).status == 200
 
 
 def test_who_has_its_answer_may_ask_again_at_once(backend: Backend) -> None:
@@ -205,6 +198,22 @@ def test_more_that_come_at_once_than_there_is_room_for_are_served_in_turn(backen
     ):
         assert {read_reply(connection).status for connection in opened} == {200}
         assert errors_of(running) == []
+
+
+def test_who_asks_for_the_end_of_its_connection_gets_it_with_the_answer(gateway: Gateway) -> None:
+    """It is not waited for, as who may still be sending is."""
+    with connections(gateway, 1, post_head(3, "Connection: close") + b"abc") as [connection]:
+        assert read_reply(connection).status == 200
+        assert ended(connection)
+
+        def has_ended() -> bool:
+            try:
+                connection.sendall(b"x")
+            except ConnectionError:
+                return True
+            return False
+
+        wait_until(has_ended, "the connection to be closed", LINGER_SECONDS / 2)
 
 
 def test_who_sends_ahead_and_reads_nothing_holds_no_thread() -> None:

@@ -2,42 +2,18 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import gateway_process, processes, wsgi_app
-from tests.support.fake_backend import Backend, echo, fake_backend
+from tests.support.fake_backend import Backend
 from tests.support.gateway_process import Gateway, errors_of, read_reply
 from tests.support.processes import PATIENCE
 from tests.support.raw_http import HEALTH, connections, post_head, request_line
 
 THREADS = 10
-
-
-@pytest.fixture(scope="module")
-def backend() -> Iterator[Backend]:
-    """One backend for all tests here."""
-    with fake_backend() as serving:
-        yield serving
-
-
-@pytest.fixture(scope="module")
-def gateway(backend: Backend) -> Iterator[Gateway]:
-    """One gateway with few threads."""
-    with gateway_process.gateway(backend.target, FACET_HTTP_THREADS=str(THREADS)) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def calm(backend: Backend) -> Iterator[None]:
-    """Leave the backend as it was."""
-    yield
-    backend.held.set()
-    backend.answer = echo
-    while backend.began.acquire(blocking=False):
-        pass
+SETTINGS = {"FACET_HTTP_THREADS": str(THREADS)}
 
 
 def unanswered(connection: socket.socket) -> bool:
@@ -46,12 +22,10 @@ def unanswered(connection: socket.socket) -> bool:
         return stream.read()[:12] in {b"", b"HTTP/1.1 499"}
 
 
-def test_a_client_that_leaves_cancels_its_call(gateway: Gateway, backend: Backend) -> None:
+def test_a_client_that_leaves_cancels_its_call(gateway: Gateway, holding: Backend) -> None:
     """The backend is told, the log says 499, and the permit is free again."""
     for number in range(THREADS):
-        backend.held.clear()
-        backend.cancelled.clear()
-        backend.answer = backend.hold
+        holding.cancelled.clear()
         with contextlib.closing(gateway.open()) as connection:
             headers = {
                 "Content-Type": "image/jpeg",
@@ -59,54 +33,50 @@ def test_a_client_that_leaves_cancels_its_call(gateway: Gateway, backend: Backen
                 "X-Request-Timeout": "60",
             }
             connection.request("POST", "/predict", b"picture", headers)
-            assert backend.began.acquire(timeout=PATIENCE)
-        assert backend.cancelled.wait(PATIENCE)
+            assert holding.began.acquire(timeout=PATIENCE)
+        assert holding.cancelled.wait(PATIENCE)
         line = gateway.process.wait_for("request", request_id=f"left-{number}")
         assert (line["status"], line["reason"]) == (499, "CANCELLED")
 
 
 def test_a_client_that_leaves_amid_its_body_is_logged(gateway: Gateway, backend: Backend) -> None:
     """The backend hears nothing of it."""
+    before = len(backend.calls)
     for framing in (post_head(1000), post_head()):
         with contextlib.closing(gateway.connect()) as connection:
             connection.sendall(framing + b"5\r\nab")
         assert gateway.process.wait_for("request", status=499)["reason"] == "CANCELLED"
-    assert not backend.began.acquire(blocking=False)
+    assert len(backend.calls) == before
 
 
 def test_a_client_that_leaves_behind_what_it_sent_ahead_cancels_its_call(
-    gateway: Gateway, backend: Backend
+    gateway: Gateway, holding: Backend
 ) -> None:
     """It is read, or at least looked at, while the call goes on."""
     for number, ahead in enumerate((HEALTH, HEALTH * 50)):
-        backend.held.clear()
-        backend.cancelled.clear()
-        backend.answer = backend.hold
+        holding.cancelled.clear()
         with contextlib.closing(gateway.connect()) as connection:
             connection.sendall(
                 post_head(3, "X-Request-Timeout: 60", f"X-Request-ID: ahead-{number}") + b"abc"
             )
-            assert backend.began.acquire(timeout=PATIENCE)
+            assert holding.began.acquire(timeout=PATIENCE)
             connection.sendall(ahead)
-        assert backend.cancelled.wait(PATIENCE)
+        assert holding.cancelled.wait(PATIENCE)
         assert request_line(gateway, f"ahead-{number}")["status"] == 499
 
 
-def test_a_client_that_stays_gets_its_answer_however_late(gateway: Gateway, backend: Backend) -> None:
+def test_a_client_that_stays_gets_its_answer_however_late(gateway: Gateway, holding: Backend) -> None:
     """Also when it has sent its next request ahead, which is no sign of leaving."""
-    backend.cancelled.clear()
-    backend.held.clear()
-    backend.answer = backend.hold
     with contextlib.closing(gateway.connect()) as connection:
         connection.sendall(post_head(3, "X-Request-Timeout: 60") + b"abc")
-        assert backend.began.acquire(timeout=PATIENCE)
+        assert holding.began.acquire(timeout=PATIENCE)
         connection.sendall(HEALTH)
         with contextlib.closing(gateway.connect()) as leaver:
             leaver.sendall(post_head(3, "X-Request-Timeout: 60") + b"abc")
-            assert backend.began.acquire(timeout=PATIENCE)
+            assert holding.began.acquire(timeout=PATIENCE)
         # Whoever has found that this one left has looked at the other, too.
-        assert backend.cancelled.wait(PATIENCE)
-        backend.held.set()
+        assert holding.cancelled.wait(PATIENCE)
+        holding.held.set()
         assert read_reply(connection).status == 200
 
 
@@ -126,16 +96,13 @@ def test_who_closes_its_sending_side_has_left(gateway: Gateway, path: str) -> No
     assert gateway.predict().status == 200
 
 
-def test_who_closes_its_sending_side_later_cancels_its_call(gateway: Gateway, backend: Backend) -> None:
+def test_who_closes_its_sending_side_later_cancels_its_call(gateway: Gateway, holding: Backend) -> None:
     """As one that closes all of it."""
-    backend.held.clear()
-    backend.cancelled.clear()
-    backend.answer = backend.hold
     with contextlib.closing(gateway.connect()) as connection:
         connection.sendall(post_head(3, "X-Request-Timeout: 60", "X-Request-ID: half-later") + b"abc")
-        assert backend.began.acquire(timeout=PATIENCE)
+        assert holding.began.acquire(timeout=PATIENCE)
         connection.shutdown(socket.SHUT_WR)
-        assert backend.cancelled.wait(PATIENCE)
+        assert holding.cancelled.wait(PATIENCE)
         assert unanswered(connection)
     assert request_line(gateway, "half-later")["status"] == 499
 

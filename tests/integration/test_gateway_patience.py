@@ -134,7 +134,11 @@ RULES: list[Callable[[Running], None]] = [
 @pytest.fixture(scope="module")
 def outcomes() -> Iterator[dict[str, Future[None]]]:
     """What comes of each rule; all are tried at the same time."""
-    settings = {"FACET_HTTP_THREADS": str(THREADS), "FACET_MAX_IMAGE_BYTES": str(LIMIT)}
+    settings = {
+        "FACET_HTTP_THREADS": str(THREADS),
+        "FACET_MAX_IMAGE_BYTES": str(LIMIT),
+        "FACET_KEEPALIVE_SECONDS": "5",  # less than the slowest answer takes
+    }
     with (
         fake_backend() as serving,
         gateway_process.gateway(serving.target, **settings) as facet,

@@ -5,7 +5,6 @@ import gzip
 import os
 import resource
 import signal
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -17,20 +16,6 @@ from tests.support.fake_backend import Backend, echo, failing, fake_backend
 from tests.support.gateway_process import Gateway, post
 from utils import errors
 from utils.errors import FacetError
-
-
-@pytest.fixture(scope="module")
-def backend() -> Iterator[Backend]:
-    """One backend for all tests here that need none of their own."""
-    with fake_backend() as serving:
-        yield serving
-
-
-@pytest.fixture(scope="module")
-def gateway(backend: Backend) -> Iterator[Gateway]:
-    """One gateway before it."""
-    with gateway_process.gateway(backend.target) as running:
-        yield running
 
 
 def test_a_picture_is_passed_on_and_answered_under_its_id(gateway: Gateway, backend: Backend) -> None:
@@ -87,16 +72,11 @@ def test_an_error_of_the_backend_reaches_the_caller(
     assert reply.headers.get("Retry-After") == ("3" if error.retry_after else None)
 
 
-def test_a_request_ends_at_its_deadline(gateway: Gateway, backend: Backend) -> None:
+def test_a_request_ends_at_its_deadline(gateway: Gateway, holding: Backend) -> None:
     """And the backend's call with it."""
-    backend.answer = backend.hold
-    backend.cancelled.clear()
-    try:
-        reply = gateway.predict(X_Request_Timeout="1")
-        assert (reply.status, reply.json["reason"]) == (504, "DEADLINE_EXCEEDED")
-        assert backend.cancelled.wait(processes.PATIENCE)
-    finally:
-        backend.answer = echo
+    reply = gateway.predict(X_Request_Timeout="1")
+    assert (reply.status, reply.json["reason"]) == (504, "DEADLINE_EXCEEDED")
+    assert holding.cancelled.wait(processes.PATIENCE)
 
 
 def test_no_process_of_the_gateway_loads_what_decodes_or_detects(gateway: Gateway) -> None:
@@ -285,17 +265,14 @@ def test_a_target_means_what_it_says(gateway: Gateway, target: str, status: int)
     assert "Location" not in reply.headers
 
 
-def test_requests_on_one_connection_reuse_it_after_errors(gateway: Gateway, backend: Backend) -> None:
+def test_requests_on_one_connection_reuse_it_after_errors(gateway: Gateway, holding: Backend) -> None:
     """A picture that was refused once it had come costs no new connection."""
     with contextlib.closing(gateway.open()) as connection:
-        assert post(connection).status == 200
+        assert post(connection, X_Request_Timeout="0.2").status == 504
         connection.auto_open = 0
+        holding.answer = echo
+        assert post(connection).status == 200
         assert post(connection, b"").status == 400
-        backend.answer = backend.hold
-        try:
-            assert post(connection, X_Request_Timeout="0.2").status == 504
-        finally:
-            backend.answer = echo
         connection.request("GET", "/nowhere")
         assert gateway_process.read(connection.getresponse()).status == 404
         assert post(connection).status == 200
