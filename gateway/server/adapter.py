@@ -47,7 +47,8 @@ class Threads:
         try:
             if connection.left:
                 raise Cancelled("The caller left before its request was looked at.")
-            return await call.run(self._pool)
+            self._pool.submit(call.run)
+            return await call.outcome
         finally:
             self._free.release()
 
@@ -103,7 +104,7 @@ class Adapter:
                     environ["wsgi.input"] = io.BytesIO(pieces[0])
                     environ["CONTENT_LENGTH"] = str(body.size)
                     arrival.body_ended = time.monotonic()
-            await call.answer(await threads.run(call, connection))
+            await call.send(await threads.run(call, connection), last=True)
         except Exception as error:  # noqa: BLE001 - what is no FacetError is told as a fault of ours
             await call.refuse(error)
         finally:

@@ -52,6 +52,8 @@ class Body:
         Raises:
             FacetError: The body is too long, too slow or cannot be read, or its sender has left.
         """
+        if self._rule.piped:  # and it has its thread, or bodies of any number would wait
+            self._connection.read_ahead = PIPE_BYTES
         if not self._cycle.message_event.is_set():
             now = time.monotonic()
             pace = self._began + max(RATE_SECONDS, self.size / RATE)
@@ -78,7 +80,6 @@ class Body:
 
     def as_file(self) -> io.BufferedReader:
         """A file for a thread, whose reads wait for what has not arrived and raise what `next_piece` does."""
-        self._connection.read_ahead = PIPE_BYTES
         return io.BufferedReader(_BodyFile(self), 64 * 1024)
 
 

@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gateway import problems
@@ -19,13 +18,16 @@ Application = Callable[[Environ, Any], Iterable[bytes]]
 
 
 class Call:
-    """One call of the application: `_run` in a thread, all else on the event loop.
+    """One call of the application: `run` in a thread, all else on the event loop.
 
     Args:
         application: What is called.
         environ: What it is called with.
         connection: Where the answer is waited for.
         cycle: uvicorn's, of this request.
+
+    Attributes:
+        outcome: What of the answer is left to be sent, or what the application raised.
     """
 
     def __init__(
@@ -38,14 +40,15 @@ class Call:
         self._application, self._environ, self._connection = application, environ, connection
         self._cycle = cycle
         self._loop = asyncio.get_running_loop()
-        self._outcome: asyncio.Future[bytes] = self._loop.create_future()
+        self.outcome: asyncio.Future[bytes] = self._loop.create_future()
         self._status = ""
         self._fields: list[tuple[str, str]] = []
         self._started = self._ends_by_close = self._server_closes = False
 
     # --- in a thread ---
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Call the application, and pass on what it answers."""
         try:
             pieces = self._application(self._environ, self._start_response)
             try:
@@ -68,7 +71,7 @@ class Call:
     def _stream(self, pieces: Iterable[bytes]) -> bytes:
         """Send pieces as fast as the client takes them, until it leaves; nothing is left to be sent."""
         for piece in pieces:
-            asyncio.run_coroutine_threadsafe(self._send(piece), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self.send(piece), self._loop).result()
             if self._connection.left:
                 break
         return b""
@@ -80,20 +83,11 @@ class Call:
 
     def _settle(self, outcome: bytes | Exception) -> None:
         if isinstance(outcome, bytes):
-            self._outcome.set_result(outcome)
-        elif not self._outcome.done():
-            self._outcome.set_exception(outcome)
+            self.outcome.set_result(outcome)
+        elif not self.outcome.done():
+            self.outcome.set_exception(outcome)
         else:  # it was answered, and failed in the end
             problems.unexpected(outcome)
-
-    async def run(self, pool: ThreadPoolExecutor) -> bytes:
-        """Have the application called; gives what of its answer is left to be sent, or raises what it did."""
-        pool.submit(self._run)
-        return await self._outcome
-
-    async def answer(self, rest: bytes) -> None:
-        """Send what is left of the answer."""
-        await self._send(rest, last=True)
 
     async def refuse(self, failure: Exception) -> None:
         """Answer with a failure, or cut off an answer that has begun."""
@@ -103,9 +97,10 @@ class Call:
             self._connection.transport.abort()
         else:
             self._status, self._fields, body = problems.refusal(failure, self._environ)
-            await self._send(body, last=True)
+            await self.send(body, last=True)
 
-    async def _send(self, piece: bytes, *, last: bool = False) -> None:
+    async def send(self, piece: bytes, *, last: bool = False) -> None:
+        """Send a piece of the answer."""
         connection, cycle = self._connection, self._cycle
         if connection.transport.is_closing():
             cycle.disconnected = True  # uvicorn marks the newest request alone
