@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import gateway_process, processes
 from tests.support.fake_backend import fake_backend
-from tests.support.gateway_process import Gateway, Reply, ended, post, read_reply
+from tests.support.gateway_process import Gateway, Reply, ended, held_request, post, read_reply
 from tests.support.raw_http import HEALTH, connections, post_head
 from tests.support.wsgi_app import APPLICATION
 
@@ -78,11 +78,7 @@ def test_after_the_drain_nobody_can_connect_while_the_last_request_runs() -> Non
         fake_backend() as serving,
         gateway_process.gateway(serving.target, FACET_DRAIN_SECONDS="1") as running,
     ):
-        serving.answer = serving.hold
-        with contextlib.closing(running.open()) as connection:
-            headers = {"Content-Type": "image/jpeg", "X-Request-Timeout": "60"}
-            connection.request("POST", "/predict", b"picture", headers)
-            assert serving.began.acquire(timeout=processes.PATIENCE)
+        with held_request(running, serving) as connection:
             running.process.send(signal.SIGTERM)
             processes.wait_until(lambda: refuses(running), "the end of the drain")
             serving.held.set()
@@ -139,11 +135,7 @@ def test_without_its_master_a_worker_leaves_the_port_and_finishes_what_runs() ->
         orphans_ended(running.workers()),
     ):
         [worker] = running.workers()
-        serving.answer = serving.hold
-        with contextlib.closing(running.open()) as connection:
-            headers = {"Content-Type": "image/jpeg", "X-Request-Timeout": "60"}
-            connection.request("POST", "/predict", b"picture", headers)
-            assert serving.began.acquire(timeout=processes.PATIENCE)
+        with held_request(running, serving) as connection:
             running.process.send(signal.SIGKILL)
             processes.wait_until(lambda: refuses(running), "the port to be free")
             serving.held.set()
@@ -313,12 +305,8 @@ def test_a_request_that_runs_when_the_drain_begins_ends_its_connection() -> None
     with (
         fake_backend() as serving,
         gateway_process.gateway(serving.target, FACET_DRAIN_SECONDS="300") as running,
-        contextlib.closing(running.open()) as connection,
+        held_request(running, serving) as connection,
     ):
-        serving.answer = serving.hold
-        headers = {"Content-Type": "image/jpeg", "X-Request-Timeout": "60"}
-        connection.request("POST", "/predict", b"picture", headers)
-        assert serving.began.acquire(timeout=processes.PATIENCE)
         draining(running)
         serving.held.set()
         assert is_last(gateway_process.read(connection.getresponse()))

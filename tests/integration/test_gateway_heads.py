@@ -108,8 +108,9 @@ def test_a_refusal_quotes_no_more_than_a_reader_needs(connection: socket.socket)
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + (b"X: " + b"y" * 8000 + b"\r\n") * 9 + b"\r\n", "65536 bytes"),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 100 + b"\r\n", "100 fields"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 9000 + b"\r\n\r\n", "8188 bytes"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 400_000, "65536 bytes"),
     ],
-    ids=["without end", "72 KB", "many fields", "a long field"],
+    ids=["without end", "72 KB", "many fields", "a long field", "a field without end"],
 )
 def test_a_head_that_is_too_large_is_refused(connection: socket.socket, head: bytes, limit: str) -> None:
     """And one without end is not kept in memory."""

@@ -13,7 +13,7 @@ import pytest
 from tests.support import gateway_process, processes
 from tests.support.endpoints import HTTP_ENDPOINTS
 from tests.support.fake_backend import Backend, echo, failing, fake_backend
-from tests.support.gateway_process import Gateway, post
+from tests.support.gateway_process import Gateway, held_request, post
 from utils import errors
 from utils.errors import FacetError
 
@@ -127,10 +127,7 @@ def test_a_signal_ends_it_with_status_0_and_no_child(signum: int, whole_group: b
 def test_sigterm_lets_a_running_request_finish() -> None:
     """Its answer says that the connection ends."""
     with fake_backend() as serving, gateway_process.gateway(serving.target) as running:
-        serving.answer = serving.hold
-        with contextlib.closing(running.open()) as connection:
-            connection.request("POST", "/predict", b"picture", {"Content-Type": "image/jpeg"})
-            assert serving.began.acquire(timeout=processes.PATIENCE)
+        with held_request(running, serving) as connection:
             running.process.send(signal.SIGTERM)
             running.process.wait_for("Handling signal: term")
             serving.held.set()
@@ -141,15 +138,13 @@ def test_sigterm_lets_a_running_request_finish() -> None:
 
 def test_sigint_does_not_wait_for_a_running_request() -> None:
     """Whoever presses Ctrl-C wants it to end."""
-    with fake_backend() as serving, gateway_process.gateway(serving.target) as running:
-        serving.answer = serving.hold
-        with contextlib.closing(running.open()) as connection:
-            connection.request(
-                "POST", "/predict", b"picture", {"Content-Type": "image/jpeg", "X-Request-Timeout": "60"}
-            )
-            assert serving.began.acquire(timeout=processes.PATIENCE)
-            running.process.send(signal.SIGINT)
-            assert running.process.wait(10) == 0
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target) as running,
+        held_request(running, serving),
+    ):
+        running.process.send(signal.SIGINT)
+        assert running.process.wait(10) == 0
 
 
 def test_a_killed_worker_is_replaced(gateway: Gateway) -> None:
@@ -205,10 +200,7 @@ def test_idle_connections_shut_nobody_out() -> None:
         contextlib.ExitStack() as stack,
     ):
         running = Gateway(process, process.wait_for("ready")["http_address"])
-        serving.answer = serving.hold
-        held = stack.enter_context(contextlib.closing(running.open()))
-        held.request("POST", "/predict", b"x", {"Content-Type": "image/jpeg", "X-Request-Timeout": "60"})
-        assert serving.began.acquire(timeout=processes.PATIENCE)
+        held = stack.enter_context(held_request(running, serving))
         for _ in range(200):
             stack.enter_context(contextlib.closing(running.connect()))
         assert running.get("/healthz").status == 200

@@ -28,6 +28,9 @@ from tests.support.raw_http import (
 THREADS = 9
 PIPE = 32 * 1024**2
 """Bytes of a body that are kept for an application that does not read them."""
+BUFFERS = 16 * 1024**2
+"""More than the system holds of what was sent on a connection."""
+PIPED_THREADS = 4
 
 
 @contextlib.contextmanager
@@ -180,27 +183,47 @@ def test_a_piped_body_is_read_while_it_arrives(gateway: Gateway) -> None:
         assert read_reply(connection).status == 200
 
 
+def send_while_taken(connection: socket.socket, data: bytes) -> int:
+    """Send until nothing more is taken for a second; how many bytes were."""
+    connection.settimeout(1)
+    view = memoryview(data)
+    with contextlib.suppress(TimeoutError):
+        while view:
+            view = view[connection.send(view[: 1024**2]) :]
+    connection.settimeout(60)
+    return len(data) - len(view)
+
+
 @pytest.mark.parametrize("framed", [True, False], ids=["known length", "chunked"])
 def test_a_piped_body_that_is_not_read_is_not_kept(tmp_path: Path, framed: bool) -> None:
     """The client must wait, once so much has come, and nothing is lost when it is read."""
     size, piece = 3 * PIPE, bytes(1024**2)
+    count = size // len(piece)
+    body = piece * count if framed else chunk(piece) * count + chunk(b"")
     with serving(tmp_path) as running:
         head = post_head(size if framed else None, path=f"{wsgi_app.PIPED}/wait")
         with connections(running, 1, head) as [connection]:
-            running.process.wait_for("entered", path=f"{wsgi_app.PIPED}/wait")
-            connection.settimeout(1)
-            unsent = (
-                piece * (size // len(piece)) if framed else chunk(piece) * (size // len(piece)) + chunk(b"")
-            )
-            view = memoryview(unsent)
-            with contextlib.suppress(TimeoutError):
-                while view:
-                    view = view[connection.send(view[: len(piece)]) :]
-            assert len(unsent) - len(view) < PIPE + 16 * 1024**2
+            sent = send_while_taken(connection, body)
+            assert sent < PIPE + BUFFERS
             (tmp_path / "go").touch()
-            connection.settimeout(60)
-            connection.sendall(view)
+            connection.sendall(memoryview(body)[sent:])
             assert read_reply(connection).json["bytes"] == size
+
+
+def test_a_piped_body_is_read_ahead_once_its_application_reads(tmp_path: Path) -> None:
+    """A client that first sends everything need not wait then; before, next to nothing is kept."""
+    head = post_head(PIPE, path=f"{wsgi_app.PIPED}/wait")
+    with serving(tmp_path) as running, connections(running, PIPED_THREADS, head) as served:
+        for _ in served:
+            running.process.wait_for("entered", path=f"{wsgi_app.PIPED}/wait")
+        with connections(running, 1, head) as [waits]:
+            sent = send_while_taken(waits, bytes(PIPE))
+            assert sent < BUFFERS
+            for connection in served:
+                connection.sendall(bytes(PIPE))
+            (tmp_path / "go").touch()
+            waits.sendall(bytes(PIPE - sent))
+            assert {read_reply(connection).json["bytes"] for connection in (*served, waits)} == {PIPE}
 
 
 def test_a_piped_body_that_is_cut_off_is_no_whole_one(gateway: Gateway) -> None:

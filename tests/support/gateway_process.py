@@ -11,6 +11,7 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import Any, cast
 
 from tests.support import processes
+from tests.support.fake_backend import Backend
 
 
 @dataclass
@@ -56,6 +57,17 @@ class Gateway:
 
     def workers(self) -> list[int]:
         return self.process.children()
+
+
+@contextlib.contextmanager
+def held_request(gateway: Gateway, backend: Backend) -> Iterator[HTTPConnection]:
+    """A connection whose picture the backend has, and answers when its `held` is set."""
+    backend.answer = backend.hold
+    headers = {"Content-Type": "image/jpeg", "X-Request-Timeout": "60"}
+    with contextlib.closing(gateway.open()) as connection:
+        connection.request("POST", "/predict", b"picture", headers)
+        assert backend.began.acquire(timeout=processes.PATIENCE)
+        yield connection
 
 
 def post(connection: HTTPConnection, image: bytes = b"picture", **headers: str) -> Reply:

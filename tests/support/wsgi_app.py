@@ -39,7 +39,7 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noq
         raise ValueError("secret")
     if path == "/header":
         return _answer(start_response, [b"x"], X_Odd="secret\r\nX-Other: y")
-    if path.endswith("/wait"):
+    if path == "/wait":
         _wait()
     if path == "/large":
         size = query["bytes"]
@@ -49,7 +49,7 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noq
     if path == "/stream":
         return _answer(start_response, Lines(**query))
     if path.startswith(PIPED):
-        return _answer(start_response, [_summary(environ["wsgi.input"])])
+        return _answer(start_response, [_summary(environ["wsgi.input"], waits=path.endswith("/wait"))])
     return _answer(start_response, [path.encode()], Content_Length=str(len(path)))
 
 
@@ -98,13 +98,15 @@ class Lines:
         _say("closed", mark=self._mark, lines=self._given)
 
 
-def _summary(body: Any) -> bytes:  # noqa: ANN401 - WSGI's
-    """Read a body piece by piece; give its length and SHA-256."""
+def _summary(body: Any, *, waits: bool) -> bytes:  # noqa: ANN401 - WSGI's
+    """Read a body piece by piece, behind the first one when it may; give its length and SHA-256."""
     digest, length = hashlib.sha256(), 0
     try:
         while piece := body.read(PIECE):
             if not length:
                 _say("reading")
+                if waits:
+                    _wait()
             length += len(piece)
             digest.update(piece)
     except Cancelled:
