@@ -109,6 +109,8 @@ class Adapter:
             await call.refuse(error)
         finally:
             self._budget += sum(map(len, pieces))
+            # When the answer is on its way. A thread that did it would fight for the interpreter lock.
+            asyncio.get_running_loop().call_soon(call.close)
 
     async def _collect(self, body: Body, pieces: list[bytes]) -> None:
         """Wait for all of a body, in the end as one piece; what has come is taken of the budget."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,8 +9,6 @@ from gateway import problems
 from gateway.arrival import Environ
 from gateway.server.protocol import Protocol
 
-_CLOSE_SECONDS = 0.0003
-"""From when an answer is handed over to be sent until it is closed."""
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 Application = Callable[[Environ, Any], Iterable[bytes]]
@@ -41,6 +38,7 @@ class Call:
         self._cycle = cycle
         self._loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[bytes] = self._loop.create_future()
+        self._pieces: Iterable[bytes] = ()
         self._status = ""
         self._fields: list[tuple[str, str]] = []
         self._started = self._ends_by_close = self._server_closes = False
@@ -51,15 +49,15 @@ class Call:
         """Call the application, and pass on what it answers."""
         try:
             pieces = self._application(self._environ, self._start_response)
+            if "Content-Length" in dict(self._fields):
+                # It is there as a whole, and needs this thread no longer.
+                self._pieces = pieces
+                self._pass_on(b"".join(pieces))
+                return
             try:
-                # An answer of a known length is there as a whole, and then it needs this thread no longer.
-                whole = "Content-Length" in dict(self._fields)
-                self._pass_on(b"".join(pieces) if whole else self._stream(pieces))
-                # Else the event loop would wait for the interpreter lock while the log's line is written.
-                time.sleep(_CLOSE_SECONDS)
+                self._pass_on(self._stream(pieces))
             finally:
-                if hasattr(pieces, "close"):
-                    pieces.close()
+                _close(pieces)
         except Exception as error:  # noqa: BLE001 - raised again where the answer is waited for
             self._pass_on(error)
 
@@ -88,6 +86,13 @@ class Call:
             self.outcome.set_exception(outcome)
         else:  # it was answered, and failed in the end
             problems.unexpected(outcome)
+
+    def close(self) -> None:
+        """Close an answer of a known length, by which its line is written into the log."""
+        try:
+            _close(self._pieces)
+        except Exception as error:  # noqa: BLE001 - it was answered, and failed in the end
+            problems.unexpected(error)
 
     async def refuse(self, failure: Exception) -> None:
         """Answer with a failure, or cut off an answer that has begun."""
@@ -124,3 +129,8 @@ class Call:
         if self._connection.server_state.closing or cycle.more_body:  # whose rest is not waited for
             cycle.keep_alive = False
         await cycle.send({"type": "http.response.start", "status": int(self._status[:3]), "headers": pairs})
+
+
+def _close(pieces: Iterable[bytes]) -> None:
+    if hasattr(pieces, "close"):
+        pieces.close()
