@@ -26,6 +26,8 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 traceparent: ContextVar[str] = ContextVar("traceparent", default="")
 """The trace context that the call came with; empty where it came with none."""
 
+_DEADLINE_SKEW_SECONDS = 0.05
+"""The caller's own clock began before ours, and gRPC rounds the time up that it sends."""
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _notes: ContextVar[dict[str, Any]] = ContextVar("notes")
 
@@ -120,7 +122,7 @@ def _failure(error: Exception, method: str) -> FacetError:
 def _cancellation(context: Any) -> FacetError:  # noqa: ANN401
     """Why grpc cancelled a call: its caller gave it up, or its deadline passed."""
     remaining = context.time_remaining()
-    if remaining is not None and remaining <= 0:
+    if remaining is not None and remaining <= _DEADLINE_SKEW_SECONDS:
         return DeadlineExceeded("The request's time ran out.")
     return Cancelled("The caller went away.")
 

@@ -119,7 +119,6 @@ def test_a_body_that_stops_is_given_up(
 ) -> None:
     """Whatever time its request has; the caller is told so under its id, and so is the log."""
     name = f"stops-{framed}-{len(fields)}"
-    before = len(backend.calls)
     with contextlib.closing(hasty.connect()) as connection:
         connection.settimeout(SOON)
         connection.sendall(
@@ -130,7 +129,7 @@ def test_a_body_that_stops_is_given_up(
     line = request_line(hasty, name)
     assert (line["status"], line["reason"]) == (408, "BODY_TOO_SLOW")
     assert (line["method"], line["path"]) == ("POST", "/predict")
-    assert len(backend.calls) == before
+    assert name not in {call.metadata["x-request-id"] for call in backend.calls}
 
 
 @pytest.mark.parametrize(
@@ -146,12 +145,12 @@ def test_a_body_that_goes_on_and_on_is_given_up(
     hasty: Gateway, backend: Backend, fields: tuple[str, ...], status: int, reason: str
 ) -> None:
     """By its request's own time, or by that of any body where the caller names none."""
-    before = len(backend.calls)
+    name = f"goes-on-{len(fields)}-{reason}"
     with contextlib.closing(hasty.connect()) as connection:
-        connection.sendall(post_head(LIMIT, *fields))
+        connection.sendall(post_head(LIMIT, f"X-Request-ID: {name}", *fields))
         assert trickle(connection, b"x" * 2000, 0.1, SOON)
         assert_last_problem(connection, status, reason)
-    assert len(backend.calls) == before
+    assert name not in {call.metadata["x-request-id"] for call in backend.calls}
 
 
 def test_a_body_whose_caller_names_a_time_may_take_all_of_it(hasty: Gateway) -> None:
