@@ -16,7 +16,7 @@ def create_app(settings: Settings | None = None, client: Backend | None = None) 
 
     Args:
         settings: What the operator decided; read from the environment where None.
-        client: What detects; a ServiceClient for the settings' backend where None.
+        client: The connection to the backend; a ServiceClient for the settings' backend where None.
 
     Raises:
         InvalidSetting: The environment has a setting that cannot be used.

@@ -36,7 +36,7 @@ class Readiness:
     def check(self) -> FacetError | None:
         """None when the backend serves, else why not; 500 ms old, or by a probe older, at most.
 
-        Whoever asks while a probe runs gets the answer before it where that has such an age. So while
+        A call while a probe runs gets the answer before it where that has such an age. So while
         many ask, a backend that does not answer holds one thread and no more; after a pause all wait.
         """
         age = self._clock() - self._fresh_until

@@ -1,4 +1,4 @@
-"""One worker process: a gRPC server on the event loop, and one detector thread.
+"""One worker process: a gRPC server on the event loop, and one consumer thread.
 
 The supervisor starts it as `python -m inference_server.worker`. It first builds its model, which tests
 itself; only then does it listen and say that it is ready.
@@ -25,10 +25,10 @@ from inference_server.api.health import HealthServicer
 from inference_server.api.infer import InferenceService
 from inference_server.api.server import Server, build_server
 from inference_server.boot_failure import fail
-from inference_server.dispatch.admission import PoolLoad
+from inference_server.dispatch.admission import QueueLoad
 from inference_server.dispatch.consumer import Consumer
 from inference_server.dispatch.dispatcher import Dispatcher
-from inference_server.dispatch.shared import Shared
+from inference_server.dispatch.shared import Membership, Shared
 from inference_server.models.face_detection import FaceDetection
 from inference_server.supervision.control import (
     Drain,
@@ -71,8 +71,8 @@ def main(build: Callable[[Settings], FaceDetection] = FaceDetection.build) -> No
         model = build(settings)
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error, FaceDetection.permanent_errors)
-    place = (shared, arguments.slot, arguments.generation)
-    uvloop.run(Worker(settings, model, control, place).run(arguments.address))
+    membership = Membership(shared, arguments.slot, arguments.generation)
+    uvloop.run(Worker(settings, model, control, membership).run(arguments.address))
     # All is answered. Taking TensorFlow apart may last seconds without a heartbeat.
     os._exit(0)
 
@@ -92,12 +92,12 @@ class Worker:
     """The part of a worker's life in which it serves."""
 
     def __init__(
-        self, settings: Settings, model: FaceDetection, control: WorkerEnd, place: tuple[Shared, int, int]
+        self, settings: Settings, model: FaceDetection, control: WorkerEnd, membership: Membership
     ) -> None:
         self._settings = settings
         self._model = model
         self._control = control
-        self._place = place
+        self._membership = membership
         self._health = HealthServicer([InferenceService.name])
         self._stop = asyncio.Event()
         self._whole_backend_stops = False
@@ -108,11 +108,11 @@ class Worker:
         gc.collect()
         gc.freeze()
         self._heartbeat()
-        self._dispatcher = Dispatcher(*self._place)
+        self._dispatcher = Dispatcher(self._membership)
         consumer = Consumer(
-            *self._place,
+            self._membership,
             compute=self._model.handle,
-            refuse=self._model.refuse,
+            encode_error=self._model.encode_error,
             on_suspect_cleared=lambda key: self._control.send(SuspectCleared(key)),
             on_death=lambda: os._exit(EXIT_DIED),
         )
@@ -139,7 +139,7 @@ class Worker:
         if self._whole_backend_stops:
             # Health is the backend's: a worker that leaves alone stays SERVING.
             await self._health.tell(serving=False)
-            await asyncio.sleep(self._settings.drain_seconds)  # whoever balances the load takes completion
+            await asyncio.sleep(self._settings.drain_seconds)  # so that load balancers notice
         grace = self._settings.grace_seconds
         # Calls whose picture is still on its way are known to the server alone.
         stopping = asyncio.create_task(server.stop(grace))
@@ -156,16 +156,16 @@ class Worker:
 
         While everybody leaves, a worker without calls of its own still computes those of the others.
         """
-        shared, _, _ = self._place
-        # Looked for, not told: the others' requests are known by the shared stats alone.
+        stats = self._membership.shared.stats
+        # Looked for, not told: the others' requests are known by the shared statistics alone.
         while not self._dispatcher.idle or (  # noqa: ASYNC110
-            self._whole_backend_stops and PoolLoad.snapshot(shared.stats).waiting.count
+            self._whole_backend_stops and QueueLoad.snapshot(stats).waiting.count
         ):
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _heartbeat(self) -> None:
         """Show the supervisor that the event loop turns."""
-        shared, slot, _ = self._place
+        shared, slot, _ = self._membership
         shared.stats.rows[slot].heartbeat = time.monotonic()
         asyncio.get_running_loop().call_later(_HEARTBEAT_SECONDS, self._heartbeat)
 

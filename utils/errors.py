@@ -342,7 +342,7 @@ class TooManyUnfinishedMessages(Overloaded):
 
 
 class GatewayBusy(Overloaded):
-    """Every request thread of this gateway process is in use."""
+    """This gateway process has no thread for another request, or no room for its body."""
 
     reason = "GATEWAY_BUSY"
     title = "The gateway is busy"
@@ -385,12 +385,12 @@ class Cancelled(FacetError):
 
 
 class WorkerCrashed(FacetError):
-    """Workers died with this picture in flight, so it is not tried again for a while."""
+    """Workers died with this payload in flight, so it is not tried again for a while."""
 
     code = Code.INTERNAL
     http_status = 500
     reason = "WORKER_CRASHED"
-    title = "The image crashes the detector"
+    title = "The request crashes its worker"
 
 
 class InternalError(FacetError):

@@ -1,4 +1,4 @@
-"""The standard streams of a process, which whoever starts it may have closed."""
+"""The standard streams of a process, which its parent may have closed."""
 
 import os
 import sys

@@ -39,8 +39,8 @@ def parse_json(body: bytes, query: str, max_image_bytes: int, host: Callable[[],
     return request_from(image, query, options or {}, image_id, metadata)
 
 
-def _member(document: dict[str, Any], name: str, kind: type, words: str) -> Any:  # noqa: ANN401 - kind or None
+def _member(document: dict[str, Any], name: str, kind: type, expected: str) -> Any:  # noqa: ANN401 - kind or None
     value = document.get(name)
     if value is not None and not isinstance(value, kind):
-        raise MalformedRequest(f"{name} is not {words}", field=name)
+        raise MalformedRequest(f"{name} is not {expected}", field=name)
     return value

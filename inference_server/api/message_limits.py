@@ -147,7 +147,7 @@ class Places:
             self._loop.call_later(_LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
-        """See to those that wait; again and again while there are any."""
+        """Refuse those that wait for too long, and make room for others; again while any wait."""
         self._looks = False
         now = self._loop.time()
         for place in [place for place in self._waiting if now - place.since > _PATIENCE_SECONDS]:

@@ -85,12 +85,12 @@ class MessageReceiver:
                 return await asyncio.shield(reading)
         except TimeoutError:
             if not has_place:
-                words = "No place to receive the message became free in time."
-                raise TooManyUnfinishedMessages(words, retry_after=RETRY_SECONDS) from None
+                detail = "No place to receive the message became free in time."
+                raise TooManyUnfinishedMessages(detail, retry_after=RETRY_SECONDS) from None
             self._give_up()
             if place.taken_away:
-                words = "The message is unfinished for too long, while others wait for its place."
-                raise TooManyUnfinishedMessages(words, retry_after=RETRY_SECONDS) from None
+                detail = "The message is unfinished for too long, while others wait for its place."
+                raise TooManyUnfinishedMessages(detail, retry_after=RETRY_SECONDS) from None
             raise DeadlineExceeded(f"The message was unfinished after {seconds:.1f} s.") from None
         except asyncio.CancelledError:
             if has_place:

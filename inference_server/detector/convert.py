@@ -52,7 +52,7 @@ def convert(cache_dir: Path) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that whoever opens it sees all of it or the one before."""
+    """Write a file so that a reader sees all of it or the one before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

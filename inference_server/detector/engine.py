@@ -26,7 +26,9 @@ shares of it: five x, then five y, of left eye, right eye, nose, left and right 
 
 
 Checkpoint = Callable[[], None]
-"""Called between two steps of a detection. What it raises ends the detection and goes to the caller."""
+"""Called between two steps of a detection. What it raises ends the detection and goes to the caller.
+
+The same as dispatch.consumer.Checkpoint, which the detector must not import."""
 
 
 def no_checkpoint() -> None:

@@ -1,8 +1,8 @@
 """Which levels the image pyramid has, and whether its total area is acceptable.
 
 The formulas are those of `build_scale_pyramid` in `mtcnn/utils/images.py` of mtcnn 1.0.0; where it is
-wrong, the comments say so. This module is pure Python: the front of a request asks it about a
-picture of which only the header is known, in microseconds.
+wrong, the comments say so. This module is pure Python: `FaceDetection.examine` asks
+it, in microseconds, about a picture of which only the header is known.
 """
 
 import math

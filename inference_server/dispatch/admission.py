@@ -55,30 +55,30 @@ def ewma(rate: float, seconds: float, cost: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class PoolLoad:
+class QueueLoad:
     """What all workers together have accepted for one queue, and how fast they work it off.
 
     Attributes:
         waiting: What they have accepted and not answered. Its bytes are those of all queues.
-        workers: How many consumers the queue has.
+        consumers: How many the queue has.
         rate: Seconds that a unit of cost takes one of them: the harmonic mean, for it is speeds that add up.
         quiet: Seconds since one of them last made progress; 0 while something waits.
     """
 
     waiting: Load
-    workers: int
+    consumers: int
     rate: float
     quiet: float = 0.0
 
     @classmethod
-    def snapshot(cls, stats: SharedStats, queue: int = 0) -> "PoolLoad":
-        """Sum up the shared stats."""
+    def snapshot(cls, stats: SharedStats, queue: int = 0) -> "QueueLoad":
+        """Sum up the shared statistics."""
         waiting = Load(*stats.waiting(queue))
         rates = stats.rates(queue)
         measured = [rate for rate in rates if rate]
         return cls(
             waiting=waiting,
-            workers=max(len(rates), 1),
+            consumers=max(len(rates), 1),
             rate=len(measured) / sum([1 / rate for rate in measured]) if measured else 0.0,
             quiet=0.0 if waiting.count else time.monotonic() - stats.progressed(queue),
         )
@@ -86,9 +86,9 @@ class PoolLoad:
     @property
     def wait(self) -> float:
         """Seconds that a request would wait now, as predicted."""
-        # With a worker idle there is no wait, whatever the sum over workers says.
-        ahead = self.waiting.cost if self.waiting.count >= self.workers else 0.0
-        return ahead * self.rate / self.workers
+        # With a consumer idle there is no wait, whatever the sum says.
+        ahead = self.waiting.cost if self.waiting.count >= self.consumers else 0.0
+        return ahead * self.rate / self.consumers
 
     def admit(self, request: Load, remaining: float, longest_wait: float) -> None:
         """Accept a request that comes behind what waits already, or refuse it.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from inference_server.dispatch.admission import MARGIN_SECONDS, ewma
 from inference_server.dispatch.poison import PoisonGuard
 from inference_server.dispatch.request_buffer import Abandoned, Head, RequestBuffer
-from inference_server.dispatch.shared import PACKET, Shared
+from inference_server.dispatch.shared import PACKET, Membership
 from inference_server.dispatch.stats import WorkerStats
 from inference_server.dispatch.work import Work
 from utils.errors import MORE_TIME_HELPS, DeadlineExceeded, FacetError, WorkerCrashed
@@ -37,7 +37,7 @@ class Outcome:
 
 Compute = Callable[[Work, Checkpoint], Outcome]
 """Computes an answer. Failures that the caller is told are answers, too."""
-Refuse = Callable[[FacetError], bytes]
+EncodeError = Callable[[FacetError], bytes]
 """The answer that tells a caller of an error."""
 
 
@@ -49,11 +49,9 @@ class Consumer:
     """The thread that computes.
 
     Args:
-        shared: What all workers share.
-        slot: This worker's.
-        generation: This worker's.
+        membership: This worker's.
         compute: Computes an answer, on this thread.
-        refuse: Makes an answer of an error.
+        encode_error: Makes an answer of an error.
         on_suspect_cleared: Called on this thread with the key of a suspect that was computed after all.
         on_death: Called on this thread when it ends by a fault.
         queue: The number of the queue that it takes from.
@@ -61,22 +59,18 @@ class Consumer:
 
     def __init__(
         self,
-        shared: Shared,
-        slot: int,
-        generation: int,
+        membership: Membership,
         *,
         compute: Compute,
-        refuse: Refuse,
+        encode_error: EncodeError,
         on_suspect_cleared: Callable[[bytes], object],
         on_death: Callable[[], None],
         queue: int = 0,
     ) -> None:
-        self._shared = shared
-        self._slot = slot
-        self._generation = generation
+        shared, slot, _ = self._shared, self._slot, self._generation = membership
         self._row = shared.stats.rows[slot]
         self._compute = compute
-        self._refuse = refuse
+        self._encode_error = encode_error
         self._guard = PoisonGuard(shared.stats, slot)
         self._on_suspect_cleared = on_suspect_cleared
         self._on_death = on_death
@@ -106,9 +100,11 @@ class Consumer:
             raise
 
     def _take(self) -> None:
-        """Wait a moment for a request, and see to it."""
+        """Wait a moment for a request, and process it."""
         try:
-            packet, descriptors, flags, _ = socket.recv_fds(self._shared.takes[self._queue], PACKET.size, 1)
+            packet, descriptors, flags, _ = socket.recv_fds(
+                self._shared.queue_receivers[self._queue], PACKET.size, 1
+            )
         except BlockingIOError:  # the socket's time limit
             return
         if flags & socket.MSG_CTRUNC or not descriptors:
@@ -152,7 +148,7 @@ class Consumer:
             late = DeadlineExceeded(
                 f"The request waited too long to be answered before its deadline. {MORE_TIME_HELPS}"
             )
-            buffer.reply(self._slot, self._refuse(late))
+            buffer.reply(self._slot, self._encode_error(late))
             return True
         progress = _Progress(self._row, buffer, work.deadline)
         key = work.key()
@@ -160,7 +156,7 @@ class Consumer:
             if not self._guard.enter(key):
                 return False
         except WorkerCrashed as error:
-            buffer.reply(self._slot, self._refuse(error))
+            buffer.reply(self._slot, self._encode_error(error))
             return True
         started = time.monotonic()
         self._row.show_progress(started, work.grace)

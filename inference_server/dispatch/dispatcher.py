@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from inference_server.dispatch.admission import Load, PoolLoad
+from inference_server.dispatch.admission import Load, QueueLoad
 from inference_server.dispatch.request_buffer import BufferPool, RequestBuffer
-from inference_server.dispatch.shared import PACKET, Shared
+from inference_server.dispatch.shared import PACKET, Membership
 from inference_server.dispatch.work import Work
 from utils.errors import DeadlineExceeded, InternalError, QueueFull, WorkerCrashed
 from utils.logs import fields
@@ -58,29 +58,25 @@ class Dispatcher:
     Everything happens on the event loop that built it.
 
     Args:
-        shared: What all workers share.
-        slot: This worker's.
-        generation: This worker's.
+        membership: This worker's.
     """
 
-    def __init__(self, shared: Shared, slot: int, generation: int) -> None:
-        self._shared = shared
-        self._slot = slot
-        self._generation = generation
+    def __init__(self, membership: Membership) -> None:
+        shared, slot, _ = self._shared, self._slot, self._generation = membership
         self._row = shared.stats.rows[slot]
         self._poison = shared.stats.poison
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
         # By queue: a full one holds up no other.
-        self._unsent: list[deque[_Pending]] = [deque() for _ in shared.posts]
+        self._unsent: list[deque[_Pending]] = [deque() for _ in shared.queue_senders]
         self._buffers = BufferPool()
         self._number = 0
         self._loop.add_reader(shared.completion_receivers[slot], self._read_completions)
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def admit(self, load: Load, deadline: float, longest_wait: float = math.inf, queue: int = 0) -> None:
-        """Refuse a request for which there is no room or no time, as PoolLoad.admit does."""
-        PoolLoad.snapshot(self._shared.stats, queue).admit(load, deadline - time.monotonic(), longest_wait)
+        """Refuse a request for which there is no room or no time, as QueueLoad.admit does."""
+        QueueLoad.snapshot(self._shared.stats, queue).admit(load, deadline - time.monotonic(), longest_wait)
 
     async def submit(self, work: Work, longest_wait: float = math.inf) -> bytes:
         """Have work done by whichever consumer of its queue is idle first; gives its answer.
@@ -203,7 +199,7 @@ class Dispatcher:
             pending.future.set_result(answer)
 
     def _sweep(self) -> None:
-        """Find answers whose completion not delivered, and give up what nobody has answered in time."""
+        """Find answers whose completion was not delivered, and give up what nobody has answered in time."""
         # First, so that no fault below is the end of it.
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         late = time.monotonic() - _LATE_SECONDS
@@ -212,8 +208,8 @@ class Dispatcher:
             # A consumer answers what is late; this is for the day when there is none.
             if pending.deadline < late and not pending.future.done():
                 pending.buffer.cancel()
-                words = "The request's time ran out, and nobody has answered."
-                pending.future.set_exception(DeadlineExceeded(words))
+                message = "The request's time ran out, and nobody has answered."
+                pending.future.set_exception(DeadlineExceeded(message))
 
     # --- buffers ---
 
@@ -224,8 +220,8 @@ class Dispatcher:
             if error.errno not in _EXHAUSTED:
                 raise
             logger.exception("no room for a request")
-            words = "The machine has no room for another request."
-            raise QueueFull(words, retry_after=_LATE_SECONDS) from error
+            message = "The machine has no room for another request."
+            raise QueueFull(message, retry_after=_LATE_SECONDS) from error
 
     def _release_buffer(self, pending: _Pending) -> None:
         alone = pending.answered and pending.posts == 1

@@ -112,7 +112,7 @@ class PoisonTable:
 
 
 class PoisonGuard:
-    """Decides what one detector thread may take in flight.
+    """Decides what one consumer thread may take in flight.
 
     Args:
         stats: What all workers share.

@@ -5,7 +5,7 @@
 ```
 
 The words are written one by one, and all of the head is read at once: each system call lets go of Python's
-lock, which the consumer's thread may have to wait for again. Each worker that answers writes into a region of
+lock, which the consumer thread may have to wait for again. Each worker that answers writes into a region of
 its own, so that two that computed the same request cannot mix their answers; the last word written says
 whose is complete.
 """

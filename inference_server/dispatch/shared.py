@@ -6,6 +6,7 @@ import socket
 import struct
 from array import array
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from inference_server.dispatch.stats import SharedStats
 
@@ -22,8 +23,8 @@ _TIMEVAL = struct.Struct("=qq")
 
 
 LAYOUT = 5
-"""Raised whenever stats, buffer, packet, context or what the supervisor says change, or who touches an
-buffer and when, so that no reload mixes two of them."""
+"""Raised whenever the layout of stats, buffer, packet or context, the supervisor's messages, or who writes a
+buffer and when, change, so that no reload mixes two releases."""
 
 
 class LayoutMismatch(Exception):
@@ -34,9 +35,9 @@ class Shared:
     """The queues, the completion sockets and the statistics.
 
     Whether a socket blocks belongs to the open file, which all processes share, so nothing depends on it:
-    senders, and those who receive completions, say MSG_DONTWAIT. `takes` alone must block, and so must never
-    be given to an event loop; they have a time limit of their own, which also repairs a wake-up that a killed
-    process took along.
+    senders, and those who receive completions, say MSG_DONTWAIT. `queue_receivers` alone must block, and so
+    must never be given to an event loop; they have a time limit of their own, which also repairs a wake-up
+    that a killed process took along.
 
     Args:
         descriptors: Of a Shared in the parent: `descriptors`, inherited.
@@ -45,10 +46,10 @@ class Shared:
 
     def __init__(self, descriptors: Sequence[int], queues: int) -> None:
         self.descriptors = tuple(descriptors)
-        ends = [_socket(descriptor) for descriptor in descriptors[1:]]
+        self._ends = ends = [_socket(descriptor) for descriptor in descriptors[1:]]
         slots = len(ends) // 2 - queues
         self.stats = SharedStats(descriptors[0], slots, queues)
-        self.posts, self.takes = ends[:queues], ends[queues : 2 * queues]
+        self.queue_senders, self.queue_receivers = ends[:queues], ends[queues : 2 * queues]
         self.completion_senders, self.completion_receivers = ends[2 * queues : -slots], ends[-slots:]
 
     @classmethod
@@ -60,12 +61,12 @@ class Shared:
             queues: How many queues there are.
         """
         stats = os.memfd_create("facet-stats", os.MFD_CLOEXEC)
-        posts, takes = zip(*(_pair() for _ in range(queues)), strict=True)
+        queue_senders, queue_receivers = zip(*(_pair() for _ in range(queues)), strict=True)
         limit = _TIMEVAL.pack(0, int(RECEIVE_SECONDS * 1_000_000))
-        for take in takes:
-            take.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        for receiver in queue_receivers:
+            receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         senders, receivers = zip(*(_pair() for _ in range(slots)), strict=True)
-        ends = [*posts, *takes, *senders, *receivers]
+        ends = [*queue_senders, *queue_receivers, *senders, *receivers]
         return cls([stats, *(end.detach() for end in ends)], queues)
 
     @classmethod
@@ -93,7 +94,7 @@ class Shared:
         rights = array("i", [descriptor])
         try:
             # Not socket.send_fds, which takes flags and drops them: it would wait for room.
-            self.posts[queue].sendmsg(
+            self.queue_senders[queue].sendmsg(
                 [packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], socket.MSG_DONTWAIT
             )
         except OSError as error:
@@ -104,13 +105,21 @@ class Shared:
 
     def described(self) -> str:
         """Layout, number of queues and descriptors as text, for a worker's command line."""
-        return f"{LAYOUT}:{len(self.posts)}:{','.join(map(str, self.descriptors))}"
+        return f"{LAYOUT}:{len(self.queue_senders)}:{','.join(map(str, self.descriptors))}"
 
     def close(self) -> None:
         """Close every descriptor."""
         os.close(self.descriptors[0])
-        for end in (*self.posts, *self.takes, *self.completion_senders, *self.completion_receivers):
+        for end in self._ends:
             end.close()
+
+
+class Membership(NamedTuple):
+    """What all workers share, and what of it is one worker's: its slot, its number among all there were."""
+
+    shared: Shared
+    slot: int
+    generation: int
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

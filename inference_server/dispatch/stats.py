@@ -1,9 +1,10 @@
-"""One stats of memory that all workers share: a row for each slot, written by its owner alone.
+"""One block of memory that all workers share: a row for each slot.
 
 Every value is an aligned word of 8 bytes, so a reader sees the old one or the new one, without a lock. The
-supervisor writes a row's generation when it starts a worker there, and clears the row when that one is dead.
-At the end of each row are three words for each queue: what the owner has sent there and not answered. Behind
-the rows is the table of payloads that kill, which the supervisor writes.
+supervisor begins a row, with its generation, when it starts a worker there, and clears it when that worker is
+dead; the worker, its owner, writes the rest. At the end of each row are three words for each queue: what the
+owner has sent there and not answered. Behind the rows is the table of payloads that kill, which the
+supervisor writes.
 """
 
 import mmap

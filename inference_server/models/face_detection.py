@@ -1,4 +1,4 @@
-"""Face detection: what a request costs, for admission, and its computation in the detector thread."""
+"""Face detection: what a request costs, for admission, and its computation in the consumer thread."""
 
 import logging
 import time
@@ -63,7 +63,7 @@ class Examined(NamedTuple):
 class FaceDetection:
     """The model that every worker hosts.
 
-    `examine` is for the event loop, `handle` for the detector thread.
+    `examine` is for the event loop, `handle` for the consumer thread.
 
     Args:
         detector: Finds the faces.
@@ -142,7 +142,7 @@ class FaceDetection:
             logger.exception("detection failed", extra=fields(**names))
             return Outcome(pack_error(InternalError()), complete=False)
 
-    refuse = staticmethod(pack_error)
+    encode_error = staticmethod(pack_error)
     """The answer that tells a caller of an error."""
 
     def _detect(self, work: Work, options: DetectOptions, checkpoint: Checkpoint) -> Detection:

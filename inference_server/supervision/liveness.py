@@ -44,7 +44,7 @@ class LivenessMonitor:
 
     Args:
         stats: What all workers share.
-        hang_seconds: A detector that has a request in flight and made no progress for so long is hung.
+        hang_seconds: A consumer that has a request in flight and made no progress for so long is hung.
     """
 
     def __init__(self, stats: SharedStats, hang_seconds: float) -> None:
@@ -88,10 +88,10 @@ class LivenessMonitor:
         """Why the worker in a slot is hung, None where it is not."""
         row = self._stats.rows[slot]
         if row.busy and self._since(row.progress_due) > self._hang_seconds:
-            why = f"its detector has made no progress for {self._hang_seconds:g} s"
+            why = f"its consumer has made no progress for {self._hang_seconds:g} s"
             return HangReport(why, blame_request=True)
         if self._since(row.heartbeat) > HEARTBEAT_SECONDS:
-            # Where its detector has not gone on since, the payload may have frozen the whole process.
+            # Where its consumer has not gone on since, the payload may have frozen the whole process.
             frozen = row.busy and row.last_progress <= max(row.heartbeat, self._judge_from) + _FROZEN_SECONDS
             why = f"its event loop has not turned for {HEARTBEAT_SECONDS:g} s"
             return HangReport(why, blame_request=frozen)

@@ -1,7 +1,8 @@
 """The supervisor: starts workers, replaces those that die, and stops them when it is told to.
 
-It knows nothing of what a worker does, and loads no library that a worker needs: it is given a function
-that starts one. Signals only put a number into a queue; everything happens in one loop, in one thread:
+It loads no library that a worker needs, and is given a function that starts one. Of a worker's work it sees
+the shared statistics alone. Signals only put a number into a queue; everything happens in one loop, in one
+thread:
 
     wait -> receive and send messages -> handle signals -> reap -> check liveness -> start and stop workers
 

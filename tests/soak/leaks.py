@@ -15,7 +15,7 @@ from utils.settings import parse_address
 _SLACK = 4
 """Descriptors that may be more: connections between the same processes fall otherwise each time."""
 
-_ENVELOPE = "facet-request"
+_BUFFER = "facet-request"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def footprint(stage: Stage) -> Footprint:
     everyone = roles(stage)
     pids = [pid for members in everyone.values() for pid in members]
     wait_until(
-        lambda: all(_envelopes(pid) <= MOST_SPARE for pid in pids),
+        lambda: all(_buffers(pid) <= MOST_SPARE for pid in pids),
         "no buffer is left but those for the next requests",
     )
     return Footprint(
@@ -73,13 +73,13 @@ def listens(address: str) -> bool:
         return probe.connect_ex((where.host, where.port)) == 0
 
 
-def _envelopes(pid: int) -> int:
-    return sum(_ENVELOPE in link for link in _links(pid))
+def _buffers(pid: int) -> int:
+    return sum(_BUFFER in link for link in _links(pid))
 
 
 def _descriptors(pid: int) -> int:
     """How many there are, without the buffers that wait for the next requests."""
-    return sum(_ENVELOPE not in link for link in _links(pid))
+    return sum(_BUFFER not in link for link in _links(pid))
 
 
 def _links(pid: int) -> Iterable[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from inference_server.dispatch.consumer import Checkpoint, Consumer, Outcome
 from inference_server.dispatch.dispatcher import Dispatcher
 from inference_server.dispatch.request_buffer import RequestBuffer
-from inference_server.dispatch.shared import PACKET, Shared
+from inference_server.dispatch.shared import PACKET, Membership, Shared
 from inference_server.dispatch.work import Work
 from inference_server.supervision.liveness import LivenessMonitor
 
@@ -44,7 +44,7 @@ class Machine:
 
     def dispatcher(self, slot: int) -> Dispatcher:
         """The dispatcher of a slot, on the event loop that runs."""
-        return Dispatcher(self.shared, slot, self.shared.stats.rows[slot].generation)
+        return Dispatcher(self._membership(slot))
 
     def consume(
         self, slot: int, compute: Callable[[Work, Checkpoint], bytes] = shout, queue: int = 0
@@ -56,11 +56,9 @@ class Machine:
             return Outcome(compute(given, checkpoint), complete=True)
 
         consumer = Consumer(
-            self.shared,
-            slot,
-            self.shared.stats.rows[slot].generation,
+            self._membership(slot),
             compute=computed,
-            refuse=lambda error: f"refused: {error.reason}".encode(),
+            encode_error=lambda error: f"refused: {error.reason}".encode(),
             on_suspect_cleared=self.cleared.append,
             on_death=lambda: self.deaths.append(slot),
             queue=queue,
@@ -70,7 +68,7 @@ class Machine:
 
     def take(self, queue: int = 0) -> tuple[RequestBuffer, int, bytes]:
         """Receive the next request of a queue as a consumer does; buffer, dispatcher, packet."""
-        packet, (descriptor,), _, _ = socket.recv_fds(self.shared.takes[queue], PACKET.size, 1)
+        packet, (descriptor,), _, _ = socket.recv_fds(self.shared.queue_receivers[queue], PACKET.size, 1)
         return RequestBuffer(descriptor), PACKET.unpack(packet)[0], packet
 
     def blame(self, payload: bytes, deaths: int) -> None:
@@ -88,6 +86,9 @@ class Machine:
         for consumer in self.consumers:
             consumer.stop()
         self.shared.close()
+
+    def _membership(self, slot: int) -> Membership:
+        return Membership(self.shared, slot, self.shared.stats.rows[slot].generation)
 
 
 class Clock:

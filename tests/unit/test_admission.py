@@ -10,7 +10,7 @@ from inference_server.dispatch.admission import (
     MAX_WAITING,
     MAX_WAITING_BYTES,
     Load,
-    PoolLoad,
+    QueueLoad,
     ewma,
 )
 from inference_server.dispatch.stats import SharedStats
@@ -19,9 +19,9 @@ from utils.errors import DeadlineExceeded, QueueFull
 ONE = Load(1, 100_000, 1.0)
 
 
-def machine(count: int, cost: float, *, workers: int = 2, rate: float = 0.5, size: int = 0) -> PoolLoad:
-    """Workers that need so many seconds for a unit of cost, and have so much waiting."""
-    return PoolLoad(Load(count, size, cost), workers, rate)
+def machine(count: int, cost: float, *, consumers: int = 2, rate: float = 0.5, size: int = 0) -> QueueLoad:
+    """Consumers that need so many seconds for a unit of cost, and have so much waiting."""
+    return QueueLoad(Load(count, size, cost), consumers, rate)
 
 
 def test_a_request_is_accepted_while_its_predicted_wait_is_short_enough() -> None:
@@ -29,7 +29,7 @@ def test_a_request_is_accepted_while_its_predicted_wait_is_short_enough() -> Non
     machine(8, 8.0).admit(ONE, remaining=60, longest_wait=2)
     with pytest.raises(QueueFull):
         machine(9, 9.0).admit(ONE, remaining=60, longest_wait=2)
-    machine(9, 9.0, workers=4).admit(ONE, remaining=60, longest_wait=2)
+    machine(9, 9.0, consumers=4).admit(ONE, remaining=60, longest_wait=2)
 
 
 def test_there_is_no_wait_while_a_worker_is_idle() -> None:
@@ -109,8 +109,8 @@ def test_a_request_that_cannot_be_done_in_time_is_refused_at_once() -> None:
 
 def test_an_idle_machine_tries_what_it_believes_to_be_hopeless() -> None:
     """Where it has computed nothing for a second: it may be wrong, and who never tries never unlearns."""
-    PoolLoad(Load(), 2, rate=100.0, quiet=1.1).admit(ONE, remaining=0.4, longest_wait=2)
-    for sure in (PoolLoad(Load(), 2, 100.0, quiet=0.9), PoolLoad(Load(1, 1, 0.1), 2, 100.0, quiet=1.1)):
+    QueueLoad(Load(), 2, rate=100.0, quiet=1.1).admit(ONE, remaining=0.4, longest_wait=2)
+    for sure in (QueueLoad(Load(), 2, 100.0, quiet=0.9), QueueLoad(Load(1, 1, 0.1), 2, 100.0, quiet=1.1)):
         with pytest.raises(DeadlineExceeded):
             sure.admit(ONE, remaining=0.4, longest_wait=2)
 
@@ -147,8 +147,8 @@ def test_the_machine_is_the_sum_of_its_living_workers() -> None:
         row.rate = rate
     stats.rows[3].add_waiting(0, 9, 9, 9.0)
     stats.rows[3].clear()  # its worker is dead
-    seen = PoolLoad.snapshot(stats)
-    assert (seen.waiting, seen.workers) == (Load(3, 15, 4.0), 2)
+    seen = QueueLoad.snapshot(stats)
+    assert (seen.waiting, seen.consumers) == (Load(3, 15, 4.0), 2)
     assert seen.rate == pytest.approx(0.8 / 3)  # together a unit in 0.4 s / 3, by two
 
 
@@ -160,13 +160,13 @@ def test_queues_share_the_limit_of_bytes_and_nothing_else() -> None:
         row.assign(slot + 1, time.monotonic() - 60 * (1 - queue))
         row.consuming, row.rate = queue, rate
         row.add_waiting(1, MAX_WAITING, 10, 500.0)
-    own, other = PoolLoad.snapshot(stats, 0), PoolLoad.snapshot(stats, 1)
-    assert (own.waiting, own.workers) == (Load(0, 30, 0.0), 1)
+    own, other = QueueLoad.snapshot(stats, 0), QueueLoad.snapshot(stats, 1)
+    assert (own.waiting, own.consumers) == (Load(0, 30, 0.0), 1)
     assert own.rate == pytest.approx(0.1)
     assert own.quiet >= 60
-    assert (other.waiting, other.workers) == (Load(3 * MAX_WAITING, 30, 1500.0), 2)
+    assert (other.waiting, other.consumers) == (Load(3 * MAX_WAITING, 30, 1500.0), 2)
     assert other.rate == pytest.approx(150.0)
     own.admit(ONE, remaining=0.2, longest_wait=0.1)
     stats.rows[2].add_waiting(1, 1, MAX_WAITING_BYTES, 1.0)
     with pytest.raises(QueueFull):
-        PoolLoad.snapshot(stats, 0).admit(ONE, remaining=60, longest_wait=math.inf)
+        QueueLoad.snapshot(stats, 0).admit(ONE, remaining=60, longest_wait=math.inf)

@@ -1,4 +1,4 @@
-"""Rules of the consumer: what its detector thread computes, drops, gives up and puts back."""
+"""Rules of the consumer: what its thread computes, drops, gives up and puts back."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ def test_requests_are_taken_in_the_order_of_their_arrival(machine: Machine) -> N
 
 
 def test_a_request_cancelled_while_it_is_computed_is_given_up_between_two_steps(machine: Machine) -> None:
-    """The checkpoint raises in the detector thread, which is then free for another."""
+    """The checkpoint raises in the consumer thread, which is then free for another."""
     started, stopped = threading.Event(), threading.Event()
 
     def endless(given: Work, checkpoint: Checkpoint) -> bytes:
@@ -242,7 +242,7 @@ def test_a_copy_of_what_a_living_worker_has_in_flight_is_not_computed(machine: M
     assert machine.computed == [b"long", b"next"]
 
 
-def test_a_request_of_a_dead_front_is_not_computed(machine: Machine) -> None:
+def test_a_request_of_a_dead_dispatcher_is_not_computed(machine: Machine) -> None:
     """Nobody could receive the answer, not even the next one in its slot."""
 
     async def scenario() -> None:
@@ -393,7 +393,7 @@ def no_descriptor_left() -> Iterator[None]:
 
 
 def test_a_poison_that_lies_in_the_queue_is_not_computed(machine: Machine) -> None:
-    """Copies that were posted before anybody knew are refused by whoever takes them."""
+    """Copies that were sent before anybody knew are refused by the consumer that takes them."""
 
     async def scenario() -> None:
         dispatcher = machine.dispatcher(0)

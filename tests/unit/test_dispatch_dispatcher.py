@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from inference_server.dispatch import dispatcher as front_module
+from inference_server.dispatch import dispatcher as dispatcher_module
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.shared import PACKET
 from tests.support.dispatch import Clock, Machine, key_of, work
@@ -16,7 +16,9 @@ from tests.support.processes import PATIENCE
 from utils.errors import DeadlineExceeded, InternalError, QueueFull, WorkerCrashed
 
 
-def test_more_requests_than_the_kernel_queue_holds_wait_in_order_at_their_front(machine: Machine) -> None:
+def test_more_requests_than_the_kernel_queue_holds_wait_in_order_at_their_dispatcher(
+    machine: Machine,
+) -> None:
     """A full queue is no error."""
 
     async def scenario() -> None:
@@ -32,7 +34,7 @@ def test_more_requests_than_the_kernel_queue_holds_wait_in_order_at_their_front(
 
 
 def test_a_cancelled_request_is_never_computed_and_frees_its_place(machine: Machine) -> None:
-    """It may still lie in the queue; whoever takes it sees that nobody wants it."""
+    """It may still lie in the queue; the consumer that takes it sees that nobody wants it."""
 
     async def scenario() -> None:
         dispatcher = machine.dispatcher(0)
@@ -87,7 +89,7 @@ def test_a_full_machine_refuses_at_once(machine: Machine) -> None:
     asyncio.run(scenario())
 
 
-def test_what_a_dead_worker_had_claimed_is_posted_again(machine: Machine) -> None:
+def test_what_a_dead_worker_had_claimed_is_requeued(machine: Machine) -> None:
     """And answered by another."""
 
     async def scenario() -> None:
@@ -105,7 +107,7 @@ def test_what_a_dead_worker_had_claimed_is_posted_again(machine: Machine) -> Non
     asyncio.run(scenario())
 
 
-def test_what_a_dead_worker_had_received_and_not_claimed_is_posted_again(machine: Machine) -> None:
+def test_what_a_dead_worker_had_received_and_not_claimed_is_requeued(machine: Machine) -> None:
     """Between the two there is no trace of who has it."""
 
     async def scenario() -> None:
@@ -155,7 +157,7 @@ def test_an_answer_for_the_predecessor_in_a_slot_is_dropped(machine: Machine) ->
     asyncio.run(scenario())
 
 
-def test_a_notice_that_found_no_room_delays_an_answer_and_does_not_lose_it(machine: Machine) -> None:
+def test_a_completion_that_found_no_room_delays_an_answer_and_does_not_lose_it(machine: Machine) -> None:
     """The dispatcher looks by itself now and then."""
 
     async def scenario() -> None:
@@ -268,7 +270,7 @@ def test_a_request_that_nobody_takes_ends_after_its_deadline(
 ) -> None:
     """Also where no caller's own clock would end it."""
     clock = Clock()
-    monkeypatch.setattr(front_module, "time", clock)
+    monkeypatch.setattr(dispatcher_module, "time", clock)
 
     async def scenario() -> None:
         dispatcher = machine.dispatcher(0)

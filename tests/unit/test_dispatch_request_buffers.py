@@ -13,7 +13,7 @@ from tests.support.dispatch import Machine, work
 from tests.support.processes import wait_until
 
 
-def envelopes_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def buffers_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The descriptors of all buffers that are made from now on."""
     made: list[int] = []
     create = os.memfd_create
@@ -26,7 +26,7 @@ def envelopes_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-def open_envelopes() -> int:
+def open_buffers() -> int:
     """How many buffers this process has open."""
     found = 0
     for descriptor in Path("/proc/self/fd").iterdir():
@@ -39,7 +39,7 @@ def test_the_memory_of_an_answered_request_serves_the_next(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever lay there before: each answer is to its own request."""
-    made = envelopes_made(monkeypatch)
+    made = buffers_made(monkeypatch)
 
     async def scenario() -> None:
         dispatcher = machine.dispatcher(0)
@@ -58,8 +58,8 @@ def test_the_memory_of_a_large_picture_is_given_back(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is kept is little, however many came at once."""
-    made = envelopes_made(monkeypatch)
-    before = open_envelopes()
+    made = buffers_made(monkeypatch)
+    before = open_buffers()
 
     async def scenario() -> None:
         dispatcher = machine.dispatcher(0)
@@ -70,11 +70,11 @@ def test_the_memory_of_a_large_picture_is_given_back(
         assert len(made) == 3
         await asyncio.gather(*(dispatcher.submit(work(b"x" * 100_000)) for _ in range(20)))
         await asyncio.sleep(0)
-        wait_until(lambda: open_envelopes() == before + MOST_SPARE, "the consumer to close its ends")
+        wait_until(lambda: open_buffers() == before + MOST_SPARE, "the consumer to close its ends")
         dispatcher.close()
 
     asyncio.run(scenario())
-    assert open_envelopes() == before
+    assert open_buffers() == before
 
 
 @pytest.mark.parametrize("twice", [False, True])
@@ -82,7 +82,7 @@ def test_what_may_be_in_the_queue_again_is_not_used_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, *, twice: bool
 ) -> None:
     """A consumer that takes the other copy must not find another request in it."""
-    made = envelopes_made(monkeypatch)
+    made = buffers_made(monkeypatch)
 
     async def scenario() -> None:
         dispatcher = machine.dispatcher(0)
@@ -99,7 +99,7 @@ def test_what_may_be_in_the_queue_again_is_not_used_again(
     assert len(made) == 1 + twice
 
 
-def test_an_envelope_that_was_discarded_while_it_was_taken_is_abandoned() -> None:
+def test_a_buffer_that_was_discarded_while_it_was_taken_is_abandoned() -> None:
     """Its dispatcher truncates it when its caller has gone; half a request must not be computed."""
     buffer = RequestBuffer.create(work(b"picture"))
     other = RequestBuffer(os.dup(buffer.descriptor))
@@ -109,7 +109,7 @@ def test_an_envelope_that_was_discarded_while_it_was_taken_is_abandoned() -> Non
     other.close()
 
 
-def test_an_envelope_for_which_there_is_no_room_leaves_no_descriptor(
+def test_a_buffer_for_which_there_is_no_room_leaves_no_descriptor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And its caller is told to come back."""

@@ -22,9 +22,9 @@ def test_what_is_shared_is_found_again_by_its_descriptors() -> None:
     made.completion_senders[1].send(b"hello")
     assert found.completion_receivers[1].recv(10) == b"hello"
     for queue in range(2):
-        made.posts[queue].send(b"%d" % queue)
-        assert os.get_blocking(found.takes[queue].fileno())
-        assert found.takes[queue].recv(10) == b"%d" % queue
+        made.queue_senders[queue].send(b"%d" % queue)
+        assert os.get_blocking(found.queue_receivers[queue].fileno())
+        assert found.queue_receivers[queue].recv(10) == b"%d" % queue
     made.close()
     found.close()
 

@@ -344,7 +344,7 @@ def test_a_bmp_file_without_any_alpha_is_opaque() -> None:
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "GIF"])
 def test_a_truncated_file_is_broken(form: str, share: float) -> None:
-    """It is refused, at the front or by the decoder, and never half of it searched."""
+    """It is refused, by `inspect` or by the decoder, and never half of it searched."""
     data = saved(sample(), form)
     data = data[: int(len(data) * share)]
     with pytest.raises(BrokenImage) as caught:
@@ -467,7 +467,7 @@ def test_a_header_of_endless_parts_is_broken() -> None:
             decode(data, LIMIT)
 
 
-def test_the_front_reads_no_megabytes_of_metadata() -> None:
+def test_inspect_reads_no_megabytes_of_metadata() -> None:
     """The library keeps all that it reads: a second, in which an event loop answers nobody."""
     with pytest.raises(BrokenImage):
         inspect(flood(saved(sample(), "JPEG"), 2, b"\xff\xe2\0\2"), BYTES, LIMIT)

@@ -129,7 +129,7 @@ def test_every_file_is_decoded_or_refused_as_it_should_be(row: dict[str, str]) -
 
 
 @pytest.mark.parametrize("row", index(), ids=lambda row: row["file"])
-def test_the_front_refuses_only_what_the_decoder_refuses(row: dict[str, str]) -> None:
+def test_inspect_refuses_only_what_the_decoder_refuses(row: dict[str, str]) -> None:
     """A header check never turns away a picture, and finds the wrong formats by itself."""
     data = (FOLDER / row["file"]).read_bytes()
     error = expected_error(row)

@@ -28,7 +28,7 @@ def saved(form: str, **options: object) -> bytes:
 
 
 def size(data: bytes) -> tuple[int, int]:
-    """What the front says."""
+    """What `inspect` finds."""
     header = inspect(data, BYTES, LIMIT)
     return header.width, header.height
 
@@ -87,7 +87,7 @@ def extent(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_the_front_asks_no_decoder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inspect_asks_no_decoder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a decoder does with a header, the event loop does not wait for it."""
     data = saved(FORMS[name])
 
@@ -167,7 +167,7 @@ def test_a_heic_file_says_the_size_of_its_primary_picture() -> None:
 
 
 def size_or_error(data: bytes) -> tuple[int, int] | str:
-    """What the front says, or refuses."""
+    """What `inspect` finds, or refuses."""
     try:
         return size(data)
     except BrokenImage as error:
@@ -232,7 +232,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_header_of_endless_parts_is_refused_at_the_front(kind: str) -> None:
+def test_a_header_of_endless_parts_is_refused_by_inspect(kind: str) -> None:
     """A few thousand are looked at, whatever the format; the decoder does not get to see the rest."""
     data = HOSTILE[kind]()
     reason = f"the {kind[:4].rstrip()} image's header has more than 4096 parts"

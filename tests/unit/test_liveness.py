@@ -72,7 +72,7 @@ def test_no_beat_is_a_hung_event_loop(stats: SharedStats, clock: Clock) -> None:
     assert "event loop" in str(liveness.hang_report(0))
 
 
-def test_a_busy_detector_without_progress_is_hung(stats: SharedStats, clock: Clock) -> None:
+def test_a_busy_consumer_without_progress_is_hung(stats: SharedStats, clock: Clock) -> None:
     """For FACET_HANG_SECONDS after it was due, whatever deadline its request has."""
     liveness = LivenessMonitor(stats, hang_seconds=5)
     liveness.acquire_slot(0)
@@ -185,7 +185,7 @@ def test_a_process_that_is_frozen_with_a_picture_in_flight_blames_it(
 def test_an_event_loop_that_is_hung_alone_blames_no_picture(
     stats: SharedStats, clock: Clock, tick: float, grace: float
 ) -> None:
-    """Its detector goes on, with the next step or with the next picture."""
+    """Its consumer goes on, with the next step or with the next picture."""
     liveness = LivenessMonitor(stats, hang_seconds=60)
     liveness.acquire_slot(1)
     row = stats.rows[1]
@@ -263,7 +263,7 @@ def test_a_worker_that_is_new_or_had_no_request_is_not_due_for_its_memory(
 
 
 def test_a_worker_that_was_ended_for_another_reason_blames_no_picture(stats: SharedStats) -> None:
-    """Its grace was over, or its event loop hung: what its detector had in flight is innocent."""
+    """Its grace was over, or its event loop hung: what its consumer had in flight is innocent."""
     liveness = LivenessMonitor(stats, hang_seconds=5)
     liveness.acquire_slot(1)
     stats.rows[1].key = b"\x01" * 32

@@ -125,7 +125,7 @@ def test_a_connection_ends_no_message_of_its_own(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_message_that_is_unfinished_for_long_is_ended_when_its_place_is_wanted() -> None:
-    """Whoever wants it."""
+    """Whichever connection wants it."""
 
     async def scene(places: Places) -> None:
         *first, late = await calls(places, "a", "b", "c", "c")
