@@ -141,7 +141,7 @@ class Worker:
             await self._health.tell(serving=False)
             await asyncio.sleep(self._settings.drain_seconds)  # so that load balancers notice
         grace = self._settings.grace_seconds
-        # Calls whose picture is still on its way are known to the server alone.
+        # Calls whose message is still on its way are known to the server alone.
         stopping = asyncio.create_task(server.stop(grace))
         self._health.leave()
         with contextlib.suppress(TimeoutError):

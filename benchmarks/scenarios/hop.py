@@ -14,8 +14,8 @@ SIZES = {100_000: 0.8, 1_000_000: 1.5}
 
 METHOD = f"""
 One client, one call at a time, a detector that answers at once. Facet with {WORKERS} workers, in which
-every request crosses the queue (envelope, datagram, claim, notice), and the plain service: the same server,
-interceptor, servicer and decoder in one process, which passes the request to its own detector thread. The
+every request crosses the queue (buffer, datagram, claim, completion), and the plain service: the same server,
+interceptor, service and decoder in one process, which passes the request to its own detector thread. The
 two are called in turn; the figure is the difference of their medians. Pictures are uncompressed PNG files,
 whose decoding is the same in both.
 """
