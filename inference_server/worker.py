@@ -25,7 +25,6 @@ from inference_server.api.health import HealthServicer
 from inference_server.api.infer import InferenceService
 from inference_server.api.server import Server, build_server
 from inference_server.boot_failure import fail
-from inference_server.dispatch.admission import QueueLoad
 from inference_server.dispatch.consumer import Consumer
 from inference_server.dispatch.dispatcher import Dispatcher
 from inference_server.dispatch.shared import Membership, Shared
@@ -159,7 +158,7 @@ class Worker:
         stats = self._membership.shared.stats
         # Looked for, not told: the others' requests are known by the shared statistics alone.
         while not self._dispatcher.idle or (  # noqa: ASYNC110
-            self._whole_backend_stops and QueueLoad.snapshot(stats).waiting.count
+            self._whole_backend_stops and stats.waiting(FaceDetection.queue)[0]
         ):
             await asyncio.sleep(_LOOK_SECONDS)
 

@@ -9,7 +9,8 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 _ARENAS = 2
-_KEPT = 64 * _MIB
+_KEPT = 32 * _MIB
+"""Of each heap. The second one grows to 64 MiB at most, so with more it would never be trimmed."""
 _LARGEST_IN_HEAP = 32 * _MIB  # glibc takes no larger value
 
 

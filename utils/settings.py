@@ -105,11 +105,13 @@ def _one_of(*names: str) -> _Kind:
 def _some_of(*names: str) -> _Kind:
     def parse(text: str) -> tuple[str, ...]:
         chosen = {name.strip().lower() for name in text.split(",")}
+        if chosen == {"all"}:
+            return names
         if not chosen.issubset(names):
             raise ValueError(text)
         return tuple(name for name in names if name in chosen)
 
-    return _Kind(f"some of {', '.join(names)}, with commas between them", parse)
+    return _Kind(f"all, or some of {', '.join(names)} with commas between them", parse)
 
 
 def _target(text: str) -> str:

@@ -91,6 +91,7 @@ def _work(examined: Examined, image: bytes, received: float, deadline: float) ->
     return Work(
         model=FaceDetection.name,
         operation=FaceDetection.operation,
+        queue=FaceDetection.queue,
         context=pack_context(request_id.get(), traceparent.get(), examined.parameters),
         payload=image,
         cost=examined.cost,

@@ -83,10 +83,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             failure = _failure(error, method)
             self._log_soon(method, failure, started)
             trailing = (*error_metadata(encode_error(failure)), (REQUEST_ID, request_id.get()))
-            return await context.abort(_STATUS_CODES[failure.code.value], failure.detail, trailing)
-        context.set_trailing_metadata(((REQUEST_ID, request_id.get()),))
-        self._log_soon(method, None, started)
-        return reply
+            code, detail = _STATUS_CODES[failure.code.value], failure.detail
+            del failure  # with this frame it would keep the message alive until a garbage collection
+        else:
+            context.set_trailing_metadata(((REQUEST_ID, request_id.get()),))
+            self._log_soon(method, None, started)
+            return reply
+        return await context.abort(code, detail, trailing)
 
     async def _run(self, handler: Any, method: str, context: Any) -> Any:  # noqa: ANN401
         """Receive, and have it answered; gives the answer where it is one message."""

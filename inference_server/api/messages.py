@@ -109,13 +109,17 @@ class MessageReceiver:
         """Give back the memory of messages that were given up where it may be much, once in some seconds."""
         self._given_up += self._largest  # how much has come is known to gRPC alone
         if self._given_up >= _TRIMMED_BYTES and not self._trims:
-            self._trims = True
-            asyncio.get_running_loop().call_later(_TRIM_SECONDS, self._trim)
+            self._trim_later()
+
+    def _trim_later(self) -> None:
+        self._trims, self._given_up = True, 0
+        asyncio.get_running_loop().call_later(_TRIM_SECONDS, self._trim)
 
     def _trim(self) -> None:
         self._trims = False
-        self._given_up = 0
         trim_heap()
+        if self._given_up:  # meanwhile, so that its memory may not have been free yet
+            self._trim_later()
 
 
 def _retrieve(reading: "asyncio.Future[bytes | None]") -> None:

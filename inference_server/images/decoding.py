@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pi_heif
-from PIL import AvifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+from PIL import AvifImagePlugin, Image, PngImagePlugin, TiffImagePlugin
 
 from inference_server.images import jpeg, png
 from inference_server.images.formats import accepted_format, has_text_line_ends
@@ -188,8 +188,8 @@ class _HeaderReader(io.BytesIO):
 def _open(name: str, data: bytes, formats: Collection[str]) -> Image.Image:
     load_decoders()
     reader = _HeaderReader(data)
-    if name == "JPEG":  # of several pictures in a file (MPO), the first is the one
-        image: Image.Image = JpegImagePlugin.JpegImageFile(reader)
+    if name == "JPEG":
+        image: Image.Image = jpeg.Picture(reader)
     else:
         names = [pillows for known, pillows in _PILLOW_FORMATS.items() if known in formats]
         image = Image.open(reader, formats=names)

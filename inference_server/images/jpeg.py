@@ -12,6 +12,7 @@ import struct
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
+from PIL import JpegImagePlugin
 
 from inference_server.images.formats import has_binary_line_ends, lacks_lone_lf
 from inference_server.images.segments import (
@@ -69,6 +70,17 @@ def decode(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[np.uint
     return 255 - pixels if mode == _INK else pixels  # Pillow takes all for inverted, as Adobe's are
 
 
+class Picture(JpegImagePlugin.JpegImageFile):
+    """Pillow's reader of JPEG files, without what it does for the resolution.
+
+    It fails on odd EXIF data that says nothing of the pixels. Of several pictures in a file (MPO), the first
+    is the one.
+    """
+
+    def _read_dpi_from_exif(self) -> None:
+        """Leave it out."""
+
+
 def is_whole(data: bytes, max_pixels: int) -> bool:
     """Tell whether a JPEG stream of another file has every pixel, and no more than so many of them.
 
@@ -96,7 +108,10 @@ def _decode_odd(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[np
             return _decode_faultless(cleaned, mode, size)
         except ValueError as error:
             fault = error
-    raise fault
+    try:
+        raise fault
+    finally:
+        del fault  # with this frame it would keep the pixels alive until a garbage collection
 
 
 def _decode_faultless(data: bytes, mode: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:

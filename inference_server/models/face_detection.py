@@ -73,6 +73,7 @@ class FaceDetection:
 
     name = "face_detection"
     operation = "detect"
+    queue = 0
     permanent_errors = (EngineUnavailable, WeightsError, SelfTestFailed)
     """What `build` raises that every other worker would meet, too."""
 

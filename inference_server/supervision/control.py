@@ -70,6 +70,17 @@ class WorkerDied:
     generation: int
 
 
+# As earlier releases have them: a worker of one release tells the supervisor of another why it ends.
+_NAMES: dict[type, str] = {
+    Ready: "ready",
+    BootFailed: "failed",
+    RetirementRequested: "leaving",
+    SuspectCleared: "cleared",
+    Drain: "drain",
+    Stop: "stop",
+    WorkerDied: "died",
+}
+
 FromWorker = Ready | BootFailed | RetirementRequested | SuspectCleared
 FromSupervisor = Drain | Stop | WorkerDied
 
@@ -84,7 +95,7 @@ class Control(Generic[Sent, Received]):
 
     def __init__(self, connection: socket.socket, kinds: Iterable[type[Received]]) -> None:
         self._connection = connection
-        self._kinds: dict[str, type[Received]] = {kind.__name__: kind for kind in kinds}
+        self._kinds: dict[str, type[Received]] = {_NAMES[kind]: kind for kind in kinds}
 
     def fileno(self) -> int:
         """The descriptor, for selectors and for inheriting."""
@@ -92,10 +103,10 @@ class Control(Generic[Sent, Received]):
 
     def send(self, message: Sent) -> bool:
         """Send a message; False where the other process has ended or has stopped reading."""
-        values = {"event": type(message).__name__, **asdict(message)}
+        values = {"event": _NAMES[type(message)], **asdict(message)}
         try:
             self._connection.send(json.dumps(values, default=bytes.hex).encode(), socket.MSG_DONTWAIT)
-        except (BrokenPipeError, ConnectionResetError, BlockingIOError):
+        except OSError:  # it has ended, its end is full, or the system has no memory for a message
             return False
         return True
 

@@ -89,12 +89,17 @@ class Pool:
             (worker.stop_by - now for worker in self.workers if not worker.killed), default=float("inf")
         )
 
-    def reap(self) -> Iterator[tuple[WorkerProcess, int]]:
-        """Those that have ended since the last time, with their exit statuses; all others are told."""
+    def reap(self, receive: Callable[[WorkerProcess], None]) -> Iterator[tuple[WorkerProcess, int]]:
+        """Those that have ended since the last time, with their exit statuses; all others are told.
+
+        Args:
+            receive: Takes what a worker said before it ended.
+        """
         for worker in list(self.workers):
             status = worker.poll()
             if status is not None:
                 self.workers.remove(worker)
+                receive(worker)  # first: a suspect that it cleared may be what it then died of
                 self._report(self._liveness.release_slot(worker.slot, blame_request=worker.blame_request))
                 yield worker, status
                 worker.close()

@@ -132,8 +132,7 @@ class Supervisor:
             self._on_ready = None
 
     def _reap(self) -> None:
-        for worker, status in self._pool.reap():
-            self._receive(worker)  # what it said before it ended
+        for worker, status in self._pool.reap(self._receive):
             if worker.state is State.STOPPING:
                 logger.info("worker ended", extra=fields(worker=worker.pid, how=describe_exit(status)))
                 continue

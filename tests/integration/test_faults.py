@@ -453,7 +453,7 @@ def test_a_stop_does_not_wait_for_those_who_watch_its_health() -> None:
         hooked(FACET_GRACE_SECONDS="60") as (process, _),
         grpc.insecure_channel(address_of(process)) as channel,
     ):
-        liveness = health_pb2_grpc.HealthStub(channel).LivenessMonitor(health_pb2.HealthCheckRequest())
+        liveness = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert next(liveness).status == health_pb2.HealthCheckResponse.SERVING
         process.send(signal.SIGTERM)
         assert process.wait(30) == 0

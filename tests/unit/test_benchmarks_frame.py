@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import render, results
+from benchmarks import plots, render, results
 from benchmarks.__main__ import measure
 from benchmarks.load import poisson
 from benchmarks.registry import NAMES, Goal, Report, Scenario, Table, scenario
@@ -37,7 +37,6 @@ def test_a_plot_shows_what_its_result_says(path: Path) -> None:
 @pytest.mark.parametrize("path", PLOTS, ids=lambda path: path.stem)
 def test_a_plot_is_drawn_alike_every_time(path: Path) -> None:
     """Byte for byte, by the version of matplotlib that is pinned."""
-    plots = pytest.importorskip("benchmarks.plots", reason="needs make bench", exc_type=ImportError)
     assert path.read_text() == plots.draw(PLOTS[path]), STALE
 
 

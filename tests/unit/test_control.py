@@ -89,13 +89,14 @@ def test_sending_never_waits_for_a_process_that_does_not_read(ends: tuple[Superv
 @pytest.mark.parametrize(
     ("said", "understood"),
     [
-        ({"event": "Ready"}, Ready()),
-        ({"event": "Ready", "engine": "onnx", "colour": "red"}, Ready("onnx")),
-        ({"event": "BootFailed", "reason": "no model"}, BootFailed("no model", permanent=True)),
-        ({"event": "SuspectCleared"}, None),
-        ({"event": "SuspectCleared", "key": "no hexadecimal"}, None),
-        ({"event": "SuspectCleared", "key": 7}, None),
-        ({"event": "Stop"}, None),  # none of a worker's
+        ({"event": "ready"}, Ready()),
+        ({"event": "ready", "engine": "onnx", "colour": "red"}, Ready("onnx")),
+        ({"event": "failed", "reason": "no model"}, BootFailed("no model", permanent=True)),
+        ({"event": "failed", "reason": "layout", "final": True}, BootFailed("layout", permanent=True)),
+        ({"event": "cleared"}, None),
+        ({"event": "cleared", "key": "no hexadecimal"}, None),
+        ({"event": "cleared", "key": 7}, None),
+        ({"event": "stop"}, None),  # none of a worker's
         ({"event": "Dance"}, None),
         ({}, None),
         ([], None),
@@ -110,7 +111,7 @@ def test_a_worker_of_another_release_is_understood_as_far_as_it_can_be(
     ours: SupervisorEnd = Control(theirs, get_args(FromWorker))
     with raw:
         raw.send(json.dumps(said).encode())
-        raw.send(b'{"event": "RetirementRequested"}')
+        raw.send(b'{"event": "leaving"}')
         if understood is not None:
             assert ours.receive() == understood
         assert ours.receive() == RetirementRequested()  # the next one is not lost

@@ -1,7 +1,9 @@
 """Rules of what surrounds a call, of whichever kind."""
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -20,11 +22,19 @@ KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 def shouted(message: bytes) -> bytes:
     """The answer to a message; some are refused."""
     if message == b"full":
-        raise QueueFull("no room", retry_after=2.0)
+        error = QueueFull("no room", retry_after=2.0)
+        REFUSALS.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
     if message == b"fault":
         raise ZeroDivisionError
     note(heard=message.decode())
     return message.upper()
+
+
+REFUSALS: list[weakref.ref[Exception]] = []
 
 
 class Shouting:
@@ -162,3 +172,24 @@ def test_the_log_names_the_method_of_a_call_that_failed(caplog: pytest.LogCaptur
     with caplog.at_level(logging.ERROR):
         serve(play)
     assert [line["method"] for line in lines(caplog, "call failed")] == [f"/{OTHER}/unary_unary"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refused_call_keeps_nothing_alive(kind: str) -> None:
+    """Its message would else stay in memory until a garbage collection, which is rare."""
+
+    async def play(channel: grpc.aio.Channel) -> None:
+        REFUSALS.clear()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await answers(called(channel, kind, b"full"), [])
+        for _ in range(100):
+            if REFUSALS[0]() is None:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("the error is still there")
+
+    gc.disable()
+    try:
+        serve(play)
+    finally:
+        gc.enable()

@@ -1,8 +1,10 @@
 """Rules of reading JPEG: Pillow's pixels of every whole file, however odd, and none of a damaged one."""
 
+import gc
 import io
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,34 @@ def test_every_truncation_is_broken(progressive: bool) -> None:
         for end in b"", END:
             with pytest.raises(BrokenImage):
                 decode(data[:cut] + end, MAX_PIXELS)
+
+
+def test_a_truncated_file_leaves_no_pixels_in_memory() -> None:
+    """They would else stay until a garbage collection, which is rare."""
+    data = encoded(portrait(), "JPEG")
+    gc.disable()
+    tracemalloc.start()
+    try:
+        with pytest.raises(BrokenImage):
+            decode(data[: len(data) // 2], 10**7)
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert left < portrait().nbytes / 4
+
+
+def test_odd_exif_data_on_the_resolution_are_no_fault() -> None:
+    """A resolution of one byte, as some cameras write it, in a file without a JFIF header."""
+    data = encoded(portrait(), "JPEG")
+    headless = data[:2] + data[4 + int.from_bytes(data[4:6], "big") :]
+    resolution = struct.pack("<HHL4s", 282, 1, 1, b"\x48\0\0\0") + struct.pack(
+        "<HHL4s", 296, 3, 1, b"\2\0\0\0"
+    )
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + resolution + bytes(4)
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif
+    pixels, _ = decode(headless[:2] + segment + headless[2:], 10**7)
+    assert pixels.shape == portrait().shape
 
 
 def test_a_file_of_one_component_of_three_is_broken() -> None:

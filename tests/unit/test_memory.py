@@ -62,6 +62,31 @@ before = resident()
 trim_heap()
 print(before - resident())
 """
+_TRIM_SECOND_HEAP = """
+import ctypes, re, threading
+from pathlib import Path
+from utils.memory import trim_heap, tune_heap
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+def run():
+    pieces = (ctypes.c_void_p * 900)(*(libc.malloc(65536) for _ in range(900)))
+    for piece in pieces:
+        ctypes.memset(piece, 1, 65536)
+    before = resident()
+    for piece in pieces:
+        libc.free(piece)
+    trim_heap()
+    print(before - resident())
+if {tuned}:
+    tune_heap()
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+"""
 _PAGES = 4 * 3_000_000 // 4096
 
 pytestmark = pytest.mark.skipif(
@@ -92,6 +117,11 @@ def test_an_untuned_process_takes_every_page_anew() -> None:
 def test_what_is_free_is_given_back_when_the_heap_is_trimmed() -> None:
     """Though a tuned process would keep it."""
     assert int(_run(_TRIM, tuned=True)) > 40_000_000
+
+
+def test_a_heap_of_other_threads_is_trimmed_too() -> None:
+    """It has 64 MiB at most, and must not be allowed to keep as many."""
+    assert int(_run(_TRIM_SECOND_HEAP, tuned=True)) > 20_000_000
 
 
 def _heaps(*, tuned: bool) -> int:
