@@ -73,7 +73,9 @@ libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]
 def run():
-    pieces = (ctypes.c_void_p * 900)(*(libc.malloc(65536) for _ in range(900)))
+    pieces = (ctypes.c_void_p * 900)()
+    for number in range(900):
+        pieces[number] = libc.malloc(65536)
     for piece in pieces:
         ctypes.memset(piece, 1, 65536)
     before = resident()
