@@ -73,6 +73,7 @@ libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]
 def run():
+    resident()  # what it allocates lies below the pieces, at whose end the heap is cut
     pieces = (ctypes.c_void_p * 900)()
     for number in range(900):
         pieces[number] = libc.malloc(65536)
