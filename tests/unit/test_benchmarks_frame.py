@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import plots, render, results
+from benchmarks import render, results
 from benchmarks.__main__ import measure
 from benchmarks.load import poisson
 from benchmarks.registry import NAMES, Goal, Report, Scenario, Table, scenario
@@ -32,12 +32,6 @@ def test_a_plot_shows_what_its_result_says(path: Path) -> None:
     """By the data that the file carries, so that no library is needed to tell."""
     shown = ET.parse(path).findtext(".//{http://purl.org/dc/elements/1.1/}description")  # noqa: S314 - our own
     assert shown == PLOTS[path].data(), STALE
-
-
-@pytest.mark.parametrize("path", PLOTS, ids=lambda path: path.stem)
-def test_a_plot_is_drawn_alike_every_time(path: Path) -> None:
-    """Byte for byte, by the version of matplotlib that is pinned."""
-    assert path.read_text() == plots.draw(PLOTS[path]), STALE
 
 
 @pytest.mark.parametrize("name", NAMES)
