@@ -42,14 +42,22 @@ class ShutdownFlag:
         return self._memory[0] == 1
 
     def install(self, server: Any) -> None:  # noqa: ANN401 - gunicorn's
-        """Have the master set it, once its own handlers are in place."""
+        """Have the master set it, once its own handlers are in place, and never miss a SIGINT after that."""
 
         def stop(signum: int, frame: FrameType | None) -> None:
             if os.getpid() == server.pid:  # a new worker has this handler, too, until it sets its own
                 self._memory[0] = 1
             server.signal(signum, frame)
 
+        def stop_now(signum: int, frame: FrameType | None) -> None:
+            # gunicorn forgets a signal that it takes from its queue together with the SIGTERM before it.
+            if os.getpid() == server.pid and self.is_set():
+                server.kill_workers(signal.SIGQUIT)
+            server.signal(signum, frame)
+
         signal.signal(signal.SIGTERM, stop)
+        for signum in signal.SIGINT, signal.SIGQUIT:
+            signal.signal(signum, stop_now)
 
 
 class Worker(BaseWorker):  # type: ignore[misc]

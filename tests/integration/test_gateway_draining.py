@@ -282,6 +282,18 @@ def test_a_drain_can_be_cut_short(again: int) -> None:
         assert running.process.wait(20) == 0
 
 
+def test_a_drain_is_cut_short_by_a_signal_that_comes_at_once() -> None:
+    """The master may take both signals from its queue together, and must not forget the second."""
+    slow = ("-c", "tests/support/slow_master.conf.py")
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target, *slow, FACET_DRAIN_SECONDS="300") as running,
+    ):
+        draining(running)
+        running.process.send(signal.SIGINT)
+        assert running.process.wait(20) == 0
+
+
 def test_the_gateway_refuses_to_speak_tls() -> None:
     """It stops at its start and says who should."""
     certificate = str(Path(__file__))  # any file will do
