@@ -8,7 +8,11 @@
     ├── Overloaded              try again after `retry_after` seconds
     │   ├── QueueFull
     │   ├── TooManyUnfinishedMessages
-    │   └── GatewayBusy
+    │   ├── GatewayBusy
+    │   └── TooManyModels
+    ├── ModelNotFound, ModelNotReady, ModelFailed
+    ├── ManagementError         a change of the models that cannot be made
+    │   └── ...                 one class for each reason
     ├── BackendUnavailable      nobody there, or not ready yet
     ├── GatewayStopping         this gateway goes away; another one is to be asked
     ├── DeadlineExceeded, Cancelled
@@ -201,6 +205,14 @@ class BrokenImage(InvalidRequest):
     title = "The image is broken"
 
 
+class InvalidInput(InvalidRequest):
+    """A model's input that its schema does not allow; `field` is the path of the member at fault."""
+
+    http_status = 422
+    reason = "INVALID_INPUT"
+    title = "The input is not valid"
+
+
 class BodyTooSlow(InvalidRequest):
     """The body of the request did not arrive within its time."""
 
@@ -346,6 +358,87 @@ class GatewayBusy(Overloaded):
 
     reason = "GATEWAY_BUSY"
     title = "The gateway is busy"
+
+
+class TooManyModels(Overloaded):
+    """There are as many versions of models, or processes for them, as there can be."""
+
+    reason = "TOO_MANY_MODELS"
+    title = "There is no room for another model"
+
+
+class ModelNotFound(FacetError):
+    """No model of that name or version is registered."""
+
+    code = Code.NOT_FOUND
+    http_status = 404
+    reason = "MODEL_NOT_FOUND"
+    title = "There is no such model"
+
+
+class ModelNotReady(FacetError):
+    """The model is registered, but no process of it serves now."""
+
+    code = Code.UNAVAILABLE
+    http_status = 503
+    reason = "MODEL_NOT_READY"
+    title = "The model is not ready"
+
+
+class ModelFailed(FacetError):
+    """The model raised an error, or gave what its schema does not allow; the log has the rest."""
+
+    code = Code.INTERNAL
+    http_status = 500
+    reason = "MODEL_FAILED"
+    title = "The model failed"
+
+
+class ManagementError(FacetError):
+    """A change of the models that cannot be made."""
+
+    code = Code.FAILED_PRECONDITION
+    http_status = 409
+
+
+class InvalidModel(ManagementError):
+    """What is to be registered is no model: its source, its name, its configuration or its file."""
+
+    code = Code.INVALID_ARGUMENT
+    http_status = 400
+    reason = "INVALID_MODEL"
+    title = "This is no valid model"
+
+
+class ModelExists(ManagementError):
+    """This version of the model is registered already."""
+
+    code = Code.ALREADY_EXISTS
+    reason = "MODEL_EXISTS"
+    title = "The model exists already"
+
+
+class ModelConflict(ManagementError):
+    """The change does not fit the state: the default version cannot go, faces cannot be scaled."""
+
+    reason = "MODEL_CONFLICT"
+    title = "The change conflicts with the state of the models"
+
+
+class ModelLoadFailed(ManagementError):
+    """The model could not be loaded; the detail has the model's own reason."""
+
+    code = Code.INTERNAL
+    http_status = 500
+    reason = "MODEL_LOAD_FAILED"
+    title = "The model could not be loaded"
+
+
+class StateNotWritable(ManagementError):
+    """The change could not be written down, so it was not made."""
+
+    reason = "STATE_NOT_WRITABLE"
+    title = "The state of the models cannot be written"
 
 
 class BackendUnavailable(FacetError):

@@ -26,6 +26,9 @@ INSTRUCTION_SETS = ("auto", "avx512", "avx2", "base")
 IMAGE_FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "heic")
 """What FACET_IMAGE_FORMATS may name."""
 
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a model may be called."""
+
 # What Kubernetes puts into the environment of every pod for a Service called facet or facet-...:
 # never a setting of ours, so never worth a warning.
 _SERVICE_VARIABLE = re.compile(r"FACET_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)\w*)")
@@ -131,33 +134,67 @@ def _folder(text: str) -> Path:
     return path
 
 
+def _models(text: str) -> tuple[str, ...]:
+    models = tuple(part.strip() for part in text.split(","))
+    if not all(models):
+        raise ValueError(text)
+    return models
+
+
+def _name(text: str) -> str:
+    if not MODEL_NAME.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
 _ADDRESS = _Kind("host:port, such as 127.0.0.1:8000 or [::1]:8000", parse_address)
 _TARGET = _Kind("the backend's host:port, or another gRPC target", _target)
 _FOLDER = _Kind("the absolute path of a folder", _folder)
+_MODELS = _Kind("models with commas between them, each NAME, NAME/VERSION or NAME=SOURCE", _models)
+_NAME = _Kind("the name of a model: 1 to 64 letters, digits, `.`, `_` and `-`, the first no mark", _name)
 
 _BY_GATEWAY = "gateway"
 _BY_BACKEND = "backend"
 _BY_BOTH = "both"
 
 
-def _cache_home(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return facet's folder in the user's cache, by the XDG base directory specification.
+def _home_folder(environ: Mapping[str, str], variable: str, default: str) -> Path | None:
+    """Facet's own folder among a user's of one kind, by the XDG base directory specification.
 
-    Raises:
-        InvalidSetting: There is none, because the user has no home.
+    None where the user has no home, as in a container that is told to run as any number.
     """
-    cache, home = Path(environ.get("XDG_CACHE_HOME", "")), Path(environ.get("HOME", ""))
-    if cache.is_absolute():
-        return cache / "facet"
+    base, home = Path(environ.get(variable, "")), Path(environ.get("HOME", ""))
+    if base.is_absolute():
+        return base / "facet"
     if not home.is_absolute():
         try:
             home = Path(pwd.getpwuid(os.getuid()).pw_dir)
-        except KeyError:  # as in a container that is told to run as any number
-            raise InvalidSetting(
-                f"FACET_CACHE_DIR is not set, and user {os.getuid()} has no home; "
-                f"accepted: {_FOLDER.accepted}"
-            ) from None
-    return home / ".cache" / "facet"
+        except KeyError:
+            return None
+    return home / default / "facet"
+
+
+def _cache_home(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where converted models are kept.
+
+    Raises:
+        InvalidSetting: There is no such place.
+    """
+    folder = _home_folder(environ, "XDG_CACHE_HOME", ".cache")
+    if folder is None:
+        raise InvalidSetting(
+            f"FACET_CACHE_DIR is not set, and user {os.getuid()} has no home; accepted: {_FOLDER.accepted}"
+        )
+    return folder
+
+
+def _model_store(environ: Mapping[str, str] = os.environ) -> Path | None:
+    data = _home_folder(environ, "XDG_DATA_HOME", ".local/share")
+    return None if data is None else data / "models"
+
+
+def _state_home(environ: Mapping[str, str] = os.environ) -> Path | None:
+    return _home_folder(environ, "XDG_STATE_HOME", ".local/state")
 
 
 def _log_format() -> str:
@@ -368,6 +405,42 @@ class Settings:
         factory=_cache_home,
         shown="$XDG_CACHE_HOME/facet, or ~/.cache/facet",
     )
+    models: tuple[str, ...] | None = _setting(
+        _MODELS,
+        _BY_BACKEND,
+        "Models to serve from the start; then nothing is read from FACET_STATE_DIR or written to it. "
+        "face_detection is always served by its own methods; as a model it is listed where it is named "
+        "here, or nothing is.",
+        shown="what FACET_STATE_DIR remembers",
+    )
+    model_store: Path | None = _setting(
+        _FOLDER,
+        _BY_BACKEND,
+        "Folder of models, NAME/VERSION/model.toml each.",
+        factory=_model_store,
+        shown="$XDG_DATA_HOME/facet/models, or ~/.local/share/facet/models",
+    )
+    state_dir: Path | None = _setting(
+        _FOLDER,
+        _BY_BACKEND,
+        "Folder of what a backend remembers of its models, and of the socket by which `facet models` reaches "
+        "it; one for each backend.",
+        factory=_state_home,
+        shown="$XDG_STATE_HOME/facet, or ~/.local/state/facet",
+    )
+    max_request_bytes: int = _setting(
+        _whole(1024, 256 * 1024**2),
+        _BY_BOTH,
+        "Largest request to a model, in bytes; those to find faces have FACET_MAX_IMAGE_BYTES.",
+        default=32 * 1024**2,
+        shown="33554432 (32 MiB)",
+    )
+    classifier: str = _setting(
+        _NAME, _BY_BACKEND, "Model that answers `/InferenceServer/inference`.", default="classifier"
+    )
+    expression: str = _setting(
+        _NAME, _BY_BACKEND, "Model that answers `/Pipeline/run_pipeline`.", default="expression"
+    )
     log_format: str = _setting(
         _one_of("text", "json"),
         _BY_BOTH,
@@ -404,9 +477,18 @@ class Settings:
             except ValueError:
                 accepted = setting.metadata["accepted"]
                 raise InvalidSetting(f"{name} is {text!r}; accepted: {accepted}") from None
-        if "cache_dir" not in values:  # its default depends on this mapping
-            values["cache_dir"] = _cache_home(environ)
+        # Whose defaults depend on this mapping.
+        for name, default in _FOLDERS.items():
+            if name not in values:
+                values[name] = default(environ)
         return cls(**values)
+
+
+_FOLDERS: dict[str, Callable[[Mapping[str, str]], Path | None]] = {
+    "cache_dir": _cache_home,
+    "model_store": _model_store,
+    "state_dir": _state_home,
+}
 
 
 def variable(name: str) -> str:
