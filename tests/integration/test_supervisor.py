@@ -4,18 +4,16 @@ import json
 import logging
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from inference_server.supervision import backoff, group
-from inference_server.supervision.control import Ready, Stop, WorkerDied
+from inference_server.supervision.control import Ready
 from inference_server.supervision.recycling import Limits
-from inference_server.supervision.worker_process import WorkerProcess
 from tests.support.processes import PATIENCE, ROOT, alive, wait_until
-from tests.support.supervision import FAKE, Service
+from tests.support.supervision import Service
 from utils.logs import JsonFormatter
 
 
@@ -402,28 +400,3 @@ def test_sigttin_and_sigttou_add_and_take_away_a_worker(service: Service) -> Non
         service.signal(signal.SIGTTOU)
     service.wait_for_living(1)
     assert all("Stop" in line for line in service.told())
-
-
-def test_what_a_worker_cannot_take_yet_it_is_told_later_and_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A death that it never hears of would leave requests with nobody."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    (tmp_path / "behave").write_text("deaf")
-    worker = WorkerProcess([sys.executable, str(FAKE), str(tmp_path)], slot=0, generation=1, release=0)
-    try:
-        said = 0
-        while worker.send(WorkerDied(said, 0)):
-            said += 1
-            assert said < 100_000
-        assert not worker.send(WorkerDied(said + 1, 0))
-        assert not worker.send(Stop())
-        (tmp_path / "listen").touch()
-        wait_until(worker.flush, "it has been told everything")
-        wait_until(lambda: worker.poll() is not None, "it has heard everything")
-    finally:
-        worker.kill()
-        wait_until(lambda: worker.poll() is not None, "it is gone")
-        worker.close()
-    told = (tmp_path / "told").read_text().splitlines()
-    assert told == [*(f"{WorkerDied(slot, 0)}" for slot in range(said + 2)), "Stop()"]
