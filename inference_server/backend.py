@@ -12,8 +12,8 @@ from inference_server.dispatch.shared import Shared
 from inference_server.models.conversion import prepare
 from inference_server.supervision.address import AddressUnavailable, Reservation, reserve
 from inference_server.supervision.engine_log import EngineLog
+from inference_server.supervision.group import Group
 from inference_server.supervision.liveness import LivenessMonitor
-from inference_server.supervision.pool import Pool
 from inference_server.supervision.processes import reap_orphans
 from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
@@ -88,21 +88,17 @@ def _supervisor(
         reap_orphans(workers)
         reservation.close_connections()
 
-    liveness = LivenessMonitor(shared.stats, settings.hang_seconds)
-    pool = Pool(
+    engine_log = EngineLog()
+    workers = Group(
+        None,
         spawn,
-        slots=shared.slots,
-        liveness=liveness,
+        range(shared.slots),
+        LivenessMonitor(shared.stats, settings.hang_seconds),
+        wanted=settings.workers,
         patience=settings.drain_seconds + settings.grace_seconds,
+        on_ready=lambda _, ready: engine_log.record(ready),
     )
-    return Supervisor(
-        pool,
-        liveness,
-        workers=settings.workers,
-        on_ready=announce,
-        on_worker_ready=EngineLog().record,
-        on_round=look_around,
-    )
+    return Supervisor(workers, on_ready=announce, on_round=look_around)
 
 
 def _share(slots: int) -> Shared:

@@ -10,9 +10,12 @@ from inference_server.dispatch.stats import SharedStats
 HEARTBEAT_SECONDS = 2.0
 """An event loop that has not turned for so long is hung."""
 
+_BOOT_SECONDS = 60.0
 _LATE_SECONDS = 1.5
 _FROZEN_SECONDS = 0.5
 """A process that froze as a whole may have made progress for so long after its last heartbeat."""
+
+_generations = itertools.count(1)  # of the workers of all groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +47,35 @@ class LivenessMonitor:
     """Gives slots to workers, sees who is hung, and records in the table of poison who died of what.
 
     Args:
-        stats: What all workers share.
+        stats: What all workers of all groups share.
         hang_seconds: A consumer that has a request in flight and made no progress for so long is hung.
+        boot_seconds: A worker that is not ready so long after its start is hung.
+        heartbeat_while_busy: Whether the event loop must turn while a request is in flight. False for code
+            that may hold the interpreter lock until it is done: then progress alone counts.
     """
 
-    def __init__(self, stats: SharedStats, hang_seconds: float) -> None:
+    def __init__(
+        self,
+        stats: SharedStats,
+        hang_seconds: float,
+        *,
+        boot_seconds: float = _BOOT_SECONDS,
+        heartbeat_while_busy: bool = True,
+    ) -> None:
         self._stats = stats
         self._hang_seconds = hang_seconds
-        self._generations = itertools.count(1)
+        self._boot_seconds = boot_seconds
+        self._heartbeat_while_busy = heartbeat_while_busy
         self._looked = self._judge_from = time.monotonic()
+
+    def free_slot(self, slots: range) -> int | None:
+        """The first of these slots that no worker of any group has; None where all are taken."""
+        rows = self._stats.rows
+        return next((slot for slot in slots if not rows[slot].generation), None)
 
     def acquire_slot(self, slot: int) -> int:
         """Give a slot to a worker that is about to start; gives its generation."""
-        generation = next(self._generations)
+        generation = next(_generations)
         self._stats.rows[slot].assign(generation, time.monotonic())
         return generation
 
@@ -86,13 +105,23 @@ class LivenessMonitor:
         self._looked = now
         self._stats.poison.expire(now)
 
+    def boot_report(self, started: float) -> HangReport | None:
+        """Why a worker that was started then and is not ready is hung, None where it is not."""
+        if self._since(started) > self._boot_seconds:
+            return HangReport(f"it was not ready within {self._boot_seconds:g} s", blame_request=False)
+        return None
+
     def hang_report(self, slot: int) -> HangReport | None:
-        """Why the worker in a slot is hung, None where it is not."""
+        """Why the worker in a slot, which was ready, is hung, None where it is not."""
         row = self._stats.rows[slot]
         if row.busy and self._since(row.progress_due) > self._hang_seconds:
             why = f"its consumer has made no progress for {self._hang_seconds:g} s"
             return HangReport(why, blame_request=True)
-        if self._since(row.heartbeat) > HEARTBEAT_SECONDS:
+        silent = self._since(row.heartbeat) > HEARTBEAT_SECONDS
+        if silent and not self._heartbeat_while_busy:
+            # One that is idle was busy until its last progress.
+            silent = not row.busy and self._since(row.last_progress) > HEARTBEAT_SECONDS
+        if silent:
             # Where its consumer has not gone on since, the payload may have frozen the whole process.
             frozen = row.busy and row.last_progress <= max(row.heartbeat, self._judge_from) + _FROZEN_SECONDS
             why = f"its event loop has not turned for {HEARTBEAT_SECONDS:g} s"

@@ -101,14 +101,19 @@ def reap_orphans(own: Collection[int]) -> None:
 
     The first process of a container is given every orphan in it.
     """
-    while (ended := _ended_child()) is not None and ended not in own:
+    while (ended := _ended_child(os.P_ALL, 0)) is not None and ended not in own:
         os.waitpid(ended, 0)
 
 
-def _ended_child() -> int | None:
+def has_ended(child: int) -> bool:
+    """Whether a child has ended and is not reaped: until it is, no other process gets its id."""
+    return _ended_child(os.P_PID, child) is not None
+
+
+def _ended_child(kind: int, child: int) -> int | None:
     """The process id of a child that has ended, which it leaves to be reaped."""
     try:
-        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:  # there is no child at all
+        found = os.waitid(kind, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # there is no such child
         return None
     return None if found is None else found.si_pid

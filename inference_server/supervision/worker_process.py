@@ -1,6 +1,7 @@
-"""One worker, as the supervisor sees it: a child process, its state, and the line to it."""
+"""One worker or model worker, as the supervisor sees it: a child process, its state, and the line to it."""
 
 import enum
+import logging
 import math
 import os
 import signal
@@ -10,8 +11,11 @@ from collections import deque
 from collections.abc import Sequence
 
 from inference_server.supervision.control import Drain, FromSupervisor, FromWorker, Stop, control_pair
-from inference_server.supervision.processes import signals_held_back
+from inference_server.supervision.processes import has_ended, signals_held_back
 from inference_server.supervision.recycling import Limits
+from utils.logs import fields
+
+logger = logging.getLogger(__name__)
 
 # A worker has one CPU. The libraries under NumPy would start a thread for each CPU of the machine, and
 # read this when they are loaded, which is before any line of the worker's.
@@ -47,6 +51,10 @@ class WorkerProcess:
         release: Counts the reloads: the code that this worker runs.
         limits: What it may reach before it is replaced.
         inherit: Descriptors that it keeps open.
+        own_session: Start it as the leader of a session, and so of a process group, which is killed when it
+            ends: what it forks does not outlive it.
+        nice: Added to the niceness of this process.
+        card_fd: The one of `inherit` into which it writes what it serves; closed here when it has ended.
     """
 
     def __init__(
@@ -58,6 +66,9 @@ class WorkerProcess:
         *,
         limits: Limits = Limits(),
         inherit: Sequence[int] = (),
+        own_session: bool = False,
+        nice: int = 0,
+        card_fd: int | None = None,
     ) -> None:
         self.slot = slot
         self.release = release
@@ -71,6 +82,8 @@ class WorkerProcess:
         self.blame_request = True
         self.stop_by = math.inf
         self.limits = limits
+        self.card_fd = card_fd
+        self._own_session = own_session
         self._unsent: deque[FromSupervisor] = deque()
         self.control, theirs = control_pair()
         arguments: list[object] = ["--control-fd", theirs.fileno(), "--parent", os.getpid()]
@@ -81,8 +94,11 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **_ONE_THREAD},
                 pass_fds=[theirs.fileno(), *inherit],
+                start_new_session=own_session,
             )
         theirs.close()
+        if nice:  # before it has a second thread
+            os.setpriority(os.PRIO_PROCESS, self.pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
 
     @property
     def pid(self) -> int:
@@ -105,7 +121,11 @@ class WorkerProcess:
         What it could not take yet is kept for `flush`. One that does not listen for long is hung.
         """
         self._unsent.append(message)
-        return self.flush()
+        sent = self.flush()
+        if not sent and self.state is not State.STOPPING:
+            event = type(message).__name__
+            logger.warning("control message delayed", extra=fields(worker=self.pid, event=event))
+        return sent
 
     def flush(self) -> bool:
         """Send what it could not take yet; gives whether it has everything now."""
@@ -134,6 +154,10 @@ class WorkerProcess:
         """Count it among the workers of this release, whose own code cannot boot."""
         self.release = release
 
+    def limit_reached(self, handled: int) -> str | None:
+        """Which limit it has reached after so many requests, in words; None where it has reached none."""
+        return self.limits.reached(self.pid, handled, time.monotonic() - self.started)
+
     def check_baseline_memory(self) -> int:
         """Lift a limit of memory that it exceeds when it is new, as others would; gives its bytes, or 0."""
         memory = self.limits.too_large(self.pid)
@@ -155,15 +179,27 @@ class WorkerProcess:
         """End it now; `blame_request` where what it had in flight may be the reason."""
         self.killed = True
         self.blame_request = blame_request
-        self._process.kill()
+        if self._own_session:
+            self._kill_process_group()
+        else:
+            self._process.kill()
 
     def poll(self) -> int | None:
         """Its exit status as `subprocess` counts it, None while it lives."""
+        if self._own_session and has_ended(self.pid):
+            self._kill_process_group()
         return self._process.poll()
 
     def close(self) -> None:
         """Release what belongs to a worker that has ended."""
         self.control.close()
+        if self.card_fd is not None:
+            os.close(self.card_fd)
+
+    def _kill_process_group(self) -> None:
+        """Kill the group that it leads, unless it has been reaped: then its number may be another group's."""
+        if self._process.returncode is None:
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 def describe_exit(status: int) -> str:

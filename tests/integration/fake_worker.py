@@ -11,6 +11,9 @@
     stubborn  become ready, then ignore being told to stop
     newer     say what no supervisor of this release knows, then become ready
     deaf      listen only once there is FOLDER/listen, and write down everything
+    fork      write the process id of a child into FOLDER/forked, then become ready
+
+What it is told it writes into FOLDER/told, deaths into FOLDER/deaths.
 """
 
 import argparse
@@ -51,15 +54,7 @@ def main() -> None:
     behaviour = (arguments.folder / "behave").read_text()
     control = inherited_control(arguments.control_fd)
     leave_signals_to_supervisor()
-    if behaviour == "late":
-        (arguments.folder / "late").touch()
-        _wait_for(arguments.folder / "fail")
-        behaviour = "fail"
-    if behaviour in _FAILURES:
-        control.send(_FAILURES[behaviour])
-        sys.exit(3)
-    if behaviour == "crash":
-        os._exit(9)
+    _boot(behaviour, control, arguments.folder)
     signal.signal(signal.SIGTERM, lambda _signum, _frame: control.send(RetirementRequested()))
     if behaviour == "deaf":
         _wait_for(arguments.folder / "listen")
@@ -75,16 +70,46 @@ def main() -> None:
         message = control.receive()
         assert message is not None
         if isinstance(message, WorkerDied):
+            _append(arguments.folder / "deaths", f"{os.getpid()} {message.slot} {message.generation}")
             continue
-        with (arguments.folder / "told").open("a") as told:
-            told.write(f"{os.getpid()} {type(message).__name__}\n")
+        _append(arguments.folder / "told", f"{os.getpid()} {type(message).__name__}")
         if behaviour != "stubborn":
             sys.exit(0)
+
+
+def _boot(behaviour: str, control: WorkerEnd, folder: Path) -> None:
+    """End as one that cannot boot, or go on."""
+    if behaviour == "late":
+        (folder / "late").touch()
+        _wait_for(folder / "fail")
+        behaviour = "fail"
+    if behaviour in _FAILURES:
+        control.send(_FAILURES[behaviour])
+        sys.exit(3)
+    if behaviour == "crash":
+        os._exit(9)
+    if behaviour == "fork":
+        _fork(folder)
 
 
 def _wait_for(path: Path) -> None:
     while not path.exists():
         time.sleep(0.01)
+
+
+def _append(path: Path, line: str) -> None:
+    with path.open("a") as file:
+        file.write(f"{line}\n")
+
+
+def _fork(folder: Path) -> None:
+    """Fork a child that does nothing, for a minute at most."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        while True:
+            signal.pause()
+    _append(folder / "forked", f"{child}")
 
 
 def _write_down(control: WorkerEnd, folder: Path) -> None:
@@ -93,8 +118,7 @@ def _write_down(control: WorkerEnd, folder: Path) -> None:
     while message != Stop():
         select.select([control], [], [])
         message = control.receive()
-        with (folder / "told").open("a") as told:
-            told.write(f"{message}\n")
+        _append(folder / "told", f"{message}")
 
 
 if __name__ == "__main__":

@@ -46,11 +46,24 @@ def look_for(seconds: float, liveness: LivenessMonitor, clock: Clock) -> None:
 
 
 def test_no_two_workers_have_the_same_generation(stats: SharedStats) -> None:
-    """Not even in the same slot, one after the other."""
-    liveness = LivenessMonitor(stats, hang_seconds=5)
-    given = [liveness.acquire_slot(slot) for slot in (0, 1, 0, 2)]
+    """Not even in the same slot, one after the other, nor in another group."""
+    liveness, other = (LivenessMonitor(stats, hang_seconds=5) for _ in range(2))
+    given = [
+        group.acquire_slot(slot) for group, slot in ((liveness, 0), (other, 1), (liveness, 0), (other, 2))
+    ]
     assert len(set(given)) == 4
     assert stats.rows[0].generation == given[2]
+
+
+def test_a_slot_is_free_when_no_group_has_a_worker_there(stats: SharedStats) -> None:
+    """The first of those that may be taken."""
+    liveness, other = (LivenessMonitor(stats, hang_seconds=5) for _ in range(2))
+    other.acquire_slot(1)
+    assert liveness.free_slot(range(3)) == 0
+    assert liveness.free_slot(range(1, 3)) == 2
+    assert liveness.free_slot(range(1, 2)) is None
+    other.release_slot(1)
+    assert liveness.free_slot(range(1, 3)) == 1
 
 
 def test_a_worker_that_beats_and_makes_progress_is_not_hung(stats: SharedStats, clock: Clock) -> None:
@@ -85,6 +98,44 @@ def test_a_busy_consumer_without_progress_is_hung(stats: SharedStats, clock: Clo
     assert liveness.hang_report(0) is None
     look_for(0.1, liveness, clock)
     assert "progress" in str(liveness.hang_report(0))
+
+
+def test_who_may_hold_the_interpreter_lock_needs_no_beat_while_it_is_busy(
+    stats: SharedStats, clock: Clock
+) -> None:
+    """Its progress alone counts until it is idle again, and its beat from then on."""
+    liveness = LivenessMonitor(stats, hang_seconds=30, heartbeat_while_busy=False)
+    liveness.acquire_slot(0)
+    row = stats.rows[0]
+    row.busy = True
+    look_for(30, liveness, clock)
+    assert liveness.hang_report(0) is None
+    row.show_progress(clock.now)
+    row.busy = False
+    look_for(HEARTBEAT_SECONDS, liveness, clock)
+    assert liveness.hang_report(0) is None
+    look_for(0.1, liveness, clock)
+    assert "event loop" in str(liveness.hang_report(0))
+
+
+def test_who_may_hold_the_interpreter_lock_is_hung_without_progress(stats: SharedStats, clock: Clock) -> None:
+    """As anybody else."""
+    liveness = LivenessMonitor(stats, hang_seconds=30, heartbeat_while_busy=False)
+    liveness.acquire_slot(0)
+    stats.rows[0].busy = True
+    look_for(30.1, liveness, clock)
+    report = liveness.hang_report(0)
+    assert report == HangReport("its consumer has made no progress for 30 s", blame_request=True)
+
+
+def test_a_worker_that_is_not_ready_in_time_is_hung(stats: SharedStats, clock: Clock) -> None:
+    """No request is to blame: it has none."""
+    liveness = LivenessMonitor(stats, hang_seconds=5, boot_seconds=20)
+    started = clock.now
+    look_for(20, liveness, clock)
+    assert liveness.boot_report(started) is None
+    look_for(0.1, liveness, clock)
+    assert liveness.boot_report(started) == HangReport("it was not ready within 20 s", blame_request=False)
 
 
 def test_a_supervisor_that_was_late_itself_judges_nobody(stats: SharedStats, clock: Clock) -> None:

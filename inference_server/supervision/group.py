@@ -1,0 +1,249 @@
+"""A group of interchangeable processes: the workers are one, the model workers of each model version another.
+
+It replaces those that crash, hang, reach a limit or run old code. The supervisor's loop calls its steps.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from inference_server.supervision.control import (
+    BootFailed,
+    Drain,
+    FromSupervisor,
+    Ready,
+    RetirementRequested,
+    Stop,
+    SuspectCleared,
+)
+from inference_server.supervision.liveness import Death, LivenessMonitor
+from inference_server.supervision.starter import NoFreeSlot, Spawn, Starter
+from inference_server.supervision.worker_process import State, WorkerProcess, describe_exit
+from utils import logs
+
+logger = logging.getLogger(__name__)
+
+_KILL_MARGIN_SECONDS = 1.0  # to close sockets, for a process that has used its whole patience
+
+
+class Group:
+    """Interchangeable processes: `processes` are all that live, those that were told to stop included.
+
+    Args:
+        name: Of the model version, for log lines; None for the workers.
+        spawn: Starts a process.
+        slots: Those that its processes, and their replacements, may have; other groups may have the same.
+        liveness: The group's own, with its limits.
+        wanted: How many processes there shall be.
+        patience: Seconds that a process that was told to stop has to end.
+        queue: The number of the queue from which its processes take requests.
+        on_ready: Called with each process that is ready, and what it said.
+        on_cannot_start: Called with the reason, and whether trying again is pointless, when a process cannot
+            be started, be others ready or not. The group tries again, with growing delays. May be set later.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        spawn: Spawn,
+        slots: range,
+        liveness: LivenessMonitor,
+        *,
+        wanted: int,
+        patience: float,
+        queue: int = 0,
+        on_ready: Callable[[WorkerProcess, Ready], None] = lambda _process, _ready: None,
+        on_cannot_start: Callable[[str, bool], None] = lambda _how, _permanent: None,
+    ) -> None:
+        self.processes: list[WorkerProcess] = []
+        self.wanted = wanted
+        self.slots, self.queue = slots, queue
+        self.on_cannot_start = on_cannot_start
+        self._fields = partial(logs.fields, model=name)
+        self._starter = Starter(spawn, slots, liveness)
+        self._liveness = liveness
+        self._patience = patience + _KILL_MARGIN_SECONDS
+        self._on_ready = on_ready
+        self._lacks_slot = False
+        self._warned_of_memory = False
+        self._retired = False
+
+    @property
+    def ready_count(self) -> int:
+        """How many serve and shall go on."""
+        return len(self._ready())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no process lives."""
+        return not self.processes
+
+    # --- what it is told to do ---
+
+    def scale(self, wanted: int) -> None:
+        """Have so many processes from now on; 0 is allowed."""
+        logger.info("scale", extra=self._fields(workers=wanted, before=self.wanted))
+        self.wanted = wanted
+
+    def reload(self, release: int) -> None:
+        """Replace all processes by some of this release, each told to stop when another is ready."""
+        self._starter.reload(release)
+
+    def retire(self, message: Drain | Stop = Stop()) -> None:  # noqa: B008 - it has no state
+        """Tell all processes to finish what they have and end, and start no other. Once is enough."""
+        if not self._retired:
+            self._retired = True
+            for process in self.processes:
+                process.retire(message, self._patience)
+
+    def kill(self) -> None:
+        """End all processes now, and start no other."""
+        self._retired = True
+        for process in self.processes:
+            process.kill()
+
+    def broadcast(self, message: FromSupervisor) -> None:
+        """Tell all processes something."""
+        for process in self.processes:
+            process.send(message)
+
+    # --- the steps of the supervisor's loop ---
+
+    def next_due(self) -> float:
+        """Seconds until something is to be done that no message and no death announces."""
+        now = time.monotonic()
+        ends = [process.stop_by - now for process in self.processes if not process.killed]
+        return min([self._starter.wait() or math.inf, *ends])
+
+    def exchange_messages(self) -> None:
+        """Take in what processes say, and send what they could not take yet."""
+        for process in self.processes:
+            self._receive(process)
+            process.flush()
+
+    def reap(self) -> Iterator[Death]:
+        """Part with the processes that have ended since the last time; gives what they had in flight."""
+        for process in list(self.processes):
+            if (status := process.poll()) is None:
+                continue
+            self.processes.remove(process)
+            self._receive(process)  # first: a suspect that it cleared may be what it then died of
+            death = self._liveness.release_slot(process.slot, blame_request=process.blame_request)
+            yield death
+            for key, deaths in death.deaths.items():
+                blamed = self._fields(key=key.hex(), deaths=deaths)
+                logger.warning("request in flight at a crash", extra=blamed)
+            self._ended(process, status)
+            process.close()
+
+    def check_liveness(self) -> None:
+        """Kill those that hang or have not stopped in time; have those replaced that have reached a limit."""
+        self._liveness.look()
+        now = time.monotonic()
+        for process in [process for process in self.processes if not process.killed]:
+            if process.state is State.STARTING:
+                hang = self._liveness.boot_report(process.started)
+            else:
+                hang = self._liveness.hang_report(process.slot)
+            # Killed first: writing the line may take long, and the process may be well again after it.
+            if hang is not None:
+                process.kill(blame_request=hang.blame_request)
+                logger.error("worker hung", extra=self._fields(worker=process.pid, how=hang.reason))
+            elif process.stop_by <= now:
+                process.kill()
+                logger.warning("worker killed: grace period exceeded", extra=self._fields(worker=process.pid))
+        self._check_limits()
+
+    def reconcile(self) -> None:
+        """Start or stop processes until as many as are wanted run, none of them due to be replaced."""
+        if self._retired:
+            return
+        staying = [process for process in self.processes if process.state is not State.STOPPING]
+        due = any(map(self._is_due, staying))
+        for _ in range(self.wanted + due - len(staying)):
+            if self._starter.wait() or not self._start():
+                break
+        ready = sorted(self._ready(), key=lambda process: (not self._is_due(process), process.started))
+        for process in ready[: max(len(ready) - self.wanted, 0)]:
+            process.retire(Stop(), self._patience)
+
+    # --- parts of the steps ---
+
+    def _ready(self) -> list[WorkerProcess]:
+        return [process for process in self.processes if process.state is State.READY]
+
+    def _is_due(self, process: WorkerProcess) -> bool:
+        """Whether it shall be replaced, by one that is ready before it is told to stop."""
+        return process.retirement_requested or self._starter.is_stale(process)
+
+    def _receive(self, process: WorkerProcess) -> None:
+        while (message := process.receive()) is not None:
+            match message:
+                case Ready():
+                    self._became_ready(process, message)
+                case BootFailed(reason, permanent):
+                    process.boot_failed(reason, permanent=permanent)
+                case RetirementRequested():
+                    logger.info("worker retirement requested", extra=self._fields(worker=process.pid))
+                    process.request_retirement()
+                case SuspectCleared(key):
+                    self._liveness.clear_suspect(key)
+
+    def _became_ready(self, process: WorkerProcess, ready: Ready) -> None:
+        process.became_ready()
+        self._starter.became_ready()
+        seconds = round(time.monotonic() - process.started, 3)
+        place = {"worker": process.pid, "slot": process.slot, "release": process.release}
+        logger.info("worker ready", extra=self._fields(**place, seconds=seconds))
+        limit, memory = process.limits.memory_bytes, process.check_baseline_memory()
+        if memory and not self._warned_of_memory:
+            self._warned_of_memory = True
+            logger.warning("memory limit has no effect", extra=self._fields(limit=limit, memory=memory))
+        self._on_ready(process, ready)
+
+    def _start(self) -> bool:
+        """Start a process; False where that cannot be done now."""
+        try:
+            self.processes.append(self._starter.start())
+            self._lacks_slot = False
+            return True
+        except NoFreeSlot as error:
+            if not self._lacks_slot:  # reported once, until there is one
+                self._lacks_slot = True
+                self.on_cannot_start(str(error), False)
+        except OSError as error:
+            logger.exception("a worker cannot be started", extra=self._fields())
+            self._could_not_boot(str(error), started=time.monotonic(), permanent=False)
+        return False
+
+    def _ended(self, process: WorkerProcess, status: int) -> None:
+        if process.state is State.STOPPING:
+            logger.info("worker ended", extra=self._fields(worker=process.pid, how=describe_exit(status)))
+            return
+        how = process.boot_error or describe_exit(status)
+        logger.error("worker crashed", extra=self._fields(worker=process.pid, slot=process.slot, how=how))
+        self._starter.crashed(process.started)
+        # What code of before a reload cannot do says nothing of the new one.
+        if process.state is State.STARTING and not self._starter.is_stale(process):
+            self._could_not_boot(how, started=process.started, permanent=process.boot_error_permanent)
+
+    def _could_not_boot(self, how: str, *, started: float, permanent: bool) -> None:
+        """Abandon a reload whose code cannot boot while the old processes serve; report anything else."""
+        permanent = self._starter.boot_failed(started) or permanent
+        if permanent and any(map(self._starter.is_stale, self._ready())):
+            logger.error("reload abandoned", extra=self._fields(how=how))
+            self._starter.abandon_reload(self.processes)
+        elif not self._retired:
+            self.on_cannot_start(how, permanent)
+
+    def _check_limits(self) -> None:
+        """Have those replaced that have reached a limit, one at a time."""
+        for process in self._ready():
+            if self._retired or any(map(self._is_due, self.processes)):
+                return
+            reached = process.limit_reached(self._liveness.handled(process.slot))
+            if reached is not None:
+                logger.info("worker recycled", extra=self._fields(worker=process.pid, after=reached))
+                process.request_retirement()
