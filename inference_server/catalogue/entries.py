@@ -169,12 +169,12 @@ class Catalogue:
         """
         versions = {one.version: one for one in self.versions if one.name == name}
         if not versions:
-            raise ModelNotFound(f"There is no model {shown(name)!r}.", field="name")
+            raise ModelNotFound(f"There is no model {shown(name)!r}", field="name")
         chosen = version or self._canary(name, versions, request_id) or self.defaults.get(name)
         if chosen is None:
             raise _not_ready(f"The model {name}", State.LOADING)
         if chosen not in versions:
-            raise ModelNotFound(f"The model {name} has no version {shown(chosen)!r}.", field="version")
+            raise ModelNotFound(f"The model {name} has no version {shown(chosen)!r}", field="version")
         found = versions[chosen]
         if found.state is not State.READY:
             raise _not_ready(f"Version {chosen} of the model {name}", found.state)
@@ -233,4 +233,4 @@ _RETRY_SECONDS = 1.0
 
 def _not_ready(what: str, state: State) -> ModelNotReady:
     retry_after = _RETRY_SECONDS if state is State.LOADING else None
-    return ModelNotReady(f"{what} {_WHY_NOT[state]}.", field="name", retry_after=retry_after)
+    return ModelNotReady(f"{what} {_WHY_NOT[state]}", field="name", retry_after=retry_after)

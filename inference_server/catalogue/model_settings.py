@@ -23,7 +23,7 @@ class _Range:
         if not number or not self.low <= value <= self.high:  # type: ignore[operator] # it is a number
             what = "a whole number" if self.kind is int else "a number of seconds"
             raise InvalidModel(
-                f"{name} is {shown(repr(value))}; accepted: {what} from {self.low:g} to {self.high:.14g}.",
+                f"{name} is {shown(repr(value))}; accepted: {what} from {self.low:g} to {self.high:.14g}",
                 field=name,
             )
 
@@ -66,7 +66,7 @@ class ModelSettings:
         if self.max_workers < self.min_workers:
             raise InvalidModel(
                 f"max_workers is {self.max_workers}; accepted: at least min_workers, which is "
-                f"{self.min_workers}.",
+                f"{self.min_workers}",
                 field="max_workers",
             )
 
@@ -78,7 +78,7 @@ class ModelSettings:
         """
         for name in changes:
             if name not in self.__dataclass_fields__:
-                raise InvalidModel(f"There is no setting {shown(name)!r} of a model.", field=shown(name))
+                raise InvalidModel(f"There is no setting {shown(name)!r} of a model", field=shown(name))
         changes = dict(changes)
         wanted = changes.get("min_workers")
         if isinstance(wanted, int) and "max_workers" not in changes:

@@ -22,7 +22,7 @@ def check_name(name: str) -> str:
     if not MODEL_NAME.fullmatch(name):
         raise InvalidModel(
             f"The model's name is {shown(name)!r}; accepted: 1 to 64 letters, digits, `.`, `_` and `-`, the "
-            "first of them a letter or a digit.",
+            "first of them a letter or a digit",
             field="name",
         )
     return name
@@ -37,7 +37,7 @@ def check_version(version: str) -> str:
     if not _VERSION.fullmatch(version):
         raise InvalidModel(
             f"The version is {shown(version)!r}; accepted: 1 to 32 letters, digits, `.`, `_` and `-`, the "
-            "first of them a digit.",
+            "first of them a digit",
             field="version",
         )
     return version
