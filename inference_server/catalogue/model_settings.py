@@ -10,6 +10,8 @@ from utils.errors import InvalidModel, shown
 MOST_PROCESSES = 64
 """How many processes there can be for all models together."""
 
+_ALL = 100  # percent
+
 
 @dataclass(frozen=True, slots=True)
 class _Range:
@@ -84,3 +86,22 @@ class ModelSettings:
         if isinstance(wanted, int) and "max_workers" not in changes:
             changes["max_workers"] = max(wanted, self.max_workers)
         return replace(self, **changes)
+
+
+def check_weights(weights: Mapping[str, Any]) -> None:
+    """Refuse what cannot be the canary weights of a model: percents of its calls, by version.
+
+    Raises:
+        InvalidModel: A weight is no percentage, or they are more than 100 together; the field is `weights`.
+    """
+    for version, weight in weights.items():
+        if not isinstance(weight, int) or isinstance(weight, bool) or not 0 <= weight <= _ALL:
+            raise InvalidModel(
+                f"The weight of version {shown(version)} is {shown(repr(weight))}; accepted: a whole "
+                f"number of percent from 0 to {_ALL}",
+                field="weights",
+            )
+    if sum(weights.values()) > _ALL:
+        raise InvalidModel(
+            f"The weights are {sum(weights.values())} together; accepted: at most {_ALL}", field="weights"
+        )
