@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from inference_server.dispatch.publication import Publication
 from inference_server.dispatch.stats import SharedStats
 
 PACKET = struct.Struct("=QQQ")
@@ -46,9 +47,10 @@ class Shared:
 
     def __init__(self, descriptors: Sequence[int], queues: int) -> None:
         self.descriptors = tuple(descriptors)
-        self._ends = ends = [_socket(descriptor) for descriptor in descriptors[1:]]
+        self._ends = ends = [_socket(descriptor) for descriptor in descriptors[2:]]
         slots = len(ends) // 2 - queues
         self.stats = SharedStats(descriptors[0], slots, queues)
+        self.publication = Publication(descriptors[1])
         self.queue_senders, self.queue_receivers = ends[:queues], ends[queues : 2 * queues]
         self.completion_senders, self.completion_receivers = ends[2 * queues : -slots], ends[-slots:]
 
@@ -67,7 +69,8 @@ class Shared:
             receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         senders, receivers = zip(*(_pair() for _ in range(slots)), strict=True)
         ends = [*queue_senders, *queue_receivers, *senders, *receivers]
-        return cls([stats, *(end.detach() for end in ends)], queues)
+        publication = Publication.create().descriptor
+        return cls([stats, publication, *(end.detach() for end in ends)], queues)
 
     @classmethod
     def inherited(cls, text: str) -> "Shared":
@@ -109,7 +112,8 @@ class Shared:
 
     def close(self) -> None:
         """Close every descriptor."""
-        os.close(self.descriptors[0])
+        for descriptor in self.descriptors[:2]:
+            os.close(descriptor)
         for end in self._ends:
             end.close()
 
