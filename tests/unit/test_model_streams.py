@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from inference_server.api.ordered import in_order
+from inference_server.models.encoding import unpack_context
 from protos import models_pb2
 from tests.support.models import BAD, FAULT, SERVICE, Served, message_class, play, version
 from utils.channel import error_of
@@ -72,7 +73,7 @@ def test_items_are_requests_of_their_own_and_few_at_once() -> None:
         served.models.gate.set()
         items = await answered(call)
         assert [item.output for item in items] == messages
-        assert len({work.deadline for work, _ in served.models.works}) == 20
+        assert [unpack_context(work.context)[0] for work, _ in served.models.works] == ["id-1"] * 20
 
     play(scene, version("echo"))
 
@@ -155,14 +156,15 @@ def test_where_items_end_with_an_error_the_others_are_answered_before() -> None:
         await asyncio.sleep(0.01)
         return index, item
 
-    async def played() -> None:
-        received = []
-        with pytest.raises(EOFError):
-            async for each in in_order(items(), slowly, 8):
-                received.append(each)  # noqa: PERF401 - kept when it raises
-        assert received == [(0, 1), (1, 2)]
+    received = []
 
-    asyncio.run(played())
+    async def played() -> None:
+        async for each in in_order(items(), slowly, 8):
+            received.append(each)  # noqa: PERF401 - kept when it raises
+
+    with pytest.raises(EOFError):
+        asyncio.run(played())
+    assert received == [(0, 1), (1, 2)]
 
 
 def test_a_stream_of_no_readable_size_ends_with_its_error() -> None:
