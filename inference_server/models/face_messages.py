@@ -26,6 +26,7 @@ OPERATIONS = ("typed", "json")
 _ECHOED = {"image_id", "_meta_data"}
 _LEFT_OUT = {"Image": {*_ECHOED, "height", "width"}, "InferResults": _ECHOED}
 _BOUNDS = {option.name: option.metadata["bounds"] for option in fields(DetectOptions)}
+_STANDARD_ALPHABET = str.maketrans("-_", "+/")
 _NUMBERS = {FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE}
 
 
@@ -75,7 +76,7 @@ def decode_json(raw: bytes) -> pb.Image:
     except (json_format.ParseError, AttributeError) as error:  # the latter of what is no object
         raise InvalidInput(f"The options do not fit their schema: {error}", field="options") from error
     try:
-        image = base64.b64decode(values["image"], validate=True)
+        image = _decoded(values["image"])
     except (binascii.Error, ValueError) as error:
         raise InvalidBase64(f"The image is not base64: {error}", field="image") from error
     return pb.Image(raw_data=image, options=options)
@@ -89,6 +90,12 @@ def encode_json(results: bytes) -> bytes:
         always_print_fields_with_no_presence=True,
     )
     return orjson.dumps({name: value for name, value in values.items() if name not in _ECHOED})
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes of base64 of either alphabet, with or without padding and white space."""
+    digits = "".join(text.split()).translate(_STANDARD_ALPHABET).rstrip("=")
+    return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
 
 
 def _file(prefix: str) -> FileDescriptorProto:

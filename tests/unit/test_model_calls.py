@@ -13,7 +13,7 @@ import pytest
 
 from inference_server.catalogue.entries import State
 from inference_server.models.encoding import unpack_context
-from inference_server.models.face_messages import face_card
+from inference_server.models.face_messages import decode_json, face_card
 from protos import infer_pb2, models_pb2
 from tests.support.models import BAD, FAULT, SERVICE, Served, message_class, play, version
 from tests.support.pictures import ASTRONAUT
@@ -399,6 +399,13 @@ def test_face_detection_is_called_like_any_model() -> None:
         }
 
     play(scene, faces)
+
+
+@pytest.mark.parametrize("text", ["-_-_", "+/+/", " +/\n+/ ", "AA", "AA==", "AAA"])
+def test_an_image_in_json_is_base64_as_it_is_over_http(text: str) -> None:
+    """Of either alphabet, with or without padding."""
+    given = orjson.dumps({"image": text})
+    assert decode_json(given).raw_data == base64.b64decode(text.strip() + "==", altchars=b"-_")
 
 
 @pytest.mark.parametrize(
