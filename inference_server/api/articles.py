@@ -12,7 +12,7 @@ import grpc
 from google.protobuf import descriptor_pool
 
 from inference_server.api.model_call import CLASSIFY, PIPELINE, ModelCaller
-from protos.articles import descriptor_file
+from protos.articles import Contract, descriptor
 from utils.errors import ModelNotFound
 from utils.settings import Settings
 
@@ -22,14 +22,14 @@ class Article:
     """A contract of one method.
 
     Attributes:
-        file: Name of its file in protos/articles.
+        contract: Its name in protos/articles.
         service: Full name of its service.
         method: Name of its method.
         operation: Of the model that answers it.
         advice: What to do where there is no such model; `{}` stands for its name.
     """
 
-    file: str
+    contract: Contract
     service: str
     method: str
     operation: str
@@ -37,7 +37,7 @@ class Article:
 
 
 _CLASSIFIER = Article(
-    file="image_classifier",
+    contract="classifier",
     service="InferenceServer",
     method="inference",
     operation=CLASSIFY,
@@ -45,7 +45,7 @@ _CLASSIFIER = Article(
     "the store.",
 )
 _EXPRESSION = Article(
-    file="expression_pipeline",
+    contract="pipeline",
     service="Pipeline",
     method="run_pipeline",
     operation=PIPELINE,
@@ -68,8 +68,8 @@ class ArticleService:
         self._model = model
         self._caller = caller
         self.name = article.service
-        file = descriptor_file(article.file)
-        self.file = descriptor_pool.DescriptorPool().AddSerializedFile(file.SerializeToString())
+        file = descriptor(article.contract).SerializeToString()
+        self.file = descriptor_pool.DescriptorPool().AddSerializedFile(file)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register its method, whose messages are bytes already."""
@@ -83,7 +83,7 @@ class ArticleService:
             version = self._caller.find(self._model)
         except ModelNotFound as error:
             advice = self._article.advice.format(self._model)
-            raise ModelNotFound(f"{error.detail} {advice}", field=error.field) from error
+            raise ModelNotFound(f"There is no model {self._model}: {advice}") from error
         answer = self._caller.call(version, self._article.operation, message, context)
         del message
         return await answer

@@ -57,7 +57,7 @@ class ModelRegistry:
         """
         name = self._look().names.get(identifier)
         if name is None:
-            raise ModelNotFound(f"There is no model whose methods begin with {shown(identifier)!r}.")
+            raise ModelNotFound(f"There is no model whose methods begin with {shown(identifier)!r}")
         return name
 
     def describe(self, name: str, version: str = "") -> ModelVersion:
@@ -69,10 +69,10 @@ class ModelRegistry:
         catalogue = self.current()
         versions = {one.version: one for one in catalogue.of(name)}
         if not versions:
-            raise ModelNotFound(f"There is no model {shown(name)!r}.", field="name")
+            raise ModelNotFound(f"There is no model {shown(name)!r}", field="name")
         chosen = version or catalogue.defaults.get(name) or [*versions][-1]
         if chosen not in versions:
-            raise ModelNotFound(f"The model {name} has no version {shown(chosen)!r}.", field="version")
+            raise ModelNotFound(f"The model {name} has no version {shown(chosen)!r}", field="version")
         return versions[chosen]
 
     def defaults(self) -> list[ModelVersion]:

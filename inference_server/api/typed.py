@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pool, message_factory
 
 from inference_server.api.interceptor import discard_notes, failure_of, note
 from inference_server.api.model_call import TYPED, ModelCaller
@@ -20,7 +19,7 @@ from inference_server.api.ordered import in_order
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.catalogue.names import identifier
 from protos import models_pb2
-from protos.articles import descriptor_file
+from protos.articles import message_class
 from utils.metadata import MODEL_VERSION
 
 PREDICT, PREDICT_STREAM = "_predict", "_predict_stream"
@@ -44,13 +43,10 @@ class TypedService:
 
     def __init__(self, caller: ModelCaller) -> None:
         self._caller = caller
-        pool = descriptor_pool.DescriptorPool()
-        file: Any = pool.AddSerializedFile(descriptor_file("many_models").SerializeToString())
-        types = file.message_types_by_name
-        self._collection: Any = message_factory.GetMessageClass(types["model_collection"])
+        self._collection: Any = message_class("many_models", "model_collection")
         self._get_models: Any = grpc.unary_unary_rpc_method_handler(
             self.get_models,
-            message_factory.GetMessageClass(types["empty"]).FromString,
+            message_class("many_models", "empty").FromString,
             self._collection.SerializeToString,
         )
 

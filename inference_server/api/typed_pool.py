@@ -12,7 +12,7 @@ from inference_server.api.typed import PREDICT, PREDICT_STREAM
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.catalogue.names import identifier
 from protos import models_pb2
-from protos.articles import descriptor_file
+from protos.articles import descriptor
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def typed_pool(versions: Iterable[ModelVersion]) -> DescriptorPool:
         versions: Those that are called by their models' own methods; those without a card are passed over.
     """
     pool = DescriptorPool()
-    base = descriptor_file("many_models")
+    base = descriptor("many_models")
     [service] = base.service
     typed = FileDescriptorProto(
         name=FILE, package=base.package, syntax="proto3", dependency=[base.name], service=[service]
