@@ -21,14 +21,18 @@ from collections.abc import Callable
 
 import uvloop
 
-from inference_server.api.health import HealthServicer
+from inference_server.api.face_model import FaceModel
+from inference_server.api.health import HealthServicer, ModelHealth
 from inference_server.api.infer import InferenceService
+from inference_server.api.model_call import ModelCaller
+from inference_server.api.registry import ModelRegistry
 from inference_server.api.server import Server, build_server
 from inference_server.boot_failure import fail
 from inference_server.dispatch.consumer import Consumer
 from inference_server.dispatch.dispatcher import Dispatcher
 from inference_server.dispatch.shared import Membership, Shared
 from inference_server.models.face_detection import FaceDetection
+from inference_server.models.face_messages import face_card
 from inference_server.supervision.control import (
     Drain,
     Ready,
@@ -98,6 +102,8 @@ class Worker:
         self._control = control
         self._membership = membership
         self._health = HealthServicer([InferenceService.name])
+        self._models = ModelRegistry(membership.shared.publication, face_card)
+        self._model_health = ModelHealth(self._health, self._models)
         self._stop = asyncio.Event()
         self._whole_backend_stops = False
 
@@ -117,7 +123,8 @@ class Worker:
         )
         try:
             inference = InferenceService(self._dispatcher, self._model, self._settings)
-            server = build_server([inference], self._health, self._settings, address)
+            models = ModelCaller(self._models, self._dispatcher, FaceModel(inference), self._settings)
+            server = build_server([inference], self._health, self._settings, address, models)
             await server.start()
         except (RuntimeError, OSError) as error:
             fail(self._control, error)
@@ -163,10 +170,11 @@ class Worker:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _heartbeat(self) -> None:
-        """Show the supervisor that the event loop turns."""
+        """Show the supervisor that the event loop turns, and callers the health of the models as it is."""
         shared, slot, _ = self._membership
         shared.stats.rows[slot].heartbeat = time.monotonic()
         asyncio.get_running_loop().call_later(_HEARTBEAT_SECONDS, self._heartbeat)
+        self._model_health.refresh()
 
     def _receive(self) -> None:
         try:

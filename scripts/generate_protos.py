@@ -18,6 +18,8 @@ def main() -> int:
         target = Path(folder) if checking else ROOT
         for proto in sorted((ROOT / "protos").glob("*.proto")):
             generate(proto, target)
+        for proto in sorted((ROOT / "protos" / "articles").glob("*.proto")):
+            describe(proto, target)
         if not checking:
             return 0
         return report([path for path in Path(folder).rglob("*") if path.is_file()], Path(folder))
@@ -25,9 +27,19 @@ def main() -> int:
 
 def generate(proto: Path, target: Path) -> None:
     """Run protoc from the root, so that what it makes imports `protos.x` as everything else does."""
-    outputs = [f"--{kind}_out={target}" for kind in ("python", "pyi", "grpc_python")]
-    includes = [f"-I{ROOT}", f"-I{WELL_KNOWN}"]
-    if protoc.main(["protoc", *includes, *outputs, str(proto)]) != 0:
+    run_protoc(proto, *(f"--{kind}_out={target}" for kind in ("python", "pyi", "grpc_python")))
+
+
+def describe(proto: Path, target: Path) -> None:
+    """Write the descriptors alone, for a pool of their own."""
+    path = (target / proto.relative_to(ROOT)).with_suffix(".binpb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    run_protoc(proto, f"--descriptor_set_out={path}")
+
+
+def run_protoc(proto: Path, *outputs: str) -> None:
+    """Compile one file."""
+    if protoc.main(["protoc", f"-I{ROOT}", f"-I{WELL_KNOWN}", *outputs, str(proto)]) != 0:
         sys.exit(f"protoc failed on {proto.name}")
 
 

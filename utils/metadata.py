@@ -7,6 +7,8 @@ REQUEST_ID = "x-request-id"
 """The metadata key of a request's id, which names it in every log line."""
 TRACEPARENT = "traceparent"
 """The metadata key, and HTTP header, of the trace context."""
+MODEL_VERSION = "x-model-version"
+"""The metadata key of the version that a model's own method is to be answered by."""
 TIMEOUT_IS_DEFAULT = ("x-timeout-source", "default")
 """Metadata of a call whose deadline nobody has asked for: it waits for FACET_QUEUE_SECONDS at most."""
 

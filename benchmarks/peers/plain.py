@@ -37,7 +37,7 @@ class OwnThread:
         self._model = model
         self._thread = ThreadPoolExecutor(1)
 
-    def admit(self, load: Load, deadline: float, longest_wait: float) -> None:
+    def admit(self, load: Load, deadline: float, longest_wait: float, queue: int = 0) -> None:
         """Refuse nothing."""
 
     async def submit(self, work: Work, longest_wait: float) -> bytes:  # noqa: ARG002 - a dispatcher's

@@ -1,13 +1,13 @@
 """`/Inference/Predict`: a message becomes work, and its answer is sent as it comes from the detector."""
 
-import math
 import time
 from collections.abc import Awaitable
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 
 from inference_server.api.interceptor import note, request_id, traceparent
+from inference_server.api.submission import Dispatcher, patience_of
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.work import Work
 from inference_server.models.encoding import pack_context, unpack_answer
@@ -15,18 +15,7 @@ from inference_server.models.face_detection import Examined, FaceDetection
 from protos import infer_pb2 as pb
 from utils.domain import check_echoed
 from utils.errors import LARGER_FACES_HELP, DeadlineExceeded, QueueFull
-from utils.metadata import TIMEOUT_IS_DEFAULT
 from utils.settings import Settings
-
-
-class Dispatcher(Protocol):
-    """The part of inference_server.dispatch.dispatcher.Dispatcher that is used here."""
-
-    def admit(self, load: Load, deadline: float, longest_wait: float) -> None:
-        """Refuse a request for which there is no room or no time."""
-
-    async def submit(self, work: Work, longest_wait: float) -> bytes:
-        """Have work done; gives its answer."""
 
 
 class InferenceService:
@@ -65,26 +54,13 @@ class InferenceService:
         image = message.raw_data  # once: each look at it is a copy
         note(bytes=len(image))
         # First what costs least: a machine that is full must refuse more cheaply than it computes.
-        deadline, longest_wait = self._patience_of(context, received)
+        deadline, longest_wait = patience_of(context, received, self._settings)
         self._dispatcher.admit(Load(1, len(image)), deadline, longest_wait)
         check_echoed(message.image_id, message._meta_data.values)
         examined = self._model.examine(message, image)
         note(**examined.log_fields)
         work = _work(examined, image, received, deadline)
         return self._dispatcher.submit(work, longest_wait), _echo(message)
-
-    def _patience_of(self, context: Any, received: float) -> tuple[float, float]:  # noqa: ANN401
-        """The request's deadline, of the monotonic clock, and the longest predicted wait in seconds.
-
-        The time is what the caller gives, or the default, and never more than the maximum. Where a caller
-        names one, it alone decides how long the request may wait.
-        """
-        remaining: float | None = context.time_remaining()
-        named = remaining is not None and TIMEOUT_IS_DEFAULT not in context.invocation_metadata()
-        if remaining is None:
-            remaining = self._settings.timeout_seconds
-        deadline = received + min(remaining, self._settings.max_timeout_seconds)
-        return deadline, math.inf if named else self._settings.queue_seconds
 
 
 def _work(examined: Examined, image: bytes, received: float, deadline: float) -> Work:

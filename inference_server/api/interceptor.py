@@ -37,6 +37,11 @@ def note(**values: Any) -> None:  # noqa: ANN401 - anything a log line can hold
     _notes.get().update(values)
 
 
+def discard_notes() -> None:
+    """Add what the current task notes from now on to no log line: it answers one of many items of a call."""
+    _notes.set({})
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Surrounds every method of any kind: its messages are received within limits, its errors are ours.
 
@@ -80,7 +85,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         except grpc.aio.AbortError:  # by a service that is not ours, which has answered
             raise
         except Exception as error:  # noqa: BLE001 - the last place that can answer the caller
-            failure = _failure(error, method)
+            failure = failure_of(error, method)
             self._log_soon(method, failure, started)
             trailing = (*error_metadata(encode_error(failure)), (REQUEST_ID, request_id.get()))
             code, detail = _STATUS_CODES[failure.code.value], failure.detail
@@ -114,8 +119,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             asyncio.get_running_loop().call_soon(_log, method, failure, time.monotonic() - started)
 
 
-def _failure(error: Exception, method: str) -> FacetError:
-    """What the caller is told: our own errors as they are, of anything else nothing."""
+def failure_of(error: Exception, method: str) -> FacetError:
+    """What a caller is told: our own errors as they are; of anything else nothing, and the log all."""
     if isinstance(error, FacetError):
         return error
     logger.error("call failed", exc_info=error, extra=fields(request_id=request_id.get(), method=method))

@@ -2,8 +2,10 @@
 
 gRPC hands a message over when it is whole, and its sender decides when that is. Of a message that nobody
 has asked for it takes in one flow-control window, which server.py keeps small; of one that was asked for,
-all. So a call needs a place before its message is asked for, and there are few places. Health and
-reflection each have a few of their own: their messages are small, and must not wait for slow pictures.
+all. So a call needs a place before its message is asked for, and there are few places. Calls to models have
+their own, for theirs may be larger than pictures, and so have streams of them, which have a place while they
+wait for their next message. Health and reflection each have a few of their own: their messages are small, and
+must not wait for slow pictures.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ MIB = 1024**2
 
 MOST_UNFINISHED = 24
 MOST_UNFINISHED_BYTES = 160 * MIB
+MOST_UNFINISHED_OF_STREAMS = 8
 MOST_UNFINISHED_OF_HEALTH = 4
 MOST_UNFINISHED_OF_REFLECTION = 2
 MOST_WAITING = 256
@@ -75,9 +78,14 @@ class Places:
         self._looks = False
 
     @classmethod
-    def for_pictures(cls, largest: int) -> Self:
+    def for_large(cls, largest: int) -> Self:
         """Places for messages of so many bytes at most."""
         return cls(max(min(MOST_UNFINISHED, MOST_UNFINISHED_BYTES // largest), 1), _SLOW_SECONDS)
+
+    @classmethod
+    def for_streams(cls) -> Self:
+        """Places for messages that are part of a stream, which may be idle."""
+        return cls(MOST_UNFINISHED_OF_STREAMS, _SLOW_SECONDS)
 
     @classmethod
     def for_small(cls, most: int) -> Self:

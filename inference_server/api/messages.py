@@ -39,15 +39,28 @@ class MessageReceiver:
     no place or others need it, DeadlineExceeded where it did not arrive in time.
 
     Args:
-        own: Names of the services whose messages may be large, and not those of health or reflection.
-        largest: Bytes of the longest message.
+        own: Names of the services whose messages are pictures, and not those of health or reflection.
+        largest: Bytes of the longest of them.
         longest_seconds: Time that a message has where its call has no earlier deadline.
+        models: Names of the services by which models are called.
+        largest_for_models: Bytes of the longest message of theirs.
     """
 
-    def __init__(self, own: Container[str], largest: int, longest_seconds: float) -> None:
+    def __init__(
+        self,
+        own: Container[str],
+        largest: int,
+        longest_seconds: float,
+        *,
+        models: Container[str] = (),
+        largest_for_models: int = 1,
+    ) -> None:
         self._own = own
-        self._largest = largest
-        self._pictures = Places.for_pictures(largest)
+        self._of_models = models
+        self._largest = max(largest, largest_for_models)  # gRPC's limit is the same for all
+        self._pictures = Places.for_large(largest)
+        self._models = Places.for_large(largest_for_models)
+        self._streams = Places.for_streams()
         self._health = Places.for_small(MOST_UNFINISHED_OF_HEALTH)
         self._reflection = Places.for_small(MOST_UNFINISHED_OF_REFLECTION)
         self._longest_seconds = longest_seconds
@@ -56,22 +69,22 @@ class MessageReceiver:
 
     async def only(self, method: str, context: Any, parse: Parse) -> Any:  # noqa: ANN401 - what grpc gives and takes
         """The message of a call that must have one, and no more."""
-        return _parsed(await self._receive(method, context, _read_only), parse)
+        return _parsed(await self._receive(self._places_for(method), context, _read_only), parse)
 
     async def each(self, method: str, context: Any, parse: Parse) -> AsyncIterator[Any]:  # noqa: ANN401
         """The messages of a call, as they arrive."""
-        while (raw := await self._receive(method, context, _read)) is not None:
+        places = self._places_for(method, stream=True)
+        while (raw := await self._receive(places, context, _read)) is not None:
             yield _parsed(raw, parse)
 
     async def _receive(
         self,
-        method: str,
+        places: Places,
         context: Any,  # noqa: ANN401
         read: Callable[[Any], Awaitable[bytes | None]],
     ) -> Any:  # noqa: ANN401
         remaining: float | None = context.time_remaining()
         seconds = self._longest_seconds if remaining is None else min(remaining, self._longest_seconds)
-        places = self._places_for(method)
         limit = asyncio.timeout(seconds)
         place = Place(context.peer(), limit)
         has_place = False
@@ -99,8 +112,11 @@ class MessageReceiver:
         finally:
             places.give_back(place)
 
-    def _places_for(self, method: str) -> Places:
-        if service_of(method) in self._own:
+    def _places_for(self, method: str, *, stream: bool = False) -> Places:
+        service = service_of(method)
+        if service in self._of_models:
+            return self._streams if stream else self._models
+        if service in self._own:
             return self._pictures
         # A stream of reflection has a place while it is idle, which must not hold up health, either.
         return self._health if method.startswith("/grpc.health.") else self._reflection

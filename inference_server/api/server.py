@@ -5,10 +5,14 @@ from typing import Any, Protocol
 
 import grpc
 
+from inference_server.api.articles import article_services
 from inference_server.api.health import HealthServicer
 from inference_server.api.interceptor import CallInterceptor
 from inference_server.api.messages import MessageReceiver
+from inference_server.api.model_call import ModelCaller
+from inference_server.api.models import ModelsService
 from inference_server.api.reflection import add_reflection
+from inference_server.api.typed import TypedService
 from inference_server.dispatch.admission import MAX_WAITING
 from utils.codec import TRANSPORT_MARGIN
 from utils.metadata import MAX_METADATA
@@ -28,7 +32,7 @@ Server = grpc.aio.Server
 
 
 class Service(Protocol):
-    """A service: its full name, and the descriptor of the file that declares it."""
+    """A service: its full name, and the descriptor of the file that declares it, None where that changes."""
 
     name: str
     file: Any
@@ -38,25 +42,37 @@ class Service(Protocol):
 
 
 def build_server(
-    services: Sequence[Service], health: HealthServicer, settings: Settings, address: str
+    services: Sequence[Service],
+    health: HealthServicer,
+    settings: Settings,
+    address: str,
+    models: ModelCaller | None = None,
 ) -> Server:
     """A server that will listen at an address, which it shares with other workers.
 
     Args:
-        services: Those whose calls are requests: logged, and with room for large messages. Health and
+        services: Those whose calls are requests for faces: logged, and with room for pictures. Health and
             reflection come beside them.
         health: Tells whether they are served.
         settings: Limits and times.
         address: host:port.
+        models: Calls models; with it come the services by which they are called. None: there are none.
 
     Raises:
         RuntimeError: It cannot listen there.
     """
-    largest = settings.max_image_bytes + TRANSPORT_MARGIN
-    names = frozenset(service.name for service in services)
-    receiver = MessageReceiver(names, largest, settings.max_timeout_seconds)
+    of_models = [] if models is None else _services_of(models, settings)
+    receiver = MessageReceiver(
+        _names(services),
+        settings.max_image_bytes + TRANSPORT_MARGIN,
+        settings.max_timeout_seconds,
+        models=_names(of_models),
+        largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
+    )
+    # gRPC's limit is one for all; that of each service is its own business.
+    largest = max(settings.max_image_bytes, settings.max_request_bytes) + TRANSPORT_MARGIN
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(names, receiver)],
+        interceptors=[CallInterceptor(_names([*services, *of_models]), receiver)],
         options=[
             ("grpc.so_reuseport", 1),
             ("grpc.max_receive_message_length", largest),
@@ -69,11 +85,22 @@ def build_server(
             *_connection_age(settings),
         ],
     )
-    for service in (*services, health):
+    served = (*services, *of_models, health)
+    for service in served:
         service.add_to(server)
-    add_reflection(server, [service.file for service in (*services, health)])
+    files = [service.file for service in served if service.file is not None]
+    add_reflection(server, files, models.registry if models is not None else None)
     server.add_insecure_port(address)
     return server
+
+
+def _services_of(models: ModelCaller, settings: Settings) -> list[Service]:
+    """All those by which models are called."""
+    return [ModelsService(models), TypedService(models), *article_services(models, settings)]
+
+
+def _names(services: Sequence[Service]) -> frozenset[str]:
+    return frozenset(service.name for service in services)
 
 
 def _connection_age(settings: Settings) -> list[tuple[str, int]]:

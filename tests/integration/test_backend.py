@@ -158,7 +158,7 @@ def test_a_call_is_logged_once_with_its_id_and_without_its_picture(served: tuple
 
 
 def test_no_process_loads_what_it_does_not_need(served: tuple[Process, str]) -> None:
-    """The supervisor none of gRPC, NumPy and the engines; a worker nothing of TensorFlow."""
+    """The supervisor none of gRPC, NumPy and the engines; a worker nothing of TensorFlow and pydantic."""
     process, _ = served
     for name in ("grpc", "cygrpc", "numpy", "facet_native", "onnx", "tensorflow", "PIL"):
         assert name not in libraries(process.pid)
@@ -166,6 +166,7 @@ def test_no_process_loads_what_it_does_not_need(served: tuple[Process, str]) -> 
     assert len(workers) == 2
     for worker in workers:
         assert "tensorflow" not in libraries(worker)
+        assert "pydantic" not in libraries(worker)
         assert ("onnxruntime" in libraries(worker)) == (choose().engine == "onnx")
         assert ("facet_native" in libraries(worker)) == (choose().engine == "native")
 

@@ -18,14 +18,23 @@ from tests.support.http2 import UnfinishedMessages, unfinished_messages
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import Process, wait_until
 from utils.channel import MIB, PREDICT, error_of
-from utils.errors import DeadlineExceeded, FacetError, MalformedRequest, TooManyUnfinishedMessages
+from utils.errors import (
+    DeadlineExceeded,
+    FacetError,
+    ImageTooLarge,
+    MalformedRequest,
+    ModelNotFound,
+    TooManyUnfinishedMessages,
+)
 from utils.metadata import REQUEST_ID
 from utils.service_client import ServiceClient
 
 NO_MESSAGE = b"\xff\xff"
 HEALTH = "/grpc.health.v1.Health"
 REFLECTION = "/grpc.reflection.{}.ServerReflection/ServerReflectionInfo"
-UNARY = (PREDICT, f"{HEALTH}/Check", f"{HEALTH}/List")
+MODELS = "/Models/Predict"
+TYPED = "/model_grpc_service.ModelgRPCService"
+UNARY = (PREDICT, f"{HEALTH}/Check", f"{HEALTH}/List", MODELS, "/Models/List", f"{TYPED}/get_models")
 MOST_GROWTH = 256e6
 
 
@@ -92,11 +101,24 @@ def test_a_call_that_needs_one_message_is_refused_with_none_and_with_two(
     assert isinstance(failure(send(channel, method, iter([b""] * count))), MalformedRequest)
 
 
-def test_a_message_over_the_limit_is_refused(channel: grpc.Channel) -> None:
+@pytest.mark.parametrize("method", [PREDICT, MODELS])
+def test_a_message_over_the_limit_is_refused(channel: grpc.Channel, method: str) -> None:
     """By the transport, which says so."""
     with pytest.raises(grpc.RpcError) as caught:
-        list(send(channel, PREDICT, iter([bytes(12 * MIB)])))
+        list(send(channel, method, iter([bytes(34 * MIB)])))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("method", ["nothing_predict", "nothing_predict_stream"])
+def test_a_method_of_no_model_says_that_there_is_no_such_model(channel: grpc.Channel, method: str) -> None:
+    """Of any worker, before there is one."""
+    assert isinstance(failure(send(channel, f"{TYPED}/{method}", iter([b""]))), ModelNotFound)
+
+
+def test_a_picture_over_its_limit_is_refused_as_one(channel: grpc.Channel) -> None:
+    """Though a model's input may be as long."""
+    message = pb.Image(raw_data=bytes(12 * MIB)).SerializeToString()
+    assert isinstance(failure(send(channel, PREDICT, iter([message]))), ImageTooLarge)
 
 
 def test_the_health_of_all_services_can_be_listed(channel: grpc.Channel) -> None:
@@ -111,7 +133,16 @@ def test_the_health_of_all_services_can_be_listed(channel: grpc.Channel) -> None
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 @pytest.mark.parametrize(
-    "symbol", ["Inference", "Inference.Predict", "Image", "grpc.health.v1.Health.Check", "grpc.reflection"]
+    "symbol",
+    [
+        "Inference",
+        "Inference.Predict",
+        "Image",
+        "grpc.health.v1.Health.Check",
+        "grpc.reflection",
+        "Models.Predict",
+        "model_grpc_service.ModelgRPCService.get_models",
+    ],
 )
 def test_reflection_knows_services_methods_and_messages(
     channel: grpc.Channel, version: str, symbol: str
@@ -131,7 +162,8 @@ def test_reflection_lists_every_service(channel: grpc.Channel) -> None:
     [raw] = send(channel, REFLECTION.format("v1"), iter([asked]))
     listed = reflection_pb2.ServerReflectionResponse.FromString(raw).list_services_response.service
     reflections = {f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha")}
-    assert {each.name for each in listed} == {"Inference", "grpc.health.v1.Health", *reflections}
+    ours = {"Inference", "Models", "InferenceServer", "Pipeline", "model_grpc_service.ModelgRPCService"}
+    assert {each.name for each in listed} == {*ours, "grpc.health.v1.Health", *reflections}
 
 
 @pytest.mark.parametrize(("size", "accepted"), [(9_000, True), (15_000, True), (16_500, False)])
@@ -160,7 +192,7 @@ def test_an_unfinished_message_is_ended_at_its_deadline(
     assert line["elapsed_ms"] < 8_000
 
 
-@pytest.mark.parametrize("method", [PREDICT, REFLECTION.format("v1")])
+@pytest.mark.parametrize("method", [PREDICT, MODELS, REFLECTION.format("v1")])
 def test_unfinished_messages_do_not_hold_up_health(served: tuple[Process, str], method: str) -> None:
     """Of pictures, and of streams of reflection that are open and send nothing, each on its connection."""
     calls = []

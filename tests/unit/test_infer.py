@@ -28,7 +28,7 @@ class AtOnce:
     def __init__(self) -> None:
         self.answer = b""
 
-    def admit(self, load: Load, deadline: float, longest_wait: float) -> None:
+    def admit(self, load: Load, deadline: float, longest_wait: float, queue: int = 0) -> None:
         """Refuse nothing."""
 
     async def submit(self, work: Work, longest_wait: float) -> bytes:  # noqa: ARG002

@@ -62,7 +62,7 @@ def test_the_larger_messages_may_be_the_fewer_are_received_at_once() -> None:
     for largest, count in ((1000, 24), (MOST_UNFINISHED_BYTES // 3, 3), (10 * MOST_UNFINISHED_BYTES, 1)):
 
         async def play(largest: int = largest, count: int = count) -> None:
-            made = await calls(Places.for_pictures(largest), *["a"] * (count + 1))
+            made = await calls(Places.for_large(largest), *["a"] * (count + 1))
             assert [call.has_place.is_set() for call in made] == [True] * count + [False]
             for call in made:
                 call.task.cancel()

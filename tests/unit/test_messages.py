@@ -11,6 +11,8 @@ from inference_server.api.messages import MessageReceiver
 from utils.channel import MIB, PREDICT, SERVICE
 from utils.errors import DeadlineExceeded, FacetError, TooManyUnfinishedMessages
 
+MODELS = "Models"
+
 
 class Unfinished:
     """The context of a call whose message does not come."""
@@ -46,6 +48,26 @@ def test_a_call_whose_deadline_came_before_a_place_is_told_so() -> None:
         assert isinstance(waited, TooManyUnfinishedMessages)
         assert waited.retry_after
         assert "No place" in waited.detail
+
+    asyncio.run(play())
+
+
+def test_pictures_inputs_and_streams_of_inputs_have_each_their_own_places() -> None:
+    """So that none of them waits for messages of another kind; of each kind there is one place here."""
+
+    async def play() -> None:
+        largest = MOST_UNFINISHED_BYTES
+        receiver = MessageReceiver({SERVICE}, largest, 60.0, models={MODELS}, largest_for_models=largest)
+        context = Unfinished(0.2)
+        calls = (
+            receiver.only(PREDICT, context, bytes),
+            receiver.only(f"/{MODELS}/Predict", context, bytes),
+            anext(receiver.each(f"/{MODELS}/stream", context, bytes)),
+            receiver.only(f"/{MODELS}/Predict", context, bytes),
+        )
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+        unfinished, waited = [DeadlineExceeded] * 3, TooManyUnfinishedMessages
+        assert [type(error) for error in errors] == [*unfinished, waited]
 
     asyncio.run(play())
 

@@ -1,0 +1,125 @@
+"""A call to a model, by whichever method it came: it becomes work in the queue of one version."""
+
+import time
+from typing import Any, Protocol
+
+from inference_server.api.interceptor import note, request_id, traceparent
+from inference_server.api.registry import ModelRegistry
+from inference_server.api.submission import Dispatcher, patience_of
+from inference_server.catalogue.entries import ModelVersion
+from inference_server.dispatch.work import Work
+from inference_server.models.encoding import pack_context, unpack_answer
+from inference_server.models.face_detection import FaceDetection
+from utils.errors import InvalidInput, MessageTooLarge
+from utils.settings import Settings
+
+TYPED, JSON, MULTIPART = "typed", "json", "multipart"
+"""Operations that every model has: a message of its own type, JSON, a form."""
+CLASSIFY, PIPELINE = "classify", "pipeline"
+"""Operations of some models: those of published contracts."""
+
+_COST = 1.0
+"""Of a call to a model: what its calls take is learned by its own queue."""
+
+
+class Faces(Protocol):
+    """The part of inference_server.api.face_model.FaceModel that is used here."""
+
+    async def call(self, operation: str, payload: bytes, context: Any) -> bytes:  # noqa: ANN401
+        """Find the faces in the picture of one input."""
+
+
+class ModelCaller:
+    """Calls the models that are registered now.
+
+    Args:
+        registry: Of the models.
+        dispatcher: Has their work done.
+        faces: The model that the workers host themselves.
+        settings: For limits and times.
+    """
+
+    def __init__(
+        self, registry: ModelRegistry, dispatcher: Dispatcher, faces: Faces, settings: Settings
+    ) -> None:
+        self.registry = registry
+        self._dispatcher = dispatcher
+        self._faces = faces
+        self._settings = settings
+
+    def find(self, name: str, version: str = "") -> ModelVersion:
+        """The version that is to answer the current call.
+
+        Args:
+            name: Of the model.
+            version: Empty for the default version, or one that canary weights choose by the call's id.
+
+        Raises:
+            ModelNotFound, ModelNotReady: As Catalogue.find.
+        """
+        note(model=name, version=version or None)
+        found = self.registry.find(name, version, request_id.get())
+        note(version=found.version)
+        return found
+
+    async def call(
+        self,
+        version: ModelVersion,
+        operation: str,
+        payload: bytes,
+        context: Any,  # noqa: ANN401
+        parameters: bytes = b"",
+    ) -> bytes:
+        """Have a version do an operation; gives what it answers, in the form of the operation.
+
+        Who calls this should not hold the payload while it waits, in its buffer.
+
+        Args:
+            version: It, as `find` gave it.
+            operation: One of those above.
+            payload: The input, in the form of the operation.
+            context: Of the call.
+            parameters: What the operation needs to know beside the input.
+
+        Raises:
+            MessageTooLarge: The payload is over the limit.
+            InvalidInput: The model has no such operation.
+            QueueFull, DeadlineExceeded: There is no room or no time for it.
+            FacetError: What the model has answered.
+        """
+        received = time.monotonic()
+        note(bytes=len(payload))
+        if version.queue == FaceDetection.queue:
+            found = self._faces.call(operation, payload, context)
+            del payload
+            return await found
+        self._check(version, operation, len(payload))
+        deadline, longest_wait = patience_of(context, received, self._settings)
+        work = Work(
+            model=version.key,
+            operation=operation,
+            context=pack_context(request_id.get(), traceparent.get(), parameters),
+            payload=payload,
+            cost=_COST,
+            received=received,
+            deadline=deadline,
+            queue=version.queue,
+        )
+        submitted = self._dispatcher.submit(work, longest_wait)
+        del payload, work
+        answer, log_fields = unpack_answer(await submitted)
+        note(**log_fields)
+        return answer
+
+    def _check(self, version: ModelVersion, operation: str, size: int) -> None:
+        limit = self._settings.max_request_bytes
+        if size > limit:
+            raise MessageTooLarge(
+                f"The input has {size} bytes; the limit is {limit}, FACET_MAX_REQUEST_BYTES of the backend."
+            )
+        operations = (version.card or {}).get("operations", ())
+        if operation not in operations:
+            raise InvalidInput(
+                f"The model {version.name} cannot be called by {operation!r}; it can by "
+                f"{', '.join(operations) or 'nothing'}."
+            )

@@ -1,0 +1,50 @@
+"""What every call that becomes work has in common: how long it may take and wait, and where it goes."""
+
+import math
+from typing import Any, NamedTuple, Protocol
+
+from inference_server.dispatch.admission import Load
+from inference_server.dispatch.work import Work
+from utils.metadata import TIMEOUT_IS_DEFAULT
+from utils.settings import Settings
+
+
+class Dispatcher(Protocol):
+    """The part of inference_server.dispatch.dispatcher.Dispatcher that is used here."""
+
+    def admit(self, load: Load, deadline: float, longest_wait: float, queue: int = 0) -> None:
+        """Refuse a request for which there is no room or no time."""
+
+    async def submit(self, work: Work, longest_wait: float) -> bytes:
+        """Have work done; gives its answer."""
+
+
+class Patience(NamedTuple):
+    """How long a request may take, and wait.
+
+    Attributes:
+        deadline: When its answer is no longer wanted, of the monotonic clock.
+        longest_wait: Of the wait that is predicted for it, in seconds; infinite where its caller has named a
+            time, which then decides alone.
+    """
+
+    deadline: float
+    longest_wait: float
+
+
+def patience_of(context: Any, received: float, settings: Settings) -> Patience:  # noqa: ANN401
+    """The patience of a request that came with a call.
+
+    The time is what the caller gives, or the default, and never more than the maximum.
+
+    Args:
+        context: The call's.
+        received: When the request was received, by the monotonic clock.
+        settings: For the default and the limits.
+    """
+    remaining: float | None = context.time_remaining()
+    named = remaining is not None and TIMEOUT_IS_DEFAULT not in context.invocation_metadata()
+    if remaining is None:
+        remaining = settings.timeout_seconds
+    deadline = received + min(remaining, settings.max_timeout_seconds)
+    return Patience(deadline, math.inf if named else settings.queue_seconds)
