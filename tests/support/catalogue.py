@@ -1,8 +1,195 @@
 """Versions of models for tests, and a manager with groups of processes that are none."""
 
-from inference_server.catalogue.entries import ModelSettings, ModelVersion, Source, State
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from inference_server.catalogue.commands import Answer, Command
+from inference_server.catalogue.desired_state import Desired, DesiredState, Unsaved
+from inference_server.catalogue.entries import Catalogue, ModelSettings, ModelVersion, Source, State
+from inference_server.catalogue.groups import GroupCallbacks
+from inference_server.catalogue.manager import ModelManager
+from inference_server.catalogue.start import starting_state
+from inference_server.catalogue.state_file import StateFile
+from inference_server.catalogue.store import Store
+from utils.errors import FacetError, InvalidModel
 
 
 def version(name: str = "iris", number: str = "1.0", state: State = State.READY) -> ModelVersion:
     """A version of a model."""
     return ModelVersion(name, number, name, Source("echo"), ModelSettings(), 1, state, loaded_at_start=True)
+
+
+class Process(NamedTuple):
+    """No process."""
+
+    pid: int
+
+
+class FakeGroup:
+    """Processes that do what a test says."""
+
+    def __init__(self, version: ModelVersion, callbacks: GroupCallbacks) -> None:
+        self.version = version
+        self.callbacks = callbacks
+        self.wanted = version.workers
+        self.ready_count = 0
+        self.retired = False
+        self.processes: Sequence[Process] = [Process(number) for number in range(version.workers)]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.processes
+
+    def scale(self, wanted: int) -> None:
+        assert not self.retired
+        self.wanted = wanted
+        if not wanted:
+            self.ready_count, self.processes = 0, []
+
+    def retire(self) -> None:
+        assert not self.retired
+        self.retired = True
+
+    def becomes_ready(self, **card: object) -> None:
+        """One more process serves."""
+        self.ready_count += 1
+        self.processes = self.processes or [Process(1)]
+        said = {"name": self.version.name, "version": self.version.version or "1.0", **card}
+        self.callbacks.on_ready(said)
+
+    def cannot_start(self, how: str = "killed by SIGSEGV") -> None:
+        """One process could not."""
+        self.callbacks.on_cannot_start(how, False)
+
+    def crashes(self) -> None:
+        """None serves, for now."""
+        self.ready_count = 0
+
+    def ends(self) -> None:
+        """All processes have ended."""
+        self.ready_count, self.processes = 0, []
+
+
+class FakePublication:
+    """What was published."""
+
+    def __init__(self) -> None:
+        self.contents: list[bytes] = []
+
+    @property
+    def generation(self) -> int:
+        return len(self.contents)
+
+    def publish(self, content: bytes) -> int:
+        self.contents.append(content)
+        return len(self.contents)
+
+
+class Answers(list[Answer]):
+    """The answers of one command: none yet, or one."""
+
+    def ok(self) -> Mapping[str, Any]:
+        """What was done."""
+        (answer,) = self
+        assert not isinstance(answer, FacetError), answer.detail
+        return answer
+
+    def error(self) -> FacetError:
+        """Why it was not."""
+        (answer,) = self
+        assert isinstance(answer, FacetError), answer
+        return answer
+
+
+class Managed:
+    """A manager, and what is around it; the store has echoes of the names and versions that are given."""
+
+    def __init__(self, folder: Path, *stored: str, state: DesiredState | None = None) -> None:
+        self.store_folder = folder / "store"
+        self.publication = FakePublication()
+        self.groups: list[FakeGroup] = []
+        self.removed: list[FakeGroup] = []
+        self.waiting: dict[int, int] = {}
+        self.now = 1000.0
+        self.no_room = False
+        for key in stored:
+            self.store(key)
+        self.manager: ModelManager[FakeGroup] = ModelManager(
+            Store(self.store_folder),
+            state or Unsaved(),
+            self.publication,
+            start_group=self._start_group,
+            remove_group=self.removed.append,
+            waiting=lambda queue: self.waiting.get(queue, 0),
+            check_compatible=self._check_compatible,
+            face_workers=2,
+            clock=lambda: self.now,
+        )
+
+    def store(self, key: str, text: str = "") -> None:
+        """Put a version into the store."""
+        (self.store_folder / key).mkdir(parents=True)
+        (self.store_folder / key / "model.toml").write_text(f'kind = "echo"\n{text}')
+
+    def _start_group(self, version: ModelVersion, callbacks: GroupCallbacks) -> FakeGroup:
+        if self.no_room:
+            raise OSError(24, "Too many open files")
+        self.groups.append(FakeGroup(version, callbacks))
+        return self.groups[-1]
+
+    @staticmethod
+    def _check_compatible(card: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> None:
+        for other in others:
+            if card.get("field", 1) != other.get("field", 1):
+                raise InvalidModel("the field was retyped", field="field")
+
+    def do(self, command: Command) -> Answers:
+        """Have a command carried out."""
+        answers = Answers()
+        self.manager.execute(command, answers.append)
+        return answers
+
+    def tick(self, seconds: float = 0.0) -> float:
+        """Let time pass."""
+        self.now += seconds
+        return self.manager.tick()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """As all processes see it."""
+        return Catalogue.from_json(self.publication.contents[-1] if self.publication.contents else b"")
+
+    def state_of(self, key: str) -> State | None:
+        """What a version does, by what all processes see."""
+        return next((one.state for one in self.catalogue.versions if one.key == key), None)
+
+
+class Backend(Managed):
+    """A manager that has been started as a backend does it.
+
+    Args:
+        folder: Of its store and its state.
+        stored: Names and versions in the store.
+        models: FACET_MODELS.
+    """
+
+    def __init__(self, folder: Path, *stored: str, models: Sequence[str] | None = None) -> None:
+        self.file = StateFile(folder / "state")
+        state, self.desired = starting_state(models, self.file, self._made_store(folder, stored))
+        super().__init__(folder, state=state)
+        self.manager.start(self.desired)
+
+    def _made_store(self, folder: Path, stored: Sequence[str]) -> Store:
+        self.store_folder = folder / "store"
+        for key in stored:
+            self.store(key)
+        return Store(self.store_folder)
+
+    def remembered(self) -> Desired:
+        """What the next backend would load."""
+        return self.file.load() or Desired()
+
+    def is_killed(self) -> None:
+        """Let another backend have the folder."""
+        self.file.close()

@@ -1,0 +1,60 @@
+"""What the manager needs of the processes of a version, and what it is told of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Process(Protocol):
+    """A process of a version."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+
+class ModelGroup(Protocol):
+    """The processes of a version. Those that crash, hang or cannot load are replaced, with growing delays."""
+
+    @property
+    def ready_count(self) -> int:
+        """How many serve."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no process lives."""
+
+    @property
+    def processes(self) -> Sequence[Process]:
+        """All that live."""
+
+    def scale(self, wanted: int, /) -> None:
+        """Have so many from now on."""
+
+    def retire(self) -> None:
+        """Have all of them finish what they do and end, and start no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCallbacks:
+    """Whom a group tells what. None is called before the function that starts the group has returned.
+
+    Attributes:
+        on_ready: A process serves; with its card.
+        on_cannot_start: A process could not be started, and another will be tried; why, and whether that is
+            pointless.
+    """
+
+    on_ready: Callable[[Mapping[str, Any]], None]
+    on_cannot_start: Callable[[str, bool], None]
+
+
+class Publisher(Protocol):
+    """Tells all processes of a new catalogue (`dispatch/publication.py`)."""
+
+    @property
+    def generation(self) -> int:
+        """Of what was published last; 0 where nothing was."""
+
+    def publish(self, content: bytes, /) -> int:
+        """Publish this as the next generation, and give that."""

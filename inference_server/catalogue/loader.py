@@ -1,0 +1,170 @@
+"""Loads versions: starts their processes, and takes in what those say of themselves, or why they cannot."""
+
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Generic
+
+from inference_server.catalogue.description import describe
+from inference_server.catalogue.entries import ModelVersion, State
+from inference_server.catalogue.groups import GroupCallbacks
+from inference_server.catalogue.leaving import Leaving, LeavingVersions
+from inference_server.catalogue.names import check_version
+from inference_server.catalogue.registration import check_beside
+from inference_server.catalogue.table import AnyGroup, Entry, Pending
+from inference_server.catalogue.writer import CatalogueWriter
+from utils.errors import FacetError, InvalidModel, ModelLoadFailed
+from utils.logs import fields
+
+logger = logging.getLogger(__name__)
+
+StartGroup = Callable[[ModelVersion, GroupCallbacks], AnyGroup]
+"""Has `version.workers` processes started that take requests from `version.queue`; may raise OSError."""
+
+CheckCompatible = Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], None]
+"""Raises an InvalidModel where a card's schema breaks that of a card of another version of its name."""
+
+# The folders of an absolute path, which no caller is told; what follows a word or a colon is no path.
+_FOLDERS: Final = re.compile(r"(?<![\w.:/])/(?:[^\s/'\":]+/)+")
+_LONGEST_REASON: Final = 500
+
+
+class Loader(Generic[AnyGroup]):
+    """Loads versions.
+
+    Args:
+        writer: Of the catalogue.
+        leaving: Where versions go that could not be registered, until their processes have ended.
+        start_group: Starts the processes of a version.
+        check_compatible: Compares cards.
+    """
+
+    def __init__(
+        self,
+        writer: CatalogueWriter[AnyGroup],
+        leaving: LeavingVersions[AnyGroup],
+        start_group: StartGroup[AnyGroup],
+        check_compatible: CheckCompatible,
+    ) -> None:
+        self._writer = writer
+        self._leaving = leaving
+        self._start_group = start_group
+        self._check_compatible = check_compatible
+
+    def begin(self, version: ModelVersion, pending: Pending | None = None) -> Entry[AnyGroup]:
+        """Add a version, and have its first processes started: one, where it shall have none.
+
+        Args:
+            version: With its queue.
+            pending: What is to be done when it is loaded; None for one that is desired already.
+
+        Raises:
+            ModelLoadFailed: The system has no room for it.
+        """
+        workers = max(version.settings.min_workers, 1)
+        entry: Entry[AnyGroup] = Entry(replace(version, workers=workers), None, pending)
+        callbacks = GroupCallbacks(
+            lambda card: self._on_ready(entry, card),
+            lambda how, _permanent: self._on_cannot_start(entry, how),
+        )
+        try:
+            entry.group = self._start_group(entry.version, callbacks)
+        except OSError as error:
+            raise _load_failed(version, str(error.strerror)) from error
+        self._writer.table.add(entry)
+        logger.info("model loading", extra=fields(model=version.key, queue=version.queue))
+        return entry
+
+    def _on_ready(self, entry: Entry[AnyGroup], card: Mapping[str, Any]) -> None:
+        if entry not in self._writer.table or entry.version.state in (State.READY, State.IDLE):
+            return  # it leaves, or has been loaded
+        pending = entry.pending
+        try:
+            version = self._loaded(entry.version, card)
+            desired = self._writer.desired.with_version(version, entry.version)
+            if pending is not None:
+                self._writer.save(desired)
+        except FacetError as error:
+            if pending is None:
+                self._scale(entry, 0)  # another process would say the same
+            self._failed(entry, error)
+            return
+        self._writer.desired = desired
+        entry.version, entry.pending = version, None
+        if version.state is State.IDLE:
+            self._scale(entry, 0)
+        self._writer.publish()
+        logger.info("model ready", extra=fields(model=version.key, workers=version.workers))
+        if pending is not None:
+            pending.answer(describe(entry, self._writer.desired))
+
+    def _loaded(self, version: ModelVersion, card: Mapping[str, Any]) -> ModelVersion:
+        """The version as it is served.
+
+        Raises:
+            InvalidModel: Its card is another model's, or breaks what its other versions promise.
+            ModelExists: It turns out to be one that there is.
+        """
+        name, number = card.get("name"), card.get("version")
+        if name != version.name or not isinstance(number, str) or version.version not in ("", number):
+            raise InvalidModel(f"{version.key} says that it is {name}/{number}", field="version")
+        idle = version.settings.min_workers == 0
+        loaded = replace(
+            version,
+            version=check_version(number),
+            card=card,
+            state=State.IDLE if idle else State.READY,
+            failure="",
+            workers=version.settings.min_workers,
+        )
+        others = [other for other in self._writer.table.versions if other.key != version.key]
+        for other in others:
+            check_beside(loaded, other)
+        cards = [other.card for other in others if other.name == loaded.name and other.card is not None]
+        self._check_compatible(card, cards)
+        return loaded
+
+    def _on_cannot_start(self, entry: Entry[AnyGroup], how: str) -> None:
+        assert entry.group is not None
+        if entry.group.ready_count:
+            return  # others serve
+        self._leaving.cannot_serve(entry.group)
+        if entry in self._writer.table and entry.version.state is not State.IDLE:
+            self._failed(entry, _load_failed(entry.version, how))
+
+    def _failed(self, entry: Entry[AnyGroup], error: FacetError) -> None:
+        """Undo what was begun; what is desired stays, and is FAILED until a process of it is ready."""
+        pending = entry.pending
+        key = entry.version.key
+        if pending is None:
+            if entry.version.state is not State.FAILED or entry.version.failure != error.detail:
+                logger.error("model failed to load", extra=fields(model=key, reason=error.detail))
+                entry.version = replace(entry.version, state=State.FAILED, failure=error.detail)
+                self._writer.publish()
+            return
+        logger.warning("model not loaded", extra=fields(model=key, reason=error.detail))
+        self._withdraw(entry)
+        self._writer.publish()
+        pending.answer(error)
+
+    def _withdraw(self, entry: Entry[AnyGroup]) -> None:
+        """Make a version again what it was before its pending change: nothing, where it is new."""
+        assert entry.pending is not None
+        assert entry.group is not None
+        before, entry.pending = entry.pending.before, None
+        if before is not None:
+            entry.version = before
+            self._scale(entry, before.workers)
+        else:
+            self._writer.table.remove(entry)
+            self._leaving.add(Leaving(entry.version, entry.group, serving=False))
+
+    def _scale(self, entry: Entry[AnyGroup], workers: int) -> None:
+        assert entry.group is not None
+        entry.group.scale(workers)
+
+
+def _load_failed(version: ModelVersion, how: str) -> ModelLoadFailed:
+    reason = _FOLDERS.sub("", how)[:_LONGEST_REASON]
+    return ModelLoadFailed(f"The model {version.name} could not be loaded: {reason}")

@@ -1,0 +1,220 @@
+"""The manager: carries out what operators want of the models, and owns the processes of each version.
+
+Everything happens in the supervisor's one thread, and nothing waits but for the disk: commands, what groups
+of processes tell and ticks are the events of a state machine. A change is saved, published and answered, in
+that order.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Generic
+
+from inference_server.catalogue.commands import (
+    Command,
+    DescribeModel,
+    ListModels,
+    Register,
+    Scale,
+    SetCanary,
+    SetDefault,
+    Unregister,
+)
+from inference_server.catalogue.description import describe
+from inference_server.catalogue.desired_state import Desired, DesiredState
+from inference_server.catalogue.entries import ModelVersion, State
+from inference_server.catalogue.groups import Publisher
+from inference_server.catalogue.leaving import Leaving, LeavingVersions
+from inference_server.catalogue.loader import CheckCompatible, Loader, StartGroup
+from inference_server.catalogue.model_settings import check_weights
+from inference_server.catalogue.names import FACE_DETECTION
+from inference_server.catalogue.registration import new_version
+from inference_server.catalogue.scaling import Scaler
+from inference_server.catalogue.store import Store
+from inference_server.catalogue.table import AnyGroup, Entry, Pending, Reply
+from inference_server.catalogue.writer import CatalogueWriter
+from utils.errors import FacetError, InternalError, ModelConflict, ModelNotFound, shown
+from utils.logs import fields
+
+logger = logging.getLogger(__name__)
+
+
+class ModelManager(Generic[AnyGroup]):
+    """All models of a backend.
+
+    Args:
+        store: Where models are found.
+        state: Remembers them.
+        publication: Tells all processes of them.
+        start_group: Starts the processes of a version.
+        remove_group: Forgets a group whose processes have ended.
+        waiting: How many requests wait in a queue.
+        check_compatible: Compares the cards of versions of one name.
+        face_workers: How many processes find faces, which are none of its own.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        state: DesiredState,
+        publication: Publisher,
+        *,
+        start_group: StartGroup[AnyGroup],
+        remove_group: Callable[[AnyGroup], None],
+        waiting: Callable[[int], int],
+        check_compatible: CheckCompatible,
+        face_workers: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._writer: CatalogueWriter[AnyGroup] = CatalogueWriter(state, publication)
+        self._table = self._writer.table
+        self._leaving = LeavingVersions(waiting, remove_group)
+        self._loader = Loader(self._writer, self._leaving, start_group, check_compatible)
+        self._scaler = Scaler(self._writer, self._leaving, self._check_room)
+        self._face_workers = face_workers
+        self._clock = clock
+
+    def start(self, desired: Desired) -> None:
+        """Load what is desired; for once, before anything else.
+
+        Raises:
+            TooManyModels: There are more versions than queues, or more processes than places for them.
+            ModelLoadFailed: The system has no room for a process.
+        """
+        self._writer.desired = desired
+        for version in desired.versions:
+            if version.name == FACE_DETECTION:
+                self._list_faces(version)
+            else:
+                self._check_room(max(version.settings.min_workers, 1))
+                self._loader.begin(replace(version, queue=self._free_queue()))
+        self._writer.publish()
+
+    def execute(self, command: Command, reply: Reply) -> None:
+        """Carry out a command; the answer may come later, and comes once."""
+        try:
+            match command:
+                case Register():
+                    self._register(command, reply)
+                case Unregister():
+                    self._unregister(command, reply)
+                case Scale():
+                    self._scaler.scale(self._find(command.name, command.version), command, reply)
+                case SetDefault(name, version):
+                    self._set_default(name, version, reply)
+                case SetCanary():
+                    self._set_canary(command, reply)
+                case ListModels():
+                    reply({"models": [self._described(entry) for entry in self._table]})
+                case DescribeModel(name, version):
+                    self._describe(name, version, reply)
+        except FacetError as error:
+            reply(error)
+        except Exception:  # whatever a command meets, the models are served on
+            logger.exception("command failed", extra=fields(command=type(command).__name__))
+            reply(InternalError())
+
+    def tick(self) -> float:
+        """Go on with what takes time; gives the seconds after which this is to be called again."""
+        return self._leaving.tick(self._clock())
+
+    # --- the commands ---
+
+    def _register(self, command: Register, reply: Reply) -> None:
+        self._writer.check_writable()
+        version = new_version(command, self._store, self._table.versions)
+        if version.name == FACE_DETECTION:
+            self._writer.save(self._writer.desired.with_version(version))
+            entry = self._list_faces(version)
+        else:
+            self._check_room(max(version.settings.min_workers, 1))
+            pending = Pending(before=None, replies=[reply] if command.synchronous else [])
+            entry = self._loader.begin(replace(version, queue=self._free_queue()), pending)
+        self._writer.publish()
+        if entry.pending is None or not command.synchronous:
+            reply(self._described(entry))
+
+    def _unregister(self, command: Unregister, reply: Reply) -> None:
+        entry = self._find(command.name, command.version)
+        version = entry.version
+        if self._is_default(version) and len(self._table.of(version.name)) > 1:
+            raise ModelConflict(
+                f"{version.version} is the default version of {version.name}, which has others; make one of "
+                "them the default first",
+                field="version",
+            )
+        pending = entry.pending
+        if pending is None or pending.before is not None:
+            self._writer.save(self._writer.desired.without(version))
+        answer = {"name": version.name, "version": version.version}
+        self._table.remove(entry)
+        self._writer.publish()
+        if pending is not None:
+            pending.answer(ModelConflict(f"{version.key} was unregistered before it was loaded"))
+        logger.info("model unregistered", extra=fields(model=version.key))
+        if entry.group is None:
+            reply(answer)
+            return
+        self._leaving.stop_draining(entry.group)
+        serving = version.state is State.READY
+        self._leaving.add(Leaving(version, entry.group, serving, on_quiet=lambda: reply(answer)))
+
+    def _set_default(self, name: str, version: str, reply: Reply) -> None:
+        entry = self._find(name, version)
+        _check_loaded(entry.version, "version")
+        self._writer.save(self._writer.desired.with_default(name, entry.version.version))
+        self._writer.publish()
+        logger.info("default version changed", extra=fields(model=entry.version.key))
+        reply(self._described(entry))
+
+    def _set_canary(self, command: SetCanary, reply: Reply) -> None:
+        check_weights(command.weights)
+        there = {entry.version.version: entry.version for entry in self._table.of(command.name)}
+        for version in command.weights:
+            if version not in there:
+                raise ModelNotFound(
+                    f"The model {command.name} has no version {shown(version)!r}", field="weights"
+                )
+            _check_loaded(there[version], "weights")
+        self._writer.save(self._writer.desired.with_canary(command.name, command.weights))
+        self._writer.publish()
+        logger.info("canary changed", extra=fields(model=command.name, weights=dict(command.weights)))
+        self._describe(command.name, "", reply)
+
+    def _describe(self, name: str, version: str, reply: Reply) -> None:
+        found = [self._find(name, version)] if version else self._table.of(name)
+        desired = self._writer.desired
+        reply({"models": [describe(entry, desired, with_card=True) for entry in found]})
+
+    # --- parts of them ---
+
+    def _list_faces(self, version: ModelVersion) -> Entry[AnyGroup]:
+        entry: Entry[AnyGroup] = Entry(
+            replace(version, queue=0, state=State.READY, workers=self._face_workers)
+        )
+        self._table.add(entry)
+        return entry
+
+    def _find(self, name: str, version: str) -> Entry[AnyGroup]:
+        return self._table.find(name, version, self._writer.desired)
+
+    def _free_queue(self) -> int:
+        return self._table.free_queue(leaving.version for leaving in self._leaving)
+
+    def _check_room(self, more: int) -> None:
+        leaving = sum(len(leaving.group.processes) for leaving in self._leaving)
+        self._table.check_processes(more, leaving)
+
+    def _is_default(self, version: ModelVersion) -> bool:
+        return self._writer.desired.defaults.get(version.name) == version.version
+
+    def _described(self, entry: Entry[AnyGroup]) -> dict[str, Any]:
+        return describe(entry, self._writer.desired)
+
+
+def _check_loaded(version: ModelVersion, field: str) -> None:
+    if version.state not in (State.READY, State.IDLE):
+        raise ModelConflict(f"{version.key} is {version.state.value}", field=field)
