@@ -1,0 +1,84 @@
+"""What authors of models import: the class that a model is, and the error of an input that it cannot take.
+
+    from pydantic import BaseModel
+    from facet_serving import Model
+
+    class Greeting(Model):
+        name = "greeting"
+
+        class Input(BaseModel):
+            who: str
+
+        class Output(BaseModel):
+            text: str
+
+        def predict(self, inputs):
+            return [self.Output(text=f"Hello, {one.who}.") for one in inputs]
+
+docs/models.md leads through a whole model, and says which types of fields there are.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from utils.errors import InvalidInput
+
+__all__ = ["Double", "InvalidInput", "Model"]
+
+
+class Double:
+    """Makes a float a `double` of protobuf: `Annotated[float, Double]`. Others are `float`, of 32 bits."""
+
+
+class Model:
+    """A model: it is loaded once in each of its processes, and then answers inputs on one thread.
+
+    Beside what is below it may have `stream(input)`, an iterator of outputs for one input.
+
+    Attributes:
+        name: What it is registered as where nobody says otherwise: 1 to 64 letters, digits, `.`, `_` and
+            `-`, the first of them a letter or a digit.
+        display_name: For people; empty for the name.
+        version: Begins with a digit; compared as numbers, so that 1.10 is above 1.9.
+        description: For people.
+        Input: What one item is. Floats must be finite unless its `model_config` says `allow_inf_nan`.
+        Output: What one answer is; the same holds.
+        max_batch: Inputs that `predict` takes at once, 1 to 64, where the operator does not say.
+    """
+
+    name: str = ""
+    display_name: str = ""
+    version: str = "1.0"
+    description: str = ""
+    Input: type[BaseModel]
+    Output: type[BaseModel]
+    max_batch: int = 1
+
+    def load(self, folder: Path | None, options: Mapping[str, Any]) -> None:
+        """Prepare everything that `predict` needs; `Input` and `Output` may be made here, too.
+
+        What it raises is the reason with which the registration fails.
+
+        Args:
+            folder: Of this version in the store; None where the model is from a package alone.
+            options: The keys of model.toml that are the model's own.
+        """
+
+    def predict(self, inputs: list[Any]) -> list[Any]:
+        """Answer inputs.
+
+        Args:
+            inputs: 1 to `max_batch` objects of the class Input.
+
+        Returns:
+            As many objects of the class Output, or what pydantic makes some of, in the same order.
+
+        Raises:
+            InvalidInput: An input is not acceptable for what its schema cannot say; its caller is told the
+                text. Anything else that is raised is told as MODEL_FAILED, with the reason in the log alone.
+                Where it is raised for several inputs, each of them is computed again alone.
+        """
+        raise NotImplementedError

@@ -1,0 +1,230 @@
+"""A model as its process hosts it: requests of any operation in, answers and errors out."""
+
+import base64
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from facet_serving import Model
+from inference_server.catalogue.entries import ModelVersion
+from inference_server.catalogue.names import check_version
+from inference_server.dispatch.consumer import Outcome
+from inference_server.dispatch.work import Work
+from inference_server.models.encoding import pack_answer, pack_error, unpack_context
+from inference_server.models.loading import load_model, read_lock
+from inference_server.models.lock import check_compatible
+from inference_server.models.operations import Operation, operations_of
+from inference_server.models.schema import Schema
+from utils.errors import FacetError, ModelFailed, RouteNotFound, shown
+from utils.logs import fields
+
+logger = logging.getLogger(__name__)
+
+_FAILED = "The model failed on this input. The log has the details."
+
+
+def load(version: ModelVersion, others: Sequence[Mapping[str, Any]] = ()) -> "LoadedModel":
+    """Load a version of a model.
+
+    Args:
+        version: It; where it has no number yet, the model's own counts.
+        others: The cards of other versions of the model.
+
+    Raises:
+        InvalidModel: The source is no model, its schema cannot be had in protobuf, or it breaks what clients
+            of another version rely on; names the field.
+        ModelLoadFailed: It raised something else.
+    """
+    model = load_model(version.source)
+    schema = Schema(version.name, model.Input, model.Output, read_lock(version.source))
+    loaded = LoadedModel(version, model, schema)
+    check_compatible(loaded.card, others)
+    return loaded
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """One call of `predict`: how many inputs it had, and how long it took."""
+
+    size: int
+    ms: float
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """One input, and what becomes of it."""
+
+    call: "_Call"
+    number: int
+    value: BaseModel
+    batch: _Batch | None = None
+    output: BaseModel | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One request; `error` is its answer where there is one."""
+
+    work: Work
+    names: dict[str, str | None] = field(default_factory=dict)
+    operation: Operation | None = None
+    items: list[_Item] = field(default_factory=list)
+    error: FacetError | None = None
+
+
+class LoadedModel:
+    """A version of a model that was loaded.
+
+    Args:
+        version: What the catalogue says of it.
+        model: Loaded.
+        schema: Of its inputs and outputs.
+
+    Attributes:
+        key: Its name and version, `NAME/VERSION`.
+        max_batch: Inputs that are computed at once, at most: the operator's number, else the model's own.
+        card: What others know of it, as JSON can have it: all that a worker needs to describe and to call it.
+    """
+
+    def __init__(self, version: ModelVersion, model: Model, schema: Schema) -> None:
+        number = check_version(version.version or model.version)
+        self.key = f"{version.name}/{number}"
+        self.max_batch = version.settings.max_batch if version.settings.max_batch > 1 else model.max_batch
+        self._model = model
+        self._schema = schema
+        self._operations = operations_of(schema)
+        self.card = {
+            "name": version.name,
+            "version": number,
+            "display_name": model.display_name or version.name,
+            "description": model.description,
+            "kind": version.source.kind,
+            "max_batch": self.max_batch,
+            "streams": callable(getattr(model, "stream", None)),
+            "operations": [*self._operations],
+            **_described(schema),
+        }
+
+    def handle(self, works: Sequence[Work]) -> list[Outcome]:
+        """Answer requests, each on its own: what is wrong with one is no other's error.
+
+        Inputs of all of them are computed together, at most `max_batch` at once. Where that fails, each is
+        computed alone.
+        """
+        started = time.monotonic()
+        calls = [self._begin(work) for work in works]
+        for batch in _batches([item for call in calls for item in call.items], self.max_batch):
+            self._compute(batch)
+        return [self._finish(call, started) for call in calls]
+
+    encode_error = staticmethod(pack_error)
+    """The answer that tells a caller of an error."""
+
+    def _begin(self, work: Work) -> _Call:
+        call = _Call(work)
+        try:
+            request_id, traceparent, parameters = unpack_context(work.context)
+            call.names = {"request_id": request_id, "traceparent": traceparent or None}
+            call.operation = self._operations.get(work.operation)
+            if call.operation is None:
+                known = ", ".join(self._operations)
+                raise RouteNotFound(f"The model has no {shown(work.operation)!r}; it has {known}.")
+            inputs = call.operation.decode(work.payload, parameters)
+            call.items = [_Item(call, number, value) for number, value in enumerate(inputs)]
+        except Exception as error:  # noqa: BLE001 - an author's validators may raise anything
+            call.error = self._told(error, call)
+        return call
+
+    def _compute(self, items: Sequence[_Item]) -> None:
+        """Have the model answer inputs, or note why it did not."""
+        started = time.monotonic()
+        try:
+            outputs = self._predict([item.value for item in items])
+        except BaseException as error:  # SystemExit, too, is this input's failure alone
+            if len(items) == 1:
+                self._note(items[0], error)
+                return
+            if not isinstance(error, FacetError):
+                logger.warning("batch failed", exc_info=error, extra=fields(model=self.key, batch=len(items)))
+            for item in items:
+                self._compute([item])
+            return
+        batch = _Batch(len(items), (time.monotonic() - started) * 1000)
+        for item, output in zip(items, outputs, strict=True):
+            item.batch = batch
+            try:
+                item.output = self._schema.output.check(output)
+            except ValidationError as error:
+                self._note(item, error)
+
+    def _predict(self, inputs: list[BaseModel]) -> list[Any]:
+        outputs = list(self._model.predict(inputs))
+        if len(outputs) != len(inputs):
+            raise ValueError(f"predict gave {len(outputs)} outputs for {len(inputs)} inputs")
+        return outputs
+
+    def _note(self, item: _Item, error: BaseException) -> None:
+        told = self._told(error, item.call)
+        operation = item.call.operation
+        if operation is not None and operation.items:
+            told.field = f"{operation.items}.{item.number}"
+        item.call.error = item.call.error or told
+
+    def _finish(self, call: _Call, started: float) -> Outcome:
+        if call.error is None:
+            try:
+                return Outcome(pack_answer(self._encoded(call), _log_fields(call, started)), complete=True)
+            except ValueError as error:
+                call.error = self._told(error, call)
+        return Outcome(pack_error(call.error), complete=False)
+
+    @staticmethod
+    def _encoded(call: _Call) -> bytes:
+        assert call.operation is not None
+        return call.operation.encode([item.output for item in call.items if item.output is not None])
+
+    def _told(self, error: BaseException, call: _Call) -> FacetError:
+        """What a caller is told of an error; what it is not told is logged."""
+        if isinstance(error, FacetError):
+            return error
+        if isinstance(error, ValidationError):
+            reason = f"{error.title} is not valid: {_faults(error)}"
+            logger.error("model failed", extra=fields(model=self.key, reason=reason, **call.names))
+        else:
+            logger.error("model failed", exc_info=error, extra=fields(model=self.key, **call.names))
+        return ModelFailed(_FAILED)
+
+
+def _batches(items: Sequence[_Item], most: int) -> Iterator[Sequence[_Item]]:
+    return (items[start : start + most] for start in range(0, len(items), most))
+
+
+def _log_fields(call: _Call, started: float) -> dict[str, object]:
+    batches = {item.batch for item in call.items if item.batch is not None}
+    return {
+        "queue_ms": round((started - call.work.received) * 1000, 3),
+        "predict_ms": round(sum(batch.ms for batch in batches), 3),
+        "batch": max((batch.size for batch in batches), default=0),
+    }
+
+
+def _faults(error: ValidationError) -> str:
+    """Without the values, which are nobody's business but the caller's."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:3])
+
+
+def _described(schema: Schema) -> dict[str, Any]:
+    """The part of a card that says what a model takes and gives, in protobuf and in JSON."""
+    return {
+        "identifier": schema.identifier,
+        "descriptor": base64.b64encode(schema.descriptor.SerializeToString()).decode(),
+        "input_type": schema.input_type,
+        "output_type": schema.output_type,
+        "input_schema": schema.input.json_schema("validation"),
+        "output_schema": schema.output.json_schema("serialization"),
+    }
