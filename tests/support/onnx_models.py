@@ -101,3 +101,13 @@ def brightness(folder: Path, dimensions: Dimensions = ("batch", 3, 8, 8), values
         [tensor("output", [dimensions[0], values])],
         spread=spread,
     )
+
+
+def seen(folder: Path, dimensions: Dimensions) -> Path:
+    """A network of pictures whose output is its input, flat: what it is shown."""
+    return save(
+        folder,
+        [helper.make_node("Flatten", ["image"], ["output"])],
+        [tensor("image", dimensions)],
+        [tensor("output", [dimensions[0], "values"])],
+    )
