@@ -8,7 +8,11 @@ from pydantic import BaseModel
 
 from utils.errors import InvalidInput
 
-__all__ = ["InvalidInput", "Model"]
+__all__ = ["Double", "InvalidInput", "Model"]
+
+
+class Double:
+    """Makes a float a `double` of protobuf."""
 
 
 class Model:
