@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import onnx
@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 from pydantic import ValidationError
 
+from facet_serving import Double
 from inference_server.models.kinds.onnx import OnnxModel
 from inference_server.models.kinds.tensors import Array
 from tests.support import onnx_models
@@ -117,6 +118,12 @@ def test_every_accepted_type_comes_back_as_it_went(tmp_path: Path, kind: int, va
     """Numbers, truth values and texts."""
     model = identity(tmp_path, ["n", 2], kind)
     assert answers(model, {"x": values}, {"x": values[::-1]}) == [{"y": values}, {"y": values[::-1]}]
+
+
+def test_a_double_is_one_of_protobuf_too(tmp_path: Path) -> None:
+    """Other numbers with fractions have 32 bits there."""
+    model = identity(tmp_path, ["n", 2], TensorProto.DOUBLE)
+    assert model.Input.model_fields["x"].annotation == list[Annotated[float, Double]]
 
 
 def test_an_item_without_dimensions_is_one_value(tmp_path: Path) -> None:

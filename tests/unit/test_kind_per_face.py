@@ -166,7 +166,10 @@ def test_a_box_is_cut_out_with_its_margin_and_ends_at_the_pictures_edges() -> No
     assert (wide[0, 0, :2].tolist(), wide[-1, -1, :2].tolist()) == ([40, 30], [79, 69])
     corner = np.asarray(boxed(picture, Box(Point(190, 90), Point(199, 99)), 2, (28, 28)))
     assert corner[-1, -1, :2].tolist() == [199, 99]
-    assert np.asarray(boxed(picture, Box(Point(199, 99), Point(199, 99)), 0, (4, 6))).shape == (4, 6, 3)
+    other = np.asarray(boxed(picture, Box(Point(0, 0), Point(10, 10)), 1, (20, 20)))
+    assert (other[0, 0, :2].tolist(), other[-1, -1, :2].tolist()) == ([0, 0], [19, 19])
+    for empty in (Box(Point(199, 99), Point(199, 99)), Box(Point(199, 99), Point(190, 90))):
+        assert (np.asarray(boxed(picture, empty, 0, (4, 6))) == [199, 99, 99]).all()
 
 
 def test_a_picture_without_faces_has_an_empty_answer(tmp_path: Path) -> None:
@@ -185,22 +188,23 @@ def test_a_broken_picture_is_a_typed_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "field"),
+    ("options", "field", "reason"),
     [
-        ({"size": [16, 12]}, "size"),
-        ({"crop": "round"}, "crop"),
-        ({"margin": -0.1}, "margin"),
-        ({"min_face_size": 5}, "min_face_size"),
-        ({"max_faces": 0}, "max_faces"),
-        ({"answer": "labels"}, "labels"),
+        ({"size": [16, 12]}, "size", "accepted for aligned faces: a square"),
+        ({"crop": "round"}, "crop", "'aligned' or 'box'"),
+        ({"margin": -0.1}, "margin", "greater than or equal to 0"),
+        ({"min_face_size": 5}, "min_face_size", "^min_face_size is 5.0; accepted: a number from 10 to 2000"),
+        ({"threshold_output": 1.5}, "threshold_output", "a number from 0 to 1"),
+        ({"max_faces": 0}, "max_faces", "a whole number from 1 to 1000"),
+        ({"answer": "labels"}, "labels", "no such file"),
     ],
 )
 def test_options_that_cannot_be_are_refused_by_their_key(
-    tmp_path: Path, options: dict[str, object], field: str
+    tmp_path: Path, options: dict[str, object], field: str, reason: str
 ) -> None:
     """Also aligned faces that are no squares, and labels that are not there."""
     folder = onnx_models.seen(tmp_path, ("n", 3, 16, 16))
-    with pytest.raises(InvalidModel) as caught:
+    with pytest.raises(InvalidModel, match=reason) as caught:
         loaded(folder, **{"answer": "vector"} | options)
     assert caught.value.field == field
 

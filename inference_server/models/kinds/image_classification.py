@@ -19,6 +19,9 @@ from inference_server.models.kinds.pictures import (
 )
 from utils.errors import InvalidModel
 
+_MAX_BATCH = 8
+"""Convolutions of a larger batch take no less time an item, and all wait for the last."""
+
 
 class ClassificationOptions(NetworkOptions):
     """The keys of model.toml.
@@ -73,7 +76,7 @@ class ImageClassification(Model):
         self._reader = PictureReader()
         self._labels = read_labels(folder, self._options.labels) if self._options.answer == "labels" else None
         self.Output = LabelsOutput if self._labels else ClassOutput
-        self.max_batch = self._network.max_batch
+        self.max_batch = min(self._network.max_batch, _MAX_BATCH)
         check_labels(self._labels, self._network.classes)
 
     def predict(self, inputs: Sequence[PictureInput]) -> list[ClassOutput]:

@@ -11,7 +11,7 @@ from facet_serving import Model
 from inference_server.models.kinds.loading import FileName, Options, open_model, read_options
 from inference_server.models.kinds.tensors import Array, is_batched, schema, tensors
 
-_MAX_BATCH = 64
+_MAX_BATCH = 16
 
 
 class OnnxOptions(Options):

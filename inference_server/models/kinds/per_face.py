@@ -24,8 +24,8 @@ from inference_server.models.kinds.pictures import (
     PictureReader,
     Pixels,
 )
-from utils.domain import MAX_FACES_RANGE, MIN_FACE_SIZE_RANGE, DetectOptions, Face
-from utils.errors import InvalidModel, ModelLoadFailed
+from utils.domain import OPTION_NAMES, DetectOptions, Face
+from utils.errors import InvalidModel, ModelLoadFailed, OptionOutOfRange
 from utils.settings import Settings
 
 
@@ -38,16 +38,32 @@ class PerFaceOptions(NetworkOptions):
         margin: With `box`, the share of the box's sides that is added at each edge.
         answer: `labels` for the score of each class by its name, `vector` for the network's numbers.
         labels: The file of the classes' names, one a line.
-        min_face_size: As the option of a detection.
-        max_faces: As the option of a detection.
+        min_face_size, threshold_proposal, threshold_refine, threshold_output, max_faces: As the options of a
+            detection.
     """
 
     crop: Literal["aligned", "box"] = "aligned"
     margin: Annotated[float, Field(ge=0, le=2)] = 0.0
     answer: Literal["labels", "vector"] = "labels"
     labels: FileName = "labels.txt"
-    min_face_size: Annotated[float, Field(ge=MIN_FACE_SIZE_RANGE[0], le=MIN_FACE_SIZE_RANGE[1])] = 20.0
-    max_faces: Annotated[int, Field(ge=MAX_FACES_RANGE[0], le=MAX_FACES_RANGE[1])] | None = None
+    min_face_size: float | None = None
+    threshold_proposal: float | None = None
+    threshold_refine: float | None = None
+    threshold_output: float | None = None
+    max_faces: int | None = None
+
+    def detection(self) -> DetectOptions:
+        """The options of each detection.
+
+        Raises:
+            InvalidModel: One is out of its range.
+        """
+        values = self.model_dump(include=set(OPTION_NAMES), exclude_none=True)
+        try:
+            return DetectOptions(**values)
+        except OptionOutOfRange as error:
+            field = (error.field or "").removeprefix("options.")
+            raise InvalidModel(error.detail.removeprefix("options."), field=field) from error
 
 
 class BoundingBox(BaseModel):
@@ -137,7 +153,7 @@ class PerFace(Model):
         self._network = PictureNetwork(folder, chosen)
         self.labels = read_labels(folder, chosen.labels) if chosen.answer == "labels" else []
         check_labels(self.labels or None, self._network.classes)
-        self._detect_options = DetectOptions(min_face_size=chosen.min_face_size, max_faces=chosen.max_faces)
+        self._detect_options = chosen.detection()
         self._reader = PictureReader()
         self._detector = _load_detector()
         self.Output = self.output_class()

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 
 _GREY = 1
 _MAX_SIDE = 4096
-_MAX_BATCH = 32
+_MOST_AT_ONCE = 64
 _RANK = 4
 
 Side = Annotated[int, Field(ge=1, le=_MAX_SIDE)]
@@ -113,7 +113,7 @@ class PictureNetwork:
             )
         self._input, self._output = taken.name, given.name
         self._channels_first = self._layout(taken.shape)
-        self.max_batch = 1 if isinstance(taken.shape[0], int) else _MAX_BATCH
+        self.max_batch = 1 if isinstance(taken.shape[0], int) else _MOST_AT_ONCE
         numbers = given.shape[1:]
         known = bool(numbers) and all(isinstance(length, int) for length in numbers)
         self.classes: int | None = int(np.prod(numbers)) if known else None

@@ -9,20 +9,21 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import GenericAlias
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from facet_serving import Double
 from utils.errors import InvalidInput, InvalidModel
 
 Array = npt.NDArray[Any]
 
-_ELEMENTS: dict[str, tuple[str, type]] = {
+_ELEMENTS: dict[str, tuple[str, Any]] = {
     "float16": ("float16", float),
     "float": ("float32", float),
-    "double": ("float64", float),
+    "double": ("float64", Annotated[float, Double]),
     "int8": ("int8", int),
     "int16": ("int16", int),
     "int32": ("int32", int),

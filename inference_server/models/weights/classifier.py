@@ -44,7 +44,8 @@ def _build(weights: Mapping[str, Array]) -> bytes:
         project = weights[f"{name}._project_conv.weight"]
         inner = normalised(layers.convolution(inner, project), f"{name}._bn2")
         entering = weights[f"{name}._expand_conv.weight"].shape[1] if number > 0 else 0
-        return layers.add(x, inner) if stride == 1 and entering == len(project) else inner
+        # As many channels leave as enter only where the size stays, too.
+        return layers.add(x, inner) if entering == len(project) else inner
 
     x = layers.convolution("image", weights["_conv_stem.weight"], stride=2)
     x = layers.relu6(normalised(x, "_bn0"))
