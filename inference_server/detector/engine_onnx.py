@@ -1,19 +1,14 @@
 """The `onnx` engine: the converted networks in ONNX Runtime, one thread, pyramid and crops in NumPy."""
 
-import os
 from pathlib import Path
 
 import numpy as np
-
-# ONNX Runtime's own builds report to their maker: from its import on there would be an identifier and a
-# database in the user's cache folder, and a thread that sends. It asks only this variable, and only once.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-import onnxruntime
 
 from inference_server.detector.engine import Checkpoint, Floats, Image, no_checkpoint
 from inference_server.detector.logistic import probability
 from inference_server.detector.tiles import Tiled
 from inference_server.detector.weights import NETWORKS, read_model
+from inference_server.onnx_session import open_session
 
 
 class OnnxEngine:
@@ -29,7 +24,7 @@ class OnnxEngine:
     name = "onnx"
 
     def __init__(self, cache_dir: Path) -> None:
-        self._sessions = {network: _session(read_model(cache_dir, network)) for network in NETWORKS}
+        self._sessions = {network: open_session(read_model(cache_dir, network)) for network in NETWORKS}
 
     def prepare(self, image: Image, checkpoint: Checkpoint = no_checkpoint) -> Tiled:
         """Take in a picture."""
@@ -40,14 +35,3 @@ class OnnxEngine:
         heads: Floats = self._sessions[network].run(None, {"image": np.ascontiguousarray(batch)})[0]
         heads[:, 0] = probability(heads[:, 0])
         return heads
-
-
-def _session(model: bytes) -> onnxruntime.InferenceSession:
-    """A session that keeps neither threads nor, between pictures, memory of its own."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
