@@ -1,4 +1,4 @@
-"""The backend from its start to its end: settings, address, models, supervisor."""
+"""The backend from its start to its end: settings, address, weights, models, supervisor."""
 
 import logging
 import os
@@ -8,7 +8,12 @@ import sys
 import time
 from collections.abc import Collection
 
+from inference_server.catalogue.manager import ModelManager
+from inference_server.catalogue.start import starting_state
+from inference_server.catalogue.state_file import StateFile, StateUnusable
+from inference_server.catalogue.store import Store
 from inference_server.dispatch.shared import Shared
+from inference_server.model_processes import ModelProcesses
 from inference_server.models.conversion import prepare
 from inference_server.supervision.address import AddressUnavailable, Reservation, reserve
 from inference_server.supervision.engine_log import EngineLog
@@ -19,6 +24,7 @@ from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.worker_process import WorkerProcess
 from utils import logs
+from utils.errors import ManagementError, TooManyModels
 from utils.settings import InvalidSetting, Settings, unknown_settings
 
 logger = logging.getLogger("inference_server")
@@ -48,64 +54,110 @@ def run(worker: str = "inference_server.worker") -> int:
         for warning in unknown_settings(os.environ):
             logger.warning(warning)
         reservation = reserve(settings.grpc_address)
-    except (InvalidSetting, AddressUnavailable) as error:
+        shared = _share(settings.workers)
+        backend = Backend(settings, reservation, shared, worker, started)
+        reason = prepare(settings.cache_dir)
+    except (InvalidSetting, AddressUnavailable, StateUnusable, ManagementError, TooManyModels) as error:
         return _failed(str(error))
-    try:
-        shared = _share(2 * settings.workers + _SPARE_SLOTS)
-    except OSError as error:
-        return _failed(
-            f"FACET_WORKERS is {settings.workers}, for which the system has no room: {error.strerror}"
-        )
-    supervisor = _supervisor(settings, reservation, shared, worker, started)
-    reason = prepare(settings.cache_dir)
     if reason is None:
-        for signum in _SIGNALS:
-            signal.signal(signum, supervisor.notify)
-        reason = supervisor.run()
+        reason = backend.run()
     return 0 if reason is None else _failed(reason)
 
 
-def _supervisor(
-    settings: Settings, reservation: Reservation, shared: Shared, worker: str, started: float
-) -> Supervisor:
-    address = str(reservation.address)
+class Backend:
+    """Workers and models, and the one loop that looks after them.
 
-    def announce() -> None:
-        seconds = round(time.monotonic() - started, 3)
-        logger.info(
-            "ready", extra=logs.fields(grpc_address=address, workers=settings.workers, seconds=seconds)
+    Args:
+        settings: What the operator decides.
+        reservation: Of the address.
+        shared: What all processes share.
+        worker: The module that a worker process runs.
+        started: When the backend was, of the monotonic clock.
+
+    Raises:
+        InvalidSetting, StateUnusable, ManagementError, TooManyModels: The models that are to be served at
+            its start cannot be.
+    """
+
+    def __init__(
+        self, settings: Settings, reservation: Reservation, shared: Shared, worker: str, started: float
+    ) -> None:
+        self._settings, self._reservation, self._shared = settings, reservation, shared
+        self._worker = worker
+        self._started = started
+        self._announced = False
+        limits = Limits(settings.recycle_requests, settings.recycle_seconds, settings.recycle_memory_bytes)
+        self._limits = limits
+        engine_log = EngineLog()
+        self._workers = Group(
+            None,
+            self._spawn_worker,
+            range(shared.slots),
+            LivenessMonitor(shared.stats, settings.hang_seconds),
+            wanted=settings.workers,
+            patience=settings.drain_seconds + settings.grace_seconds,
+            on_ready=lambda _, ready: engine_log.record(ready),
         )
+        self._supervisor = Supervisor(self._workers, on_round=self._look_around)
+        self._models = self._start_models()
 
-    limits = Limits(settings.recycle_requests, settings.recycle_seconds, settings.recycle_memory_bytes)
+    def run(self) -> str | None:
+        """Run until told to stop; gives the reason of a failure, None after a clean stop."""
+        for signum in _SIGNALS:
+            signal.signal(signum, self._supervisor.notify)
+        return self._supervisor.run()
 
-    def spawn(slot: int, generation: int, release: int) -> WorkerProcess:
-        command = [sys.executable, "-m", worker, "--address", address, "--shared", shared.described()]
-        return WorkerProcess(
-            command, slot, generation, release, limits=limits.jittered(), inherit=shared.descriptors
+    def _start_models(self) -> ModelManager[Group]:
+        settings = self._settings
+        store, file = Store(settings.model_store), StateFile(settings.state_dir)
+        state, desired = starting_state(settings.models, file, store)
+        processes = ModelProcesses(self._supervisor, self._shared, settings.grace_seconds)
+        manager: ModelManager[Group] = ModelManager(
+            store,
+            state,
+            self._shared.publication,
+            start_group=processes.start,
+            remove_group=processes.remove,
+            waiting=lambda queue: self._shared.stats.waiting(queue)[0],
+            face_workers=settings.workers,
         )
+        manager.start(desired)
+        return manager
 
-    def look_around(workers: Collection[int]) -> None:
-        reap_orphans(workers)
-        reservation.close_connections()
+    def _spawn_worker(self, slot: int, generation: int, release: int) -> WorkerProcess:
+        command = [sys.executable, "-m", self._worker, "--address", str(self._reservation.address)]
+        command += ["--shared", self._shared.described()]
+        limits, inherit = self._limits.jittered(), self._shared.descriptors
+        return WorkerProcess(command, slot, generation, release, limits=limits, inherit=inherit)
 
-    engine_log = EngineLog()
-    workers = Group(
-        None,
-        spawn,
-        range(shared.slots),
-        LivenessMonitor(shared.stats, settings.hang_seconds),
-        wanted=settings.workers,
-        patience=settings.drain_seconds + settings.grace_seconds,
-        on_ready=lambda _, ready: engine_log.record(ready),
-    )
-    return Supervisor(workers, on_ready=announce, on_round=look_around)
+    def _look_around(self, processes: Collection[int]) -> float:
+        """What is done in each round of the loop; gives the seconds after which it is to be done again."""
+        reap_orphans(processes)
+        self._reservation.close_connections()
+        pause = self._models.tick()
+        ready = self._workers.ready_count >= self._workers.wanted and self._models.is_settled
+        if ready and not self._announced:
+            self._announced = True
+            where = {"grpc_address": str(self._reservation.address), "workers": self._settings.workers}
+            seconds = round(time.monotonic() - self._started, 3)
+            logger.info("ready", extra=logs.fields(**where, seconds=seconds))
+        return pause
 
 
-def _share(slots: int) -> Shared:
-    """Make what all workers share: for 200 workers, more descriptors than the usual soft limit."""
+def _share(workers: int) -> Shared:
+    """Make what all processes share: for 200 workers, more descriptors than the usual soft limit.
+
+    Raises:
+        InvalidSetting: The system has no room for so many workers.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return Shared.create(slots)
+    try:
+        return Shared.create(2 * workers + _SPARE_SLOTS)
+    except OSError as error:
+        raise InvalidSetting(
+            f"FACET_WORKERS is {workers}, for which the system has no room: {error.strerror}"
+        ) from error
 
 
 def _failed(reason: str) -> int:

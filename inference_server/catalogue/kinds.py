@@ -45,7 +45,13 @@ _SIZE = _Type(
 _NUMBERS = _Type("a list of numbers", _is_list_of(_is_number))
 _CLASS = _Type("`module:Class`", lambda value: isinstance(value, str) and bool(_CLASS_NAME.fullmatch(value)))
 
-_DETECTION = {
+_NETWORK = {"file": _FILE, "size": _SIZE, "mean": _NUMBERS, "std": _NUMBERS, "softmax": _FLAG}
+_PER_FACE = {
+    **_NETWORK,
+    "crop": _TEXT,
+    "margin": _NUMBER,
+    "answer": _TEXT,
+    "labels": _FILE,
     "min_face_size": _NUMBER,
     "threshold_proposal": _NUMBER,
     "threshold_refine": _NUMBER,
@@ -57,27 +63,14 @@ KEYS: Final[Mapping[str, Mapping[str, _Type]]] = {
     "echo": {},
     "onnx": {"file": _FILE, "batched": _FLAG},
     "image_classification": {
-        "file": _FILE,
-        "size": _SIZE,
-        "mean": _NUMBERS,
-        "std": _NUMBERS,
+        **_NETWORK,
         "answer": _TEXT,
         "first_class": _WHOLE,
         "labels": _FILE,
         "top": _WHOLE,
     },
-    "per_face": {
-        "file": _FILE,
-        **_DETECTION,
-        "align": _FLAG,
-        "margin": _NUMBER,
-        "size": _SIZE,
-        "labels": _FILE,
-        "mean": _NUMBERS,
-        "std": _NUMBERS,
-        "output": _TEXT,
-    },
-    "expression": {"file": _FILE},
+    "per_face": _PER_FACE,
+    "expression": _PER_FACE,
     "python": {"class": _CLASS},
 }
 """The keys of each kind."""

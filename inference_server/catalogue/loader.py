@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Generic
 
@@ -22,9 +22,6 @@ logger = logging.getLogger(__name__)
 StartGroup = Callable[[ModelVersion, GroupCallbacks], AnyGroup]
 """Has `version.workers` processes started that take requests from `version.queue`; may raise OSError."""
 
-CheckCompatible = Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], None]
-"""Raises an InvalidModel where a card's schema breaks that of a card of another version of its name."""
-
 # The folders of an absolute path, which no caller is told; what follows a word or a colon is no path.
 _FOLDERS: Final = re.compile(r"(?<![\w.:/])/(?:[^\s/'\":]+/)+")
 _LONGEST_REASON: Final = 500
@@ -37,7 +34,6 @@ class Loader(Generic[AnyGroup]):
         writer: Of the catalogue.
         leaving: Where versions go that could not be registered, until their processes have ended.
         start_group: Starts the processes of a version.
-        check_compatible: Compares cards.
     """
 
     def __init__(
@@ -45,12 +41,10 @@ class Loader(Generic[AnyGroup]):
         writer: CatalogueWriter[AnyGroup],
         leaving: LeavingVersions[AnyGroup],
         start_group: StartGroup[AnyGroup],
-        check_compatible: CheckCompatible,
     ) -> None:
         self._writer = writer
         self._leaving = leaving
         self._start_group = start_group
-        self._check_compatible = check_compatible
 
     def begin(self, version: ModelVersion, pending: Pending | None = None) -> Entry[AnyGroup]:
         """Add a version, and have its first processes started: one, where it shall have none.
@@ -121,8 +115,6 @@ class Loader(Generic[AnyGroup]):
         others = [other for other in self._writer.table.versions if other.key != version.key]
         for other in others:
             check_beside(loaded, other)
-        cards = [other.card for other in others if other.name == loaded.name and other.card is not None]
-        self._check_compatible(card, cards)
         return loaded
 
     def _on_cannot_start(self, entry: Entry[AnyGroup], how: str) -> None:

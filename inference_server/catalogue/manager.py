@@ -26,7 +26,7 @@ from inference_server.catalogue.desired_state import Desired, DesiredState
 from inference_server.catalogue.entries import ModelVersion, State
 from inference_server.catalogue.groups import Publisher
 from inference_server.catalogue.leaving import Leaving, LeavingVersions
-from inference_server.catalogue.loader import CheckCompatible, Loader, StartGroup
+from inference_server.catalogue.loader import Loader, StartGroup
 from inference_server.catalogue.model_settings import check_weights
 from inference_server.catalogue.names import FACE_DETECTION
 from inference_server.catalogue.registration import new_version
@@ -50,7 +50,6 @@ class ModelManager(Generic[AnyGroup]):
         start_group: Starts the processes of a version.
         remove_group: Forgets a group whose processes have ended.
         waiting: How many requests wait in a queue.
-        check_compatible: Compares the cards of versions of one name.
         face_workers: How many processes find faces, which are none of its own.
         clock: Monotonic seconds.
     """
@@ -64,7 +63,6 @@ class ModelManager(Generic[AnyGroup]):
         start_group: StartGroup[AnyGroup],
         remove_group: Callable[[AnyGroup], None],
         waiting: Callable[[int], int],
-        check_compatible: CheckCompatible,
         face_workers: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,7 +70,7 @@ class ModelManager(Generic[AnyGroup]):
         self._writer: CatalogueWriter[AnyGroup] = CatalogueWriter(state, publication)
         self._table = self._writer.table
         self._leaving = LeavingVersions(waiting, remove_group)
-        self._loader = Loader(self._writer, self._leaving, start_group, check_compatible)
+        self._loader = Loader(self._writer, self._leaving, start_group)
         self._scaler = Scaler(self._writer, self._leaving, self._check_room)
         self._face_workers = face_workers
         self._clock = clock
@@ -120,6 +118,11 @@ class ModelManager(Generic[AnyGroup]):
     def tick(self) -> float:
         """Go on with what takes time; gives the seconds after which this is to be called again."""
         return self._leaving.tick(self._clock())
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every version that was desired at the start serves, is idle or has failed."""
+        return all(one.pending or one.version.state is not State.LOADING for one in self._table)
 
     # --- the commands ---
 

@@ -45,23 +45,22 @@ class Supervisor:
 
     Args:
         workers: The group of those that dispatch: they are told of each death in any group.
-        on_ready: Called once, when as many workers as are wanted are ready for the first time.
-        on_round: Called with all process ids in each round of the loop, at least twice a second.
+        on_round: Called with all process ids in each round of the loop, at least twice a second; gives the
+            seconds after which it is to be called again.
     """
 
     def __init__(
         self,
         workers: Group,
         *,
-        on_ready: Callable[[], None] = lambda: None,
-        on_round: Callable[[Collection[int]], None] = lambda _: None,
+        on_round: Callable[[Collection[int]], float] = lambda _: _TICK_SECONDS,
     ) -> None:
         self._workers = workers
         self._workers.on_cannot_start = self._workers_cannot_start
         self._groups = [workers]
         self._watched: list[Watched] = []
-        self._on_ready: Callable[[], None] | None = on_ready
         self._on_round = on_round
+        self._pause = _TICK_SECONDS
         self._signals = SignalQueue()
         self._release = 0
         self._stopping = False
@@ -99,7 +98,8 @@ class Supervisor:
                 self._reap()
                 self._check_liveness()
                 self._reconcile()
-                self._on_round([process.pid for group in self._groups for process in group.processes])
+                pids = [process.pid for group in self._groups for process in group.processes]
+                self._pause = self._on_round(pids)
         finally:
             self._kill()
             self._signals.close()
@@ -109,7 +109,7 @@ class Supervisor:
 
     def _wait(self) -> list[Watched]:
         """Sleep until there is something to do; gives those of the watched that are to be handled."""
-        seconds = min(_TICK_SECONDS, *(group.next_due() for group in self._groups))
+        seconds = min(_TICK_SECONDS, self._pause, *(group.next_due() for group in self._groups))
         with selectors.DefaultSelector() as selector:
             selector.register(self._signals, selectors.EVENT_READ)
             for watched in self._watched:
@@ -128,9 +128,6 @@ class Supervisor:
     def _exchange_messages(self) -> None:
         for group in tuple(self._groups):
             group.exchange_messages()
-        if self._on_ready is not None and self._workers.ready_count >= self._workers.wanted:
-            self._on_ready()
-            self._on_ready = None
 
     def _reap(self) -> None:
         """Take in who has ended; every dispatcher requeues what it had, or may have had, in flight."""

@@ -122,13 +122,18 @@ class Service(Fakes):
         self.models: list[Fakes] = []
         self.ready = threading.Event()
         self.reason: str | None = None
-        self.supervisor = Supervisor(self.group, on_ready=self.ready.set)
+        self.supervisor = Supervisor(self.group, on_round=self._look_around)
         self.calls = Calls()
         self.supervisor.watch(self.calls)
         self.thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         self.reason = self.supervisor.run()
+
+    def _look_around(self, _: object) -> float:
+        if self.group.ready_count >= self.group.wanted:
+            self.ready.set()
+        return 0.5
 
     def add_model(
         self,

@@ -1,0 +1,88 @@
+"""The processes of the models: how they are started, and what they say of the model that they host."""
+
+import json
+import os
+import sys
+from functools import partial
+from typing import Any
+
+from inference_server.catalogue.entries import ModelVersion
+from inference_server.catalogue.groups import GroupCallbacks
+from inference_server.dispatch.shared import Shared
+from inference_server.supervision.group import Group
+from inference_server.supervision.liveness import LivenessMonitor
+from inference_server.supervision.supervisor import Supervisor
+from inference_server.supervision.worker_process import WorkerProcess
+
+_MODULE = "inference_server.model_worker"
+
+
+class ModelProcesses:
+    """Starts a group of processes for each version, and has it supervised.
+
+    Args:
+        supervisor: Of all groups.
+        shared: What all processes share.
+        patience: Seconds that a process has to finish what it has when it is told to stop.
+    """
+
+    def __init__(self, supervisor: Supervisor, shared: Shared, patience: float) -> None:
+        self._supervisor = supervisor
+        self._shared = shared
+        self._patience = patience
+        slots = shared.slots
+        self._slots = range(slots, len(shared.stats.rows))
+
+    def start(self, version: ModelVersion, callbacks: GroupCallbacks) -> Group:
+        """Have `version.workers` processes of a version started by the supervisor's loop."""
+        settings = version.settings
+        group = Group(
+            version.key,
+            partial(self._spawn, version),
+            self._slots,
+            LivenessMonitor(
+                self._shared.stats,
+                settings.response_timeout,
+                boot_seconds=settings.startup_timeout,
+                heartbeat_while_busy=False,
+            ),
+            wanted=version.workers,
+            patience=self._patience,
+            queue=version.queue,
+            on_ready=lambda process, _: callbacks.on_ready(_card(process)),
+            on_cannot_start=callbacks.on_cannot_start,
+        )
+        self._supervisor.add_group(group)
+        return group
+
+    def remove(self, group: Group) -> None:
+        """Forget a group whose processes have ended."""
+        self._supervisor.remove_group(group)
+
+    def _spawn(self, version: ModelVersion, slot: int, generation: int, release: int) -> WorkerProcess:
+        card = os.memfd_create("facet-card", os.MFD_CLOEXEC)
+        described = json.dumps(version.to_dict())
+        command = [sys.executable, "-m", _MODULE, "--shared", self._shared.described()]
+        command += ["--version", described, "--card-fd", str(card)]
+        try:
+            return WorkerProcess(
+                command,
+                slot,
+                generation,
+                release,
+                inherit=(*self._shared.descriptors, card),
+                own_session=True,
+                nice=version.settings.nice,
+                card_fd=card,
+            )
+        except OSError:
+            os.close(card)
+            raise
+
+
+def _card(process: WorkerProcess) -> dict[str, Any]:
+    """What a process that is ready has written of its model."""
+    assert process.card_fd is not None
+    content = os.pread(process.card_fd, os.fstat(process.card_fd).st_size, 0)
+    card: dict[str, Any] = json.loads(content)
+    return card

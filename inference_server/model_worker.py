@@ -1,0 +1,153 @@
+"""One model worker: a process that hosts one version of one model and takes requests from its queue.
+
+The supervisor starts it as `python -m inference_server.model_worker`. It never listens: whatever the model
+does, no connection breaks, and what it had in flight is done by another process or refused.
+"""
+
+from inference_server.supervision.processes import die_with_parent, leave_signals_to_supervisor
+
+if __name__ == "__main__":
+    leave_signals_to_supervisor()  # before all other imports, which take a moment
+
+import argparse
+import gc
+import json
+import os
+import resource
+import selectors
+import signal
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from inference_server.boot_failure import fail
+from inference_server.catalogue.entries import Catalogue, ModelVersion
+from inference_server.dispatch.batch_consumer import BatchConsumer
+from inference_server.dispatch.shared import Membership, Shared
+from inference_server.models.contract import LoadedModel, load
+from inference_server.supervision.control import (
+    Drain,
+    Ready,
+    RetirementRequested,
+    Stop,
+    SuspectCleared,
+    WorkerDied,
+    WorkerEnd,
+    inherited_control,
+)
+from utils import logs
+from utils.errors import InvalidModel
+from utils.memory import tune_heap
+from utils.settings import Settings
+
+EXIT_DIED = 4
+
+_HEARTBEAT_SECONDS = 0.25
+_STDOUT, _STDERR = 1, 2
+
+
+def main() -> None:
+    """Run a model worker until it is told to stop."""
+    arguments = _arguments()
+    die_with_parent(arguments.parent)
+    tune_heap()
+    os.dup2(_STDERR, _STDOUT)  # what a model prints belongs to the log
+    settings = Settings.from_environ(os.environ)
+    logs.configure(settings.log_format)
+    control = inherited_control(arguments.control_fd)
+    try:
+        shared = Shared.inherited(arguments.shared)
+        version = ModelVersion.from_dict(json.loads(arguments.version))
+        _limit_memory(version.settings.memory_bytes)
+        model = load(version, _cards(shared, version))
+        _write(arguments.card_fd, json.dumps(model.card).encode())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
+        fail(control, error, (InvalidModel,))
+    membership = Membership(shared, arguments.slot, arguments.generation)
+    ModelWorker(model, version, control, membership).run()
+    os._exit(0)  # not by the interpreter's own end, which waits for threads of the model's
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Hosts a model; the supervisor starts it.")
+    parser.add_argument("--version", required=True, help="the version of the model, as JSON")
+    parser.add_argument("--card-fd", type=int, required=True, help="file that takes the model's card")
+    parser.add_argument("--control-fd", type=int, required=True, help="the line to the supervisor")
+    parser.add_argument("--parent", type=int, required=True, help="the supervisor's process id")
+    parser.add_argument("--shared", required=True, help="descriptors of what all workers share")
+    parser.add_argument("--slot", type=int, required=True, help="this process's place among them")
+    parser.add_argument("--generation", type=int, required=True, help="its number among all there were")
+    return parser.parse_args()
+
+
+def _limit_memory(most: int) -> None:
+    """Have allocations beyond so many bytes fail, which no other process feels; 0 is no limit."""
+    if most:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def _cards(shared: Shared, version: ModelVersion) -> list[Mapping[str, Any]]:
+    """What is known of the other versions of this model."""
+    _, content = shared.publication.read()
+    others = [each for each in Catalogue.from_json(content).versions if each.name == version.name]
+    return [each.card for each in others if each.version != version.version and each.card is not None]
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+class ModelWorker:
+    """The part of a model worker's life in which it takes requests.
+
+    The consumer's thread computes; this one, the main thread, shows that the process lives and listens to the
+    supervisor.
+    """
+
+    def __init__(
+        self, model: LoadedModel, version: ModelVersion, control: WorkerEnd, membership: Membership
+    ) -> None:
+        self._control = control
+        self._row = membership.shared.stats.rows[membership.slot]
+        self._stopping = False
+        self._consumer = BatchConsumer(
+            membership,
+            compute_batch=model.handle,
+            encode_error=model.encode_error,
+            on_suspect_cleared=lambda key: control.send(SuspectCleared(key)),
+            on_death=lambda: os._exit(EXIT_DIED),
+            queue=version.queue,
+            max_batch=model.max_batch,
+            max_batch_delay=version.settings.max_batch_delay,
+        )
+
+    def run(self) -> None:
+        """Take requests until told to stop; what is in flight then is finished."""
+        gc.collect()
+        gc.freeze()
+        signal.signal(signal.SIGTERM, lambda *_: self._control.send(RetirementRequested()))
+        self._consumer.start()
+        self._control.send(Ready())
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._control, selectors.EVENT_READ)
+            while not self._stopping:
+                self._row.heartbeat = time.monotonic()
+                if selector.select(_HEARTBEAT_SECONDS):
+                    self._receive()
+        self._consumer.stop()
+
+    def _receive(self) -> None:
+        try:
+            while (message := self._control.receive()) is not None:
+                match message:
+                    case Drain() | Stop():
+                        self._stopping = True
+                    case WorkerDied():  # who dispatches is told
+                        pass
+        except EOFError:  # the supervisor is gone, and takes its children along
+            os._exit(EXIT_DIED)
+
+
+if __name__ == "__main__":
+    main()
