@@ -7,7 +7,9 @@ import signal
 import sys
 import time
 from collections.abc import Collection
+from pathlib import Path
 
+from inference_server.catalogue.control_socket import NAME, ControlSocket
 from inference_server.catalogue.manager import ModelManager
 from inference_server.catalogue.start import starting_state
 from inference_server.catalogue.state_file import StateFile, StateUnusable
@@ -122,7 +124,15 @@ class Backend:
             face_workers=settings.workers,
         )
         manager.start(desired)
+        if file.locked and settings.state_dir is not None:
+            self._listen(settings.state_dir / NAME, manager)
         return manager
+
+    def _listen(self, path: Path, manager: ModelManager[Group]) -> None:
+        try:
+            self._supervisor.watch(ControlSocket(path, manager.execute))
+        except OSError as error:
+            logger.warning("no control socket", extra=logs.fields(path=str(path), reason=str(error)))
 
     def _spawn_worker(self, slot: int, generation: int, release: int) -> WorkerProcess:
         command = [sys.executable, "-m", self._worker, "--address", str(self._reservation.address)]
