@@ -71,7 +71,7 @@ def default(backend: Backend, name: str, version: str, *, as_json: bool) -> None
 def _weight(text: str) -> tuple[str, int]:
     """Read `VERSION=PERCENT`, of which the backend knows the range."""
     version, _, percent = text.partition("=")
-    if not version or not percent.isascii() or not percent.isdigit():
+    if not version or not percent.isdecimal():
         raise click.BadParameter(f"{text!r}; accepted: VERSION=PERCENT, such as 1.1=10")
     return version, int(percent)
 

@@ -196,9 +196,9 @@ def test_what_authors_of_models_write_does_not_act_on_the_terminal(control: Cont
         ("default iris", "VERSION"),
         ("canary iris", "--off"),
         ("canary iris 1.1=10 --off", "--off"),
-        ("canary iris 1.1", "VERSION=PERCENT"),
-        ("canary iris 1.1=\u00b2", "VERSION=PERCENT"),
-        ("canary iris =10", "VERSION=PERCENT"),
+        ("canary iris 1.1", "accepted: VERSION=PERCENT"),
+        ("canary iris 1.1=\u00b2", "accepted: VERSION=PERCENT"),
+        ("canary iris =10", "accepted: VERSION=PERCENT"),
         ("list iris", "iris"),
     ],
 )
