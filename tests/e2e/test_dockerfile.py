@@ -26,7 +26,7 @@ from tests.support.facet import ROOMY, free_port
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import ROOT, running, wait_until
 
-PACKAGES = ["protos", "utils", "inference_server", "gateway"]
+PACKAGES = ["protos", "utils", "inference_server", "gateway", "cli"]
 
 
 def joined(path: str) -> str:

@@ -1,0 +1,1 @@
+"""`facet`, the command line: docs/cli.md."""
