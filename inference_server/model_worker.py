@@ -127,8 +127,9 @@ class ModelWorker:
         gc.collect()
         gc.freeze()
         signal.signal(signal.SIGTERM, lambda *_: self._control.send(RetirementRequested()))
-        self._consumer.start()
+        # First: its first request may end this process, which then had booted.
         self._control.send(Ready())
+        self._consumer.start()
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
             while not self._stopping:

@@ -9,11 +9,10 @@ from typing import Any, Final
 import click
 
 from inference_server.catalogue.commands import Command
-from inference_server.catalogue.control_socket import call
+from inference_server.catalogue.control_socket import NAME, call
 from utils.errors import BackendUnavailable, DeadlineExceeded
 from utils.settings import InvalidSetting, Settings
 
-SOCKET: Final = "control.sock"
 AT_ONCE: Final = 30.0
 """Seconds that the backend has for what it looks up or writes down."""
 LONG: Final = 7200.0
@@ -39,7 +38,7 @@ class Backend:
             InvalidSetting: The environment does not say which folder.
             FacetError: The backend refuses.
         """
-        path = self._folder() / SOCKET
+        path = self._folder() / NAME
         try:
             return call(path, command, seconds)
         except TimeoutError as error:
