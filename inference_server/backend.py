@@ -91,7 +91,7 @@ def _supervisor(
     liveness = LivenessMonitor(shared.stats, settings.hang_seconds)
     pool = Pool(
         spawn,
-        slots=len(shared.stats.rows),
+        slots=shared.slots,
         liveness=liveness,
         patience=settings.drain_seconds + settings.grace_seconds,
     )

@@ -177,8 +177,8 @@ class Worker:
                         self._stop.set()
                     case Stop():
                         self._stop.set()
-                    case WorkerDied(slot, generation):
-                        self._dispatcher.worker_died(slot, generation)
+                    case WorkerDied(slot, generation, queue):
+                        self._dispatcher.worker_died(slot, generation, queue)
         except EOFError:  # the supervisor is gone, and takes its workers along
             os._exit(EXIT_DIED)
 

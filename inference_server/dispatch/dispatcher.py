@@ -110,15 +110,16 @@ class Dispatcher:
         """Whether every request that was accepted here has been answered."""
         return not self._pending
 
-    def worker_died(self, slot: int, generation: int) -> None:
-        """Requeue what a dead worker had in flight, or may have had.
+    def worker_died(self, slot: int, generation: int, queue: int) -> None:
+        """Requeue what a dead worker, which took from this queue, had in flight, or may have had.
 
         Between receiving a request and claiming it, a worker has it without a trace: so all that is not
         claimed by a living worker is requeued. Most of it is still in the queue; a claim makes the
         second copy worthless.
         """
         dead = (slot, generation)
-        claims = [(pending, pending.buffer.head().claimed_by) for pending in self._pending.values()]
+        sent_there = [pending for pending in self._pending.values() if pending.queue == queue]
+        claims = [(pending, pending.buffer.head().claimed_by) for pending in sent_there]
         again = [(pending, claim) for pending, claim in claims if claim in {None, dead}]
         for pending, claim in again:
             self._requeue(pending, was_in_flight=claim == dead)

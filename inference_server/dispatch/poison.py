@@ -3,9 +3,13 @@
 Before its first death nobody can tell a payload that kills from any other. So one that was never computed is
 in flight at two workers at most; after one death (a suspect) at one; after two (refused) at none for ten
 minutes. A computation that ends clears it.
+
+Of a batch nobody can tell which payload has killed. All of them are suspects then, and are computed alone; a
+death in a batch makes a suspect of a payload, never more, so that none is refused for its company.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from utils.errors import WorkerCrashed
@@ -22,6 +26,15 @@ _HEAD_BYTES = 8 * (1 + 2 * ENTRIES)
 TABLE_BYTES = _HEAD_BYTES + KEY_BYTES * ENTRIES
 
 _MOST_COMPUTED = 1000
+
+
+def find_key(keys: memoryview, key: bytes) -> int | None:
+    """The place of a key among several, one behind the other; None where it is not there."""
+    held = bytes(keys)
+    place = held.find(key)
+    while place > 0 and place % KEY_BYTES:  # across two of them
+        place = held.find(key, place + 1)
+    return None if place < 0 else place // KEY_BYTES
 
 
 class PoisonTable:
@@ -68,8 +81,14 @@ class PoisonTable:
 
     # --- the supervisor's ---
 
-    def record_death(self, key: bytes, now: float) -> int:
-        """Count a death; gives how many there were. The entry whose last death is oldest makes room."""
+    def record_death(self, key: bytes, now: float, *, alone: bool = True) -> int:
+        """Count a death; gives how many there were. The entry whose last death is oldest makes room.
+
+        Args:
+            key: Of a payload that was in flight.
+            now: When it was found.
+            alone: No other payload was in flight with it; else it is made a suspect, if it is none yet.
+        """
         self.expire(now)
         entry = self._find(key)
         if entry is None:
@@ -77,7 +96,7 @@ class PoisonTable:
             self._free(entry)
             self._key(entry)[:] = key
         self._times[entry] = now
-        self._deaths[entry] += 1
+        self._deaths[entry] = self._deaths[entry] + 1 if alone else max(self._deaths[entry], 1)
         self._used[0] = max(self._used[0], entry + 1)
         return self._deaths[entry]
 
@@ -104,11 +123,7 @@ class PoisonTable:
         return self._keys[entry * KEY_BYTES : (entry + 1) * KEY_BYTES]
 
     def _find(self, key: bytes) -> int | None:
-        keys = bytes(self._keys[: self._used[0] * KEY_BYTES])
-        place = keys.find(key)
-        while place > 0 and place % KEY_BYTES:
-            place = keys.find(key, place + 1)
-        return None if place < 0 else place // KEY_BYTES
+        return find_key(self._keys[: self._used[0] * KEY_BYTES], key)
 
 
 class PoisonGuard:
@@ -117,12 +132,14 @@ class PoisonGuard:
     Args:
         stats: What all workers share.
         slot: This worker's.
+        queue: The number of the queue that the thread takes from: nobody else has the same payloads.
     """
 
-    def __init__(self, stats: "SharedStats", slot: int) -> None:
+    def __init__(self, stats: "SharedStats", slot: int, queue: int = 0) -> None:
+        self._stats = stats
         self._table = stats.poison
         self._row = stats.rows[slot]
-        self._others = [row for row in stats.rows if row is not self._row]
+        self._queue = queue
         self._computed: OrderedDict[bytes, None] = OrderedDict()
 
     def enter(self, key: bytes) -> bool:
@@ -136,18 +153,29 @@ class PoisonGuard:
         """
         # Marked before the others are looked at, so that of those who mark at once none is overlooked. It may
         # be that all of them step back: each tries again, at a moment of its own.
-        self._row.key = key
-        if self._was_computed(key) and not self._table.deaths(key):
+        self._row.in_flight = (key,)
+        if self._is_free(key):
             return True
-        # The rows first, the table after them: a death is in the table before the row of the dead is cleared,
-        # so a holder that is missing from the rows is found in the table. The other way round, one that dies
-        # between the two looks would be found in neither.
-        others = sum(row.holds(key) for row in self._others)
-        if others < DEATHS - self._table.deaths(key):
-            return True
-        self._row.key = None
+        self._row.in_flight = ()
         self._table.refuse(key)
         return False
+
+    def enter_together(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Mark payloads as in flight at once; gives those that are: neither suspects nor at too many others.
+
+        The rest is to be entered one by one.
+        """
+        distinct = dict.fromkeys(keys)  # of one payload that came twice a death is counted once
+        self._row.in_flight = tuple(distinct)
+        entered = {key for key in distinct if self._is_free(key) and not self._table.deaths(key)}
+        for key in distinct:
+            if key not in entered:
+                self._row.drop(key)
+        return entered
+
+    def leave(self) -> None:
+        """Say that nothing is in flight."""
+        self._row.in_flight = ()
 
     def note_computed(self, key: bytes) -> bool:
         """Let the others see that a payload was computed; gives whether it was a suspect until now."""
@@ -155,8 +183,17 @@ class PoisonGuard:
         self._remember(key)
         return self._table.deaths(key) > 0
 
+    def _is_free(self, key: bytes) -> bool:
+        if self._was_computed(key) and not self._table.deaths(key):
+            return True
+        # The rows first, the table after them: a death is in the table before the row of the dead is cleared,
+        # so a holder that is missing from the rows is found in the table. The other way round, one that dies
+        # between the two looks would be found in neither.
+        others = sum(row is not self._row for row in self._stats.holders(self._queue, key))
+        return others < DEATHS - self._table.deaths(key)
+
     def _was_computed(self, key: bytes) -> bool:
-        if key not in self._computed and any(row.has_computed(key) for row in self._others):
+        if key not in self._computed and self._stats.has_computed(self._queue, key):
             self._remember(key)
         return key in self._computed
 

@@ -8,7 +8,13 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from inference_server.dispatch.publication import Publication
 from inference_server.dispatch.stats import SharedStats
+
+QUEUES = 33
+"""Of faces, whose number is 0, and of as many versions of models as there can be at once."""
+MODEL_SLOTS = 64
+"""How many model workers there can be at once."""
 
 PACKET = struct.Struct("=QQQ")
 """A request's datagram, and its completion: the dispatcher's slot and generation, the request's number."""
@@ -20,9 +26,9 @@ RECEIVE_SECONDS = 0.2
 _NO_ROOM = {errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
 
 _TIMEVAL = struct.Struct("=qq")
+_DESCRIPTOR = struct.Struct("=i")
 
-
-LAYOUT = 5
+LAYOUT = 6
 """Raised whenever the layout of stats, buffer, packet or context, the supervisor's messages, or who writes a
 buffer and when, change, so that no reload mixes two releases."""
 
@@ -31,34 +37,49 @@ class LayoutMismatch(Exception):
     """Supervisor and worker would not understand each other's memory."""
 
 
+class LostDescriptor(Exception):
+    """A request arrived without its buffer: this process has no descriptor left."""
+
+
 class Shared:
-    """The queues, the completion sockets and the statistics.
+    """The queues, the completion sockets, the statistics and the publication.
+
+    The slots of workers come first, and behind them those of model workers, which have no completion sockets,
+    for they receive no calls.
 
     Whether a socket blocks belongs to the open file, which all processes share, so nothing depends on it:
     senders, and those who receive completions, say MSG_DONTWAIT. `queue_receivers` alone must block, and so
     must never be given to an event loop; they have a time limit of their own, which also repairs a wake-up
     that a killed process took along.
 
+    Attributes:
+        slots: How many workers there can be at once.
+        model_slots: How many model workers.
+
     Args:
         descriptors: Of a Shared in the parent: `descriptors`, inherited.
         queues: How many queues there are.
+        model_slots: How many model workers there can be at once.
     """
 
-    def __init__(self, descriptors: Sequence[int], queues: int) -> None:
+    def __init__(self, descriptors: Sequence[int], queues: int, model_slots: int) -> None:
         self.descriptors = tuple(descriptors)
-        self._ends = ends = [_socket(descriptor) for descriptor in descriptors[1:]]
-        slots = len(ends) // 2 - queues
-        self.stats = SharedStats(descriptors[0], slots, queues)
+        self._ends = ends = [_socket(descriptor) for descriptor in descriptors[2:]]
+        self.slots = slots = len(ends) // 2 - queues
+        self.model_slots = model_slots
+        self.stats = SharedStats(descriptors[0], slots, model_slots, queues)
+        self.publication = Publication(descriptors[1])
         self.queue_senders, self.queue_receivers = ends[:queues], ends[queues : 2 * queues]
         self.completion_senders, self.completion_receivers = ends[2 * queues : -slots], ends[-slots:]
 
     @classmethod
-    def create(cls, slots: int, queues: int = 1) -> "Shared":
+    def create(cls, slots: int, queues: int = QUEUES, model_slots: int = MODEL_SLOTS) -> "Shared":
         """Make it, in the supervisor.
 
         Args:
             slots: How many workers there can be at once.
             queues: How many queues there are.
+            model_slots: How many model workers there can be at once.
         """
         stats = os.memfd_create("facet-stats", os.MFD_CLOEXEC)
         queue_senders, queue_receivers = zip(*(_pair() for _ in range(queues)), strict=True)
@@ -67,7 +88,8 @@ class Shared:
             receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         senders, receivers = zip(*(_pair() for _ in range(slots)), strict=True)
         ends = [*queue_senders, *queue_receivers, *senders, *receivers]
-        return cls([stats, *(end.detach() for end in ends)], queues)
+        publication = Publication.create().descriptor
+        return cls([stats, publication, *(end.detach() for end in ends)], queues, model_slots)
 
     @classmethod
     def inherited(cls, text: str) -> "Shared":
@@ -82,8 +104,8 @@ class Shared:
                 f"this release shares memory in layout {LAYOUT}, the running supervisor in {layout}; "
                 "restart the backend instead of reloading it"
             )
-        queues, descriptors = rest
-        return cls([int(part) for part in descriptors.split(",")], int(queues))
+        queues, model_slots, descriptors = rest
+        return cls([int(part) for part in descriptors.split(",")], int(queues), int(model_slots))
 
     def send(self, packet: bytes, descriptor: int, queue: int) -> bool:
         """Put a request's datagram with its buffer into a queue; False where there is no room now.
@@ -103,13 +125,36 @@ class Shared:
             raise
         return True
 
+    def receive(self, queue: int, *, wait: bool) -> tuple[bytes, int] | None:
+        """The oldest request of a queue: its datagram, its buffer's descriptor; None where there is none.
+
+        Args:
+            queue: The number of the queue.
+            wait: Wait RECEIVE_SECONDS for one.
+
+        Raises:
+            LostDescriptor: It came without its buffer, and is lost to this process.
+        """
+        # Not socket.recv_fds, which takes flags and drops them.
+        try:
+            packet, rights, flags, _ = self.queue_receivers[queue].recvmsg(
+                PACKET.size, socket.CMSG_SPACE(_DESCRIPTOR.size), 0 if wait else socket.MSG_DONTWAIT
+            )
+        except BlockingIOError:  # also by the socket's time limit
+            return None
+        if flags & socket.MSG_CTRUNC or not rights:
+            raise LostDescriptor
+        return packet, _DESCRIPTOR.unpack_from(rights[0][2])[0]
+
     def described(self) -> str:
-        """Layout, number of queues and descriptors as text, for a worker's command line."""
-        return f"{LAYOUT}:{len(self.queue_senders)}:{','.join(map(str, self.descriptors))}"
+        """What `inherited` understands, for a worker's command line: layout, numbers, descriptors."""
+        numbers = (LAYOUT, len(self.queue_senders), self.model_slots)
+        return ":".join([*map(str, numbers), ",".join(map(str, self.descriptors))])
 
     def close(self) -> None:
         """Close every descriptor."""
-        os.close(self.descriptors[0])
+        for descriptor in self.descriptors[:2]:
+            os.close(descriptor)
         for end in self._ends:
             end.close()
 

@@ -64,10 +64,11 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class WorkerDied:
-    """Another worker died; what it had in flight, or may have had, is to be sent again."""
+    """Somebody who takes from a queue died; what it had in flight, or may have had, is to be sent again."""
 
     slot: int
     generation: int
+    queue: int
 
 
 # As earlier releases have them: a worker of one release tells the supervisor of another why it ends.

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inference_server.dispatch.stats import SharedStats
@@ -21,14 +22,14 @@ class Death:
     Attributes:
         slot: It had.
         generation: It had.
-        key: Of the payload it had in flight; None where it had none, or that is not to blame.
-        deaths: How many workers died with that payload since it was last computed.
+        deaths: For the key of each payload that it had in flight, how many workers died with it since it was
+            last computed; empty where the payloads are not to blame. One that was in flight with others is a
+            suspect, whatever number died so.
     """
 
     slot: int
     generation: int
-    key: bytes | None
-    deaths: int
+    deaths: Mapping[bytes, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,12 @@ class LivenessMonitor:
     def release_slot(self, slot: int, *, blame_request: bool = True) -> Death:
         """Take the slot from a worker that is dead; blame what it had in flight, or not."""
         row = self._stats.rows[slot]
-        generation, key = row.generation, row.key if blame_request else None
+        generation, keys = row.generation, row.in_flight if blame_request else ()
+        now, alone, record = time.monotonic(), len(keys) == 1, self._stats.poison.record_death
         # Before the row is cleared: on that order PoisonGuard stands.
-        deaths = 0 if key is None else self._stats.poison.record_death(key, time.monotonic())
+        deaths = {key: record(key, now, alone=alone) for key in keys}
         row.clear()
-        return Death(slot, generation, key, deaths)
+        return Death(slot, generation, deaths)
 
     def clear_suspect(self, key: bytes) -> None:
         """Forget a suspect that was computed after all."""

@@ -106,11 +106,10 @@ class Pool:
 
     def _report(self, death: Death) -> None:
         """Every dispatcher requeues what the dead worker had, or may have had, in flight."""
-        message = WorkerDied(death.slot, death.generation)
+        message = WorkerDied(death.slot, death.generation, queue=0)
         for worker in self.workers:
             if not worker.send(message) and worker.state is not State.STOPPING:
                 event = type(message).__name__
                 logger.warning("worker does not listen", extra=fields(worker=worker.pid, event=event))
-        if death.key is not None:
-            key = death.key.hex()
-            logger.warning("request in flight at a crash", extra=fields(key=key, deaths=death.deaths))
+        for key, deaths in death.deaths.items():
+            logger.warning("request in flight at a crash", extra=fields(key=key.hex(), deaths=deaths))

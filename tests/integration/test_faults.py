@@ -18,7 +18,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from inference_server.dispatch.poison import TABLE_BYTES
-from inference_server.dispatch.stats import SharedStats, row_bytes
+from inference_server.dispatch.row import row_bytes
+from inference_server.dispatch.shared import MODEL_SLOTS, QUEUES
+from inference_server.dispatch.stats import SharedStats
 from inference_server.supervision.liveness import HEARTBEAT_SECONDS
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
@@ -64,7 +66,8 @@ def page_of(process: Process) -> SharedStats:
     for place in Path(f"/proc/{process.pid}/fd").iterdir():
         if "facet-stats" in str(place.readlink()):
             with place.open("r+b") as stats:
-                return SharedStats(stats.fileno(), (place.stat().st_size - TABLE_BYTES) // row_bytes(1))
+                rows = (place.stat().st_size - TABLE_BYTES) // row_bytes(QUEUES)
+                return SharedStats(stats.fileno(), rows - MODEL_SLOTS, MODEL_SLOTS, QUEUES)
     raise AssertionError("the supervisor holds no stats")
 
 

@@ -499,10 +499,10 @@ def test_what_a_worker_cannot_take_yet_it_is_told_later_and_in_order(
     worker = WorkerProcess([sys.executable, str(FAKE), str(tmp_path)], slot=0, generation=1, release=0)
     try:
         said = 0
-        while worker.send(WorkerDied(said, 0)):
+        while worker.send(WorkerDied(said, 0, 0)):
             said += 1
             assert said < 100_000
-        assert not worker.send(WorkerDied(said + 1, 0))
+        assert not worker.send(WorkerDied(said + 1, 0, 0))
         assert not worker.send(Stop())
         (tmp_path / "listen").touch()
         wait_until(worker.flush, "it has been told everything")
@@ -512,4 +512,4 @@ def test_what_a_worker_cannot_take_yet_it_is_told_later_and_in_order(
         wait_until(lambda: worker.poll() is not None, "it is gone")
         worker.close()
     told = (tmp_path / "told").read_text().splitlines()
-    assert told == [*(f"{WorkerDied(slot, 0)}" for slot in range(said + 2)), "Stop()"]
+    assert told == [*(f"{WorkerDied(slot, 0, 0)}" for slot in range(said + 2)), "Stop()"]

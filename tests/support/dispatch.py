@@ -1,9 +1,9 @@
 """Several workers' dispatch in one process: real sockets and threads, and no gRPC."""
 
-import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from inference_server.dispatch.batch_consumer import BatchConsumer, ComputeBatch
 from inference_server.dispatch.consumer import Checkpoint, Consumer, Outcome
 from inference_server.dispatch.dispatcher import Dispatcher
 from inference_server.dispatch.request_buffer import RequestBuffer
@@ -28,19 +28,26 @@ def shout(given: Work, _checkpoint: Checkpoint) -> bytes:
     return given.context + b" " + given.payload.upper()
 
 
-class Machine:
-    """Slots with dispatchers and consumers on what they share."""
+def shout_all(given: Sequence[Work]) -> list[Outcome]:
+    """The same for a batch."""
+    return [Outcome(work.context + b" " + work.payload.upper(), complete=True) for work in given]
 
-    def __init__(self, slots: int, queues: int = 1) -> None:
-        self.shared = Shared.create(slots, queues)
+
+class Machine:
+    """Slots of workers, then of model workers, with dispatchers and consumers on what they share."""
+
+    def __init__(self, slots: int, queues: int = 1, model_slots: int = 0) -> None:
+        self.shared = Shared.create(slots, queues, model_slots)
         self.deaths: list[int] = []
         self.cleared: list[bytes] = []
         self.computed: list[bytes] = []
         """Payloads, in the order in which they were begun."""
+        self.batches: list[list[bytes]] = []
+        """Payloads that were computed together."""
         self.consumers: list[Consumer] = []
-        for slot in range(slots):
-            self.shared.stats.rows[slot].assign(100 + slot, time.monotonic())
-            self.shared.stats.rows[slot].consuming = 0
+        for slot, row in enumerate(self.shared.stats.rows):
+            row.assign(100 + slot, time.monotonic())
+            row.consuming = 0 if slot < slots else None
 
     def dispatcher(self, slot: int) -> Dispatcher:
         """The dispatcher of a slot, on the event loop that runs."""
@@ -66,9 +73,39 @@ class Machine:
         self.consumers.append(consumer)
         consumer.start()
 
+    def consume_batches(
+        self,
+        slot: int,
+        compute: ComputeBatch = shout_all,
+        *,
+        max_batch: int = 8,
+        max_batch_delay: float = 0.0,
+        queue: int = 1,
+    ) -> None:
+        """Start the batching consumer of a slot."""
+
+        def computed(given: Sequence[Work]) -> Sequence[Outcome]:
+            self.batches.append([work.payload for work in given])
+            return compute(given)
+
+        consumer = BatchConsumer(
+            self._membership(slot),
+            compute_batch=computed,
+            max_batch=max_batch,
+            max_batch_delay=max_batch_delay,
+            encode_error=lambda error: f"refused: {error.reason}".encode(),
+            on_suspect_cleared=self.cleared.append,
+            on_death=lambda: self.deaths.append(slot),
+            queue=queue,
+        )
+        self.consumers.append(consumer)
+        consumer.start()
+
     def take(self, queue: int = 0) -> tuple[RequestBuffer, int, bytes]:
         """Receive the next request of a queue as a consumer does; buffer, dispatcher, packet."""
-        packet, (descriptor,), _, _ = socket.recv_fds(self.shared.queue_receivers[queue], PACKET.size, 1)
+        taken = self.shared.receive(queue, wait=True)
+        assert taken is not None, "nothing is in the queue"
+        packet, descriptor = taken
         return RequestBuffer(descriptor), PACKET.unpack(packet)[0], packet
 
     def blame(self, payload: bytes, deaths: int) -> None:
@@ -76,10 +113,10 @@ class Machine:
         for _ in range(deaths):
             self.shared.stats.poison.record_death(key_of(payload), time.monotonic())
 
-    def die(self, slot: int, dispatcher: Dispatcher) -> None:
-        """Do what the supervisor does when the worker in a slot has died."""
+    def die(self, slot: int, dispatcher: Dispatcher, queue: int = 0) -> None:
+        """Do what the supervisor does when the consumer of a queue in a slot has died."""
         death = LivenessMonitor(self.shared.stats, hang_seconds=60).release_slot(slot)
-        dispatcher.worker_died(slot, death.generation)
+        dispatcher.worker_died(slot, death.generation, queue)
 
     def close(self) -> None:
         """Stop the consumers, and close what they share."""

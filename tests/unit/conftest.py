@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from flask.testing import FlaskClient
 
-from inference_server.dispatch import consumer
+from inference_server.dispatch import batch_consumer, consumer, progress
 from tests.support.dispatch import Clock, Machine
 from tests.support.gateway_fakes import FakeBackend, app_for
 from tests.support.gateway_forms import LIMIT
@@ -23,7 +23,8 @@ def machine() -> Iterator[Machine]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """By which consumers go."""
     made = Clock()
-    monkeypatch.setattr(consumer, "time", made)
+    for module in (consumer, batch_consumer, progress):
+        monkeypatch.setattr(module, "time", made)
     return made
 
 

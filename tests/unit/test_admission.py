@@ -154,12 +154,12 @@ def test_the_machine_is_the_sum_of_its_living_workers() -> None:
 
 def test_queues_share_the_limit_of_bytes_and_nothing_else() -> None:
     """Each is predicted by its own requests, consumers, rates and progress; memory is the machine's."""
-    stats = SharedStats(os.memfd_create("stats"), 3, queues=2)
+    stats = SharedStats(os.memfd_create("stats"), 1, model_slots=2, queues=2)
     for slot, (queue, rate) in enumerate([(0, 0.1), (1, 100.0), (1, 300.0)]):
         row = stats.rows[slot]
         row.assign(slot + 1, time.monotonic() - 60 * (1 - queue))
         row.consuming, row.rate = queue, rate
-        row.add_waiting(1, MAX_WAITING, 10, 500.0)
+    stats.rows[0].add_waiting(1, 3 * MAX_WAITING, 30, 1500.0)
     own, other = QueueLoad.snapshot(stats, 0), QueueLoad.snapshot(stats, 1)
     assert (own.waiting, own.consumers) == (Load(0, 30, 0.0), 1)
     assert own.rate == pytest.approx(0.1)
@@ -167,6 +167,6 @@ def test_queues_share_the_limit_of_bytes_and_nothing_else() -> None:
     assert (other.waiting, other.consumers) == (Load(3 * MAX_WAITING, 30, 1500.0), 2)
     assert other.rate == pytest.approx(150.0)
     own.admit(ONE, remaining=0.2, longest_wait=0.1)
-    stats.rows[2].add_waiting(1, 1, MAX_WAITING_BYTES, 1.0)
+    stats.rows[0].add_waiting(1, 1, MAX_WAITING_BYTES, 1.0)
     with pytest.raises(QueueFull):
         QueueLoad.snapshot(stats, 0).admit(ONE, remaining=60, longest_wait=math.inf)

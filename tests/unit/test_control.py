@@ -42,7 +42,7 @@ def test_messages_arrive_in_order_and_whole(ends: tuple[SupervisorEnd, WorkerEnd
         RetirementRequested(),
         SuspectCleared(bytes(range(32))),
     ]
-    down: list[FromSupervisor] = [Drain(), Stop(), WorkerDied(3, 2**40)]
+    down: list[FromSupervisor] = [Drain(), Stop(), WorkerDied(3, 2**40, 32)]
     assert all(map(theirs.send, up))
     assert all(map(ours.send, down))
     assert [ours.receive() for _ in up] == up

@@ -320,14 +320,14 @@ def test_the_page_shows_what_a_detector_has_in_flight(machine: Machine) -> None:
         machine.consume(1, slow)
         task = asyncio.create_task(dispatcher.submit(work(b"x")))
         await asyncio.sleep(0)
-        await asyncio.to_thread(wait_until, lambda: row.key is not None, "a picture in flight")
+        await asyncio.to_thread(wait_until, lambda: bool(row.in_flight), "a picture in flight")
         assert row.busy
-        assert row.key == key_of(b"x")
+        assert row.in_flight == [key_of(b"x")]
         assert time.monotonic() - row.last_progress < PATIENCE
         release.set()
         await task
         await asyncio.to_thread(wait_until, lambda: not row.busy, "idle")
-        assert row.key is None
+        assert row.in_flight == []
         assert row.handled == 1
         dispatcher.close()
 
@@ -413,7 +413,7 @@ def test_a_request_whose_picture_too_many_have_in_flight_is_put_back_behind_the_
 ) -> None:
     """And is computed when one of them has finished; nothing waits for it."""
     rows = machine.shared.stats.rows
-    rows[0].key = rows[2].key = key_of(b"x")
+    rows[0].in_flight = rows[2].in_flight = [key_of(b"x")]
 
     async def scenario() -> None:
         dispatcher = machine.dispatcher(0)
@@ -422,7 +422,7 @@ def test_a_request_whose_picture_too_many_have_in_flight_is_put_back_behind_the_
         await asyncio.sleep(0)
         assert await dispatcher.submit(work(b"y")) == b"context Y"
         assert not many.done()
-        rows[2].key = None
+        rows[2].in_flight = []
         assert await many == b"context X"
         dispatcher.close()
 
@@ -434,7 +434,7 @@ def test_a_request_that_was_put_back_and_waited_too_long_is_not_computed(
 ) -> None:
     """Its time is looked at each time that it is taken."""
     rows = machine.shared.stats.rows
-    rows[0].key = rows[2].key = key_of(b"x")
+    rows[0].in_flight = rows[2].in_flight = [key_of(b"x")]
 
     async def scenario() -> None:
         dispatcher = machine.dispatcher(0)
@@ -464,7 +464,7 @@ def test_a_request_that_finds_no_room_to_be_put_back_is_tried_again(
 ) -> None:
     """Where all workers hold what they would put back, nobody else makes room."""
     rows = machine.shared.stats.rows
-    rows[0].key = rows[2].key = key_of(b"x")
+    rows[0].in_flight = rows[2].in_flight = [key_of(b"x")]
     full = threading.Event()
 
     async def scenario() -> None:
@@ -474,7 +474,7 @@ def test_a_request_that_finds_no_room_to_be_put_back_is_tried_again(
         monkeypatch.setattr(machine.shared, "send", no_room(full))
         machine.consume(1)
         assert await asyncio.to_thread(full.wait, PATIENCE)
-        rows[2].key = None
+        rows[2].in_flight = []
         assert await asyncio.wait_for(task, PATIENCE) == b"context X"
         dispatcher.close()
 
@@ -486,7 +486,7 @@ def test_a_worker_that_stops_claims_nothing_that_it_could_not_put_back(
 ) -> None:
     """So its dispatcher posts it again when the worker has ended."""
     rows = machine.shared.stats.rows
-    rows[0].key = rows[2].key = key_of(b"x")
+    rows[0].in_flight = rows[2].in_flight = [key_of(b"x")]
     full = threading.Event()
 
     async def scenario() -> None:
@@ -499,7 +499,7 @@ def test_a_worker_that_stops_claims_nothing_that_it_could_not_put_back(
         assert await asyncio.to_thread(full.wait, PATIENCE)
         await asyncio.to_thread(machine.consumers[0].stop)
         monkeypatch.setattr(machine.shared, "send", send)
-        rows[2].key = None
+        rows[2].in_flight = []
         machine.die(1, dispatcher)
         machine.consume(2)
         assert await asyncio.wait_for(task, PATIENCE) == b"context X"
@@ -512,7 +512,7 @@ def test_a_suspect_is_tried_by_one_worker_at_a_time(machine: Machine) -> None:
     """So that a picture that kills does not take several of them along."""
     machine.blame(b"x", deaths=1)
     elsewhere = machine.shared.stats.rows[2]
-    elsewhere.key = key_of(b"x")
+    elsewhere.in_flight = [key_of(b"x")]
 
     async def scenario() -> None:
         dispatcher = machine.dispatcher(0)
@@ -521,7 +521,7 @@ def test_a_suspect_is_tried_by_one_worker_at_a_time(machine: Machine) -> None:
         await asyncio.sleep(0)
         assert await dispatcher.submit(work(b"y")) == b"context Y"
         assert not task.done()
-        elsewhere.key = None
+        elsewhere.in_flight = []
         assert await task == b"context X"
         dispatcher.close()
 

@@ -40,11 +40,11 @@ def test_a_cancelled_request_is_never_computed_and_frees_its_place(machine: Mach
         dispatcher = machine.dispatcher(0)
         gone = asyncio.create_task(dispatcher.submit(work(b"gone")))
         await asyncio.sleep(0)
-        assert machine.shared.stats.rows[0].waiting(0) == (1, 4, 1.0)
+        assert machine.shared.stats.waiting(0) == (1, 4, 1.0)
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
-        assert machine.shared.stats.rows[0].waiting(0) == (0, 0, 0.0)
+        assert machine.shared.stats.waiting(0) == (0, 0, 0.0)
         machine.consume(1)
         assert await dispatcher.submit(work(b"here")) == b"context HERE"
         assert machine.computed == [b"here"]
@@ -184,7 +184,7 @@ def test_a_picture_in_flight_at_two_deaths_is_not_tried_again(machine: Machine) 
             buffer, _, _ = machine.take()
             row = machine.shared.stats.rows[slot]
             buffer.claim(slot, row.generation)
-            row.key = key_of(b"poison")
+            row.in_flight = [key_of(b"poison")]
             buffer.close()
             machine.die(slot, dispatcher)
         with pytest.raises(WorkerCrashed):
@@ -226,7 +226,7 @@ def test_a_full_memory_is_a_full_queue(machine: Machine, monkeypatch: pytest.Mon
         with pytest.raises(QueueFull):
             await dispatcher.submit(work(b"x"))
         monkeypatch.undo()
-        assert machine.shared.stats.rows[0].waiting(0) == (0, 0, 0.0)
+        assert machine.shared.stats.waiting(0) == (0, 0, 0.0)
         machine.consume(1)
         assert await dispatcher.submit(work(b"x")) == b"context X"
         dispatcher.close()

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from inference_server.dispatch.poison import FORGET_SECONDS
-from inference_server.dispatch.stats import SharedStats, WorkerStats
+from inference_server.dispatch.row import WorkerStats
+from inference_server.dispatch.stats import SharedStats
 from inference_server.supervision import liveness as watch_module
 from inference_server.supervision.liveness import HEARTBEAT_SECONDS, Death, HangReport, LivenessMonitor
 from inference_server.supervision.recycling import Limits, resident_bytes
@@ -102,15 +103,31 @@ def test_a_death_tells_what_was_in_flight_and_how_often_it_killed(stats: SharedS
     deaths = []
     for _ in range(2):
         generation = liveness.acquire_slot(1)
-        stats.rows[1].key = key
+        stats.rows[1].in_flight = [key]
         deaths.append(liveness.release_slot(1))
-        assert deaths[-1] == Death(1, generation, key, len(deaths))
+        assert deaths[-1] == Death(1, generation, {key: len(deaths)})
         assert stats.rows[1].generation == 0
         assert stats.poison.deaths(key) == len(deaths)
     liveness.clear_suspect(key)
     assert stats.poison.empty
     liveness.acquire_slot(1)
-    assert liveness.release_slot(1).key is None
+    assert not liveness.release_slot(1).deaths
+
+
+def test_of_payloads_that_were_in_flight_together_each_becomes_a_suspect_and_none_more(
+    stats: SharedStats,
+) -> None:
+    """Nobody knows which has killed; one that dies alone afterwards is the one."""
+    liveness = LivenessMonitor(stats, hang_seconds=5)
+    first, second, third = (bytes([number]) * 32 for number in (1, 2, 3))
+    for together in ([first, second], [second, third], [second, third]):
+        generation = liveness.acquire_slot(2)
+        stats.rows[2].in_flight = together
+        assert liveness.release_slot(2) == Death(2, generation, dict.fromkeys(together, 1))
+    assert [stats.poison.deaths(key) for key in (first, second, third)] == [1, 1, 1]
+    liveness.acquire_slot(2)
+    stats.rows[2].in_flight = [second]
+    assert liveness.release_slot(2).deaths == {second: 2}
 
 
 def test_deaths_are_forgotten_though_nobody_dies_any_more(stats: SharedStats, clock: Clock) -> None:
@@ -136,7 +153,7 @@ def test_a_death_is_recorded_before_its_row_is_cleared(
 
     liveness = LivenessMonitor(stats, hang_seconds=5)
     liveness.acquire_slot(1)
-    stats.rows[1].key = b"\x01" * 32
+    stats.rows[1].in_flight = [b"\x01" * 32]
     monkeypatch.setattr(WorkerStats, "clear", look)
     liveness.release_slot(1)
     assert counted == [1]
@@ -266,8 +283,8 @@ def test_a_worker_that_was_ended_for_another_reason_blames_no_picture(stats: Sha
     """Its grace was over, or its event loop hung: what its consumer had in flight is innocent."""
     liveness = LivenessMonitor(stats, hang_seconds=5)
     liveness.acquire_slot(1)
-    stats.rows[1].key = b"\x01" * 32
-    assert liveness.release_slot(1, blame_request=False).key is None
+    stats.rows[1].in_flight = [b"\x01" * 32]
+    assert not liveness.release_slot(1, blame_request=False).deaths
     assert stats.poison.empty
 
 

@@ -34,13 +34,14 @@ class Ward:
         self.guard = PoisonGuard(self.stats, 0)
         for slot in range(4):
             self.liveness.acquire_slot(slot)
+            self.stats.rows[slot].consuming = 0
         for row, held in zip(self.stats.rows[1:], in_hand, strict=False):
-            row.key = held
+            row.in_flight = [held]
 
     def enters(self) -> bool:
         """Whether it takes the payload in flight; if not, nothing is in flight that could be blamed."""
         entered = self.guard.enter(KEY)
-        assert self.stats.rows[0].key == (KEY if entered else None)
+        assert self.stats.rows[0].in_flight == [KEY] * entered
         return entered
 
     def blame(self) -> None:
@@ -59,7 +60,7 @@ def test_a_new_payload_is_in_the_hands_of_two_workers_at_most() -> None:
     assert Ward(KEY, OTHER, OTHER).enters()
     ward = Ward(KEY, KEY)
     assert not ward.enters()
-    ward.stats.rows[2].key = None
+    ward.stats.rows[2].in_flight = []
     assert ward.enters()
 
 
@@ -88,7 +89,7 @@ def test_a_payload_that_was_computed_is_a_suspect_like_any_other_after_a_death()
     ward.guard.note_computed(KEY)
     ward.blame()
     assert not ward.enters()
-    ward.stats.rows[1].key = None
+    ward.stats.rows[1].in_flight = []
     assert ward.enters()
     assert ward.guard.note_computed(KEY)  # who computes a suspect knows that it was one
 
@@ -101,7 +102,46 @@ def test_a_poison_in_two_hands_is_never_in_a_third() -> None:
     ward.liveness.release_slot(2)
     with pytest.raises(WorkerCrashed):
         ward.enters()
-    assert ward.stats.rows[0].key is None
+    assert ward.stats.rows[0].in_flight == []
+
+
+def test_payloads_are_in_flight_together_unless_one_is_a_suspect_or_at_two_others() -> None:
+    """Such ones are left out; for none of the rest is there a moment at which it is missing."""
+    ward = Ward(KEY, KEY)
+    ward.stats.poison.record_death(OTHER, time.monotonic())
+    fresh = [key(100), key(101)]
+    ward.guard.note_computed(key(102))
+    assert ward.guard.enter_together([KEY, fresh[0], OTHER, fresh[1], key(102)]) == {*fresh, key(102)}
+    assert ward.stats.rows[0].in_flight == [*fresh, key(102)]
+    ward.guard.leave()
+    assert ward.stats.rows[0].in_flight == []
+
+
+def test_a_payload_that_comes_twice_in_a_batch_is_in_flight_once() -> None:
+    """Its death is counted once."""
+    ward = Ward()
+    assert ward.guard.enter_together([KEY, KEY, OTHER]) == {KEY, OTHER}
+    assert ward.stats.rows[0].in_flight == [KEY, OTHER]
+    assert ward.guard.enter_together([KEY, KEY]) == {KEY}
+    assert ward.liveness.release_slot(0).deaths == {KEY: 1}
+
+
+def test_a_payload_anywhere_in_the_batches_of_two_others_is_not_taken() -> None:
+    """Not only one that is the first of them."""
+    ward = Ward()
+    for slot, held in ((1, [OTHER, KEY]), (2, [key(7), key(8), KEY])):
+        ward.stats.rows[slot].in_flight = held
+    assert not ward.enters()
+    assert ward.guard.enter_together([KEY, OTHER]) == {OTHER}
+    ward.stats.rows[2].drop(KEY)
+    assert ward.enters()
+
+
+def test_a_consumer_of_another_queue_is_not_asked() -> None:
+    """Its payloads are for another model."""
+    ward = Ward(KEY, KEY)
+    ward.stats.rows[1].consuming = 1
+    assert ward.enters()
 
 
 def at_line(number: int, act: Callable[[], object], run: Callable[[], object]) -> tuple[object, bool]:
@@ -145,7 +185,7 @@ def test_a_death_while_a_worker_looks_is_overlooked_by_none(in_hand: tuple[bytes
 
         entered, happened = at_line(number, lambda ward=ward: ward.liveness.release_slot(1), enters)  # type: ignore[misc]
         assert not entered
-        assert ward.stats.rows[0].key is None
+        assert ward.stats.rows[0].in_flight == []
     assert number > 10
 
 
@@ -163,6 +203,37 @@ def test_of_two_that_look_at_the_same_time_one_at_most_has_the_last_place() -> N
         )
         assert [entered, *other].count(True) <= 1
     assert number > 5
+
+
+@pytest.mark.parametrize(("in_hand", "deaths"), [((KEY, KEY), 0), ((KEY,), 0), ((), 1)])
+def test_no_death_and_no_other_is_overlooked_while_a_batch_is_entered(
+    in_hand: tuple[bytes, ...], deaths: int
+) -> None:
+    """Wherever either comes between the lines; and what is in flight already stays so."""
+    number, happened = 0, True
+    while happened:
+        number += 1
+        ward, other = Ward(*in_hand), list[bool]()
+        for _ in range(deaths):
+            ward.blame()
+        second = PoisonGuard(ward.stats, 3)
+
+        def act(ward: Ward = ward, other: list[bool] = other, second: PoisonGuard = second) -> None:
+            if in_hand == (KEY, KEY):
+                ward.liveness.release_slot(1)
+            else:
+                other.append(second.enter(KEY))
+
+        entered, happened = at_line(
+            number,
+            act,
+            lambda guard=ward.guard: guard.enter_together([OTHER, KEY]),  # type: ignore[misc]
+        )
+        assert isinstance(entered, set)
+        assert OTHER in entered
+        assert [KEY in entered, *other].count(True) <= 1
+        assert not (in_hand == (KEY, KEY) and KEY in entered)
+    assert number > 10
 
 
 def test_a_reader_sees_a_whole_entry_or_none_while_another_takes_its_place() -> None:
@@ -260,6 +331,15 @@ def test_as_many_payloads_are_known_as_there_is_room_for() -> None:
     assert known.deaths(key(0)) == 2
     assert known.deaths(key(1)) == 0
     assert known.deaths(key(2)) == known.deaths(key(ENTRIES)) == 1
+
+
+def test_a_death_in_company_makes_a_suspect_and_never_more() -> None:
+    """Whatever was known before."""
+    known = table()
+    for _ in range(3):
+        assert known.record_death(KEY, 1.0, alone=False) == 1
+    assert known.record_death(KEY, 2.0) == 2
+    assert known.record_death(KEY, 3.0, alone=False) == 2
 
 
 def test_a_key_is_found_only_where_one_begins() -> None:

@@ -30,7 +30,7 @@ def test_what_a_worker_said_before_its_end_counts_before_its_end() -> None:
     liveness = LivenessMonitor(stats, hang_seconds=5)
     liveness.acquire_slot(0)
     stats.poison.record_death(KEY, time.monotonic())
-    stats.rows[0].key = KEY
+    stats.rows[0].in_flight = [KEY]
 
     def spawn(_slot: int, _generation: int, _release: int) -> WorkerProcess:
         raise AssertionError("nobody is started")
