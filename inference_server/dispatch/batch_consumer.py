@@ -46,8 +46,8 @@ class _Batch:
 class BatchConsumer(Consumer):
     """The thread that computes, as many requests at once as wait, up to a limit.
 
-    A lone request never waits for others: only after a batch of several, which nobody idle has come between,
-    the next may wait a moment for those whose callers have just been answered.
+    A lone request never waits for others. Only directly after a batch of several, without an idle moment
+    between them, the next may wait a little for those whose callers have just been answered.
 
     Args:
         membership: This worker's.

@@ -1,13 +1,17 @@
 """Rules of what all workers share."""
 
 import os
+import socket
+import struct
 import tempfile
+import threading
 
 import pytest
 
 from inference_server.dispatch.row import MOST_IN_FLIGHT
-from inference_server.dispatch.shared import LayoutMismatch, Shared
+from inference_server.dispatch.shared import LayoutMismatch, LostDescriptor, Shared
 from inference_server.dispatch.stats import SharedStats
+from tests.support.processes import PATIENCE
 
 KEY = bytes(range(32))
 
@@ -53,7 +57,7 @@ def test_faces_and_32_models_have_a_queue_and_64_model_workers_a_place() -> None
 
 
 def test_a_request_is_received_with_its_buffer_or_there_is_none() -> None:
-    """In the order in which they were sent; who does not wait is told at once."""
+    """In the order in which they were sent; one whose buffer is lost is a fault of its own."""
     made = Shared.create(1, queues=2, model_slots=0)
     with tempfile.TemporaryFile() as file:
         for number in range(2):
@@ -67,6 +71,20 @@ def test_a_request_is_received_with_its_buffer_or_there_is_none() -> None:
             assert os.path.sameopenfile(descriptor, file.fileno())
             os.close(descriptor)
     assert made.receive(1, wait=False) is None
+    made.queue_senders[1].send(b"alone")
+    with pytest.raises(LostDescriptor):
+        made.receive(1, wait=False)
+    made.close()
+
+
+def test_who_does_not_wait_for_a_request_is_told_at_once_that_there_is_none() -> None:
+    """Whatever time limit the socket has, here none at all."""
+    made = Shared.create(1, queues=1, model_slots=0)
+    made.queue_receivers[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("=qq", 0, 0))
+    looking = threading.Thread(target=made.receive, args=(0,), kwargs={"wait": False}, daemon=True)
+    looking.start()
+    looking.join(PATIENCE)
+    assert not looking.is_alive()
     made.close()
 
 
