@@ -9,7 +9,7 @@ from typing import Any
 class ModelDescription:
     """One version of a model.
 
-    Of one that has never been loaded only the first four and `kind` are known.
+    Of one that has never been loaded only the first four and `kind` are known; the others are empty.
 
     Attributes:
         name: As in a call.
@@ -19,7 +19,7 @@ class ModelDescription:
         display_name: For people.
         description: For people.
         kind: What it is made of, such as `onnx` or `python`.
-        max_batch: Most inputs that are computed at once.
+        max_batch: Most inputs that are computed at once; 0 where it is not known.
         streams: Whether it can answer one input with several outputs.
         operations: The encodings in which it can be called, `json` and `multipart` among them.
         input_schema: JSON Schema of an input; None where it is not known.
@@ -36,7 +36,7 @@ class ModelDescription:
     display_name: str = ""
     description: str = ""
     kind: str = ""
-    max_batch: int = 1
+    max_batch: int = 0
     streams: bool = False
     operations: tuple[str, ...] = ()
     input_schema: Mapping[str, Any] | None = None
