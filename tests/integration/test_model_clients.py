@@ -109,12 +109,18 @@ def test_what_json_cannot_say_is_malformed(call: Caller, value: object, words: s
         assert backend.calls == []
 
 
-def test_an_input_within_itself_is_malformed(call: Caller) -> None:
-    """It has no end."""
+def test_an_input_without_an_end_or_too_deep_is_malformed(call: Caller) -> None:
+    """One that is within itself, or within very many others."""
     endless: dict[str, object] = {}
     endless["again"] = endless
-    with fake_backend() as backend, pytest.raises(MalformedRequest):
-        call(backend.target, "predict", "iris", endless)
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with fake_backend() as backend:
+        for inputs in (endless, {"deep": deep}):
+            with pytest.raises(MalformedRequest):
+                call(backend.target, "predict", "iris", inputs)
+        assert backend.calls == []
 
 
 @pytest.mark.parametrize(
