@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask import Flask
 
-    from gateway.routes import Backend
+    from gateway.backend import Backend
     from utils.settings import Settings
 
 

@@ -1,11 +1,15 @@
-"""A detection as the JSON that /predict answers with."""
+"""What the backend has answered as the JSON that callers get."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 from flask import Response
 
 from utils.domain import Detection, Face, Point
+from utils.models import ModelDescription, Prediction
+
+MODEL = "X-Model"
 
 
 def detection_response(detection: Detection) -> Response:
@@ -26,7 +30,48 @@ def detection_response(detection: Detection) -> Response:
             "total_ms": _number(timings.total_ms),
         },
     }
-    return Response(orjson.dumps(document), content_type="application/json")
+    return _json(orjson.dumps(document))
+
+
+def models_response(models: Iterable[ModelDescription]) -> Response:
+    """A list of models, without what only the callers of one need to know."""
+    return _json(orjson.dumps({"models": [_summary(model) for model in models]}))
+
+
+def model_response(model: ModelDescription) -> Response:
+    """All that HTTP callers of a model need to know; a schema that is not known is null."""
+    document = {
+        **_summary(model),
+        "max_batch": model.max_batch,
+        "streams": model.streams,
+        "operations": model.operations,
+        "input_schema": model.input_schema,
+        "output_schema": model.output_schema,
+    }
+    return _json(orjson.dumps(document))
+
+
+def prediction_response(prediction: Prediction) -> Response:
+    """A model's own answer, and which version gave it."""
+    response = _json(prediction.json)
+    response.headers[MODEL] = f"{prediction.name}/{prediction.version}"
+    return response
+
+
+def _json(document: bytes) -> Response:
+    return Response(document, content_type="application/json")
+
+
+def _summary(model: ModelDescription) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "version": model.version,
+        "state": model.state,
+        "default": model.default,
+        "display_name": model.display_name,
+        "description": model.description,
+        "kind": model.kind,
+    }
 
 
 def _face(face: Face) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from werkzeug.exceptions import NotFound
 
 from gateway import context, problems
 from gateway.arrival import BodyRule, Environ
-from gateway.routes import Backend, Routes, body_rule
+from gateway.backend import Backend
+from gateway.routes import add_routes, body_rule
 from utils.service_client import ServiceClient
 from utils.settings import Settings
 
@@ -40,6 +41,7 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
             settings.backend,
             timeout=settings.timeout_seconds,
             max_image_bytes=settings.max_image_bytes,
+            max_request_bytes=settings.max_request_bytes,
         )
     app = Gateway(settings)
     # A path with two slashes is another path, not one to be redirected with its body.
@@ -49,7 +51,7 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     app.before_request(_refuse_other_slashes)
     app.after_request(context.end)
     app.register_error_handler(Exception, partial(problems.answer, backend=settings.backend))
-    Routes(client, settings).add_to(app)
+    add_routes(app, client, settings)
     return app
 
 

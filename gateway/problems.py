@@ -103,7 +103,8 @@ def _failure(error: Exception) -> FacetError:
         return error
     if isinstance(error, NotFound):
         return errors.RouteNotFound(
-            "There is nothing at this path. POST /predict finds faces; GET / says more."
+            "There is nothing at this path. POST /predict finds faces, GET /models lists models; "
+            "GET / says more."
         )
     if isinstance(error, MethodNotAllowed):
         return errors.MethodNotAllowed(

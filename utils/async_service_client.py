@@ -8,77 +8,86 @@
 Build it in the event loop that uses it, after any fork. Cancelling a task cancels its call.
 """
 
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import grpc
-from google.protobuf.message import Message
-from grpc_health.v1 import health_pb2_grpc
 
-from protos import infer_pb2_grpc
-from utils import codec
-from utils.channel import (
-    DEFAULT_TIMEOUT,
-    HEALTH_REQUEST,
-    MIB,
-    UNCHECKED,
-    channel_options,
-    error_of,
-    require_serving,
-)
+from utils import calls
+from utils.calls import RPCS, Call, CallDefaults, CallOptions, T
+from utils.channel import MIB, channel_options, error_of
 from utils.domain import Detection, DetectRequest
-from utils.errors import DeadlineExceeded
-from utils.metadata import Metadata, call_metadata
+from utils.models import ModelDescription, Prediction
 
 
 class AsyncServiceClient:
-    """A channel to the backend. One for each event loop is enough; arguments as of ServiceClient."""
+    """A channel to the backend. One for each event loop is enough.
 
-    def __init__(self, target: str, *, timeout: float | None = None, max_image_bytes: int = 10 * MIB) -> None:
-        self._timeout = DEFAULT_TIMEOUT if timeout is None else timeout
-        self._timeout_named = timeout is not None
-        self._channel = grpc.aio.insecure_channel(target, options=channel_options(max_image_bytes))
-        self._inference: Any = infer_pb2_grpc.InferenceStub(self._channel)
-        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
+    Arguments, methods and errors are those of ServiceClient; the methods take CallOptions by keyword.
+    """
 
-    async def detect(
+    def __init__(
         self,
-        request: DetectRequest | bytes,
+        target: str,
         *,
         timeout: float | None = None,
-        timeout_named: bool = True,
-        request_id: str = "",
-        traceparent: str = "",
-    ) -> Detection:
-        """Find the faces in one encoded picture; arguments and errors as of ServiceClient.detect."""
-        if isinstance(request, bytes):
-            request = DetectRequest(request)
-        message = codec.encode_request(request)
-        named = timeout_named and (timeout is not None or self._timeout_named)
-        metadata = call_metadata(request_id, traceparent, timeout_named=named)
-        return codec.decode_detection(await self._call(self._inference.Predict, message, timeout, metadata))
+        max_image_bytes: int = 10 * MIB,
+        max_request_bytes: int = 32 * MIB,
+    ) -> None:
+        self._defaults = CallDefaults(timeout)
+        options = channel_options(max(max_image_bytes, max_request_bytes))
+        self._channel = grpc.aio.insecure_channel(target, options=options)
+        self._methods = {rpc: self._channel.unary_unary(*rpc.as_grpc()) for rpc in RPCS}
+
+    async def detect(self, request: DetectRequest | bytes, **options: Unpack[CallOptions]) -> Detection:
+        """Find the faces in one encoded picture."""
+        return await self._make(calls.detect(request), **options)
+
+    async def predict(
+        self,
+        name: str,
+        inputs: Mapping[str, Any] | bytes,
+        *,
+        version: str = "",
+        **options: Unpack[CallOptions],
+    ) -> dict[str, Any]:
+        """Have a model answer one input."""
+        return await self._make(calls.predict(name, inputs, version), **options)
+
+    async def predict_raw(
+        self,
+        name: str,
+        content_type: str,
+        content: bytes,
+        *,
+        version: str = "",
+        **options: Unpack[CallOptions],
+    ) -> Prediction:
+        """Have a model answer the body of an HTTP request as it came."""
+        return await self._make(calls.predict_raw(name, content_type, content, version), **options)
+
+    async def models(self, **options: Unpack[CallOptions]) -> list[ModelDescription]:
+        """Every version of every model."""
+        return await self._make(calls.models(), **options)
+
+    async def describe(
+        self, name: str, version: str = "", **options: Unpack[CallOptions]
+    ) -> ModelDescription:
+        """One version of a model."""
+        return await self._make(calls.describe(name, version), **options)
 
     async def check_ready(self, *, timeout: float | None = None) -> None:
-        """Return when the backend serves; errors as of ServiceClient.check_ready."""
-        try:
-            reply = await self._call(self._health.Check, HEALTH_REQUEST, timeout)
-        except DeadlineExceeded as error:
-            raise DeadlineExceeded(UNCHECKED) from error
-        require_serving(reply)
+        """Return when the backend serves."""
+        await self._make(calls.check_ready(), timeout=timeout)
 
-    async def _call(
-        self,
-        method: Any,  # noqa: ANN401 - a stub's
-        message: Message,
-        timeout: float | None,
-        metadata: Metadata = (),
-    ) -> Any:  # noqa: ANN401
+    async def _make(self, call: Call[T], **options: Unpack[CallOptions]) -> T:
         """Every call goes through here: deadline, then gRPC's retries, then our errors."""
-        seconds = self._timeout if timeout is None else timeout
         try:
-            return await method(message, timeout=seconds, metadata=metadata)
+            reply = await self._methods[call.rpc](call.message, **self._defaults.arguments(**options))
         except grpc.aio.AioRpcError as error:
-            raise error_of(error) from error
+            raise error_of(error, call.unanswered) from error
+        return call.decode(reply)
 
     async def close(self) -> None:
         """Close the channel; calls that are under way are cancelled."""

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2
 from utils.codec import TRANSPORT_MARGIN
 from utils.errors import BackendUnavailable, Code, FacetError
 from utils.metadata import MAX_METADATA
-from utils.status import RETRY_SECONDS, decode_error, status_of
+from utils.status import RETRY_SECONDS, UNANSWERED, decode_error, status_of
 
 SERVICE = "Inference"
 PREDICT = f"/{SERVICE}/Predict"
@@ -28,15 +28,13 @@ MIB = 1024**2
 _RETRY_TOKENS = 256
 
 _KEEPALIVE_MS = 20_000
-HEALTH_REQUEST = health_pb2.HealthCheckRequest(service=SERVICE)
-UNCHECKED = "The backend has not answered a health check in time."
 
 
-def error_of(failed: Any) -> FacetError:  # noqa: ANN401 - an RpcError of either client
-    """The error of our own tree that a failed call means."""
+def error_of(failed: Any, unanswered: str = UNANSWERED) -> FacetError:  # noqa: ANN401 - an RpcError
+    """The error of our own tree that a failed call of either client means; arguments as of decode_error."""
     code = Code(failed.code().value[0])
     trailing = dict(failed.trailing_metadata() or ())
-    return decode_error(status_of(code, failed.details() or "", trailing))
+    return decode_error(status_of(code, failed.details() or "", trailing), unanswered)
 
 
 def require_serving(reply: Any) -> None:  # noqa: ANN401 - health_pb2.HealthCheckResponse
@@ -47,7 +45,7 @@ def require_serving(reply: Any) -> None:  # noqa: ANN401 - health_pb2.HealthChec
         )
 
 
-def channel_options(max_image_bytes: int) -> list[tuple[str, Any]]:
+def channel_options(most_bytes: int) -> list[tuple[str, Any]]:
     """How a channel to the backend behaves: retries, reconnection, limits.
 
     Retries are gRPC's own. A call that met UNAVAILABLE, or CANCELLED by a server that stops, is sent
@@ -57,6 +55,9 @@ def channel_options(max_image_bytes: int) -> list[tuple[str, Any]]:
 
     A target with several addresses (DNS, or a list) has a connection to each, and calls take turns. The
     client fails at once while no address can be reached, and finds out within a second when one can.
+
+    Args:
+        most_bytes: Of the largest picture, or input of a model, that is to be sent.
     """
     service_config = {
         "loadBalancingConfig": [{"round_robin": {}}],
@@ -76,9 +77,9 @@ def channel_options(max_image_bytes: int) -> list[tuple[str, Any]]:
     }
     return [
         ("grpc.service_config", json.dumps(service_config)),
-        ("grpc.per_rpc_retry_buffer_size", max_image_bytes + 2 * TRANSPORT_MARGIN),
-        ("grpc.max_send_message_length", max_image_bytes + TRANSPORT_MARGIN),
-        ("grpc.max_receive_message_length", max_image_bytes + TRANSPORT_MARGIN),
+        ("grpc.per_rpc_retry_buffer_size", most_bytes + 2 * TRANSPORT_MARGIN),
+        ("grpc.max_send_message_length", most_bytes + TRANSPORT_MARGIN),
+        ("grpc.max_receive_message_length", most_bytes + TRANSPORT_MARGIN),
         *MAX_METADATA,
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),

@@ -5,36 +5,26 @@
     with ServiceClient("127.0.0.1:50051") as client:
         for face in client.detect(Path("photo.jpg").read_bytes()).faces:
             print(face.box, face.confidence)
+        print(client.predict("echo", {"text": "hello"}))
 
 Build it after a fork, never before: gRPC's threads do not survive one. A process that sends many pictures
 of a megabyte and more gains from `utils.memory.tune_heap`, called once at its start.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import grpc
-from google.protobuf.message import Message
 from grpc.experimental import ChannelOptions
-from grpc_health.v1 import health_pb2_grpc
 
-from protos import infer_pb2, infer_pb2_grpc
-from utils import codec
-from utils.channel import (
-    DEFAULT_TIMEOUT,
-    HEALTH_REQUEST,
-    MIB,
-    PREDICT,
-    UNCHECKED,
-    channel_options,
-    error_of,
-    require_serving,
-)
+from utils import calls
+from utils.calls import RPCS, Call, CallDefaults, CallOptions, T
+from utils.channel import MIB, channel_options, error_of
 from utils.domain import Detection, DetectRequest
-from utils.errors import Cancelled, DeadlineExceeded
-from utils.metadata import Metadata, call_metadata
+from utils.errors import Cancelled
+from utils.models import ModelDescription, Prediction
 
 
 class Cancellation:
@@ -71,68 +61,105 @@ class Cancellation:
         return blocking
 
 
+class BlockingCallOptions(CallOptions, total=False):
+    """What the methods of ServiceClient take by keyword.
+
+    Attributes:
+        cancellation: Lets another thread give the call up, so that its place in the backend is free.
+    """
+
+    cancellation: Cancellation | None
+
+
 class ServiceClient:
     """A channel to the backend. Thread-safe; one for each process is enough.
 
     It connects when it is first used and again whenever the backend comes back, so it can be built
-    before there is a backend.
+    before there is a backend. Its methods take BlockingCallOptions by keyword. What goes wrong they raise as
+    the class of utils.errors that says so: an InvalidRequest for what the caller must change, QueueFull,
+    BackendUnavailable, DeadlineExceeded, ...; Cancelled where the call was given up.
 
     Args:
         target: The backend's `host:port`, or another gRPC target: `dns:///name:port` for all addresses of a
             name, `ipv4:10.0.0.1:50051,10.0.0.2:50051` for a list; calls take turns over them.
         timeout: Seconds that a call has where it is not told otherwise. None: 5, which count as a default.
-        max_image_bytes: The backend's image limit; requests up to it can be sent and retried.
+        max_image_bytes: The backend's image limit.
+        max_request_bytes: The backend's limit for other models. Requests up to the larger one of the two can
+            be sent and retried.
     """
 
-    def __init__(self, target: str, *, timeout: float | None = None, max_image_bytes: int = 10 * MIB) -> None:
-        self._timeout = DEFAULT_TIMEOUT if timeout is None else timeout
-        self._timeout_named = timeout is not None
-        options = [*channel_options(max_image_bytes), (ChannelOptions.SingleThreadedUnaryStream, 1)]
-        self._channel = grpc.insecure_channel(target, options=options)
-        self._inference: Any = infer_pb2_grpc.InferenceStub(self._channel)
-        # As a stream of one, the only kind of call that gRPC can cancel from another thread without
-        # making a thread of its own for it: half of the time that a gateway adds to a call.
-        self._predict: Any = self._channel.unary_stream(
-            PREDICT,
-            request_serializer=infer_pb2.Image.SerializeToString,
-            response_deserializer=infer_pb2.InferResults.FromString,
-        )
-        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
-
-    def detect(
+    def __init__(
         self,
-        request: DetectRequest | bytes,
+        target: str,
         *,
         timeout: float | None = None,
-        timeout_named: bool = True,
-        request_id: str = "",
-        traceparent: str = "",
-        cancellation: Cancellation | None = None,
-    ) -> Detection:
-        """Find the faces in one encoded picture.
+        max_image_bytes: int = 10 * MIB,
+        max_request_bytes: int = 32 * MIB,
+    ) -> None:
+        self._defaults = CallDefaults(timeout)
+        options = channel_options(max(max_image_bytes, max_request_bytes))
+        options.append((ChannelOptions.SingleThreadedUnaryStream, 1))
+        self._channel = grpc.insecure_channel(target, options=options)
+        self._methods = {rpc: self._channel.unary_unary(*rpc.as_grpc()) for rpc in RPCS}
+        # As a stream of one, the only kind of call that gRPC can cancel from another thread without
+        # making a thread of its own for it: half of the time that a gateway adds to a call.
+        self._cancellable_methods = {rpc: self._channel.unary_stream(*rpc.as_grpc()) for rpc in RPCS}
+
+    def detect(self, request: DetectRequest | bytes, **options: Unpack[BlockingCallOptions]) -> Detection:
+        """Find the faces in one encoded picture with its options, or in just the bytes of its file."""
+        return self._make(calls.detect(request), **options)
+
+    def predict(
+        self,
+        name: str,
+        inputs: Mapping[str, Any] | bytes,
+        *,
+        version: str = "",
+        **options: Unpack[BlockingCallOptions],
+    ) -> dict[str, Any]:
+        """Have a model answer one input.
 
         Args:
-            request: The picture with its options, or just the bytes of its file.
-            timeout: Seconds until the call is given up, retries included. Who names a time, here or for the
-                whole client, may wait in the backend's queue for as long as that lets it; who names none
-                waits for FACET_QUEUE_SECONDS at most.
-            timeout_named: False where `timeout` is a default that no caller has asked for.
-            request_id: Names the request in the backend's log.
-            traceparent: Its place in a distributed trace, by W3C Trace Context.
-            cancellation: Lets another thread give the call up, so that its place in the backend is free.
+            name: The model's.
+            inputs: What its input schema describes, bytes as they are; or the JSON of it.
+            version: One of the model's. Empty: its default, or one that canary weights choose by
+                `request_id`.
+            **options: As of BlockingCallOptions.
 
-        Raises:
-            Cancelled: The call was given up.
-            FacetError: What went wrong, as the class of utils.errors that says so: an InvalidRequest
-                for what the caller must change, QueueFull, BackendUnavailable, DeadlineExceeded, ...
+        Returns:
+            What its output schema describes, where bytes are base64.
         """
-        if isinstance(request, bytes):
-            request = DetectRequest(request)
-        message = codec.encode_request(request)
-        method = self._inference.Predict if cancellation is None else cancellation.of(self._predict)
-        named = timeout_named and (timeout is not None or self._timeout_named)
-        metadata = call_metadata(request_id, traceparent, timeout_named=named)
-        return codec.decode_detection(self._call(method, message, timeout, metadata))
+        return self._make(calls.predict(name, inputs, version), **options)
+
+    def predict_raw(
+        self,
+        name: str,
+        content_type: str,
+        content: bytes,
+        *,
+        version: str = "",
+        **options: Unpack[BlockingCallOptions],
+    ) -> Prediction:
+        """Have a model answer the body of an HTTP request as it came; arguments as of `predict`.
+
+        Args:
+            name: The model's.
+            content_type: `application/json`, or multipart/form-data with its boundary.
+            content: The body.
+            version: One of the model's, or empty.
+            **options: As of BlockingCallOptions.
+        """
+        return self._make(calls.predict_raw(name, content_type, content, version), **options)
+
+    def models(self, **options: Unpack[BlockingCallOptions]) -> list[ModelDescription]:
+        """Every version of every model, by name and version."""
+        return self._make(calls.models(), **options)
+
+    def describe(
+        self, name: str, version: str = "", **options: Unpack[BlockingCallOptions]
+    ) -> ModelDescription:
+        """One version of a model; without one named that which serves calls that name none."""
+        return self._make(calls.describe(name, version), **options)
 
     def check_ready(self, *, timeout: float | None = None) -> None:
         """Return when the backend serves.
@@ -141,25 +168,20 @@ class ServiceClient:
             BackendUnavailable: It cannot be reached, or is starting or draining.
             DeadlineExceeded: It did not answer in time.
         """
-        try:
-            reply = self._call(self._health.Check, HEALTH_REQUEST, timeout)
-        except DeadlineExceeded as error:
-            raise DeadlineExceeded(UNCHECKED) from error
-        require_serving(reply)
+        self._make(calls.check_ready(), timeout=timeout)
 
-    def _call(
-        self,
-        method: Any,  # noqa: ANN401 - a stub's
-        message: Message,
-        timeout: float | None,
-        metadata: Metadata = (),
-    ) -> Any:  # noqa: ANN401
+    def _make(
+        self, call: Call[T], *, cancellation: Cancellation | None = None, **options: Unpack[CallOptions]
+    ) -> T:
         """Every call goes through here: deadline, then gRPC's retries, then our errors."""
-        seconds = self._timeout if timeout is None else timeout
+        method: Callable[..., Any] = self._methods[call.rpc]
+        if cancellation is not None:
+            method = cancellation.of(self._cancellable_methods[call.rpc])
         try:
-            return method(message, timeout=seconds, metadata=metadata)
+            reply = method(call.message, **self._defaults.arguments(**options))
         except grpc.RpcError as error:
-            raise error_of(error) from error
+            raise error_of(error, call.unanswered) from error
+        return call.decode(reply)
 
     def close(self) -> None:
         """Close the channel; calls that are under way are cancelled."""

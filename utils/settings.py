@@ -257,7 +257,8 @@ class Settings:
     http_threads: int = _setting(
         _whole(9, 4096),
         _BY_GATEWAY,
-        "Threads of each gateway process; 8 of them are kept for requests other than /predict.",
+        "Threads of each gateway process; 8 of them are kept for requests other than those for faces and "
+        "models.",
         default=64,
     )
     keepalive_seconds: float = _setting(

@@ -10,7 +10,6 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from utils.errors import (
-    LARGER_FACES_HELP,
     MORE_TIME_HELPS,
     BackendUnavailable,
     Code,
@@ -25,6 +24,9 @@ from utils.errors import (
 ERROR_DOMAIN = "facet"
 RETRY_SECONDS = 1.0
 """What a caller is told to wait when nobody knows better."""
+
+UNANSWERED = f"The request's time ran out before the backend answered. {MORE_TIME_HELPS}"
+"""What a caller is told whose call no backend has answered in time."""
 
 _LONGEST_CAUSE = 200
 
@@ -46,12 +48,17 @@ def encode_error(error: FacetError) -> status_pb2.Status:
     return status_pb2.Status(code=error.code.value, message=error.detail, details=packed)
 
 
-def decode_error(status: status_pb2.Status) -> FacetError:
-    """The error that a status means: ours by its reason; else by its code, with its words as cause."""
+def decode_error(status: status_pb2.Status, unanswered: str = UNANSWERED) -> FacetError:
+    """The error that a status means: ours by its reason; else by its code, with its words as cause.
+
+    Args:
+        status: What a call ended with.
+        unanswered: The detail of a DeadlineExceeded that no backend has sent.
+    """
     info = _detail(status, error_details_pb2.ErrorInfo)
     known = error_class(info.reason) if info is not None and info.domain == ERROR_DOMAIN else None
     if known is None:
-        error = _foreign_error(status)
+        error = _foreign_error(status, unanswered)
         error.cause = f"{Code(status.code).name}: {status.message}"[:_LONGEST_CAUSE]
         return error
     bad = _detail(status, error_details_pb2.BadRequest)
@@ -72,7 +79,7 @@ def _detail(status: status_pb2.Status, kind: Any) -> Any:  # noqa: ANN401 - gene
     return None
 
 
-def _foreign_error(status: status_pb2.Status) -> FacetError:
+def _foreign_error(status: status_pb2.Status, unanswered: str) -> FacetError:
     """What a status means that gRPC itself or a proxy made, and no code of ours."""
     if status.code in {code_pb2.UNAVAILABLE, code_pb2.CANCELLED}:
         # CANCELLED: a server that stops cancels what it has not finished. Our own cancellation does
@@ -83,9 +90,7 @@ def _foreign_error(status: status_pb2.Status) -> FacetError:
             retry_after=RETRY_SECONDS,
         )
     if status.code == code_pb2.DEADLINE_EXCEEDED:
-        return DeadlineExceeded(
-            f"The request's time ran out before the backend answered. {MORE_TIME_HELPS} {LARGER_FACES_HELP}"
-        )
+        return DeadlineExceeded(unanswered)
     if status.code == code_pb2.RESOURCE_EXHAUSTED:
         return MessageTooLarge("The request is larger than the backend receives.")
     if status.code == code_pb2.INVALID_ARGUMENT:

@@ -10,13 +10,12 @@ that are not known are refused everywhere: a typo must not look like an option t
 
 import math
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.forms.compression import gunzip, is_gzip
 from gateway.forms.hints import curl_lines
+from gateway.forms.input_form import InputForm, under_coding
 from gateway.forms.json_form import parse_json
 from gateway.forms.members import request_from
 from gateway.forms.multipart_form import parse_multipart
@@ -33,24 +32,9 @@ r"""Bytes of a character of base64 in JSON at most: in a line of 64, the shortes
 escaped as `\/`. Where `\u002B` stands for + alone, they are fewer on average."""
 
 
-@dataclass(frozen=True, slots=True)
-class InputForm(ABC):
-    """How to read one kind of body, which may have `limit` bytes."""
-
-    limit: int
-
-    @abstractmethod
-    def too_large(self, actual: str) -> PayloadTooLarge:
-        """The error for a body that has more; `actual` says how many, in words."""
-
-    @abstractmethod
-    def parse(self, body: bytes, query: str) -> DetectRequest:
-        """The request that a body and a query string mean, or a FacetError."""
-
-
 def input_form(
     content_type: str | None, content_encoding: str | None, host: Callable[[], str], max_image_bytes: int
-) -> InputForm:
+) -> InputForm[DetectRequest]:
     """How to read a body under these headers.
 
     Raises:
@@ -58,13 +42,12 @@ def input_form(
         UnsupportedContentEncoding: It is compressed by something else than gzip.
     """
     form = _uncompressed(content_type or "application/octet-stream", host, max_image_bytes)
-    if is_gzip(content_encoding):
-        # It adds to what it cannot compress.
-        return _Gzipped(form.limit + form.limit // 1024 + 1024, form)
-    return form
+    return under_coding(form, content_encoding)
 
 
-def _uncompressed(content_type: str, host: Callable[[], str], max_image_bytes: int) -> InputForm:
+def _uncompressed(
+    content_type: str, host: Callable[[], str], max_image_bytes: int
+) -> InputForm[DetectRequest]:
     mimetype = content_type.partition(";")[0].strip().lower()
     if mimetype == "application/json":
         room = math.ceil(max_image_bytes * _BASE64 * _ESCAPED)
@@ -82,7 +65,7 @@ def _uncompressed(content_type: str, host: Callable[[], str], max_image_bytes: i
     )
 
 
-class _Raw(InputForm):
+class _Raw(InputForm[DetectRequest]):
     __slots__ = ()
 
     def too_large(self, actual: str) -> PayloadTooLarge:
@@ -93,7 +76,7 @@ class _Raw(InputForm):
 
 
 @dataclass(frozen=True, slots=True)
-class _Enveloped(InputForm):
+class _Enveloped(InputForm[DetectRequest]):
     kind: str
     read: Callable[[bytes, str], DetectRequest]
 
@@ -105,14 +88,3 @@ class _Enveloped(InputForm):
 
     def parse(self, body: bytes, query: str) -> DetectRequest:
         return self.read(body, query)
-
-
-@dataclass(frozen=True, slots=True)
-class _Gzipped(InputForm):
-    content: InputForm
-
-    def too_large(self, actual: str) -> PayloadTooLarge:
-        return self.content.too_large(f"{actual} compressed")
-
-    def parse(self, body: bytes, query: str) -> DetectRequest:
-        return self.content.parse(gunzip(body, self.content.limit, self.content.too_large), query)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from gateway.forms.inputs import input_form
+from gateway.forms.model_inputs import model_form
 from tests.soak.endpoints import HttpCaller
 from tests.soak.load import Load, Tally
 from tests.soak.photos import photos
@@ -54,11 +55,14 @@ def test_gateways_restarted_in_turn_behind_nginx_lose_no_request(tmp_path: Path)
 
 
 def test_nginx_lets_every_body_pass_that_a_gateway_takes() -> None:
-    """By the default limit of an image."""
+    """By the default limits of an image, and of another model's input."""
     [size] = re.findall(r"client_max_body_size (\d+)m;", (ROOT / "deploy" / "nginx.conf").read_text())
     for kind in ("application/json", "multipart/form-data; boundary=B", None):
         for coding in (None, "gzip"):
             assert input_form(kind, coding, str, Settings().max_image_bytes).limit <= int(size) * 1024**2
+    for coding in (None, "gzip"):
+        form = model_form("application/json", coding, str, Settings().max_request_bytes)
+        assert form.limit <= int(size) * 1024**2
 
 
 def test_nginx_asks_the_other_gateway_when_one_has_no_backend(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import threading
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
-from protos import infer_pb2 as pb
 from tests.support.fake_backend import echo, failing, fake_backend
 from tests.support.processes import PATIENCE
 from utils.async_service_client import AsyncServiceClient
@@ -62,7 +62,7 @@ def test_a_cancelled_task_cancels_its_call_and_a_deadline_ends_one() -> None:
     """Whatever the server does."""
     started, ended = threading.Event(), threading.Semaphore(0)
 
-    def late(message: pb.Image, context: grpc.ServicerContext) -> pb.InferResults:
+    def late(message: Message, context: grpc.ServicerContext) -> Message:
         gone = threading.Event()
         context.add_callback(gone.set)
         started.set()

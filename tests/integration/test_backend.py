@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -23,6 +23,7 @@ from tests.support.facet import found, without_native
 from tests.support.facet import inference as backend
 from tests.support.pictures import ASTRONAUT, encoded, group_photo, png
 from tests.support.processes import ROOT, Process, alive, children, parse, running, wait_until
+from utils import calls
 from utils.domain import Detection, DetectOptions, DetectRequest
 from utils.errors import MalformedRequest, UnsupportedImageFormat
 from utils.service_client import ServiceClient
@@ -361,7 +362,7 @@ def test_notes_that_are_no_notes_are_refused(client: ServiceClient) -> None:
         message = pb.Image(raw_data=ASTRONAUT.read_bytes())
         message._meta_data.values.update(metadata)
         with pytest.raises(MalformedRequest) as caught:
-            client._call(client._inference.Predict, message, 30)
+            client._make(replace(calls.detect(b""), message=message))
         assert caught.value.field == "metadata"
     with pytest.raises(MalformedRequest):
         DetectRequest(b"x", image_id="x" * 2000)

@@ -134,7 +134,7 @@ def test_a_request_over_the_transport_limit_is_too_large() -> None:
     """Not a full queue: another try cannot help."""
     with fake_backend() as backend:
         with (
-            ServiceClient(backend.target, max_image_bytes=1024) as client,
+            ServiceClient(backend.target, max_image_bytes=1024, max_request_bytes=2048) as client,
             pytest.raises(MessageTooLarge),
         ):
             client.detect(bytes(3 * 1024**2))

@@ -8,27 +8,52 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from protos import infer_pb2 as pb
-from protos import infer_pb2_grpc
+from protos import infer_pb2_grpc, models_pb2, models_pb2_grpc
 from utils.errors import FacetError
 from utils.status import encode_error, error_metadata
 
-Answer = Callable[[pb.Image, Any], pb.InferResults]
+Answer = Callable[[Any, Any], Any]
+"""Takes a message and gRPC's context; gives the message that is the answer."""
+
+MODELS = [
+    models_pb2.ModelDescription(name="face_detection", version="1.0", state="ready", default=True),
+    models_pb2.ModelDescription(name="iris", version="2.10", state="loading", kind="onnx"),
+    models_pb2.ModelDescription(
+        name="iris",
+        version="2.9",
+        state="ready",
+        default=True,
+        display_name="Iris",
+        description="Names a flower.",
+        kind="python",
+        max_batch=8,
+        streams=True,
+        operations=["typed", "json", "multipart"],
+        input_schema=b'{"type": "object"}',
+        output_schema=b'{"type": "object", "title": "Species"}',
+        descriptor=b"a descriptor",
+        input_type="iris_input",
+        output_type="iris_output",
+    ),
+]
+"""What a fake backend serves, beside anything that a test calls."""
 
 
 @dataclass(frozen=True)
 class Call:
     """What came: the message, the metadata, and the seconds until its deadline."""
 
-    message: pb.Image
+    message: Any
     metadata: dict[str, str]
     remaining: float
 
 
 class Backend(infer_pb2_grpc.InferenceServicer):
-    """Answers each picture by `answer`; remembers the calls, and counts those that were cancelled."""
+    """Answers each call by `answer`; remembers the calls, and counts those that were cancelled."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -39,17 +64,18 @@ class Backend(infer_pb2_grpc.InferenceServicer):
         self.held = threading.Event()
         """What a backend that `hold`s waits for."""
 
-    def Predict(self, message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401, N802
+    def Predict(self, message: Message, context: Any) -> Message:  # noqa: ANN401, N802
         context.add_callback(lambda: None if context.is_active() else self._ended(context))
         self.calls.append(Call(message, dict(context.invocation_metadata()), context.time_remaining()))
         self.began.release()
-        return self.answer(message, context)
+        answer: Message = self.answer(message, context)
+        return answer
 
     def _ended(self, context: Any) -> None:  # noqa: ANN401
         if context.code() is None:
             self.cancelled.set()
 
-    def hold(self, message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401
+    def hold(self, message: Message, context: Any) -> Message:  # noqa: ANN401
         """Answer when the test says so, or when nobody waits any more."""
         while context.is_active() and not self.held.wait(0.02):
             pass
@@ -60,17 +86,45 @@ class Backend(infer_pb2_grpc.InferenceServicer):
         return f"127.0.0.1:{self.port}"
 
 
-def echo(message: pb.Image, _context: Any) -> pb.InferResults:  # noqa: ANN401
-    """Answer with the number of bytes as the picture's width."""
-    width = len(message.raw_data)
-    return pb.InferResults(image_id=message.image_id, image=pb.ImageInfo(width=width, height=1))
+class Models(models_pb2_grpc.ModelsServicer):
+    """The other service of a Backend, by which calls come to it as well."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def List(self, message: Message, context: Any) -> Message:  # noqa: ANN401, N802
+        return self._backend.Predict(message, context)
+
+    Describe = Predict = List
+
+
+def echo(message: Message, _context: Any) -> Message:  # noqa: ANN401
+    """Answer a picture with the number of its bytes as its width, and a model's input with itself.
+
+    A version is as it was named, 2.9 where none was.
+    """
+    match message:
+        case pb.Image():
+            width = len(message.raw_data)
+            return pb.InferResults(image_id=message.image_id, image=pb.ImageInfo(width=width, height=1))
+        case models_pb2.PredictRequest():
+            content = message.json or message.body.content
+            return models_pb2.PredictReply(name=message.name, version=message.version or "2.9", json=content)
+        case models_pb2.ListRequest():
+            return models_pb2.ListReply(models=MODELS)
+        case models_pb2.DescribeRequest():
+            named = (message.name, message.version or "2.9")
+            [model] = [one for one in MODELS if (one.name, one.version) == named]
+            return model
+        case _:
+            raise AssertionError(f"no answer to {message}")
 
 
 def failing(failure: FacetError | grpc.StatusCode, *, times: int = 10**9) -> Answer:
     """Fail so many times, by an error of ours or a bare status, then answer."""
     left = [times]
 
-    def answer(message: pb.Image, context: Any) -> pb.InferResults:  # noqa: ANN401
+    def answer(message: Message, context: Any) -> Message:  # noqa: ANN401
         left[0] -= 1
         if left[0] < 0:
             return echo(message, context)
@@ -92,9 +146,10 @@ def fake_backend(
     servicer = Backend(answer)
     server = grpc.server(
         futures.ThreadPoolExecutor(8),
-        options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 12 * 1024**2)],
+        options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 34 * 1024**2)],
     )
     infer_pb2_grpc.add_InferenceServicer_to_server(servicer, server)
+    models_pb2_grpc.add_ModelsServicer_to_server(Models(servicer), server)
     checks = health.HealthServicer()
     checks.set("Inference", status)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

@@ -1,6 +1,7 @@
 """A backend made by hand for tests of the gateway without processes."""
 
 import threading
+from typing import Unpack
 
 from flask import Flask
 
@@ -17,7 +18,8 @@ from utils.domain import (
     Timings,
 )
 from utils.errors import FacetError
-from utils.service_client import Cancellation
+from utils.models import ModelDescription, Prediction
+from utils.service_client import BlockingCallOptions
 from utils.settings import Settings
 
 FACE = Face(
@@ -26,42 +28,52 @@ FACE = Face(
     0.9987654321987,
 )
 
+MODELS = [
+    ModelDescription("iris", "2.10", "loading", default=False, kind="onnx"),
+    ModelDescription(
+        name="iris",
+        version="2.9",
+        state="ready",
+        default=True,
+        display_name="Iris",
+        description="Names a flower.",
+        kind="python",
+        max_batch=8,
+        streams=True,
+        operations=("typed", "json", "multipart"),
+        input_schema={"type": "object"},
+        output_schema={"type": "object", "title": "Species"},
+        descriptor=b"a descriptor",
+        input_type="iris_input",
+        output_type="iris_output",
+    ),
+]
+
 
 class FakeBackend:
-    """Answers every picture with one face, or with `failure`; remembers what it was asked."""
+    """Answers every picture with one face, and every input of a model with `{"answer": 1}`.
+
+    Or fails with `failure`. Remembers what it was asked.
+    """
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.failure = failure
         self.requests: list[DetectRequest] = []
+        self.predictions: list[tuple[str, str, str, bytes]] = []
+        """Name, version, content type and content of each input of a model."""
         self.timeouts: list[float | None] = []
         self.timeouts_named: list[bool] = []
         self.request_ids: list[str] = []
         self.probes = 0
         self.not_ready: FacetError | None = None
         self.holding: threading.Event | None = None
-        """Where set, a detection waits for it."""
+        """Where set, an answer waits for it."""
         self.held = threading.Semaphore(0)
-        """Released by each detection that begins."""
+        """Released by each call that begins."""
 
-    def detect(
-        self,
-        request: DetectRequest,
-        *,
-        timeout: float | None = None,
-        timeout_named: bool = True,
-        request_id: str = "",
-        traceparent: str = "",  # noqa: ARG002 - the protocol's
-        cancellation: Cancellation | None = None,  # noqa: ARG002 - the protocol's
-    ) -> Detection:
+    def detect(self, request: DetectRequest, **options: Unpack[BlockingCallOptions]) -> Detection:
         self.requests.append(request)
-        self.timeouts.append(timeout)
-        self.timeouts_named.append(timeout_named)
-        self.request_ids.append(request_id)
-        self.held.release()
-        if self.holding is not None:
-            assert self.holding.wait(30)
-        if self.failure is not None:
-            raise self.failure
+        self._begin(options)
         return Detection(
             faces=(FACE,),
             image=ImageInfo(200, 150, 6),
@@ -70,6 +82,43 @@ class FakeBackend:
             image_id=request.image_id,
             metadata=request.metadata,
         )
+
+    def predict_raw(
+        self,
+        name: str,
+        content_type: str,
+        content: bytes,
+        *,
+        version: str = "",
+        **options: Unpack[BlockingCallOptions],
+    ) -> Prediction:
+        self.predictions.append((name, version, content_type, content))
+        self._begin(options)
+        return Prediction(name, version or "2.9", b'{"answer": 1}')
+
+    def models(self, **options: Unpack[BlockingCallOptions]) -> list[ModelDescription]:
+        self._begin(options)
+        return MODELS
+
+    def describe(
+        self, name: str, version: str = "", **options: Unpack[BlockingCallOptions]
+    ) -> ModelDescription:
+        self._begin(options)
+        return next(
+            one for one in MODELS if one.name == name and (one.version == version if version else one.default)
+        )
+
+    def _begin(self, options: BlockingCallOptions) -> None:
+        """Remember what a call was told, wait where the test says so, and fail where it does."""
+        assert options["cancellation"] is not None
+        self.timeouts.append(options["timeout"])
+        self.timeouts_named.append(options["timeout_named"])
+        self.request_ids.append(options["request_id"])
+        self.held.release()
+        if self.holding is not None:
+            assert self.holding.wait(30)
+        if self.failure is not None:
+            raise self.failure
 
     def check_ready(self, *, timeout: float | None = None) -> None:
         self.probes += 1

@@ -1,0 +1,79 @@
+"""What views share that call the backend: permits, times and bodies."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gateway.arrival import BodyRule, Environ
+from gateway.context import Patience, RequestContext, out_of_time, patience_of
+from gateway.forms.input_form import InputForm
+from utils.errors import BodyTooSlow, GatewayBusy
+from utils.service_client import BlockingCallOptions, Cancellation
+from utils.settings import Settings
+
+RESERVED_THREADS = 8
+"""Threads of a gateway process that no call of the backend takes, so that its health is told at once."""
+
+BUSY_SECONDS = 1.0
+"""What a caller is told to wait whom this process has no room for, or which is about to stop."""
+
+
+class Permits:
+    """How many requests may call the backend at once, whatever for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._free = threading.BoundedSemaphore(settings.http_threads - RESERVED_THREADS)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a permit.
+
+        Raises:
+            GatewayBusy: There is none left.
+        """
+        if not self._free.acquire(blocking=False):
+            raise GatewayBusy(
+                "Every request thread of this gateway process is in use.", retry_after=BUSY_SECONDS
+            )
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+def call_options(context: RequestContext, patience: Patience) -> BlockingCallOptions:
+    """What the call for a request is told; it is given up when the client leaves.
+
+    Raises:
+        DeadlineExceeded: The request has no time left.
+    """
+    cancellation = Cancellation()
+    context.arrival.client.on_disconnect(cancellation.cancel)
+    return {
+        "timeout": context.remaining(patience),
+        "timeout_named": patience.named,
+        "request_id": context.request_id,
+        "traceparent": context.traceparent,
+        "cancellation": cancellation,
+    }
+
+
+def read_body(context: RequestContext) -> bytes:
+    """The body of a request as it came."""
+    body: bytes = context.environ["wsgi.input"].read()
+    context.note(body_bytes=len(body))
+    return body
+
+
+def rule_of(form: InputForm[Any], environ: Environ, settings: Settings) -> BodyRule:
+    """The rule for a body of this form.
+
+    Raises:
+        InvalidHeader: The request's X-Request-Timeout is no time.
+    """
+    patience = patience_of(environ.get("HTTP_X_REQUEST_TIMEOUT"), settings)
+    if patience.named:
+        return BodyRule(form.limit, form.too_large, patience.seconds, lambda: out_of_time(patience.seconds))
+    late = f"The body of the request did not arrive within {settings.body_seconds:g} s."
+    return BodyRule(form.limit, form.too_large, settings.body_seconds, lambda: BodyTooSlow(late))

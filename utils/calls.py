@@ -1,0 +1,146 @@
+"""The calls of a client, as what each sends and what its reply means.
+
+Both clients make these, the blocking one and that for asyncio: they differ in how they wait.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
+
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
+
+from protos import infer_pb2, models_pb2
+from utils import codec, model_codec
+from utils.channel import DEFAULT_TIMEOUT, PREDICT, SERVICE, require_serving
+from utils.domain import Detection, DetectRequest
+from utils.errors import LARGER_FACES_HELP
+from utils.metadata import call_metadata
+from utils.models import ModelDescription, Prediction
+from utils.status import UNANSWERED
+
+T = TypeVar("T")
+
+
+class CallOptions(TypedDict, total=False):
+    """What the methods of a client take by keyword.
+
+    Attributes:
+        timeout: Seconds until the call is given up, retries included. Who names a time, here or for the
+            whole client, may wait in the backend's queue for as long as that lets it; who names none
+            waits for FACET_QUEUE_SECONDS at most.
+        timeout_named: False where `timeout` is a default that no caller has asked for.
+        request_id: Names the request in the backend's log.
+        traceparent: Its place in a distributed trace, by W3C Trace Context.
+    """
+
+    timeout: float | None
+    timeout_named: bool
+    request_id: str
+    traceparent: str
+
+
+class CallDefaults:
+    """What a client's calls have where they are not told otherwise.
+
+    Args:
+        timeout: Seconds that a call has. None: 5, which count as a default.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = DEFAULT_TIMEOUT if timeout is None else timeout
+        self._timeout_named = timeout is not None
+
+    def arguments(
+        self,
+        *,
+        timeout: float | None = None,
+        timeout_named: bool = True,
+        request_id: str = "",
+        traceparent: str = "",
+    ) -> dict[str, Any]:
+        """What gRPC is called with beside the message; arguments as of CallOptions."""
+        named = timeout_named and (timeout is not None or self._timeout_named)
+        return {
+            "timeout": self._timeout if timeout is None else timeout,
+            "metadata": call_metadata(request_id, traceparent, timeout_named=named),
+        }
+
+
+class Rpc(NamedTuple):
+    """A method of the backend's, which answers one message with one."""
+
+    path: str
+    request: type[Message]
+    reply: type[Message]
+
+    def as_grpc(self) -> tuple[str, Callable[[Any], bytes], Callable[[bytes], Any]]:
+        """What a channel makes it of: its path, and how messages become bytes and bytes messages."""
+        return self.path, self.request.SerializeToString, self.reply.FromString
+
+
+_DETECT = Rpc(PREDICT, infer_pb2.Image, infer_pb2.InferResults)
+_LIST = Rpc("/Models/List", models_pb2.ListRequest, models_pb2.ListReply)
+_DESCRIBE = Rpc("/Models/Describe", models_pb2.DescribeRequest, models_pb2.ModelDescription)
+_PREDICT = Rpc("/Models/Predict", models_pb2.PredictRequest, models_pb2.PredictReply)
+_CHECK = Rpc("/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse)
+
+RPCS = (_DETECT, _LIST, _DESCRIBE, _PREDICT, _CHECK)
+"""All that a client calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One call, whoever makes it.
+
+    Attributes:
+        rpc: The method.
+        message: What it is sent.
+        decode: Says what its reply means; may raise a FacetError.
+        unanswered: The detail of a DeadlineExceeded that no backend has sent.
+    """
+
+    rpc: Rpc
+    message: Message
+    decode: Callable[[Any], T]
+    unanswered: str = UNANSWERED
+
+
+def detect(request: DetectRequest | bytes) -> Call[Detection]:
+    """Find the faces in a picture with its options, or in just the bytes of its file."""
+    if isinstance(request, bytes):
+        request = DetectRequest(request)
+    unanswered = f"{UNANSWERED} {LARGER_FACES_HELP}"
+    return Call(_DETECT, codec.encode_request(request), codec.decode_detection, unanswered)
+
+
+def predict(name: str, inputs: Mapping[str, Any] | bytes, version: str) -> Call[dict[str, Any]]:
+    """Have a model answer an object, or the JSON of one.
+
+    Raises:
+        MalformedRequest: The object cannot be written as JSON.
+    """
+    content = inputs if isinstance(inputs, bytes) else model_codec.encode_json(inputs)
+    return Call(_PREDICT, model_codec.encode_request(name, version, content), model_codec.decode_output)
+
+
+def predict_raw(name: str, content_type: str, content: bytes, version: str) -> Call[Prediction]:
+    """Have a model answer a body of HTTP; the answer is passed on as it comes."""
+    message = model_codec.encode_request(name, version, content, content_type)
+    return Call(_PREDICT, message, model_codec.decode_prediction)
+
+
+def models() -> Call[list[ModelDescription]]:
+    """Ask for every version of every model."""
+    return Call(_LIST, models_pb2.ListRequest(), model_codec.decode_models)
+
+
+def describe(name: str, version: str) -> Call[ModelDescription]:
+    """Ask for one version of a model."""
+    return Call(_DESCRIBE, models_pb2.DescribeRequest(name=name, version=version), model_codec.decode_model)
+
+
+def check_ready() -> Call[None]:
+    """Ask whether the backend serves; anything else is a BackendUnavailable."""
+    unanswered = "The backend has not answered a health check in time."
+    return Call(_CHECK, health_pb2.HealthCheckRequest(service=SERVICE), require_serving, unanswered)
