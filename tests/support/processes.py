@@ -9,6 +9,7 @@ import os
 import queue
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,10 +37,12 @@ class Process:
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], folder: Path = ROOT) -> None:
         self.lines: list[str] = []
         self._new: queue.Queue[str | None] = queue.Queue()
+        self._state = tempfile.TemporaryDirectory(prefix="facet-state-")  # which no two backends may share
+        defaults = {"FACET_LOG_FORMAT": "json", "FACET_STATE_DIR": self._state.name}
         self._popen = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, "FACET_LOG_FORMAT": "json", **environ},
+            env={**os.environ, **defaults, **environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -116,6 +119,7 @@ class Process:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         self._reader.join(PATIENCE)
+        self._state.cleanup()
 
 
 def parse(text: str) -> Line:
