@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inference_server.catalogue.commands import Answer, Command
-from inference_server.catalogue.desired_state import Desired, DesiredState, Unsaved
+from inference_server.catalogue.commands import Answer, Command, Register
+from inference_server.catalogue.desired_state import Desired
 from inference_server.catalogue.entries import Catalogue, ModelSettings, ModelVersion, Source, State
 from inference_server.catalogue.groups import GroupCallbacks
 from inference_server.catalogue.manager import ModelManager
@@ -102,10 +102,16 @@ class Answers(list[Answer]):
         return answer
 
 
-class Managed:
-    """A manager, and what is around it; the store has echoes of the names and versions that are given."""
+class Backend:
+    """A manager that was started as a backend does it, and what is around it.
 
-    def __init__(self, folder: Path, *stored: str, state: DesiredState | None = None) -> None:
+    Args:
+        folder: Of its store and its state.
+        stored: Names and versions of echoes in the store.
+        models: FACET_MODELS.
+    """
+
+    def __init__(self, folder: Path, *stored: str, models: Sequence[str] | None = None) -> None:
         self.store_folder = folder / "store"
         self.publication = FakePublication()
         self.groups: list[FakeGroup] = []
@@ -115,9 +121,11 @@ class Managed:
         self.no_room = False
         for key in stored:
             self.store(key)
+        store, self.file = Store(self.store_folder), StateFile(folder / "state")
+        state, desired = starting_state(models, self.file, store)
         self.manager: ModelManager[FakeGroup] = ModelManager(
-            Store(self.store_folder),
-            state or Unsaved(),
+            store,
+            state,
             self.publication,
             start_group=self._start_group,
             remove_group=self.removed.append,
@@ -126,6 +134,7 @@ class Managed:
             face_workers=2,
             clock=lambda: self.now,
         )
+        self.manager.start(desired)
 
     def store(self, key: str, text: str = "") -> None:
         """Put a version into the store."""
@@ -164,28 +173,6 @@ class Managed:
         """What a version does, by what all processes see."""
         return next((one.state for one in self.catalogue.versions if one.key == key), None)
 
-
-class Backend(Managed):
-    """A manager that has been started as a backend does it.
-
-    Args:
-        folder: Of its store and its state.
-        stored: Names and versions in the store.
-        models: FACET_MODELS.
-    """
-
-    def __init__(self, folder: Path, *stored: str, models: Sequence[str] | None = None) -> None:
-        self.file = StateFile(folder / "state")
-        state, self.desired = starting_state(models, self.file, self._made_store(folder, stored))
-        super().__init__(folder, state=state)
-        self.manager.start(self.desired)
-
-    def _made_store(self, folder: Path, stored: Sequence[str]) -> Store:
-        self.store_folder = folder / "store"
-        for key in stored:
-            self.store(key)
-        return Store(self.store_folder)
-
     def remembered(self) -> Desired:
         """What the next backend would load."""
         return self.file.load() or Desired()
@@ -193,3 +180,11 @@ class Backend(Managed):
     def is_killed(self) -> None:
         """Let another backend have the folder."""
         self.file.close()
+
+    def serve(self, key: str, **settings: object) -> FakeGroup:
+        """Register a version, and have it loaded."""
+        answers = self.do(Register(key, settings=settings))
+        group = self.groups[-1]
+        group.becomes_ready()
+        answers.ok()
+        return group
