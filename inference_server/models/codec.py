@@ -204,7 +204,7 @@ def _float_check(name: str, *, single: bool) -> _Convert:
     def check(values: Any) -> Any:  # noqa: ANN401 - a number, or several
         numbers = (values,) if single else values
         try:
-            struct.pack(f"{len(numbers)}f", *numbers)
+            struct.pack(f"<{len(numbers)}f", *numbers)  # without `<` it would make them infinite, too
         except OverflowError as error:
             raise ValueError(
                 f"{name} has a number that is too large for 32 bits; see facet_serving.Double"
