@@ -76,7 +76,9 @@ class TypedMethods:
     def __init__(self, channel: grpc.Channel, name: str) -> None:
         self._channel = channel
         self._prefix = "".join(letter if letter.isalnum() else "_" for letter in name)
-        self._service: Any = DescriptorPool(ProtoReflectionDescriptorDatabase(channel)).FindServiceByName(SERVICE)
+        self._service: Any = DescriptorPool(ProtoReflectionDescriptorDatabase(channel)).FindServiceByName(
+            SERVICE
+        )
 
     def message(self, members: Mapping[str, Any]) -> bytes:
         """A serialized input; a member that is no value of its type raises ParseError."""
