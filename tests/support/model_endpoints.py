@@ -83,7 +83,8 @@ class TypedMethods:
     def message(self, members: Mapping[str, Any]) -> bytes:
         """A serialized input; a member that is no value of its type raises ParseError."""
         made = GetMessageClass(self._service.methods_by_name[f"{self._prefix}_predict"].input_type)()
-        content: bytes = ParseDict(json.loads(json.dumps(members, default=_base64)), made).SerializeToString()
+        values = json.loads(json.dumps(members, default=_base64), parse_constant=str)
+        content: bytes = ParseDict(values, made).SerializeToString()
         return content
 
     def members(self, output: bytes) -> dict[str, Any]:
