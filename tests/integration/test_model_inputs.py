@@ -1,11 +1,13 @@
 """Rules of what models refuse: the same error of the same field by every endpoint, through real processes."""
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from inference_server.catalogue import commands
@@ -23,19 +25,21 @@ from tests.support.model_endpoints import (
     item_error,
 )
 from tests.support.model_package import ODD_ENTRY_POINTS, ODD_MODELS, installed
-from tests.support.pictures import ASTRONAUT, backdrop, encoded
+from tests.support.pictures import ASTRONAUT, backdrop, encoded, portrait
 from tests.support.processes import PATIENCE
 from utils.channel import error_of
 from utils.errors import (
     BrokenImage,
     FacetError,
     ImageEmpty,
+    InvalidBase64,
     InvalidInput,
     MalformedRequest,
     MessageTooLarge,
     ModelFailed,
     ModelNotFound,
     ModelNotReady,
+    OptionOutOfRange,
     UnsupportedImageFormat,
 )
 
@@ -151,6 +155,7 @@ class Bad:
 
 GOOD = {"number": 1.5, "count": 3}
 MESSAGES, JSON, FORMS = (*OF_MESSAGES,), (*OF_JSON,), (*OF_FORMS,)
+PORTRAIT = {"image": ASTRONAUT.read_bytes()}
 TRUNCATED = ASTRONAUT.read_bytes()[:20_000]
 
 BAD = {
@@ -181,6 +186,17 @@ BAD = {
     "nothing": Bad("exacting", error=MalformedRequest, text=b"", by=JSON),
     "no message": Bad("exacting", error=MalformedRequest, message=b"\xff\xff", by=MESSAGES),
     "a picture as text": Bad("echo", error=MalformedRequest, message=b"\n\x02\xff\xd8", by=MESSAGES),
+    "faces, no object": Bad("face_detection", error=MalformedRequest, text=b"[1]", by=JSON),
+    "faces, no JSON": Bad("face_detection", error=MalformedRequest, text=b'{"image": ', by=JSON),
+    "faces, no text": Bad("face_detection", {"image": 1}, field="image", by=JSON),
+    "faces, no base64": Bad("face_detection", {"image": "?"}, InvalidBase64, "image", by=JSON),
+    "faces, an option": Bad(
+        "face_detection",
+        {"image": b"text", "options": {"min_face_size": 1}},
+        OptionOutOfRange,
+        "options.min_face_size",
+        by=MESSAGES + JSON,
+    ),
     "no message of faces": Bad("face_detection", error=MalformedRequest, message=b"\xff\xff", by=MESSAGES),
     "echo": Bad("echo", {"text": "a", "repeat": 0}, field="repeat"),
     "python": Bad("exacting-python", GOOD | {"count": -1}, field="count"),
@@ -209,7 +225,7 @@ def test_what_is_wrong_with_an_input_is_the_same_by_every_endpoint(
     """The reason, and the path of the member at fault."""
     error = BAD[case].refused(served, endpoint)
     assert error.field == BAD[case].field
-    assert "/" not in error.detail.replace("and/or", "").replace("multipart/form-data", "")
+    assert not re.search(r"/\w+/|Traceback", error.detail)
 
 
 @pytest.mark.parametrize(
@@ -236,17 +252,21 @@ def test_a_model_that_cannot_answer_says_why(
 def test_a_bad_input_of_a_stream_is_answered_in_its_place(served: Served, bad: str) -> None:
     """And all the others, behind it, too."""
     case = BAD[bad]
-    good = {"exacting": GOOD, "echo": {"text": "a"}}.get(case.name, {"image": ASTRONAUT.read_bytes()})
+    goods: dict[str, dict[str, Any]] = {"exacting": GOOD, "echo": {"text": "a"}}
+    good = goods.get(case.name, PORTRAIT)
     with grpc.insecure_channel(served.grpc) as channel:
         methods = TypedMethods(channel, case.name)
         messages = [methods.message(good)] * 10
         messages[4] = methods.message(case.members) if case.message is None else case.message
         items = methods.stream(messages)
-    assert [item.index for item in items] == [*range(10)]
-    assert [item.index for item in items if item.HasField("error")] == [4]
-    error = item_error(items[4].error)
-    assert (type(error), error.field) == (case.error, case.field)
-    assert all(item.output == items[0].output for item in items if item.index != 4)
+        assert [item.index for item in items] == [*range(10)]
+        assert [item.index for item in items if item.HasField("error")] == [4]
+        error = item_error(items[4].error)
+        assert (type(error), error.field) == (case.error, case.field)
+        outputs = [methods.members(item.output) for item in items if item.index != 4]
+    for output in outputs:
+        output.pop("timings", None)
+    assert outputs == [outputs[0]] * 9
 
 
 def called(served: Served, contract: Contract, method: str, message: bytes, reply: str) -> Any:  # noqa: ANN401
@@ -281,7 +301,7 @@ def test_a_batch_with_a_bad_picture_is_refused_by_its_place(
     served: Served, picture: bytes, error: type[FacetError]
 ) -> None:
     """As a whole, for its reply has no place for an error."""
-    good = ASTRONAUT.read_bytes()
+    good = encoded(portrait(), "JPEG")
     with pytest.raises(error) as caught:
         classes(served, good, good, picture, good)
     assert caught.value.field == "image.2"
@@ -293,15 +313,7 @@ def test_a_batch_with_a_bad_picture_is_refused_by_its_place(
 def test_published_contracts_answer_nothing_with_nothing(served: Served) -> None:
     """A batch without pictures, a picture without a face."""
     assert classes(served) == []
-    assert len(classes(served, *[ASTRONAUT.read_bytes()])) == 1
-    assert faces(served, encoded_backdrop()) == []
-
-
-def encoded_backdrop() -> bytes:
-    """A picture without a face."""
-    import numpy as np
-
-    return encoded(np.asarray(backdrop(200, 200)), "JPEG")
+    assert faces(served, encoded(np.asarray(backdrop(200, 200)), "JPEG")) == []
 
 
 def test_published_contracts_refuse_what_is_no_message_of_theirs(served: Served) -> None:
