@@ -36,8 +36,6 @@ class Double:
 class Model:
     """A model: it is loaded once in each of its processes, and then answers inputs on one thread.
 
-    Beside what is below it may have `stream(input)`, an iterator of outputs for one input.
-
     Attributes:
         name: What it is registered as where nobody says otherwise: 1 to 64 letters, digits, `.`, `_` and
             `-`, the first of them a letter or a digit.

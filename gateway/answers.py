@@ -43,7 +43,6 @@ def model_response(model: ModelDescription) -> Response:
     document = {
         **_summary(model),
         "max_batch": model.max_batch,
-        "streams": model.streams,
         "operations": model.operations,
         "input_schema": model.input_schema,
         "output_schema": model.output_schema,

@@ -129,7 +129,8 @@ class Worker:
         except (RuntimeError, OSError) as error:
             fail(self._control, error)
         consumer.start()
-        await self._health.tell(serving=True)
+        announcing = asyncio.create_task(self._announce())
+        await asyncio.wait([announcing], timeout=_LOOK_SECONDS)
         loop = asyncio.get_running_loop()
         # It stops when the supervisor says so, which first starts another or stops them all.
         loop.add_signal_handler(signal.SIGTERM, self._control.send, RetirementRequested())
@@ -138,7 +139,14 @@ class Worker:
         ready = Ready(choice.engine, choice.instruction_set, choice.reason, degraded=choice.degraded)
         self._control.send(ready)
         await self._stop.wait()
+        announcing.cancel()
         await self._leave(server, consumer)
+
+    async def _announce(self) -> None:
+        """Be SERVING from when all models that are served from the start have been loaded, or have failed."""
+        while not self._models.is_settled:  # noqa: ASYNC110 - looked for, not told
+            await asyncio.sleep(_LOOK_SECONDS)
+        await self._health.tell(serving=True)
 
     async def _leave(self, server: Server, consumer: Consumer) -> None:
         """Take no more calls, finish those that were accepted, and end."""

@@ -66,7 +66,6 @@ def decode_model(message: pb.ModelDescription) -> ModelDescription:
         description=message.description,
         kind=message.kind,
         max_batch=message.max_batch,
-        streams=message.streams,
         operations=tuple(message.operations),
         input_schema=_schema(message.input_schema),
         output_schema=_schema(message.output_schema),

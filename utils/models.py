@@ -20,7 +20,6 @@ class ModelDescription:
         description: For people.
         kind: What it is made of, such as `onnx` or `python`.
         max_batch: Most inputs that are computed at once; 0 where it is not known.
-        streams: Whether it can answer one input with several outputs.
         operations: The encodings in which it can be called, `json` and `multipart` among them.
         input_schema: JSON Schema of an input; None where it is not known.
         output_schema: JSON Schema of an answer; None where it is not known.
@@ -37,7 +36,6 @@ class ModelDescription:
     description: str = ""
     kind: str = ""
     max_batch: int = 0
-    streams: bool = False
     operations: tuple[str, ...] = ()
     input_schema: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from inference_server.api.messages import MessageReceiver, service_of
-from utils.errors import Cancelled, DeadlineExceeded, FacetError, InternalError
+from utils.errors import Cancelled, DeadlineExceeded, FacetError, InternalError, ModelNotReady
 from utils.logs import fields
 from utils.metadata import REQUEST_ID, TRACEPARENT, trace_context
 from utils.metadata import request_id as accept_request_id
@@ -28,6 +28,8 @@ traceparent: ContextVar[str] = ContextVar("traceparent", default="")
 
 _DEADLINE_SKEW_SECONDS = 0.05
 """The caller's own clock began before ours, and gRPC rounds the time up that it sends."""
+_NO_RETRY = ("grpc-retry-pushback-ms", "-1")
+"""Has gRPC not try again by itself, soon and at the cost of the budget that all calls of a channel share."""
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _notes: ContextVar[dict[str, Any]] = ContextVar("notes")
 
@@ -88,6 +90,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             failure = failure_of(error, method)
             self._log_soon(method, failure, started)
             trailing = (*error_metadata(encode_error(failure)), (REQUEST_ID, request_id.get()))
+            if isinstance(failure, ModelNotReady):
+                trailing = (*trailing, _NO_RETRY)
             code, detail = _STATUS_CODES[failure.code.value], failure.detail
             del failure  # with this frame it would keep the message alive until a garbage collection
         else:

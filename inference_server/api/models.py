@@ -102,7 +102,6 @@ def _described(version: ModelVersion, catalogue: Catalogue) -> pb.ModelDescripti
                 description=card["description"],
                 display_name=card["display_name"],
                 max_batch=card["max_batch"],
-                streams=card["streams"],
                 operations=card["operations"],
                 input_schema=orjson.dumps(card["input_schema"]),
                 output_schema=orjson.dumps(card["output_schema"]),

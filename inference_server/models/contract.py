@@ -104,7 +104,6 @@ class LoadedModel:
             "description": model.description,
             "kind": version.source.kind,
             "max_batch": self.max_batch,
-            "streams": callable(getattr(model, "stream", None)),
             "operations": [*self._operations],
             **_described(schema),
         }

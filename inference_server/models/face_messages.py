@@ -42,7 +42,6 @@ def face_card(name: str) -> dict[str, Any]:
         "description": "Finds faces with five landmarks each, as MTCNN does.",
         "display_name": "Face detection",
         "max_batch": 1,
-        "streams": False,
         "operations": list(OPERATIONS),
         "descriptor": base64.b64encode(file.SerializeToString()).decode(),
         "input_type": given,

@@ -26,7 +26,7 @@ from tests.support.facet import ROOMY, free_port
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import ROOT, running, wait_until
 
-PACKAGES = ["protos", "utils", "inference_server", "gateway", "cli"]
+PACKAGES = ["protos", "utils", "inference_server", "gateway", "cli", "facet_serving"]
 
 
 def joined(path: str) -> str:

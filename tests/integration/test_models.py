@@ -1,5 +1,6 @@
 """Rules of a backend with many models, as real processes: what is acknowledged holds, and nobody is lost."""
 
+import contextlib
 import json
 import os
 import signal
@@ -47,6 +48,14 @@ def backend(tmp_path_factory: pytest.TempPathFactory, package: dict[str, str]) -
     """One that is shared by tests which leave it as they found it."""
     with model_backend(tmp_path_factory.mktemp("backend"), **package) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test finds the models of one that has failed."""
+    yield
+    if "backend" in request.fixturenames:
+        request.getfixturevalue("backend").clear()
 
 
 def test_a_model_answers_from_the_moment_it_is_registered_until_it_is_not(backend: Backend) -> None:
@@ -198,6 +207,18 @@ def test_scaling_changes_the_number_of_processes(backend: Backend) -> None:
     backend.unregister("upper")
 
 
+def kill_one(backend: Backend) -> None:
+    """End a model worker that serves, as soon as there is one."""
+
+    def killed() -> bool:
+        with contextlib.suppress(IndexError, ProcessLookupError):
+            os.kill(backend.ready_model_workers()[0], signal.SIGKILL)
+            return True
+        return False
+
+    wait_until(killed, "a model worker serves")
+
+
 def test_nothing_is_lost_while_models_come_go_scale_and_die(backend: Backend) -> None:
     """Without a retry: over new versions, another default, scaling, kill -9 and refused loads."""
     backend.register("upper")
@@ -212,15 +233,14 @@ def test_nothing_is_lost_while_models_come_go_scale_and_die(backend: Backend) ->
                 count += 1
         return count
 
-    workers = set(backend.process.children()) - set(backend.model_workers())
+    workers = backend.workers()
     with ThreadPoolExecutor(4) as pool:
         asking = [pool.submit(ask) for _ in range(4)]
         try:
             for version in ("2.0", "3.0"):
                 for count in (2, 4, 1, 2):
                     backend.manage(commands.Scale("upper", "", count, count))
-                    wait_until(lambda: bool(backend.model_workers()), "a process serves")
-                    os.kill(backend.model_workers()[0], signal.SIGKILL)
+                    kill_one(backend)
                 with pytest.raises(ModelLoadFailed):
                     backend.register("load-raises")
                 default = backend.default("upper")
@@ -231,7 +251,7 @@ def test_nothing_is_lost_while_models_come_go_scale_and_die(backend: Backend) ->
             stop.set()
         answered = [each.result() for each in asking]
     assert min(answered) > 0
-    assert workers == set(backend.process.children()) - set(backend.model_workers())
+    assert backend.workers() == workers
     backend.unregister("upper")
 
 

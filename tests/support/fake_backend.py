@@ -31,7 +31,6 @@ MODELS = [
         description="Names a flower.",
         kind="python",
         max_batch=8,
-        streams=True,
         operations=["typed", "json", "multipart"],
         input_schema=b'{"type": "object"}',
         output_schema=b'{"type": "object", "title": "Species"}',

@@ -39,7 +39,6 @@ MODELS = [
         description="Names a flower.",
         kind="python",
         max_batch=8,
-        streams=True,
         operations=("typed", "json", "multipart"),
         input_schema={"type": "object"},
         output_schema={"type": "object", "title": "Species"},

@@ -51,11 +51,27 @@ class Backend:
         [version] = [model["version"] for model in models if model["default"]]
         return str(version)
 
+    def clear(self) -> None:
+        """Unregister whatever a test has left, which may have failed."""
+        models = self.manage(commands.ListModels())["models"]
+        for model in sorted(models, key=lambda model: bool(model["default"])):
+            if model["name"] != "face_detection":
+                self.unregister(model["name"], model["version"])
+
+    def workers(self) -> set[int]:
+        """Process ids of the workers that are ready."""
+        ready = {line["worker"] for line in self.process.logged("worker ready") if "model" not in line}
+        return ready & set(self.process.children())
+
     def model_workers(self) -> list[int]:
-        """Process ids of the model workers that are ready, oldest first."""
-        ready = [line["worker"] for line in self.process.logged("worker ready") if "model" in line]
-        living = self.process.children()
-        return [pid for pid in ready if pid in living]
+        """Process ids of all model workers, oldest first."""
+        models = self.manage(commands.ListModels())["models"]
+        return [pid for model in models for pid in model["processes"]]
+
+    def ready_model_workers(self) -> list[int]:
+        """Those of them that have said so in the log."""
+        ready = {line["worker"] for line in self.process.logged("worker ready") if "model" in line}
+        return [pid for pid in self.model_workers() if pid in ready]
 
 
 @contextlib.contextmanager

@@ -59,7 +59,6 @@ def card(name: str, *others: str) -> dict[str, Any]:
         "description": f"What {name} does.",
         "display_name": name.title(),
         "max_batch": 4,
-        "streams": False,
         "operations": ["typed", "json", "multipart", "classify", "pipeline"],
         "descriptor": base64.b64encode(descriptor(name, *others).SerializeToString()).decode(),
         "input_type": f"{prefix}_input",

@@ -80,7 +80,6 @@ def test_a_model_is_described_with_its_schemas(client: FlaskClient, path: str) -
         "description": "Names a flower.",
         "kind": "python",
         "max_batch": 8,
-        "streams": True,
         "operations": ["typed", "json", "multipart"],
         "input_schema": {"type": "object"},
         "output_schema": {"type": "object", "title": "Species"},
@@ -216,12 +215,12 @@ def test_a_wrong_method_is_told_the_right_ones(
     """`predict` is never taken for a version."""
     response = client.open(path, method=method)
     assert response.status_code == 405
-    assert response.headers["Allow"] == allowed
+    assert set(response.headers["Allow"].split(", ")) == set(allowed.split(", "))
 
 
 def test_options_and_head_are_answered(client: FlaskClient) -> None:
     """As of the other paths."""
-    assert client.options(PREDICT).headers["Allow"] == "POST, OPTIONS"
+    assert set(client.options(PREDICT).headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
     for path in ("/models", "/models/iris", "/models/iris/2.9"):
         head = client.head(path)
         assert (head.status_code, head.data) == (200, b"")

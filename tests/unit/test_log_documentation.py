@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs" / "logs.md").read_text()
 
 def messages() -> Iterator[str]:
     """What the code of both processes logs, as it stands there."""
-    for folder in ("cli", "gateway", "inference_server", "utils"):
+    for folder in ("cli", "facet_serving", "gateway", "inference_server", "utils"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 match node:
