@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 
 from inference_server.models.face_messages import OPERATIONS, decode_json, encode_json
 from protos import infer_pb2 as pb
-from utils.errors import InvalidInput
+from utils.errors import InvalidInput, MalformedRequest
 
 
 class Inference(Protocol):
@@ -31,7 +31,8 @@ class FaceModel:
         """Find the faces in the picture of one input.
 
         Raises:
-            InvalidInput: The payload cannot be read.
+            MalformedRequest: The payload cannot be read.
+            InvalidInput: It does not fit the input's schema, or is in another form.
             FacetError: As `/Inference/Predict`.
         """
         if operation == "json":
@@ -49,6 +50,6 @@ class FaceModel:
         try:
             found = self._inference.predict(pb.Image.FromString(payload), context)
         except DecodeError as error:
-            raise InvalidInput("The input is no message of its type.") from error
+            raise MalformedRequest("The bytes are no message of the input's type.") from error
         del payload
         return await found

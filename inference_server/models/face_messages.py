@@ -18,7 +18,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from inference_server.catalogue.names import identifier
 from protos import infer_pb2 as pb
 from utils.domain import DetectOptions
-from utils.errors import InvalidBase64, InvalidInput, shown
+from utils.errors import InvalidBase64, InvalidInput, MalformedRequest, shown
 
 PACKAGE = "model_grpc_service"
 OPERATIONS = ("typed", "json")
@@ -55,15 +55,18 @@ def decode_json(raw: bytes) -> pb.Image:
     """A JSON object by the input's schema as its message.
 
     Raises:
+        MalformedRequest: It is no JSON, or no object.
         InvalidInput: It is not by that schema.
         InvalidBase64: The image is not base64.
     """
     try:
         values = orjson.loads(raw)
     except ValueError as error:
-        raise InvalidInput(f"The input is not JSON: {error}") from error
-    if not isinstance(values, dict) or not isinstance(values.get("image"), str):
-        raise InvalidInput("The input must be an object whose `image` is text: base64.", field="image")
+        raise MalformedRequest(f"The input is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise MalformedRequest("The input is no JSON object.")
+    if not isinstance(values.get("image"), str):
+        raise InvalidInput("The input must have an `image` that is text: base64.", field="image")
     for name in values:
         if name not in {"image", "options"}:
             raise InvalidInput(

@@ -411,8 +411,8 @@ def test_an_image_in_json_is_base64_as_it_is_over_http(text: str) -> None:
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [
-        ({"json": b"{"}, InvalidInput),
-        ({"json": b"[]"}, InvalidInput),
+        ({"json": b"{"}, MalformedRequest),
+        ({"json": b"[]"}, MalformedRequest),
         ({"json": b'{"image": 1}'}, InvalidInput),
         ({"json": b'{"image": "", "size": 1}'}, InvalidInput),
         ({"json": b'{"image": "", "options": {"min_face": 1}}'}, InvalidInput),
@@ -420,7 +420,7 @@ def test_an_image_in_json_is_base64_as_it_is_over_http(text: str) -> None:
         ({"json": b'{"image": "iVBO!"}'}, InvalidBase64),
         ({"json": b'{"image": "YQ==", "options": {"min_face_size": 1}}'}, OptionOutOfRange),
         ({"json": b'{"image": "YQ=="}'}, UnsupportedImageFormat),
-        ({"message": b"\xff"}, InvalidInput),
+        ({"message": b"\xff"}, MalformedRequest),
         ({"body": models_pb2.Body(content=b"x")}, InvalidInput),
     ],
 )
