@@ -248,7 +248,13 @@ def test_a_form_that_cannot_be_taken_apart_is_malformed(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [b"multipart/form-data", b"multipart/mixed; boundary=B", b"", b"multipart/form-data; boundary=\xe9"],
+    [
+        b"multipart/form-data",
+        b"multipart/mixed; boundary=B",
+        b"",
+        b"multipart/form-data; boundary=\xe9",
+        b"multipart/form-data; boundary*=UTF-8''%C3%A9",
+    ],
 )
 def test_a_form_needs_a_content_type_with_a_boundary(kind: bytes) -> None:
     """In ASCII."""
