@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from inference_server.dispatch.shared import LayoutMismatch
 from inference_server.supervision.control import BootFailed, WorkerEnd
+from utils.errors import InvalidModel
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -33,5 +34,7 @@ def fail(
     logger.error(
         "the worker cannot start", exc_info=None if permanent else error, extra=fields(reason=reason)
     )
-    control.send(BootFailed(reason, permanent))
+    invalid = isinstance(error, InvalidModel)
+    at_fault = (error.field or "") if isinstance(error, InvalidModel) else ""
+    control.send(BootFailed(reason, permanent, invalid, at_fault))
     sys.exit(EXIT_BOOT_FAILURE)

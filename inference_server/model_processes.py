@@ -9,10 +9,12 @@ from typing import Any
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.catalogue.groups import GroupCallbacks
 from inference_server.dispatch.shared import Shared
+from inference_server.supervision.control import BootFailed
 from inference_server.supervision.group import Group
 from inference_server.supervision.liveness import LivenessMonitor
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.worker_process import WorkerProcess
+from utils.errors import FacetError, InvalidModel, ModelLoadFailed
 
 _MODULE = "inference_server.model_worker"
 
@@ -50,7 +52,7 @@ class ModelProcesses:
             patience=self._patience,
             queue=version.queue,
             on_ready=lambda process, _: callbacks.on_ready(_card(process)),
-            on_cannot_start=callbacks.on_cannot_start,
+            on_cannot_start=lambda error: callbacks.on_cannot_start(_told(error)),
         )
         self._supervisor.add_group(group)
         return group
@@ -78,6 +80,13 @@ class ModelProcesses:
         except OSError:
             os.close(card)
             raise
+
+
+def _told(error: BootFailed) -> FacetError:
+    """What somebody who registers the model is told."""
+    if error.invalid:
+        return InvalidModel(error.reason, field=error.field or None)
+    return ModelLoadFailed(error.reason)
 
 
 def _card(process: WorkerProcess) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from utils.errors import FacetError
+
 
 class Process(Protocol):
     """A process of a version."""
@@ -41,12 +43,12 @@ class GroupCallbacks:
 
     Attributes:
         on_ready: A process serves; with its card.
-        on_cannot_start: A process could not be started, and another will be tried; why, and whether that is
-            pointless.
+        on_cannot_start: A process could not be started, and another will be tried; with the reason: an
+            InvalidModel, which no other process would escape, or a ModelLoadFailed.
     """
 
     on_ready: Callable[[Mapping[str, Any]], None]
-    on_cannot_start: Callable[[str, bool], None]
+    on_cannot_start: Callable[[FacetError], None]
 
 
 class Publisher(Protocol):

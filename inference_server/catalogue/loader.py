@@ -60,12 +60,12 @@ class Loader(Generic[AnyGroup]):
         entry: Entry[AnyGroup] = Entry(replace(version, workers=workers), None, pending)
         callbacks = GroupCallbacks(
             lambda card: self._on_ready(entry, card),
-            lambda how, _permanent: self._on_cannot_start(entry, how),
+            lambda error: self._on_cannot_start(entry, error),
         )
         try:
             entry.group = self._start_group(entry.version, callbacks)
         except OSError as error:
-            raise _load_failed(version, str(error.strerror)) from error
+            raise _not_loaded(version, ModelLoadFailed(str(error.strerror))) from error
         self._writer.table.add(entry)
         logger.info("model loading", extra=fields(model=version.key, queue=version.queue))
         return entry
@@ -117,13 +117,13 @@ class Loader(Generic[AnyGroup]):
             check_beside(loaded, other)
         return loaded
 
-    def _on_cannot_start(self, entry: Entry[AnyGroup], how: str) -> None:
+    def _on_cannot_start(self, entry: Entry[AnyGroup], error: FacetError) -> None:
         assert entry.group is not None
         if entry.group.ready_count:
             return  # others serve
         self._leaving.cannot_serve(entry.group)
         if entry in self._writer.table and entry.version.state is not State.IDLE:
-            self._failed(entry, _load_failed(entry.version, how))
+            self._failed(entry, _not_loaded(entry.version, error))
 
     def _failed(self, entry: Entry[AnyGroup], error: FacetError) -> None:
         """Undo what was begun; what is desired stays, and is FAILED until a process of it is ready."""
@@ -157,6 +157,7 @@ class Loader(Generic[AnyGroup]):
         entry.group.scale(workers)
 
 
-def _load_failed(version: ModelVersion, how: str) -> ModelLoadFailed:
-    reason = _FOLDERS.sub("", how)[:_LONGEST_REASON]
-    return ModelLoadFailed(f"The model {version.name} could not be loaded: {reason}")
+def _not_loaded(version: ModelVersion, error: FacetError) -> FacetError:
+    """The error as it is told, without folders."""
+    reason = _FOLDERS.sub("", error.detail)[:_LONGEST_REASON]
+    return type(error)(f"The model {version.name} could not be loaded: {reason}", field=error.field)

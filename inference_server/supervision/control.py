@@ -34,10 +34,19 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class BootFailed:
-    """A worker cannot boot, and, if `permanent`, no other can."""
+    """A worker cannot boot.
+
+    Attributes:
+        reason: Why.
+        permanent: No other can, either.
+        invalid: What it was to host is at fault, and has to be changed.
+        field: The member of that which is wrong, where one is.
+    """
 
     reason: str = ""
     permanent: bool = True
+    invalid: bool = False
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True)

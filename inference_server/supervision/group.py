@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from inference_server.supervision.control import (
@@ -40,8 +41,8 @@ class Group:
         patience: Seconds that a process that was told to stop has to end.
         queue: The number of the queue from which its processes take requests.
         on_ready: Called with each process that is ready, and what it said.
-        on_cannot_start: Called with the reason, and whether trying again is pointless, when a process cannot
-            be started, be others ready or not. The group tries again, with growing delays. May be set later.
+        on_cannot_start: Called with the reason when a process cannot be started, be others ready or not.
+            The group tries again, with growing delays. May be set later.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Group:
         patience: float,
         queue: int = 0,
         on_ready: Callable[[WorkerProcess, Ready], None] = lambda _process, _ready: None,
-        on_cannot_start: Callable[[str, bool], None] = lambda _how, _permanent: None,
+        on_cannot_start: Callable[[BootFailed], None] = lambda _error: None,
     ) -> None:
         self.processes: list[WorkerProcess] = []
         self.wanted = wanted
@@ -183,8 +184,8 @@ class Group:
             match message:
                 case Ready():
                     self._became_ready(process, message)
-                case BootFailed(reason, permanent):
-                    process.boot_failed(reason, permanent=permanent)
+                case BootFailed() as error:
+                    process.boot_failed(error)
                 case RetirementRequested():
                     logger.info("worker retirement requested", extra=self._fields(worker=process.pid))
                     process.request_retirement()
@@ -212,31 +213,33 @@ class Group:
         except NoFreeSlot as error:
             if not self._lacks_slot:  # reported once, until there is one
                 self._lacks_slot = True
-                self.on_cannot_start(str(error), False)
+                self.on_cannot_start(BootFailed(str(error), permanent=False))
         except OSError as error:
             logger.exception("a worker cannot be started", extra=self._fields())
-            self._could_not_boot(str(error), started=time.monotonic(), permanent=False)
+            self._could_not_boot(BootFailed(str(error), permanent=False), started=time.monotonic())
         return False
 
     def _ended(self, process: WorkerProcess, status: int) -> None:
         if process.state is State.STOPPING:
             logger.info("worker ended", extra=self._fields(worker=process.pid, how=describe_exit(status)))
             return
-        how = process.boot_error or describe_exit(status)
-        logger.error("worker crashed", extra=self._fields(worker=process.pid, slot=process.slot, how=how))
+        error = process.boot_error or BootFailed(permanent=False)
+        error = replace(error, reason=error.reason or describe_exit(status))
+        told = self._fields(worker=process.pid, slot=process.slot, how=error.reason)
+        logger.error("worker crashed", extra=told)
         self._starter.crashed(process.started)
         # What code of before a reload cannot do says nothing of the new one.
         if process.state is State.STARTING and not self._starter.is_stale(process):
-            self._could_not_boot(how, started=process.started, permanent=process.boot_error_permanent)
+            self._could_not_boot(error, started=process.started)
 
-    def _could_not_boot(self, how: str, *, started: float, permanent: bool) -> None:
+    def _could_not_boot(self, error: BootFailed, *, started: float) -> None:
         """Abandon a reload whose code cannot boot while the old processes serve; report anything else."""
-        permanent = self._starter.boot_failed(started) or permanent
+        permanent = self._starter.boot_failed(started) or error.permanent
         if permanent and any(map(self._starter.is_stale, self._ready())):
-            logger.error("reload abandoned", extra=self._fields(how=how))
+            logger.error("reload abandoned", extra=self._fields(how=error.reason))
             self._starter.abandon_reload(self.processes)
         elif not self._retired:
-            self.on_cannot_start(how, permanent)
+            self.on_cannot_start(replace(error, permanent=permanent))
 
     def _check_limits(self) -> None:
         """Have those replaced that have reached a limit, one at a time."""

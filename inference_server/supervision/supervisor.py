@@ -15,7 +15,7 @@ import signal
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from inference_server.supervision.control import Drain, WorkerDied
+from inference_server.supervision.control import BootFailed, Drain, WorkerDied
 from inference_server.supervision.group import Group
 from inference_server.supervision.processes import SignalQueue
 from utils.logs import fields
@@ -166,10 +166,10 @@ class Supervisor:
         # Room for one more than wanted stays, so that a reload can start the new before it stops the old.
         self._workers.scale(min(max(self._workers.wanted + change, 1), len(self._workers.slots) - 1))
 
-    def _workers_cannot_start(self, how: str, permanent: bool) -> None:
+    def _workers_cannot_start(self, error: BootFailed) -> None:
         """End the service where nobody serves, and trying again is pointless."""
-        if permanent and not self._workers.ready_count:
-            self._reason = f"no worker can start: {how}"
+        if error.permanent and not self._workers.ready_count:
+            self._reason = f"no worker can start: {error.reason}"
             self._stop(self._reason)
 
     def _asked_to_stop(self, why: str) -> None:

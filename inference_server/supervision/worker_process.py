@@ -10,7 +10,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from inference_server.supervision.control import Drain, FromSupervisor, FromWorker, Stop, control_pair
+from inference_server.supervision.control import (
+    BootFailed,
+    Drain,
+    FromSupervisor,
+    FromWorker,
+    Stop,
+    control_pair,
+)
 from inference_server.supervision.processes import has_ended, signals_held_back
 from inference_server.supervision.recycling import Limits
 from utils.logs import fields
@@ -37,7 +44,6 @@ class WorkerProcess:
         state: What it is doing, by what it said.
         retirement_requested: It shall be replaced, whatever code it runs.
         boot_error: Why it could not boot, if it said so.
-        boot_error_permanent: It said that no other worker can, either.
         control_closed: It has closed its end of the connection, so it has ended or is about to.
         killed: It was killed here, and has not ended yet.
         blame_request: If it ends, its request may be the reason; not where we end it for another one.
@@ -75,8 +81,7 @@ class WorkerProcess:
         self.state = State.STARTING
         self.started = time.monotonic()
         self.retirement_requested = False
-        self.boot_error: str | None = None
-        self.boot_error_permanent = False
+        self.boot_error: BootFailed | None = None
         self.control_closed = False
         self.killed = False
         self.blame_request = True
@@ -142,9 +147,9 @@ class WorkerProcess:
         if self.state is State.STARTING:
             self.state = State.READY
 
-    def boot_failed(self, reason: str, *, permanent: bool) -> None:
+    def boot_failed(self, error: BootFailed) -> None:
         """It said that it cannot boot."""
-        self.boot_error, self.boot_error_permanent = reason or None, permanent
+        self.boot_error = error
 
     def request_retirement(self) -> None:
         """Have it replaced: somebody asked it to end, or it has reached a limit."""

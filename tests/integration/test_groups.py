@@ -70,7 +70,7 @@ def test_failures_to_start_that_may_pass_are_reported_as_pointless_from_the_fift
 def test_whoever_is_told_that_a_model_cannot_start_may_give_it_up(service: Service) -> None:
     """Right there: nobody is started any more, and the group can be removed."""
     model = service.add_model("broken", "fail")
-    model.group.on_cannot_start = lambda _how, _permanent: model.group.retire()
+    model.group.on_cannot_start = lambda _: model.group.retire()
     service.start()
     wait_until(lambda: model.group.is_empty and len(model.started) == 1, "it has failed")
     service.call(lambda: service.supervisor.remove_group(model.group))

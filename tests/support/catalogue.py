@@ -12,7 +12,7 @@ from inference_server.catalogue.manager import ModelManager
 from inference_server.catalogue.start import starting_state
 from inference_server.catalogue.state_file import StateFile
 from inference_server.catalogue.store import Store
-from utils.errors import FacetError
+from utils.errors import FacetError, ModelLoadFailed
 
 
 def version(name: str = "iris", number: str = "1.0", state: State = State.READY) -> ModelVersion:
@@ -58,9 +58,9 @@ class FakeGroup:
         said = {"name": self.version.name, "version": self.version.version or "1.0", **card}
         self.callbacks.on_ready(said)
 
-    def cannot_start(self, how: str = "killed by SIGSEGV") -> None:
+    def cannot_start(self, how: str | FacetError = "killed by SIGSEGV") -> None:
         """One process could not."""
-        self.callbacks.on_cannot_start(how, False)
+        self.callbacks.on_cannot_start(ModelLoadFailed(how) if isinstance(how, str) else how)
 
     def crashes(self) -> None:
         """None serves, for now."""

@@ -70,7 +70,7 @@ class Fakes:
             wanted=wanted,
             patience=patience,
             on_ready=lambda _, ready: self.said.append(ready),
-            on_cannot_start=lambda how, permanent: self.failures.append((how, permanent)),
+            on_cannot_start=lambda error: self.failures.append((error.reason, error.permanent)),
         )
         self._is_model = name is not None
 

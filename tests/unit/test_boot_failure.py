@@ -11,6 +11,7 @@ from inference_server.detector.weights import WeightsError
 from inference_server.dispatch.shared import LayoutMismatch
 from inference_server.models.face_detection import FaceDetection
 from inference_server.supervision.control import BootFailed, control_pair
+from utils.errors import InvalidModel
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,12 @@ def test_only_what_no_other_worker_would_escape_is_permanent(
         assert caught.value.code == EXIT_BOOT_FAILURE
         assert ours.receive() == BootFailed(reason, permanent)
     assert caplog.messages == ["the worker cannot start"]
+
+
+def test_a_model_that_is_none_is_reported_with_the_member_at_fault() -> None:
+    """Whoever wants to serve it has to change it."""
+    ours, theirs = control_pair()
+    with contextlib.closing(ours), contextlib.closing(theirs):
+        with pytest.raises(SystemExit):
+            fail(theirs, InvalidModel("no such file", field="file"), (InvalidModel,))
+        assert ours.receive() == BootFailed("no such file", permanent=True, invalid=True, field="file")

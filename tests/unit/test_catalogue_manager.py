@@ -217,6 +217,15 @@ def test_processes_that_end_still_take_their_places(backend: Backend) -> None:
     assert backend.do(Register("iris/1.0", synchronous=False)).ok()
 
 
+def test_a_model_that_is_none_is_refused_with_the_member_at_fault(backend: Backend) -> None:
+    """As its process says."""
+    answers = backend.do(Register("iris"))
+    backend.groups[0].cannot_start(InvalidModel("there is no '/srv/iris/a.onnx'", field="file"))
+    error = answers.error()
+    assert (type(error), error.field) == (InvalidModel, "file")
+    assert error.detail == "The model iris could not be loaded: there is no 'a.onnx'"
+
+
 def test_a_system_without_room_is_a_failed_load(backend: Backend) -> None:
     """Of which nothing is left."""
     backend.no_room = True
