@@ -45,7 +45,10 @@ class Validation:
             InvalidInput: They are not valid.
         """
         try:
-            made: BaseModel = self._validator.validate_python(values, by_alias=False, by_name=True)
+            # Not strictly, whatever the class says: protobuf has no tuples, and forms have texts alone.
+            made: BaseModel = self._validator.validate_python(
+                values, strict=False, by_alias=False, by_name=True
+            )
         except ValidationError as error:
             raise as_request_error(error) from error
         return made
