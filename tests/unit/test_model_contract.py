@@ -194,7 +194,6 @@ def test_a_card_tells_what_the_class_says() -> None:
         "description": "Half of a number.",
         "kind": "python",
         "max_batch": 4,
-        "streams": True,
         "identifier": "my_halves",
         "input_type": "my_halves_input",
         "output_type": "my_halves_output",
