@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import SchemaSerializer, SchemaValidator, core_schema
 
+from inference_server.models.members import NoChoice
 from utils.errors import FacetError, InvalidInput, MalformedRequest, shown
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -110,7 +111,7 @@ def as_request_error(error: ValidationError) -> FacetError:
 def _what_came(value: object) -> str:
     if isinstance(value, str):
         return f"; it is {shown(value)!r}"
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int | float | NoChoice):
         return f"; it is {shown(str(value))}"
     return ""
 
@@ -121,7 +122,9 @@ def _stricter(node: Any) -> Any:  # noqa: ANN401 - any part of a core schema
         return type(node)(map(_stricter, node))
     if not isinstance(node, dict):
         return node
-    made = {key: value if key in _VALUES else _stricter(value) for key, value in node.items()}
+    # Else it has the fields of a class by their names, which may be anything.
+    values = _VALUES if isinstance(node.get("type"), str) else frozenset()
+    made = {key: value if key in values else _stricter(value) for key, value in node.items()}
     match made.get("type"):
         case "model":
             made["config"] = {**made.get("config", {}), **_configuration(made["cls"])}
