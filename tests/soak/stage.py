@@ -127,11 +127,11 @@ class Stage:
 
         def settled() -> bool:
             assert self.inference.alive(), self.inference.log()
-            everybody = len(self.inference.children())
-            if not everybody == len(self.ready()) + len(self.model_workers()) == len(self._newest()):
+            workers, models = len(self.ready()), len(self.model_workers())
+            if not workers == WORKERS == len(self._newest()) - models:
                 return False
             wanted = sum(count for name, *_, count in self.registered() if name != FACE_DETECTION)
-            return len(self.ready()) == WORKERS and len(self.model_workers()) == wanted
+            return models == wanted == len(self.inference.children()) - workers
 
         wait_until(settled, "all workers serve")
 
