@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from benchmarks.pairs import take_turns
 from benchmarks.processes import carry_out
-from utils.service_client import ServiceClient
+from tests.support.model_backend import message_classes
 
 _TIMEOUT_SECONDS = 60
 
@@ -35,13 +34,8 @@ class Answered(NamedTuple):
 
 def typed(address: str, name: str, **values: object) -> Method:
     """The method of a model's own, with an input as a message of its own type."""
-    with ServiceClient(address) as client:
-        described = client.describe(name)
-    file = descriptor_pb2.FileDescriptorProto.FromString(described.descriptor)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    message = pool.FindMessageTypeByName(f"{file.package}.{described.input_type}")
-    request: bytes = message_factory.GetMessageClass(message)(**values).SerializeToString()
+    message, _ = message_classes(address, name)
+    request: bytes = message(**values).SerializeToString()
     return Method(address, f"/model_grpc_service.ModelgRPCService/{name}_predict", request)
 
 

@@ -24,7 +24,7 @@ def main() -> int:
         report, faults = soak(Path(folder), seconds, calm=_FIRST_REQUESTS, say=say)
     faults += [
         f"memory of the {role} has grown by {report.growth(role):.1%}"
-        for role in ("worker", "gateway")
+        for role in ("worker", "model worker", "gateway")
         if report.growth(role) > MOST_GROWTH
     ]
     print(f"\n{report.table()}\n\n{report.memory()}")

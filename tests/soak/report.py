@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.soak.events import Event
 from tests.soak.leaks import Footprint
 from tests.soak.load import Tally
+from tests.soak.scene import Event
 
 _HEAD = ("event", "endpoint", "sent", "failed", "wrong", "repeated", "429", "503", "twice hit", "slowest")
 MOST_GROWTH = 0.1

@@ -1,0 +1,33 @@
+"""What an event is, and what it has around it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.soak.load import Tally, Traffic
+from tests.soak.photos import Photo
+from tests.soak.stage import Stage
+
+
+@dataclass
+class Scene:
+    """An event's surroundings: who answers, who asks, and where the event's requests are counted."""
+
+    stage: Stage
+    traffic: Traffic
+    photo: Photo
+    tallies: dict[str, Tally]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens.
+
+    Attributes:
+        refuses: Callers may be told to come again, because too much is waiting.
+        goes: Callers may be told to come again, because there is no backend.
+    """
+
+    name: str
+    happen: Callable[[Scene], None]
+    refuses: bool = False
+    goes: bool = False
