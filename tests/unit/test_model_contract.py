@@ -167,16 +167,13 @@ def test_a_wrong_count_of_outputs_fails_the_input_that_causes_it(
 
 
 class Streams(Halves):
-    """Gives an iterator instead of a list; has streams, names and options."""
+    """Gives an iterator instead of a list; has names and options."""
 
     display_name = "Streams of halves"
     version = "2.10"
 
     def predict(self, inputs: list[Any]) -> Iterator[Any]:  # type: ignore[override] # as an author may
         return (each for each in super().predict(inputs))
-
-    def stream(self, one: Numbered) -> Iterator[Halved]:
-        yield Halved(half=one.number / 2)
 
 
 def test_predict_may_give_any_iterable() -> None:
@@ -200,7 +197,7 @@ def test_a_card_tells_what_the_class_says() -> None:
     }.items() <= card.items()
     assert card["input_schema"]["properties"]["number"]["type"] == "integer"
     plain = loaded(Halves).card
-    assert (plain["display_name"], plain["version"], plain["streams"]) == ("model", "1.0", False)
+    assert (plain["display_name"], plain["version"]) == ("model", "1.0")
 
 
 def test_a_version_that_is_named_goes_before_the_models_own() -> None:
