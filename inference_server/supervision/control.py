@@ -43,7 +43,7 @@ class BootFailed:
         field: The member of that which is wrong, where one is.
     """
 
-    reason: str = ""
+    reason: str = "it did not say why"
     permanent: bool = True
     invalid: bool = False
     field: str = ""

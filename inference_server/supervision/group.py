@@ -223,8 +223,7 @@ class Group:
         if process.state is State.STOPPING:
             logger.info("worker ended", extra=self._fields(worker=process.pid, how=describe_exit(status)))
             return
-        error = process.boot_error or BootFailed(permanent=False)
-        error = replace(error, reason=error.reason or describe_exit(status))
+        error = process.boot_error or BootFailed(describe_exit(status), permanent=False)
         told = self._fields(worker=process.pid, slot=process.slot, how=error.reason)
         logger.error("worker crashed", extra=told)
         self._starter.crashed(process.started)
