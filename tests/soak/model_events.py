@@ -12,14 +12,11 @@ import pytest
 from inference_server.catalogue import commands
 from tests.soak.load import Load, Tally
 from tests.soak.model_callers import MODEL, JsonOnce, TypedOnce, words
-from tests.soak.scene import Event, Scene
+from tests.soak.scene import ONCE, Event, Scene
 from tests.soak.stage import MODEL_WORKERS
 from tests.support.model_backend import clients
 from tests.support.processes import alive, wait_until
 from utils.errors import ModelLoadFailed, ModelNotFound
-
-ONCE = "model, once"
-"""The endpoint of the clients that never try again."""
 
 _CONNECTIONS = 6
 _GUEST = "guest"
@@ -119,5 +116,5 @@ MODEL_EVENTS = (
     Event("model scaled 2, 4, 1, 2", scale_model),
     Event("models that cannot be loaded", refuse_loads),
     Event("new version of a model, and the old one gone", renew),
-    Event("rolling reload amid changes of models", reload_amid_changes),
+    Event("rolling reload amid changes of models", reload_amid_changes, leaves=True),
 )

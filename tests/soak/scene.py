@@ -7,6 +7,9 @@ from tests.soak.load import Tally, Traffic
 from tests.soak.photos import Photo
 from tests.soak.stage import Stage
 
+ONCE = "model, once"
+"""The endpoint of the clients that never try again, which are there during events of models alone."""
+
 
 @dataclass
 class Scene:
@@ -25,9 +28,12 @@ class Event:
     Attributes:
         refuses: Callers may be told to come again, because too much is waiting.
         goes: Callers may be told to come again, because there is no backend.
+        leaves: Workers leave: gRPC's server ends some of the calls that come at that very moment, which only
+            a client that never tries again gets to see.
     """
 
     name: str
     happen: Callable[[Scene], None]
     refuses: bool = False
     goes: bool = False
+    leaves: bool = False
