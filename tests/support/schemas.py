@@ -1,5 +1,6 @@
 """Classes as models have them, which together have all types that a message can have."""
 
+import base64
 from enum import Enum, IntEnum
 from itertools import count
 from typing import Annotated, Any, Literal
@@ -105,3 +106,13 @@ def one(annotation: object, default: object = ...) -> type[Any]:
     """A class with a single field, `member`."""
     made: type[Any] = create_model("One", member=(annotation, default))  # type: ignore[arg-type] # made by tests
     return made
+
+
+def card(schema: Schema, number: str = "1.0") -> dict[str, Any]:
+    """What a version of a model says of its messages."""
+    return {
+        "version": number,
+        "descriptor": base64.b64encode(schema.descriptor.SerializeToString()).decode(),
+        "input_type": schema.input_type,
+        "output_type": schema.output_type,
+    }
