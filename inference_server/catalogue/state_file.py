@@ -65,7 +65,7 @@ class StateFile:
         path = self._folder / _FILE
         try:
             content = path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the latter is told by `refusal`
             return None
         except OSError as error:
             raise StateUnusable(f"{path} cannot be read: {error.strerror}") from error
@@ -116,6 +116,9 @@ class StateFile:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except (FileExistsError, NotADirectoryError):
+            self.refusal = "FACET_STATE_DIR names no folder"
+            return
         except OSError as error:
             self.refusal = str(error.strerror)
             return

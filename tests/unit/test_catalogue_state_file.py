@@ -156,7 +156,7 @@ def test_without_a_folder_changes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StateNotWritable, match="FACET_STATE_DIR"):
         nowhere.check_writable()
     (tmp_path / "file").touch()
-    with pytest.raises(StateNotWritable, match="Not a directory"):
+    with pytest.raises(StateNotWritable, match="names no folder"):
         StateFile(tmp_path / "file" / "state").save(DESIRED)
 
 
