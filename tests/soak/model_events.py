@@ -21,6 +21,8 @@ from utils.errors import ModelLoadFailed, ModelNotFound
 _CONNECTIONS = 6
 _GUEST = "guest"
 _PAUSE_SECONDS = 0.02
+_ANSWERS = 40
+"""That are waited for after a change."""
 _numbers = itertools.count()
 
 
@@ -55,7 +57,7 @@ def scale_model(scene: Scene) -> None:
         for count in (2, 4, 1, MODEL_WORKERS):
             _scale(scene, count)
             wait_until(lambda: bool(scene.stage.model_workers()), "a process serves")
-            load.turn()
+            load.go_on(_ANSWERS)
 
 
 def renew(scene: Scene) -> None:
@@ -65,9 +67,9 @@ def renew(scene: Scene) -> None:
         old = models.default(MODEL)
         new = "2.0" if old == "1.0" else "1.0"
         models.register(MODEL, version=new, min_workers=MODEL_WORKERS)
-        load.turn()
+        load.go_on(_ANSWERS)
         models.manage(commands.SetDefault(MODEL, new))
-        load.turn()
+        load.go_on(_ANSWERS)
         models.unregister(MODEL, old)
 
 

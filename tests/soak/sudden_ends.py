@@ -14,7 +14,7 @@ from tests.support.model_backend import Backend, clients, model_backend
 from tests.support.processes import PATIENCE, alive, wait_until
 from utils.errors import BackendUnavailable, FacetError
 
-_LONGEST_SECONDS = 1.5
+_LONGEST_SECONDS = 3.0
 _MOST_MODELS = 3
 _MOST_WORKERS = 2
 
