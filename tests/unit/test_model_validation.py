@@ -216,42 +216,11 @@ def test_no_more_of_a_callers_own_text_is_repeated_than_is_useful() -> None:
     assert len(error.detail) < 250
 
 
-@pytest.mark.parametrize(
-    "name", ["data", "metadata", "default", "members", "expected", "type", "fields", "config"]
-)
-def test_bytes_are_base64_in_json_whatever_the_field_is_called(name: str) -> None:
-    """Also where pydantic's own schemas have parts of that name."""
-    fields: dict[str, Any] = {name: (bytes, ...)}
-    schema = schema_of(create_model("In", **fields))
-    assert schema.input.from_json(b'{"%s": "+/8="}' % name.encode()) == schema.decode(b"\x0a\x02\xfb\xff")
-    assert schema.output.to_json(schema.decode(b"\x0a\x02\xfb\xff")) == b'{"%s":"+/8="}' % name.encode()
-
-
 @pytest.mark.parametrize("name", ["metadata", "default", "members", "expected"])
 def test_numbers_are_checked_whatever_the_field_is_called(name: str) -> None:
     """Those too large for protobuf are refused."""
     fields: dict[str, Any] = {name: (int, ...)}
     assert refused(schema_of(create_model("In", **fields)), f'{{"{name}": {2**63}}}').field == name
-
-
-def test_the_json_schema_says_that_bytes_are_base64() -> None:
-    """As those who write JSON need to know."""
-    schema = schema_of(one(bytes)).input.json_schema("validation")
-    assert schema["properties"]["member"] == {
-        "contentEncoding": "base64",
-        "title": "Member",
-        "type": "string",
-    }
-
-
-def test_json_has_aliases_and_messages_have_names() -> None:
-    """In what is told of a fault, too."""
-    schema = schema_of(create_model("In", colour=(Colour, Field(alias="color"))))
-    made = schema.input.from_json(b'{"color": "red"}')
-    assert made == schema.decode(b"\x08\x01")
-    assert schema.output.to_json(made) == b'{"color":"red"}'
-    assert refused(schema, '{"colour": "red"}').field == "color"
-    assert told(InvalidInput, lambda: schema.decode(b"")).field == "colour"
 
 
 def test_outputs_are_checked_as_they_are_when_they_are_given() -> None:
