@@ -46,12 +46,13 @@ def describe(name: str, model_input: type[BaseModel], model_output: type[BaseMod
         name: The model's.
         model_input: The class of an input.
         model_output: The class of an output; it may be the same.
-        lock: Gives the numbers.
+        lock: Gives the numbers; of a model of another name, it is changed to have them for this one.
 
     Raises:
         InvalidModel: A field is of a type, or has a name, that no message can have, or is not in the lock as
             it is here; two classes have one name.
     """
+    lock.rename(identifier(name))
     return _Builder(identifier(name), lock).build(model_input, model_output)
 
 

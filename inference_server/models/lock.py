@@ -7,6 +7,7 @@ Without a lock the numbers follow the order of the fields.
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any, NamedTuple, Self
@@ -56,6 +57,28 @@ class Lock:
     def entries(self) -> Entries:
         """Those that were given so far."""
         return self._entries
+
+    def rename(self, ident: str) -> None:
+        """Give the numbers to a model with this identifier: one may be served by other names than its own."""
+        old = next((name.removesuffix("_input") for name in self._entries if self._is_input(name)), ident)
+        if old == ident:
+            return
+
+        def new(text: str) -> str:
+            return re.sub(rf"(?<![\w.]){old}_", f"{ident}_", text)
+
+        self._entries = {
+            new(name): {
+                (new(member) if entry.type == ENUM_VALUE else member): Entry(entry.number, new(entry.type))
+                for member, entry in members.items()
+            }
+            for name, members in self._entries.items()
+        }
+
+    def _is_input(self, name: str) -> bool:
+        """Whether it is the message of the model's inputs: the names of all others begin as it does."""
+        prefix = name.removesuffix("input")
+        return name.endswith("_input") and all(other.startswith(prefix) for other in self._entries)
 
     def number(self, message: str, member: str, type_: str) -> int:
         """The number of a field or value.

@@ -1,20 +1,27 @@
 """What a model's process makes of requests: each is answered on its own, whatever the model does."""
 
+import base64
 import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from pydantic import BaseModel, field_serializer, field_validator, model_validator
 
 from facet_serving import InvalidInput, Model
 from inference_server.catalogue.entries import Source
+from inference_server.catalogue.names import identifier
 from inference_server.dispatch.work import Work
 from inference_server.models.contract import load
 from inference_server.models.encoding import unpack_answer
-from tests.support.loaded_models import ask, call, loaded, refusal, request, version
+from inference_server.models.lock import ENUM_VALUE, FILE_NAME, Entry, Lock
+from inference_server.models.schema import Schema
+from tests.support.loaded_models import ask, call, loaded, of_class, refusal, request, version
 from utils.errors import (
     BrokenImage,
     InvalidModel,
@@ -391,6 +398,47 @@ def test_a_version_that_breaks_another_ones_callers_is_refused() -> None:
         load(version(Shrunk), [first, second])
     assert "number of model_input was removed" in caught.value.detail
     assert caught.value.field == "model_input.number"
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Pixel_input(BaseModel):  # noqa: N801 - as the message of the inputs could be called
+    a_colour: Colour
+
+
+class _Pixels(BaseModel):
+    pixels: list[Pixel_input]
+    by_name: dict[str, Pixel_input]
+    r_input: int
+
+
+class Paints(Model):
+    Input = _Pixels
+    Output = _Pixels
+
+    def predict(self, inputs: list[Any]) -> list[Any]:
+        return inputs
+
+
+@pytest.mark.parametrize("name", ["r", "r-s", "b", "9"])
+def test_a_model_keeps_its_numbers_under_another_name(name: str, tmp_path: Path) -> None:
+    """Whatever types its messages have: the lock that is shipped with it knows one name alone."""
+    known = Lock()
+    Schema("r", _Pixels, _Pixels, known)
+    numbers = {message: dict(members) for message, members in known.entries.items()}
+    numbers["r_input"]["pixels"] = Entry(77, numbers["r_input"]["pixels"].type)
+    numbers["r_Colour"]["r_Colour_RED"] = Entry(78, ENUM_VALUE)
+    (tmp_path / FILE_NAME).write_text(Lock(numbers).to_json())
+    source = of_class(Paints)
+    stored = Source(source.kind, tmp_path / "1.0", source.options)
+    descriptor = FileDescriptorProto.FromString(base64.b64decode(loaded(stored, name).card["descriptor"]))
+    [given] = [one for one in descriptor.message_type if one.name == f"{identifier(name)}_input"]
+    assert [field.number for field in given.field] == [77, 2, 3]
+    assert [value.number for value in descriptor.enum_type[0].value] == [0, 78, 2]
+    assert not given.reserved_name
 
 
 def test_face_detection_is_hosted_by_no_model_process() -> None:
