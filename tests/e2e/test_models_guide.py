@@ -1,4 +1,4 @@
-"""What docs/first_model.md tells the author of a model to type does what it says, in the order of the page."""
+"""What docs/first_model.md tells an author to type does what it says, in the order of the page."""
 
 import os
 import re
