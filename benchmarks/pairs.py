@@ -71,20 +71,25 @@ def _is_whole(answer: bytes) -> bool:
 _KINDS = {"grpc": _grpc, "http": _http}
 
 
-def main() -> None:
-    """Carry out the plan on standard input."""
-    plan: dict[str, Any] = json.loads(sys.stdin.readline())
-    picture = blank(plan["size"])
-    calls = [_KINDS[kind](address, picture) for kind, address in plan["services"]]
+def take_turns(calls: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """Seconds of each of the calls, in so many rounds after those of the warm-up."""
     times: list[list[float]] = [[] for _ in calls]
     orders = itertools.cycle(itertools.permutations(zip(calls, times, strict=True)))
-    for number in range(WARM_UP + plan["rounds"]):
+    for number in range(WARM_UP + rounds):
         for call, taken in next(orders):
             start = time.perf_counter()
             call()
             if number >= WARM_UP:
                 taken.append(time.perf_counter() - start)
-    print(json.dumps(times))
+    return times
+
+
+def main() -> None:
+    """Carry out the plan on standard input."""
+    plan: dict[str, Any] = json.loads(sys.stdin.readline())
+    picture = blank(plan["size"])
+    calls = [_KINDS[kind](address, picture) for kind, address in plan["services"]]
+    print(json.dumps(take_turns(calls, plan["rounds"])))
 
 
 if __name__ == "__main__":

@@ -66,3 +66,18 @@ def carry_out(module: str, plan: object) -> Any:  # noqa: ANN401 - whatever came
     with started(module) as process:
         process.send(plan)
         return process.receive()
+
+
+def pss(pid: int) -> float:
+    """Megabytes of a process, with its part of what it shares."""
+    return _megabytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss")
+
+
+def peak(pid: int) -> float:
+    """The most megabytes that a process had in RAM."""
+    return _megabytes(Path(f"/proc/{pid}/status"), "VmHWM")
+
+
+def _megabytes(path: Path, field: str) -> float:
+    line = next(line for line in path.read_text().splitlines() if line.startswith(f"{field}:"))
+    return round(int(line.split()[1]) * 1024 / 10**6, 1)

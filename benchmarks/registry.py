@@ -20,6 +20,8 @@ NAMES = (
     "start",
     "mixed",
     "service",
+    "models",
+    "batching",
 )
 
 Figures = dict[str, Any]

@@ -88,6 +88,7 @@ class Backend:
         self._worker = worker
         self._started = started
         self._announced = False
+        self._control_socket: ControlSocket | None = None
         limits = Limits(settings.recycle_requests, settings.recycle_seconds, settings.recycle_memory_bytes)
         self._limits = limits
         engine_log = EngineLog()
@@ -107,7 +108,11 @@ class Backend:
         """Run until told to stop; gives the reason of a failure, None after a clean stop."""
         for signum in _SIGNALS:
             signal.signal(signum, self._supervisor.notify)
-        return self._supervisor.run()
+        try:
+            return self._supervisor.run()
+        finally:
+            if self._control_socket is not None:
+                self._control_socket.close()
 
     def _start_models(self) -> ModelManager[Group]:
         settings = self._settings
@@ -130,7 +135,8 @@ class Backend:
 
     def _listen(self, path: Path, manager: ModelManager[Group]) -> None:
         try:
-            self._supervisor.watch(ControlSocket(path, manager.execute))
+            self._control_socket = ControlSocket(path, manager.execute)
+            self._supervisor.watch(self._control_socket)
         except OSError as error:
             logger.warning("no control socket", extra=logs.fields(path=str(path), reason=str(error)))
 

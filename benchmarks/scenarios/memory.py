@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from benchmarks import servers
 from benchmarks.arena import Cell, arena
 from benchmarks.drawings import few, many
+from benchmarks.processes import peak, pss
 from benchmarks.progress import step
 from benchmarks.registry import Figures, Goal, Report, Scenario, Table
 from benchmarks.stats import milliseconds
@@ -71,7 +71,7 @@ def _stages(engine: str, pictures: int) -> list[dict[str, Any]]:
         for stage, sent in plan:
             with step(f"memory: {engine}, {stage}", 3):
                 _keep_busy(address, sent)
-            found.append({"stage": stage, "pss_mb": list(map(_pss, pids)), "peak_mb": max(map(_peak, pids))})
+            found.append({"stage": stage, "pss_mb": list(map(pss, pids)), "peak_mb": max(map(peak, pids))})
     return found
 
 
@@ -91,21 +91,6 @@ def _keep_busy(address: str, pictures: Iterable[bytes]) -> None:
     with ServiceClient(address, timeout=_TIMEOUT) as client, ThreadPoolExecutor(WORKERS) as threads:
         for picture in pictures:
             list(threads.map(client.detect, [picture] * WORKERS))
-
-
-def _pss(pid: int) -> float:
-    """Megabytes of a process, with its part of what it shares."""
-    return _megabytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss")
-
-
-def _peak(pid: int) -> float:
-    """The most megabytes that a process had in RAM."""
-    return _megabytes(Path(f"/proc/{pid}/status"), "VmHWM")
-
-
-def _megabytes(path: Path, field: str) -> float:
-    line = next(line for line in path.read_text().splitlines() if line.startswith(f"{field}:"))
-    return round(int(line.split()[1]) * 1024 / 10**6, 1)
 
 
 def _first_times(engine: str, count: int) -> dict[str, float]:

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from pydantic import BaseModel
 
 from inference_server.models.descriptors import UNSPECIFIED, Messages
-from inference_server.models.members import Choices, Container, Member, Scalar
+from inference_server.models.members import Choices, Container, Member, NoChoice, Scalar
 
 Read = Callable[[Message], dict[str, Any]]
 Write = Callable[[BaseModel, Message], None]
@@ -27,7 +27,7 @@ class Codec:
         self._read: dict[str, Read] = {}
         self._write: dict[str, Write] = {}
         self._to_python = {
-            name: {0: UNSPECIFIED} | {number: python for python, number in values}
+            name: {0: NoChoice(UNSPECIFIED)} | {number: python for python, number in values}
             for name, values in messages.values.items()
         }
         self._to_number = {name: _numbers(values) for name, values in messages.values.items()}
@@ -96,8 +96,8 @@ class Codec:
             return _same
         if isinstance(member.kind, Choices):
             known = self._to_python[named]
-            # pydantic refuses a text that is none of the values, and says which there are.
-            return lambda number: known.get(number, f"number {number}")
+            # pydantic refuses what is none of the values, and says which there are.
+            return lambda number: known[number] if number in known else NoChoice(f"number {number}")
         return lambda message: self._read[named](message)  # noqa: PLW0108 - it may not be compiled yet
 
     # --- writing ---
@@ -204,7 +204,7 @@ def _float_check(name: str, *, single: bool) -> _Convert:
     def check(values: Any) -> Any:  # noqa: ANN401 - a number, or several
         numbers = (values,) if single else values
         try:
-            struct.pack(f"{len(numbers)}f", *numbers)
+            struct.pack(f"<{len(numbers)}f", *numbers)  # without `<` it would make them infinite, too
         except OverflowError as error:
             raise ValueError(
                 f"{name} has a number that is too large for 32 bits; see facet_serving.Double"

@@ -134,7 +134,7 @@ class LoadedModel:
                 raise RouteNotFound(f"The model has no {shown(work.operation)!r}; it has {known}.")
             inputs = call.operation.decode(work.payload, parameters)
             call.items = [_Item(call, number, value) for number, value in enumerate(inputs)]
-        except Exception as error:  # noqa: BLE001 - an author's validators may raise anything
+        except BaseException as error:  # noqa: BLE001 - an author's validators may raise anything
             call.error = self._told(error, call)
         return call
 
@@ -157,7 +157,7 @@ class LoadedModel:
             item.batch = batch
             try:
                 item.output = self._schema.output.check(output)
-            except ValidationError as error:
+            except BaseException as error:  # noqa: BLE001 - an author's validators may raise anything
                 self._note(item, error)
 
     def _predict(self, inputs: list[BaseModel]) -> list[Any]:
@@ -177,7 +177,7 @@ class LoadedModel:
         if call.error is None:
             try:
                 return Outcome(pack_answer(self._encoded(call), _log_fields(call, started)), complete=True)
-            except ValueError as error:
+            except Exception as error:  # noqa: BLE001 - it does not fit, or its author's code has changed it
                 call.error = self._told(error, call)
         return Outcome(pack_error(call.error), complete=False)
 

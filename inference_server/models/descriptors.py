@@ -66,6 +66,7 @@ class _Builder:
         self._waiting: deque[tuple[str, type[BaseModel]]] = deque()
 
     def build(self, model_input: type[BaseModel], model_output: type[BaseModel]) -> Messages:
+        self._reserve(f"{self._ident}_item", None)  # of the model's streams
         self._take(f"{self._ident}_input", model_input)
         self._take(f"{self._ident}_output", model_output)
         while self._waiting:
@@ -136,7 +137,8 @@ class _Builder:
             field.type = kind.value
             return ""
         if isinstance(kind, Choices):
-            name = self._enum(kind, f"{message}_{member.name}")
+            # Camel case: a field `sort` with a value `order` beside a field `sort_order` is no clash.
+            name = self._enum(kind, f"{message}_{_camel(member.name)}")
             field.type = FieldDescriptorProto.TYPE_ENUM
         else:
             name = self._message_name(kind)
@@ -169,13 +171,18 @@ class _Builder:
 
     def _add_value(self, enum: EnumDescriptorProto, text: str) -> int:
         name = f"{enum.name}_{identifier(f'v{text}')[1:]}"  # which may begin with a digit, or be empty
-        if any(value.name.lower() == name.lower() for value in enum.value):
+        if _short(name, enum) in {_short(value.name, enum) for value in enum.value}:
             raise InvalidModel(
                 f"two values of {enum.name} would be called {name} in protobuf", field=enum.name
             )
         number = self._lock.number(enum.name, name, ENUM_VALUE)
         enum.value.add(name=name, number=number)
         return number
+
+
+def _short(value: str, enum: EnumDescriptorProto) -> str:
+    """What some languages call a value of an enum: protoc refuses two that would be called the same."""
+    return "".join(map(str.capitalize, value.removeprefix(enum.name).split("_")))
 
 
 def _camel(name: str) -> str:

@@ -8,7 +8,8 @@ from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto
-from pydantic import BaseModel, RootModel
+from google.protobuf.message import Message
+from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, RootModel
 from pydantic.fields import FieldInfo
 
 from facet_serving import Double
@@ -54,6 +55,20 @@ class Choices:
     values: Mapping[str, Any]
 
 
+class NoChoice:
+    """What stands for a number of an enum that is none of the model's values. It equals none of them.
+
+    Args:
+        text: Says which it is.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
 Kind = Scalar | Choices | type[BaseModel]
 
 
@@ -87,11 +102,15 @@ def members_of(model: type[BaseModel]) -> list[Member]:
     """The members of a class, in their order.
 
     Raises:
-        InvalidModel: One is of a type, or has a name, that a message cannot have; names it.
+        InvalidModel: One is of a type, or has a name, that a message cannot have, and names it; or pydantic
+            cannot complete the class.
     """
     if issubclass(model, RootModel):
         raise InvalidModel(f"{model.__name__} is a RootModel; accepted: a BaseModel with fields")
-    model.model_rebuild()
+    try:
+        model.model_rebuild()
+    except (PydanticUndefinedAnnotation, PydanticUserError) as error:
+        raise InvalidModel(f"{model.__name__}: {error.message}", field=model.__name__) from error
     return [_member(f"{model.__name__}.{name}", name, info) for name, info in model.model_fields.items()]
 
 
@@ -111,6 +130,8 @@ class _Unsupported(Exception):
 def _member(path: str, name: str, info: FieldInfo) -> Member:
     if not _FIELD_NAME.fullmatch(name):
         raise InvalidModel(f"{path}: a field's name has letters of ASCII, digits and `_`", field=path)
+    if hasattr(Message, name):
+        raise InvalidModel(f"{path}: the messages of protobuf have a method of that name", field=path)
     # What pydantic took from around the type: it matters inside, too.
     annotation = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
     try:
@@ -125,6 +146,8 @@ def _classify(name: str, annotation: Any) -> Member:  # noqa: ANN401 - any type 
     if origin in {Union, types.UnionType} and type(None) in arguments and len(arguments) == 2:  # noqa: PLR2004
         some = next(one for one in arguments if one is not type(None))
         return replace(_classify(name, Annotated[(some, *metadata)] if metadata else some), nullable=True)
+    if not arguments:  # typing.List has an origin, too
+        return Member(name, _kind(annotation))
     if origin in {list, Sequence} or (origin is tuple and arguments[1:] == (...,)):
         return Member(name, _kind(arguments[0]), Container.LIST)
     if origin in {dict, Mapping}:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import SchemaSerializer, SchemaValidator, core_schema
 
+from inference_server.models.members import NoChoice
 from utils.errors import FacetError, InvalidInput, MalformedRequest, shown
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -45,7 +46,10 @@ class Validation:
             InvalidInput: They are not valid.
         """
         try:
-            made: BaseModel = self._validator.validate_python(values, by_alias=False, by_name=True)
+            # Not strictly, whatever the class says: protobuf has no tuples, and forms have texts alone.
+            made: BaseModel = self._validator.validate_python(
+                values, strict=False, by_alias=False, by_name=True
+            )
         except ValidationError as error:
             raise as_request_error(error) from error
         return made
@@ -107,7 +111,7 @@ def as_request_error(error: ValidationError) -> FacetError:
 def _what_came(value: object) -> str:
     if isinstance(value, str):
         return f"; it is {shown(value)!r}"
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int | float | NoChoice):
         return f"; it is {shown(str(value))}"
     return ""
 
@@ -118,7 +122,9 @@ def _stricter(node: Any) -> Any:  # noqa: ANN401 - any part of a core schema
         return type(node)(map(_stricter, node))
     if not isinstance(node, dict):
         return node
-    made = {key: value if key in _VALUES else _stricter(value) for key, value in node.items()}
+    # Else it has the fields of a class by their names, which may be anything.
+    values = _VALUES if isinstance(node.get("type"), str) else frozenset()
+    made = {key: value if key in values else _stricter(value) for key, value in node.items()}
     match made.get("type"):
         case "model":
             made["config"] = {**made.get("config", {}), **_configuration(made["cls"])}

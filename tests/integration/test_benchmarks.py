@@ -1,18 +1,24 @@
 """Rules of what the benchmarks start: their load, their peers, their contenders."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from benchmarks import crowd, pairs, servers
+from benchmarks import crowd, pairs, servers, store, unary
 from benchmarks.arena import arena
 from benchmarks.crowd import Call
 from benchmarks.load import Clients, Request
 from benchmarks.pictures import blank
+from benchmarks.scenarios import batching
+from inference_server.models.kinds.image_classification import ImageClassification
+from inference_server.models.kinds.pictures import PictureInput
 from tests.support.endpoints import ENDPOINTS
 from tests.support.pictures import group_photo, png
+from utils.service_client import ServiceClient
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,6 +79,44 @@ def test_calls_are_counted_from_when_they_were_due_and_name_who_detected() -> No
     assert all(row.sent >= row.at for row in opened)
     assert all(row.latency >= row.service >= 0.05 for row in opened)
     assert [len(seconds) for seconds in both] == [5, 5]
+
+
+def test_models_are_called_in_turn_and_in_loops_by_their_own_methods(tmp_path: Path) -> None:
+    """One that reads its input, and one in whose process nothing is read; a failed call ends the run."""
+    store.put_class(tmp_path, "typed", store.Sink, max_batch=8)
+    store.put_class(tmp_path, "raw", store.Unread)
+    chosen = {"FACET_MODEL_STORE": str(tmp_path), "FACET_MODELS": "typed,raw"}
+    with servers.facet(1, sleeping=True, **servers.PATIENT, **chosen) as (_, address):
+        typed, raw = (unary.typed(address, name, content=bytes(1000)) for name in ("typed", "raw"))
+        assert len(typed.request) == len(raw.request) > 1000
+        both = unary.in_turn([typed, raw], 5)
+        rows = unary.closed_loop(typed, 4, 0.3)
+        with ServiceClient(address) as client:
+            assert client.predict("typed", {"content": bytes(1000)}) == {"length": 1000}
+        with pytest.raises(RuntimeError):
+            unary.closed_loop(
+                typed._replace(path="/model_grpc_service.ModelgRPCService/none_predict"), 1, 0.1
+            )
+    assert [len(seconds) for seconds in both] == [5, 5]
+    assert len(rows) >= 4
+    assert all(row.ended >= row.latency > 0 for row in rows)
+
+
+def test_networks_with_and_without_a_variable_batch_see_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that what is compared differs by its batches alone, whichever network there is."""
+    pictures = [PictureInput(image=png(group_photo(width, 240))) for width in (320, 400)]
+    for folder in {os.environ.get("PHOTOS_DIR", ""), ""}:
+        monkeypatch.setenv("PHOTOS_DIR", folder)
+        batching.put_all(tmp_path)
+        models = [ImageClassification(), ImageClassification()]
+        for model, kind in zip(models, ("one", "many"), strict=True):
+            model.load(tmp_path / f"classifying_{kind}" / "1.0", batching.NETWORK_KEYS)
+        assert [model.max_batch for model in models] == [1, 8]
+        one, many = (model.predict(pictures) for model in models)
+        assert [answer.class_id for answer in one] == [answer.class_id for answer in many]
+        assert [answer.score for answer in one] == pytest.approx([answer.score for answer in many], rel=1e-3)
 
 
 def test_contenders_in_processes_answer_what_they_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:

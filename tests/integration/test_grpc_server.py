@@ -122,12 +122,13 @@ def test_a_picture_over_its_limit_is_refused_as_one(channel: grpc.Channel) -> No
 
 
 def test_the_health_of_all_services_can_be_listed(channel: grpc.Channel) -> None:
-    """The server's and the service's, as Check tells them."""
+    """The server's, the service's and each model's, as Check tells them."""
     listed = health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest(), timeout=10)
     serving = health_pb2.HealthCheckResponse.SERVING
     assert {name: answer.status for name, answer in listed.statuses.items()} == {
         "": serving,
         "Inference": serving,
+        "models/face_detection": serving,
     }
 
 

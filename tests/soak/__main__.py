@@ -8,8 +8,10 @@ from pathlib import Path
 
 from tests.soak.report import MOST_GROWTH
 from tests.soak.run import soak
+from tests.soak.sudden_ends import sudden_ends
 
 _FIRST_REQUESTS = 2000
+_SUDDEN_ENDS = 20
 
 
 def main() -> int:
@@ -20,11 +22,12 @@ def main() -> int:
     def say(what: str) -> None:
         print(f"{time.monotonic() - started:6.0f} s  {what}", flush=True)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
         report, faults = soak(Path(folder), seconds, calm=_FIRST_REQUESTS, say=say)
+        faults += sudden_ends(Path(other), _SUDDEN_ENDS, say)
     faults += [
         f"memory of the {role} has grown by {report.growth(role):.1%}"
-        for role in ("worker", "gateway")
+        for role in ("worker", "model worker", "gateway")
         if report.growth(role) > MOST_GROWTH
     ]
     print(f"\n{report.table()}\n\n{report.memory()}")

@@ -3,8 +3,8 @@
 import contextlib
 import http.client
 import json
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from tests.soak.photos import Faces, of_domain, of_json
 from utils.errors import BackendUnavailable, FacetError, QueueFull
@@ -23,6 +23,7 @@ class Answer:
 
     Attributes:
         faces: Where it was answered.
+        wrong: It was answered, and its caller has found it wrong: what it was, and what it should have been.
         refused: It was not, because too much is waiting, and it was said when to come again.
         gone: It was not, because there is no backend, and it was said when to come again.
         trouble: What else went wrong.
@@ -30,6 +31,7 @@ class Answer:
     """
 
     faces: Faces | None = None
+    wrong: str = ""
     refused: bool = False
     gone: bool = False
     trouble: str = ""
@@ -52,9 +54,11 @@ class HttpCaller:
     A patient caller, here and below, names the time that its requests have: they may wait for that long.
     """
 
+    content_type = "image/jpeg"
+
     def __init__(self, address: str, path: str = "/predict", *, patient: bool = False) -> None:
         self._path = path
-        self._headers = {"Content-Type": "image/jpeg"}
+        self._headers = {"Content-Type": self.content_type}
         if patient:
             self._headers["X-Request-Timeout"] = f"{TIMEOUT:g}"
         where = parse_address(address)
@@ -69,34 +73,41 @@ class HttpCaller:
                 self._connection.close()
                 repeated = True
                 response = self._send(picture)
-            return _read(response, repeated=repeated)
+            return self._read(picture, response, repeated=repeated)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             return Answer(trouble=repr(error), repeated=repeated)
 
     def _send(self, picture: bytes) -> http.client.HTTPResponse:
-        self._connection.request("POST", self._path, picture, self._headers)
+        self._connection.request("POST", self._path, self._body(picture), self._headers)
         return self._connection.getresponse()
+
+    def _read(self, picture: bytes, response: http.client.HTTPResponse, *, repeated: bool) -> Answer:
+        body = response.read()
+        try:
+            said = json.loads(body)
+        except ValueError:  # from a proxy
+            return Answer(trouble=f"{response.status}: {body[:200]!r}", repeated=repeated)
+        if response.status == 200:
+            return replace(self._found(picture, said), repeated=repeated)
+        when = response.headers.get("Retry-After")
+        return Answer(
+            refused=response.status == 429 and when is not None,
+            gone=response.status == 503 and when is not None,
+            trouble=f"{response.status} {said.get('reason')}: {said.get('detail')}",
+            repeated=repeated,
+        )
+
+    def _body(self, picture: bytes) -> bytes:
+        """What is sent of a picture."""
+        return picture
+
+    def _found(self, _picture: bytes, said: dict[str, Any]) -> Answer:
+        """What the body of a 200 says."""
+        return Answer(of_json(said["results"]))
 
     def close(self) -> None:
         self._connection.close()
-
-
-def _read(response: http.client.HTTPResponse, *, repeated: bool) -> Answer:
-    body = response.read()
-    try:
-        said = json.loads(body)
-    except ValueError:  # from a proxy
-        return Answer(trouble=f"{response.status}: {body[:200]!r}", repeated=repeated)
-    if response.status == 200:
-        return Answer(of_json(said["results"]), repeated=repeated)
-    when = response.headers.get("Retry-After")
-    return Answer(
-        refused=response.status == 429 and when is not None,
-        gone=response.status == 503 and when is not None,
-        trouble=f"{response.status} {said.get('reason')}: {said.get('detail')}",
-        repeated=repeated,
-    )
 
 
 class GrpcCaller:
@@ -110,13 +121,18 @@ class GrpcCaller:
         try:
             return Answer(of_domain(self._client.detect(picture, timeout_named=self._patient).faces))
         except FacetError as error:
-            said_when = error.retry_after is not None
-            return Answer(
-                refused=isinstance(error, QueueFull) and said_when,
-                gone=isinstance(error, BackendUnavailable) and said_when,
-                trouble=f"{error.reason}: {error.detail}",
-            )
+            return of_error(error)
 
     def close(self) -> None:
         with contextlib.suppress(FacetError):
             self._client.close()
+
+
+def of_error(error: FacetError) -> Answer:
+    """What an error of our client says."""
+    said_when = error.retry_after is not None
+    return Answer(
+        refused=isinstance(error, QueueFull) and said_when,
+        gone=isinstance(error, BackendUnavailable) and said_when,
+        trouble=f"{error.reason}: {error.detail}",
+    )

@@ -7,9 +7,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -17,8 +15,10 @@ import numpy as np
 from inference_server.api.message_limits import MOST_UNFINISHED
 from inference_server.supervision.liveness import HEARTBEAT_SECONDS
 from tests.soak.endpoints import GrpcCaller, HttpCaller
-from tests.soak.load import Load, Tally, Traffic
-from tests.soak.photos import Photo, sleeper
+from tests.soak.load import Load, Tally
+from tests.soak.model_events import MODEL_EVENTS
+from tests.soak.photos import sleeper
+from tests.soak.scene import Event, Scene
 from tests.soak.slow import slow_answers, stalled
 from tests.soak.stage import WORKERS, Stage
 from tests.support.hooked_worker import RED
@@ -30,16 +30,6 @@ from utils.settings import parse_address
 
 _SLOW_BODIES = 130
 _numbers = itertools.count()
-
-
-@dataclass
-class Scene:
-    """An event's surroundings: who answers, who asks, and where the event's requests are counted."""
-
-    stage: Stage
-    traffic: Traffic
-    photo: Photo
-    tallies: dict[str, Tally]
 
 
 def kill_one(scene: Scene) -> None:
@@ -92,14 +82,14 @@ def reload_twice(scene: Scene) -> None:
     """The second reload begins before the first is over."""
     before = scene.stage.ready()
     for _ in range(2):
-        _reload(scene.stage)
+        scene.stage.reload()
     wait_until(lambda: not any(map(alive, before)), "the old workers are gone")
 
 
 def reload_and_kill(scene: Scene) -> None:
     """A worker dies in the middle of a reload."""
     before = scene.stage.ready()
-    _reload(scene.stage)
+    scene.stage.reload()
     os.kill(before[-1], signal.SIGKILL)
     wait_until(lambda: not any(map(alive, before)), "the old workers are gone")
 
@@ -197,18 +187,14 @@ def leave_unfinished(scene: Scene) -> None:
 
 
 def restart(scene: Scene) -> None:
-    """The whole backend stops, and is started again when callers have noticed."""
+    """The whole backend stops, and is started again with all its models when callers have noticed."""
+    models = scene.stage.registered()
     scene.stage.inference.send(signal.SIGTERM)
     assert scene.stage.inference.wait() == 0
     wait_until(lambda: all(tally.gone > 0 for tally in scene.tallies.values()), "callers are told")
     scene.stage.start_backend()
     wait_until(scene.stage.serves, "the gateway has found it")
-
-
-def _reload(stage: Stage) -> None:
-    reloads = len(stage.journal["reload"])
-    stage.inference.send(signal.SIGHUP)
-    wait_until(lambda: len(stage.journal["reload"]) > reloads, "the reload begins")
+    assert scene.stage.registered() == models
 
 
 def _segfaults(stage: Stage) -> int:
@@ -224,21 +210,6 @@ def _request(picture: bytes) -> bytes:
     picture += b"%d" % next(_numbers)
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}"
     return head.encode() + b"\r\n\r\n" + picture
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happens.
-
-    Attributes:
-        refuses: Callers may be told to come again, because too much is waiting.
-        goes: Callers may be told to come again, because there is no backend.
-    """
-
-    name: str
-    happen: Callable[[Scene], None]
-    refuses: bool = False
-    goes: bool = False
 
 
 EVENTS = (
@@ -259,5 +230,6 @@ EVENTS = (
     Event("unfinished gRPC messages", leave_unfinished),
     Event("poison", poison),
     Event("full queue", full_queue, refuses=True),
+    *MODEL_EVENTS,
     Event("backend stopped and started", restart, goes=True),
 )

@@ -44,7 +44,8 @@ def roles(stage: Stage) -> dict[str, list[int]]:
     """The process ids of Facet by role."""
     return {
         "supervisor": [stage.inference.pid],
-        "worker": stage.inference.children(),
+        "worker": stage.ready(),
+        "model worker": stage.model_workers(),
         "gunicorn": [stage.gateway.pid],
         "gateway": stage.gateway.children(),
     }

@@ -120,6 +120,9 @@ class Load:
                 if not photo.accepts(answer.faces):
                     tally.wrong += 1
                     tally.troubles.append(f"{photo.name}: {answer.faces} instead of {photo.faces}")
+            elif answer.wrong:
+                tally.wrong += 1
+                tally.troubles.append(f"{photo.name}: {answer.wrong}")
             elif "WORKER_CRASHED" in answer.trouble:
                 tally.crashed.append(hashlib.sha256(b"14:face_detection" + picture).hexdigest())
             elif not answer.refused and not answer.gone:
@@ -128,7 +131,7 @@ class Load:
 
 
 class Traffic:
-    """The load of both endpoints, counted by event and endpoint."""
+    """The load of all endpoints, counted by event and endpoint."""
 
     def __init__(self, loads: dict[str, Load]) -> None:
         self._loads = loads

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.soak.events import Event
 from tests.soak.leaks import Footprint
 from tests.soak.load import Tally
+from tests.soak.scene import ONCE, Event
 
 _HEAD = ("event", "endpoint", "sent", "failed", "wrong", "repeated", "429", "503", "twice hit", "slowest")
 MOST_GROWTH = 0.1
@@ -45,7 +45,7 @@ class Report:
         found = list(self.troubles)
         for row in self.rows:
             for endpoint, tally in row.tallies.items():
-                for trouble in _faults(row.event, tally, known):
+                for trouble in _faults(row.event, endpoint, tally, known):
                     found.append(f"{row.event.name}, {endpoint}: {trouble}")  # noqa: PERF401 - clearer so
         return found
 
@@ -94,11 +94,11 @@ def _line(name: str, endpoint: str, tallies: list[Tally]) -> tuple[str, ...]:
     return (name, endpoint, *map(str, counts), str(twice), f"{slowest:.2f} s")
 
 
-def _faults(event: Event, tally: Tally, killed: set[str]) -> list[str]:
+def _faults(event: Event, endpoint: str, tally: Tally, killed: set[str]) -> list[str]:
     found = list(tally.troubles)
     if tally.refused and not event.refuses:
         found.append(f"{tally.refused} refused")
-    if tally.gone and not event.goes:
+    if tally.gone and not event.goes and not (event.leaves and endpoint == ONCE):
         found.append(f"{tally.gone} were told that there is no backend")
     if not set(tally.crashed) <= killed:
         found.append(f"WORKER_CRASHED for pictures that were not in flight at two deaths: {tally.crashed}")

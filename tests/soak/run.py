@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.soak.events import EVENTS, Event, Scene, full_queue, slow_bodies
+from tests.soak.events import EVENTS, full_queue, slow_bodies
 from tests.soak.leaks import footprint, listens, roles
 from tests.soak.load import Tally
 from tests.soak.photos import Photo, photos
 from tests.soak.report import Report, Row
+from tests.soak.scene import Event, Scene
 from tests.soak.stage import ENDPOINTS, Stage, stage
 from tests.support.processes import alive
 
@@ -67,7 +68,7 @@ def _crowd(facet: Stage, pictures: list[Photo], report: Report) -> None:
 
 
 def _calm(facet: Stage, pictures: list[Photo], report: Report, requests: int) -> None:
-    """Load that nothing disturbs, a third of it over gRPC."""
+    """Load that nothing disturbs, a third of it by each endpoint."""
     with facet.traffic(pictures, _row(report, CALM), pause=0) as traffic:
         traffic.go_on(requests // 3)
 

@@ -6,19 +6,25 @@ import random
 import signal
 import sys
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from inference_server.catalogue import commands
+from inference_server.catalogue.names import FACE_DETECTION
 from tests.soak.endpoints import Caller, GrpcCaller, HttpCaller
 from tests.soak.load import Load, Tally, Traffic
+from tests.soak.model_callers import MODEL, HttpModelCaller, ModelCaller, words
 from tests.soak.photos import Photo
 from tests.support.endpoints import answers
 from tests.support.facet import PATHS, ROOMY, free_port, procfile
+from tests.support.model_backend import Backend
+from tests.support.model_package import ODD_ENTRY_POINTS, ODD_MODELS, installed
 from tests.support.processes import Line, Process, parse, running, wait_until
 
 WORKERS = 3
-ENDPOINTS = ("gateway", "gRPC")
+MODEL_WORKERS = 2
+ENDPOINTS = ("gateway", "gRPC", "model")
 _TAIL_LINES = 30
 _SETTINGS = {
     **PATHS,
@@ -68,16 +74,26 @@ class Stage:
         self.http = f"127.0.0.1:{free_port()}"
         self.grpc = f"127.0.0.1:{free_port()}"
         self.journals: list[Journal] = []
+        package = folder / "package"
+        package.mkdir()
+        self._environ = {
+            **_SETTINGS,
+            **installed(package, "odd_models", ODD_MODELS, ODD_ENTRY_POINTS),
+            "FACET_GRPC_ADDRESS": self.grpc,
+            "FACET_STATE_DIR": str(folder / "state"),
+            "TEST_DIE_BEFORE_CLAIM": str(self.token),
+        }
         self.start_backend()
+        self.models.register(MODEL, min_workers=MODEL_WORKERS)
         settings = {**_SETTINGS, "FACET_HTTP_ADDRESS": self.http, "FACET_BACKEND": self.grpc}
         self.gateway = stack.enter_context(running(procfile()["web"], **settings))
         wait_until(self.serves, "the gateway is ready")
 
     def start_backend(self) -> None:
         """Start the backend where it was, or for the first time."""
-        settings = {**_SETTINGS, "FACET_GRPC_ADDRESS": self.grpc, "TEST_DIE_BEFORE_CLAIM": str(self.token)}
         command = [sys.executable, "-m", "tests.support.hooked_backend"]
-        self.inference = self._stack.enter_context(running(command, **settings))
+        self.inference = self._stack.enter_context(running(command, **self._environ))
+        self.models = Backend(self.inference, self.grpc, Path(self._environ["FACET_STATE_DIR"]))
         self.journal = Journal(self.inference)
         self.journals.append(self.journal)
         self.settle()
@@ -95,23 +111,45 @@ class Stage:
 
     def ready(self) -> list[int]:
         """The process ids of the workers that serve."""
-        started = {line["worker"] for line in self.journal["worker ready"]}
-        return [pid for pid in self.inference.children() if pid in started]
+        return self._living(line for line in self.journal["worker ready"] if "model" not in line)
+
+    def model_workers(self) -> list[int]:
+        """The process ids of the models' processes that serve."""
+        return self._living(line for line in self.journal["worker ready"] if "model" in line)
+
+    def registered(self) -> set[tuple[str, str, bool, int]]:
+        """Name, version, whether it is the default, and number of processes of every model."""
+        models = self.models.manage(commands.ListModels())["models"]
+        return {(one["name"], one["version"], one["default"], one["workers"]) for one in models}
 
     def settle(self) -> None:
-        """Wait until there are as many workers as there shall be, all of them serving the newest release."""
+        """Wait until there are as many processes as there shall be, all serving the newest release."""
 
         def settled() -> bool:
             assert self.inference.alive(), self.inference.log()
-            return len(self.inference.children()) == len(self.ready()) == len(self._newest()) == WORKERS
+            workers, models = len(self.ready()), len(self.model_workers())
+            if not workers == WORKERS == len(self._newest()) - models:
+                return False
+            wanted = sum(count for name, *_, count in self.registered() if name != FACE_DETECTION)
+            return models == wanted == len(self.inference.children()) - workers
 
         wait_until(settled, "all workers serve")
 
+    def reload(self) -> None:
+        """Have everything replaced, and wait until that begins."""
+        reloads = len(self.journal["reload"])
+        self.inference.send(signal.SIGHUP)
+        wait_until(lambda: len(self.journal["reload"]) > reloads, "the reload begins")
+
     def _newest(self) -> list[int]:
-        """Those of them that run what the last reload brought: the others are about to leave."""
+        """The processes that run what the last reload brought: the others are about to leave."""
         release = max((line["release"] for line in self.journal["reload"]), default=0)
-        newest = {line["worker"] for line in self.journal["worker ready"] if line["release"] == release}
-        return [pid for pid in self.ready() if pid in newest]
+        return self._living(line for line in self.journal["worker ready"] if line["release"] == release)
+
+    def _living(self, ready: Iterable[Line]) -> list[int]:
+        """Those of the processes of these lines that still live, in their order."""
+        living = set(self.inference.children())
+        return [pid for pid in dict.fromkeys(line["worker"] for line in ready) if pid in living]
 
     def kill_one(self) -> None:
         """End a worker that serves, as long as another does."""
@@ -126,12 +164,17 @@ class Stage:
     def traffic(
         self, photos: Sequence[Photo], tallies: dict[str, Tally], *, pause: float
     ) -> Iterator[Traffic]:
-        """Load on both endpoints."""
+        """Load on all endpoints."""
+        callers: list[Callable[[], Caller]] = [
+            partial(HttpModelCaller, self.http),
+            partial(ModelCaller, self.grpc),
+        ]
         with (
             Load(_callers(HttpCaller, self.http, 2), photos, tallies["gateway"], pause=pause) as http,
             Load(_callers(GrpcCaller, self.grpc, 1), photos, tallies["gRPC"], pause=pause) as grpc,
+            Load(callers, [words("the load")], tallies["model"], pause=pause) as model,
         ):
-            yield Traffic({"gateway": http, "gRPC": grpc})
+            yield Traffic({"gateway": http, "gRPC": grpc, "model": model})
 
 
 def _callers(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from inference_server.catalogue import commands
 from inference_server.catalogue.control_socket import NAME, call
@@ -17,6 +18,7 @@ from protos import models_pb2_grpc
 from tests.support.facet import ROOMY
 from tests.support.processes import PATIENCE, Process, running, wait_until
 from utils.channel import error_of
+from utils.service_client import ServiceClient
 
 COMMAND = [sys.executable, "-m", "inference_server"]
 
@@ -121,6 +123,18 @@ def clients(address: str, count: int) -> Iterator[list[Client]]:
         for client in made:
             stack.callback(client.close)
         yield made
+
+
+def message_classes(address: str, name: str) -> tuple[Any, Any]:
+    """The classes of the messages that a model takes and gives, as its own method has them."""
+    with ServiceClient(address, timeout=PATIENCE) as client:
+        described = client.describe(name)
+    file = descriptor_pb2.FileDescriptorProto.FromString(described.descriptor)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    types = (f"{file.package}.{kind}" for kind in (described.input_type, described.output_type))
+    taken, given = (message_factory.GetMessageClass(pool.FindMessageTypeByName(each)) for each in types)
+    return taken, given
 
 
 def wait_for_state(backend: Backend, key: str, state: str) -> None:

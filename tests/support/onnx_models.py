@@ -1,5 +1,6 @@
 """Small ONNX models for tests, built from operators."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,26 @@ def seen(folder: Path, dimensions: Dimensions) -> Path:
         [tensor("image", dimensions)],
         [tensor("output", [dimensions[0], "values"])],
     )
+
+
+def convolutions(folder: Path, batch: str | int, classes: int = 10) -> Path:
+    """A small network of pictures of 224 x 224: three convolutions with random weights, and a mean.
+
+    Args:
+        folder: Where model.onnx is written.
+        batch: The first dimension of its input.
+        classes: Of its output.
+    """
+    rng = np.random.default_rng(0)
+    widths = (3, 16, 32, classes)
+    nodes, weights = [], {}
+    for number, (taken, given) in enumerate(itertools.pairwise(widths)):
+        weights[f"w{number}"] = rng.normal(0, 0.1, (given, taken, 3, 3)).astype(np.float32)
+        names = [f"a{number}" if number else "image", f"w{number}"]
+        nodes += [
+            helper.make_node("Conv", names, [f"c{number}"], kernel_shape=[3, 3], strides=[2, 2]),
+            helper.make_node("Relu", [f"c{number}"], [f"a{number + 1}"]),
+        ]
+    nodes.append(helper.make_node("ReduceMean", [f"a{len(weights)}"], ["output"], axes=[2, 3], keepdims=0))
+    image, output = tensor("image", [batch, 3, 224, 224]), tensor("output", [batch, classes])
+    return save(folder, nodes, [image], [output], **weights)

@@ -62,5 +62,8 @@ def entry_point(name: str) -> EntryPoint:
 
 def package_of(reference: str) -> str | None:
     """The package that has the module of `module:Class`; None for a module outside of any."""
-    spec = find_spec(reference.partition(":")[0])
+    try:
+        spec = find_spec(reference.partition(":")[0])
+    except ValueError:  # a module without one, such as that of a notebook
+        return None
     return spec.parent or None if spec is not None else None

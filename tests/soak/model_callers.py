@@ -1,0 +1,101 @@
+"""Callers of a model that compare what they are answered: over HTTP and gRPC, and such as never try again."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from tests.soak.endpoints import PATIENCE, TIMEOUT, Answer, HttpCaller, of_error
+from tests.soak.photos import Photo
+from tests.support.model_backend import Client, message_classes
+from utils.channel import error_of
+from utils.errors import FacetError
+from utils.service_client import ServiceClient
+
+MODEL = "upper"
+"""Of tests.support.model_package: it answers a text in capitals."""
+RIGHT = ()
+"""What a caller says of an answer that it has found right, in the place of faces."""
+
+
+def words(name: str) -> Photo:
+    """What a caller of the model sends, in the place of a picture; it must not be what another one sends."""
+    return Photo(name, f"words of {name}, number ".encode(), RIGHT)
+
+
+class HttpModelCaller(HttpCaller):
+    """A client of the gateway."""
+
+    content_type = "application/json"
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address, f"/models/{MODEL}/predict")
+
+    def _body(self, picture: bytes) -> bytes:
+        return json.dumps({"text": picture.decode()}).encode()
+
+    def _found(self, picture: bytes, said: dict[str, Any]) -> Answer:
+        return _compared(picture, said["text"])
+
+
+class ModelCaller:
+    """A service that calls the backend by our client."""
+
+    def __init__(self, address: str) -> None:
+        self._client = ServiceClient(address, timeout=TIMEOUT)
+
+    def ask(self, picture: bytes) -> Answer:
+        try:
+            return _compared(picture, self._client.predict(MODEL, {"text": picture.decode()})["text"])
+        except FacetError as error:
+            return of_error(error)
+
+    def close(self) -> None:
+        with contextlib.suppress(FacetError):
+            self._client.close()
+
+
+class JsonOnce:
+    """A client without any retry, which sends JSON."""
+
+    def __init__(self, address: str) -> None:
+        self._client = Client(address)
+
+    def ask(self, picture: bytes) -> Answer:
+        try:
+            return _compared(picture, self._client.predict(MODEL, {"text": picture.decode()})["text"])
+        except FacetError as error:
+            return of_error(error)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class TypedOnce:
+    """A client without any retry, which sends the model's own messages to its own method."""
+
+    def __init__(self, address: str) -> None:
+        self._message, answer = message_classes(address, MODEL)
+        self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
+        method = f"/model_grpc_service.ModelgRPCService/{MODEL}_predict"
+        self._predict: Callable[..., Any] = self._channel.unary_unary(
+            method, self._message.SerializeToString, answer.FromString
+        )
+
+    def ask(self, picture: bytes) -> Answer:
+        try:
+            return _compared(
+                picture, self._predict(self._message(text=picture.decode()), timeout=PATIENCE).text
+            )
+        except grpc.RpcError as error:
+            return of_error(error_of(error))
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def _compared(picture: bytes, text: str) -> Answer:
+    expected = picture.decode().upper()
+    return Answer(RIGHT) if text == expected else Answer(wrong=f"{text!r} instead of {expected!r}")

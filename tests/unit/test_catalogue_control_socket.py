@@ -1,0 +1,214 @@
+"""Rules of the socket by which operators reach the supervisor."""
+
+import json
+import os
+import select
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference_server.catalogue.commands import Answer, Command, ListModels, Register, Unregister
+from inference_server.catalogue.control_socket import ControlSocket, call
+from tests.support.processes import PATIENCE, wait_until
+from utils.errors import BackendUnavailable, DeadlineExceeded, ModelExists
+from utils.settings import InvalidSetting
+
+
+class Supervisor:
+    """Carries out commands in a loop of its own; one named `later` is answered when a test says so."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.commands: list[Command] = []
+        self.later: list[Callable[[Answer], None]] = []
+        self.socket = ControlSocket(path, self._execute)
+        self._stop = threading.Event()
+        self._loop = threading.Thread(target=self._run)
+        self._loop.start()
+
+    def _execute(self, command: Command, reply: Callable[[Answer], None]) -> None:
+        self.commands.append(command)
+        match command:
+            case Register(url="later"):
+                self.later.append(reply)
+            case Register(url="there"):
+                reply(ModelExists("it is there", field="name"))
+            case Unregister(name="all"):
+                for waiting in self.later:
+                    waiting({"answered": "late"})
+                reply({})
+            case _:
+                reply({"number": len(self.commands), "filler": "x" * 1_000_000})
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            if select.select([self.socket], [], [], 0.05)[0]:
+                self.socket.handle()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._loop.join()
+        self.socket.close()
+
+    def call(self, command: Command) -> dict[str, Any]:
+        return call(self.path, command, PATIENCE)
+
+    def connect(self) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.settimeout(PATIENCE)
+        client.connect(str(self.path))
+        return client
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    """One that listens."""
+    made = Supervisor(tmp_path / "control.sock")
+    yield made
+    made.stop()
+
+
+def test_a_command_is_answered(supervisor: Supervisor) -> None:
+    """Be the answer longer than what a socket takes at once."""
+    answer = supervisor.call(ListModels())
+    assert (answer["number"], len(answer["filler"])) == (1, 1_000_000)
+    assert supervisor.commands == [ListModels()]
+
+
+def test_a_failure_is_raised_as_what_it_is(supervisor: Supervisor) -> None:
+    """With all that the backend says."""
+    with pytest.raises(ModelExists, match="it is there") as caught:
+        supervisor.call(Register("there"))
+    assert caught.value.field == "name"
+
+
+def test_others_are_answered_while_one_waits(supervisor: Supervisor) -> None:
+    """A register may take a minute; it is answered when it is done."""
+    with closing(supervisor.connect()) as client:
+        client.sendall(b'{"command": "Register", "url": "later"}\n')
+        wait_until(lambda: bool(supervisor.later), "the command has come")
+        assert supervisor.call(ListModels())
+        supervisor.call(Unregister("all"))
+        assert json.loads(client.makefile("rb").readline()) == {"ok": {"answered": "late"}}
+
+
+def test_commands_of_one_connection_are_carried_out_one_after_the_other(supervisor: Supervisor) -> None:
+    """Though they come at once, and nothing more is sent; a wrong one is answered, too."""
+    with closing(supervisor.connect()) as client:
+        client.sendall(
+            b'{"command": "Register", "url": "later"}\nwrong\n{"command": "Register", "url": "there"}\n'
+        )
+        client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: bool(supervisor.later), "the first command has come")
+        supervisor.call(ListModels())
+        assert supervisor.commands == [Register("later"), ListModels()]
+        supervisor.call(Unregister("all"))
+        answers = [json.loads(line) for line in client.makefile("rb")]
+    assert answers[0] == {"ok": {"answered": "late"}}
+    assert [answer["error"]["reason"] for answer in answers[1:]] == ["MALFORMED_REQUEST", "MODEL_EXISTS"]
+
+
+def test_a_client_that_leaves_undoes_nothing(supervisor: Supervisor) -> None:
+    """Its command is carried out, its answer dropped; others are served."""
+    for line in (b'{"command": "Register", "url": "later"}\n', b'{"command": "ListModels"}\n'):
+        with closing(supervisor.connect()) as client:
+            client.sendall(line)
+    wait_until(lambda: len(supervisor.commands) == 2, "both commands have come")
+    supervisor.call(Unregister("all"))
+    assert supervisor.call(ListModels())["number"] == 4
+
+
+def test_a_line_without_an_end_is_refused(supervisor: Supervisor) -> None:
+    """The supervisor's memory is not a client's."""
+    with closing(supervisor.connect()) as client:
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            client.sendall(b"x" * (1 << 22))
+        wait_until(lambda: bool(select.select([client], [], [], 0)[0]), "an answer has come")
+        assert b"MALFORMED_REQUEST" in client.recv(4096)
+    assert supervisor.call(ListModels())
+
+
+def test_nobody_else_can_open_it(tmp_path: Path) -> None:
+    """Whatever the umask is; and it goes with its backend."""
+    before = os.umask(0)
+    try:
+        made = Supervisor(tmp_path / "control.sock")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "control.sock").stat().st_mode) == 0o600
+    made.stop()
+    assert not (tmp_path / "control.sock").exists()
+
+
+def test_the_socket_of_a_killed_backend_is_replaced(tmp_path: Path) -> None:
+    """Which has left a file that nobody listens at."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stale:
+        stale.bind(str(tmp_path / "control.sock"))
+    with pytest.raises(BackendUnavailable, match="Connection refused"):
+        call(tmp_path / "control.sock", ListModels(), PATIENCE)
+    made = Supervisor(tmp_path / "control.sock")
+    assert made.call(ListModels())
+    made.stop()
+
+
+def test_without_a_backend_there_is_no_answer(tmp_path: Path) -> None:
+    """The text says what to look at."""
+    with pytest.raises(BackendUnavailable, match=r"No such file .*same FACET_STATE_DIR"):
+        call(tmp_path / "control.sock", ListModels(), PATIENCE)
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_said(tmp_path: Path) -> None:
+    """By both sides, with the limit; one that is just not too long is none."""
+    longest = tmp_path / ("x" * (107 - len(str(tmp_path)) - 1))
+    made = Supervisor(longest)
+    assert made.call(ListModels())
+    made.stop()
+    too_long = Path(f"{longest}x")
+    for refused in (
+        lambda: ControlSocket(too_long, lambda *_: None),
+        lambda: call(too_long, ListModels(), 1),
+    ):
+        with pytest.raises(InvalidSetting, match="108 bytes; accepted for a socket: 107 at most"):
+            refused()
+
+
+def test_patience_ends_without_an_end_of_the_command(supervisor: Supervisor) -> None:
+    """Which the text says."""
+    with pytest.raises(DeadlineExceeded, match="may be done yet"):
+        call(supervisor.path, Register("later"), 0.05)
+    wait_until(lambda: bool(supervisor.later), "the command has come")
+
+
+def test_a_backend_that_ends_has_not_answered(tmp_path: Path) -> None:
+    """Nothing is taken for success."""
+    made = Supervisor(tmp_path / "control.sock")
+    raised: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            made.call(Register("later"))
+        except BackendUnavailable as error:
+            raised.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_until(lambda: bool(made.later), "the command has come")
+    made.stop()
+    asking.join()
+    assert "ended before" in str(raised[0])
+
+
+def test_an_idle_socket_wakes_nobody(supervisor: Supervisor) -> None:
+    """Though clients are connected, one of them with a command that takes long."""
+    with closing(supervisor.connect()) as client, closing(supervisor.connect()):
+        client.sendall(b'{"command": "Register", "url": "later"}\n')
+        client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: bool(supervisor.later), "the command has come")
+        wait_until(lambda: not select.select([supervisor.socket], [], [], 0)[0], "everything is handled")
+        assert not select.select([supervisor.socket], [], [], 0.05)[0]

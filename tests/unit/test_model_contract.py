@@ -1,0 +1,410 @@
+"""What a model's process makes of requests: each is answered on its own, whatever the model does."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import pytest
+from pydantic import BaseModel, field_serializer, field_validator, model_validator
+
+from facet_serving import InvalidInput, Model
+from inference_server.catalogue.entries import Source
+from inference_server.dispatch.work import Work
+from inference_server.models.contract import load
+from inference_server.models.encoding import unpack_answer
+from tests.support.loaded_models import ask, call, loaded, refusal, request, version
+from utils.errors import (
+    BrokenImage,
+    InvalidModel,
+    MalformedRequest,
+    ModelFailed,
+    ModelLoadFailed,
+    RouteNotFound,
+)
+
+JSON = "json"
+
+
+class Numbered(BaseModel):
+    number: int
+
+
+class Halved(BaseModel):
+    half: float
+
+
+def _refuse(_: int) -> None:
+    raise InvalidInput("the number is odd", field="number")
+
+
+def _break_picture(_: int) -> None:
+    raise BrokenImage("the picture is cut off")
+
+
+def _leave(_: int) -> None:
+    sys.exit("no more")
+
+
+def _fail(number: int) -> None:
+    raise RuntimeError(f"no half of {number}")
+
+
+ODD: dict[str, Callable[[int], object]] = {
+    "refuse": _refuse,
+    "break_picture": _break_picture,
+    "exit": _leave,
+    "fail": _fail,
+    "wrong_type": lambda _: {"half": "much"},
+    "missing": lambda _: {},
+    "none": lambda _: None,
+    "nan": lambda _: Halved.model_construct(half=float("nan")),
+    "infinite": lambda _: {"half": float("inf")},
+    "changed": lambda _: Halved.model_construct(half="much"),
+}
+"""What the model below can do with odd numbers."""
+
+
+class Halves(Model):
+    """Halves even numbers; what it does with odd ones is the class's `odd`."""
+
+    name = "halves"
+    description = "Half of a number."
+    max_batch = 4
+    Input = Numbered
+    Output = Halved
+    odd = staticmethod(_fail)
+    batches: list[list[int]]
+
+    def load(self, folder: object, options: object) -> None:  # noqa: ARG002
+        self.batches = Halves.batches = []
+
+    def predict(self, inputs: list[Any]) -> list[Any]:
+        self.batches.append([one.number for one in inputs])
+        return [self.odd(one.number) if one.number % 2 else {"half": one.number / 2} for one in inputs]
+
+
+def numbers(*values: object) -> list[Work]:
+    """A request for each number, in JSON, under an id that has the number."""
+    return [request(JSON, {"number": value}, request_id=f"id-{value}") for value in values]
+
+
+def test_what_waits_together_is_computed_together() -> None:
+    """In batches of what the model takes, each answer to its own request."""
+    answers = ask(loaded(Halves), *numbers(2, 4, 6, 8, 10, 12))
+    assert [answer["half"] for answer in answers] == [1, 2, 3, 4, 5, 6]
+    assert Halves.batches == [[2, 4, 6, 8], [10, 12]]
+
+
+def test_the_operators_batch_goes_before_the_models_own() -> None:
+    """Also where it is larger."""
+    model = loaded(Halves, max_batch=2)
+    ask(model, *numbers(2, 4, 6))
+    assert Halves.batches == [[2, 4], [6]]
+    assert (model.max_batch, model.card["max_batch"]) == (2, 2)
+    assert loaded(Halves, max_batch=9).max_batch == 9
+
+
+def test_no_request_is_no_batch() -> None:
+    """And no call of the model."""
+    assert loaded(Halves).handle([]) == []
+    assert Halves.batches == []
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_one_bad_item_fails_alone(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the model does with it; the others in its batch are answered."""
+    monkeypatch.setattr(Halves, "odd", staticmethod(ODD[odd]))
+    first, bad, last = ask(loaded(Halves), *numbers(2, 3, 4))
+    assert (first, last) == ({"half": 1}, {"half": 2})
+    expected = {"refuse": InvalidInput, "break_picture": BrokenImage}
+    assert type(bad) is expected.get(odd, ModelFailed)
+
+
+@pytest.mark.parametrize("odd", [name for name in ODD if name not in {"refuse", "break_picture"}])
+def test_a_failure_is_logged_with_model_and_request_and_not_told(
+    odd: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its caller reads that the model has failed, and the author why in the log."""
+    monkeypatch.setattr(Halves, "odd", staticmethod(ODD[odd]))
+    _, bad = ask(loaded(Halves), *numbers(2, 3))
+    assert bad.detail == "The model failed on this input. The log has the details."
+    [line] = [record for record in caplog.records if record.getMessage() == "model failed"]
+    logged: dict[str, Any] = line.__dict__["facet_fields"]
+    assert line.levelno == logging.ERROR
+    assert (logged["model"], logged["request_id"]) == ("model/1.0", "id-3")
+    assert line.exc_info or "Halved is not valid" in logged["reason"]
+
+
+@pytest.mark.parametrize("odd", ["refuse", "break_picture"])
+def test_what_is_wrong_with_an_input_is_told_and_is_no_failure(
+    odd: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the model's own words, with the member that it names; nothing is logged."""
+    monkeypatch.setattr(Halves, "odd", staticmethod(ODD[odd]))
+    [_, bad] = ask(loaded(Halves), *numbers(2, 3))
+    told = {"refuse": ("the number is odd", "number"), "break_picture": ("the picture is cut off", None)}
+    assert (bad.detail, bad.field) == told[odd]
+    assert not caplog.records
+
+
+class Miscounts(Halves):
+    def predict(self, inputs: list[Any]) -> list[Any]:
+        made = super().predict([one for one in inputs if one.number])
+        return [*made, *made] if made and inputs[-1].number == 8 else made
+
+
+@pytest.mark.parametrize("bad", [0, 8])
+def test_a_wrong_count_of_outputs_fails_the_input_that_causes_it(
+    bad: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Too few or too many for a batch: nobody is given another's answer."""
+    answers = ask(loaded(Miscounts), *numbers(2, 4, bad))
+    assert answers[:2] == [{"half": 1}, {"half": 2}]
+    assert type(answers[2]) is ModelFailed
+    assert [record.getMessage() for record in caplog.records] == ["batch failed", "model failed"]
+
+
+class Streams(Halves):
+    """Gives an iterator instead of a list; has names and options."""
+
+    display_name = "Streams of halves"
+    version = "2.10"
+
+    def predict(self, inputs: list[Any]) -> Iterator[Any]:  # type: ignore[override] # as an author may
+        return (each for each in super().predict(inputs))
+
+
+def test_predict_may_give_any_iterable() -> None:
+    """What comes out of it is what counts."""
+    assert ask(loaded(Streams), *numbers(2, 4)) == [{"half": 1}, {"half": 2}]
+
+
+def test_a_card_tells_what_the_class_says() -> None:
+    """As JSON can have it: others read it in other processes."""
+    card = json.loads(json.dumps(loaded(Streams, "my-halves").card))
+    assert {
+        "name": "my-halves",
+        "version": "2.10",
+        "display_name": "Streams of halves",
+        "description": "Half of a number.",
+        "kind": "python",
+        "max_batch": 4,
+        "identifier": "my_halves",
+        "input_type": "my_halves_input",
+        "output_type": "my_halves_output",
+    }.items() <= card.items()
+    assert card["input_schema"]["properties"]["number"]["type"] == "integer"
+    plain = loaded(Halves).card
+    assert (plain["display_name"], plain["version"]) == ("model", "1.0")
+
+
+def test_a_version_that_is_named_goes_before_the_models_own() -> None:
+    """As a folder in the store names it."""
+    assert load(version(Streams, number="7")).key == "model/7"
+    with pytest.raises(InvalidModel):
+        load(version(NoVersion))
+
+
+class NoVersion(Halves):
+    version = "new"
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected", "field"),
+    [
+        (b'{"number": "x"}', InvalidInput, "number"),
+        (b"{}", InvalidInput, "number"),
+        (b"{", MalformedRequest, None),
+    ],
+)
+def test_what_the_schema_refuses_never_reaches_the_model(
+    payload: bytes, expected: type[Exception], field: str | None
+) -> None:
+    """Its neighbours do."""
+    bad, good = ask(loaded(Halves), request(JSON, payload), *numbers(2))
+    assert (type(bad), bad.field, good) == (expected, field, {"half": 1})
+    assert Halves.batches == [[2]]
+
+
+def test_an_operation_that_the_model_does_not_have_is_refused_with_those_that_it_has() -> None:
+    """Its neighbours are answered."""
+    bad, good = ask(loaded(Halves), request("classify", b""), *numbers(2))
+    assert type(bad) is RouteNotFound
+    assert "'classify'; it has typed, json, multipart." in bad.detail
+    assert good == {"half": 1}
+
+
+def test_an_answer_tells_how_long_its_batches_took() -> None:
+    """For the log line of its request."""
+    [first, _] = loaded(Halves).handle(numbers(2, 4))
+    _, told = unpack_answer(first.answer)
+    assert told.keys() == {"queue_ms", "predict_ms", "batch"}
+    assert told["batch"] == 2
+    assert told["predict_ms"] >= 0
+
+
+class _TouchyInput(Numbered):
+    @field_validator("number")
+    @classmethod
+    def checked(cls, number: int) -> int:
+        return _touch(number, 1)
+
+
+class _TouchyOutput(Numbered):
+    @field_validator("number")
+    @classmethod
+    def checked(cls, number: int) -> int:
+        return _touch(number, 2)
+
+    @field_serializer("number")
+    def written(self, number: int) -> int:
+        return _touch(number, 3)
+
+
+class Touchy(Model):
+    """Its author's own checks raise what pydantic does not expect."""
+
+    Input = _TouchyInput
+    Output = _TouchyOutput
+
+    def predict(self, inputs: list[Any]) -> list[Any]:
+        return [{"number": one.number} for one in inputs]
+
+
+def _touch(number: int, bad: int) -> int:
+    if number == bad:
+        raise ZeroDivisionError
+    if number == -bad:
+        sys.exit("no more")
+    return number
+
+
+@pytest.mark.parametrize("number", [1, -1, 2, -2, 3, -3])
+def test_whatever_an_authors_validators_raise_is_that_items_failure(number: int) -> None:
+    """Of an input, of an output, or when that is written."""
+    before, bad, after = ask(loaded(Touchy, max_batch=3), *numbers(7, number, 8))
+    assert (before, after) == ({"number": 7}, {"number": 8})
+    assert type(bad) is ModelFailed
+
+
+class _Rewritten(Halved):
+    @model_validator(mode="after")
+    def rewritten(self) -> Self:
+        self.half = "much"  # type: ignore[assignment] # as an author may
+        return self
+
+
+class Rewritten(Model):
+    """Its outputs change themselves into what they may not be."""
+
+    Input = Numbered
+    Output = _Rewritten
+
+    def predict(self, inputs: list[Any]) -> list[Any]:
+        return [{"half": one.number} for one in inputs]
+
+
+def test_an_output_that_cannot_be_written_is_a_failure() -> None:
+    """Whatever the reason."""
+    assert type(refusal(loaded(Rewritten), "typed", b"")) is ModelFailed
+
+
+class Large(Model):
+    """Its outputs are valid, but their numbers do not fit into a message's fields."""
+
+    Input = Numbered
+    Output = Halved
+
+    def predict(self, inputs: list[Any]) -> list[Any]:
+        return [{"half": 10.0**one.number} for one in inputs]
+
+
+def test_a_number_that_does_not_fit_its_message_is_a_failure() -> None:
+    """In JSON it fits."""
+    model = loaded(Large)
+    assert json.loads(call(model, JSON, {"number": 300})) == {"half": 1e300}
+    assert type(refusal(model, "typed", b"\x08\xac\x02")) is ModelFailed
+
+
+class Unloadable(Halves):
+    def load(self, folder: object, options: object) -> None:  # noqa: ARG002
+        raise OSError(2, "not there", "/srv/secret/weights.bin")
+
+
+class LeavesOnLoad(Halves):
+    def load(self, folder: object, options: object) -> None:  # noqa: ARG002
+        sys.exit("no licence in /srv/secret/licence")
+
+
+class Unschooled(Model):
+    pass
+
+
+class Greedy(Halves):
+    max_batch = 65
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "field", "told"),
+    [
+        (Unloadable, ModelLoadFailed, None, "FileNotFoundError: [Errno 2] not there: 'weights.bin'"),
+        (LeavesOnLoad, ModelLoadFailed, None, "SystemExit: no licence in licence"),
+        (Unschooled, InvalidModel, "Input", "Unschooled.Input is no pydantic class"),
+        (Greedy, InvalidModel, "max_batch", "max_batch is 65; accepted: 1 to 64"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_says_why_without_folders(
+    found: type, expected: type[Exception], field: str | None, told: str
+) -> None:
+    """Whatever it raises."""
+    with pytest.raises(expected) as caught:
+        loaded(found)
+    error: Any = caught.value
+    assert (error.detail, error.field) == (told, field)
+
+
+class _WithUnit(Numbered):
+    unit: str = ""
+
+
+class _Unit(BaseModel):
+    unit: str
+
+
+class Grown(Halves):
+    version = "2.0"
+    Input = _WithUnit
+
+
+class Shrunk(Halves):
+    version = "3.0"
+    Input = _Unit  # type: ignore[assignment] # as an author may
+
+
+def test_a_version_that_breaks_another_ones_callers_is_refused() -> None:
+    """One that only adds members is not."""
+    first = loaded(Halves).card
+    second = load(version(Grown), [first]).card
+    with pytest.raises(InvalidModel) as caught:
+        load(version(Shrunk), [first, second])
+    assert "number of model_input was removed" in caught.value.detail
+    assert caught.value.field == "model_input.number"
+
+
+def test_face_detection_is_hosted_by_no_model_process() -> None:
+    """The workers have it."""
+    with pytest.raises(InvalidModel) as caught:
+        loaded(Source("face_detection"))
+    assert caught.value.field == "kind"
+
+
+def test_the_built_in_echo_does_what_its_input_says() -> None:
+    """For trying out how models are called and fail."""
+    long = {"text": "ab" * 2**20, "repeat": 1000}
+    sent: list[dict[str, Any]] = [{"text": "a", "repeat": 3}, {"fail": True}, long, {"repeat": 0}]
+    answers = ask(loaded(Source("echo")), *(request(JSON, one) for one in sent))
+    assert answers[0] == {"text": "aaa"}
+    assert [type(one) for one in answers[1:]] == [ModelFailed, InvalidInput, InvalidInput]
+    assert [one.field for one in answers[1:]] == [None, "repeat", "repeat"]
