@@ -127,7 +127,8 @@ class ModelWorker:
         gc.collect()
         gc.freeze()
         signal.signal(signal.SIGTERM, lambda *_: self._control.send(RetirementRequested()))
-        # First: its first request may end this process, which then had booted.
+        self._row.heartbeat = time.monotonic()  # the last one is from before the model was loaded
+        # Before the consumer: its first request may end this process, which then had booted.
         self._control.send(Ready())
         self._consumer.start()
         with selectors.DefaultSelector() as selector:
