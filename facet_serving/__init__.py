@@ -37,8 +37,8 @@ class Model:
     """A model: it is loaded once in each of its processes, and then answers inputs on one thread.
 
     Attributes:
-        name: What it is registered as where nobody says otherwise: 1 to 64 letters, digits, `.`, `_` and
-            `-`, the first of them a letter or a digit.
+        name: What it is called where it is run without a backend, which calls it by its entry point or its
+            folder in the store: 1 to 64 letters, digits, `.`, `_` and `-`, the first no mark.
         display_name: For people; empty for the name.
         version: Begins with a digit; compared as numbers, so that 1.10 is above 1.9.
         description: For people.

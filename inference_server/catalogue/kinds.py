@@ -92,6 +92,8 @@ def check_options(kind: str, options: Mapping[str, Any], folder: Path) -> None:
     """
     for key, value in options.items():
         expected = KEYS[kind].get(key)
+        if expected is None and kind == "python":
+            continue  # the model's own, which its `load` is given
         if expected is None:
             known = ", ".join(KEYS[kind]) or "none"
             raise InvalidModel(

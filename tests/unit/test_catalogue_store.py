@@ -271,3 +271,12 @@ def test_a_store_that_cannot_be_read_is_said(folder: Path, add: Add, monkeypatch
     with pytest.raises(FacetError) as caught:
         Store(folder).resolve("iris")
     assert caught.value.detail == "The store cannot be read: Permission denied"
+
+
+def test_a_class_is_given_keys_of_its_own(tmp_path: Path) -> None:
+    """What they mean is known to its author alone."""
+    folder = tmp_path / "tuned" / "1.0"
+    folder.mkdir(parents=True)
+    (folder / "model.toml").write_text('kind = "python"\nclass = "package:Model"\nlimit = 3\n')
+    options = Store(tmp_path).resolve("tuned").source.options
+    assert options == {"class": "package:Model", "limit": 3}
