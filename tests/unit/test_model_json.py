@@ -20,6 +20,15 @@ def test_bytes_are_base64_in_json_whatever_the_field_is_called(name: str) -> Non
     assert schema.output.to_json(schema.decode(b"\x0a\x02\xfb\xff")) == b'{"%s":"+/8="}' % name.encode()
 
 
+@pytest.mark.parametrize("name", ["metadata", "default", "members", "expected"])
+def test_numbers_are_checked_whatever_the_field_is_called(name: str) -> None:
+    """Those too large for protobuf are refused."""
+    fields: dict[str, Any] = {name: (int, ...)}
+    with pytest.raises(InvalidInput) as caught:
+        schema_of(create_model("In", **fields)).input.from_json(b'{"%s": %d}' % (name.encode(), 2**63))
+    assert caught.value.field == name
+
+
 def test_the_json_schema_says_that_bytes_are_base64() -> None:
     """As those who write JSON need to know."""
     schema = schema_of(one(bytes)).input.json_schema("validation")

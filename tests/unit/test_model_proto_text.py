@@ -101,6 +101,17 @@ def test_protoc_reserves_what_a_version_has_no_more(tmp_path: Path) -> None:
     assert [*file.enum_type[0].reserved_name] == ["old_Colour_GREEN"]
 
 
+def test_protoc_reserves_the_same_ranges_of_numbers(tmp_path: Path) -> None:
+    """The last one belongs to them in an enum, and not in a message."""
+    file = FileDescriptorProto(name="ranges.proto", syntax="proto3")
+    message, enum = file.message_type.add(name="Message"), file.enum_type.add(name="Enum")
+    enum.value.add(name="NONE", number=0)
+    for first, last in ((2, 2), (4, 9)):
+        message.reserved_range.add(start=first, end=last + 1)
+        enum.reserved_range.add(start=first, end=last)
+    assert compiled(file, folder=tmp_path) == file
+
+
 def test_protoc_makes_the_same_service_of_the_text_of_what_reflection_tells(tmp_path: Path) -> None:
     """With imports, streams, nested messages and a oneof."""
     schema = Schema("told", Everything, Tree)
