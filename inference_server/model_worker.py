@@ -17,11 +17,9 @@ import resource
 import selectors
 import signal
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from inference_server.boot_failure import fail
-from inference_server.catalogue.entries import Catalogue, ModelVersion
+from inference_server.catalogue.entries import ModelVersion
 from inference_server.dispatch.batch_consumer import BatchConsumer
 from inference_server.dispatch.shared import Membership, Shared
 from inference_server.models.contract import LoadedModel, load
@@ -59,7 +57,7 @@ def main() -> None:
         shared = Shared.inherited(arguments.shared)
         version = ModelVersion.from_dict(json.loads(arguments.version))
         _limit_memory(version.settings.memory_bytes)
-        model = load(version, _cards(shared, version))
+        model = load(version)
         _write(arguments.card_fd, json.dumps(model.card).encode())
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error, (InvalidModel,))
@@ -84,13 +82,6 @@ def _limit_memory(most: int) -> None:
     """Have allocations beyond so many bytes fail, which no other process feels; 0 is no limit."""
     if most:
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-
-
-def _cards(shared: Shared, version: ModelVersion) -> list[Mapping[str, Any]]:
-    """What is known of the other versions of this model."""
-    _, content = shared.publication.read()
-    others = [each for each in Catalogue.from_json(content).versions if each.name == version.name]
-    return [each.card for each in others if each.version != version.version and each.card is not None]
 
 
 def _write(descriptor: int, content: bytes) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from inference_server.catalogue.commands import Register
 from inference_server.catalogue.entries import ModelVersion, State
+from inference_server.catalogue.growth import check_growth
 from inference_server.catalogue.names import FACE_DETECTION, check_name, identifier
 from inference_server.catalogue.store import Store
 from utils.errors import InvalidModel, ModelExists
@@ -51,7 +52,8 @@ def check_beside(version: ModelVersion, other: ModelVersion) -> None:
 
     Raises:
         ModelExists: It is the same.
-        InvalidModel: Their names have the same identifier in protobuf.
+        InvalidModel: Their names have the same identifier in protobuf, or they are versions of which the
+            higher one breaks what the other promises.
     """
     if version.key == other.key:
         named = f", version {version.version}," if version.version else ""
@@ -62,3 +64,5 @@ def check_beside(version: ModelVersion, other: ModelVersion) -> None:
             f"are {identifier(version.name)} to them",
             field="name",
         )
+    if version.name == other.name and version.card is not None and other.card is not None:
+        check_growth(version.card, [other.card])

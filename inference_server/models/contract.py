@@ -3,7 +3,7 @@
 import base64
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from inference_server.dispatch.consumer import Outcome
 from inference_server.dispatch.work import Work
 from inference_server.models.encoding import pack_answer, pack_error, unpack_context
 from inference_server.models.loading import load_model, read_lock
-from inference_server.models.lock import check_compatible
+from inference_server.models.lock import entries_of
 from inference_server.models.operations import Operation, operations_of
 from inference_server.models.schema import Schema
 from utils.errors import FacetError, ModelFailed, RouteNotFound, shown
@@ -27,23 +27,16 @@ logger = logging.getLogger(__name__)
 _FAILED = "The model failed on this input. The log has the details."
 
 
-def load(version: ModelVersion, others: Sequence[Mapping[str, Any]] = ()) -> "LoadedModel":
-    """Load a version of a model.
-
-    Args:
-        version: It; where it has no number yet, the model's own counts.
-        others: The cards of other versions of the model.
+def load(version: ModelVersion) -> "LoadedModel":
+    """Load a version of a model; where it has no number yet, the model's own counts.
 
     Raises:
-        InvalidModel: The source is no model, its schema cannot be had in protobuf, or it breaks what clients
-            of another version rely on; names the field.
+        InvalidModel: The source is no model, or its schema cannot be had in protobuf; names the field.
         ModelLoadFailed: It raised something else.
     """
     model = load_model(version.source)
     schema = Schema(version.name, model.Input, model.Output, read_lock(version.source))
-    loaded = LoadedModel(version, model, schema)
-    check_compatible(loaded.card, others)
-    return loaded
+    return LoadedModel(version, model, schema)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,6 +217,7 @@ def _described(schema: Schema) -> dict[str, Any]:
         "descriptor": base64.b64encode(schema.descriptor.SerializeToString()).decode(),
         "input_type": schema.input_type,
         "output_type": schema.output_type,
+        "fields": entries_of(schema.descriptor),
         "input_schema": schema.input.json_schema("validation"),
         "output_schema": schema.output.json_schema("serialization"),
     }

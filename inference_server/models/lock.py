@@ -5,16 +5,15 @@ number for ever, also where a later version has it no more, so that no client ta
 Without a lock the numbers follow the order of the fields.
 """
 
-import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any, NamedTuple, Self
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
-from inference_server.catalogue.names import version_key
+from inference_server.catalogue.growth import incompatible
 from inference_server.models.proto_text import field_type
 from utils.errors import InvalidModel
 
@@ -26,8 +25,6 @@ ENUM_VALUE = "value"
 
 _PROTOBUF_OWN = range(19_000, 20_000)
 """Numbers that no field may have."""
-
-_HELP = "A version may add fields, and nothing else; what differs otherwise needs a new name."
 
 
 class Entry(NamedTuple):
@@ -96,7 +93,7 @@ class Lock:
                 )
             known = members[member] = Entry(self._next(members), type_)
         if known.type != type_:
-            raise _incompatible(message, member, f"is {type_}, but {known.type} in {FILE_NAME}")
+            raise incompatible(message, member, f"is {type_}, but {known.type} in {FILE_NAME}")
         return known.number
 
     def retired(self, message: str, used: set[str]) -> Iterator[tuple[str, int]]:
@@ -141,21 +138,6 @@ class Lock:
         return next(number for number in count(highest + 1) if number not in _PROTOBUF_OWN)
 
 
-def check_compatible(card: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse a version that clients of another version of the model could not call, or be answered by.
-
-    Args:
-        card: The version's.
-        others: The cards of other versions of it.
-
-    Raises:
-        InvalidModel: The higher version of two has a field no more, or with another number or type; names it.
-    """
-    for other in others:
-        older, newer = sorted((card, other), key=lambda one: version_key(one["version"]))
-        _check_grown(entries_of(_descriptor(older)), entries_of(_descriptor(newer)))
-
-
 def entries_of(file: FileDescriptorProto) -> Entries:
     """The fields and values of all messages and enums of a file."""
     messages = {message.name: _fields(message, file.package) for message in file.message_type}
@@ -168,28 +150,6 @@ def entries_of(file: FileDescriptorProto) -> Entries:
 
 def _fields(message: DescriptorProto, package: str) -> dict[str, Entry]:
     return {field.name: Entry(field.number, field_type(field, message, package)) for field in message.field}
-
-
-def _check_grown(older: Entries, newer: Entries) -> None:
-    for message, members in older.items():
-        if message not in newer:  # nothing uses it any more: the field that did is told
-            continue
-        for member, entry in members.items():
-            now = newer[message].get(member)
-            if now is None:
-                raise _incompatible(message, member, "was removed")
-            if now.number != entry.number:
-                raise _incompatible(message, member, f"has number {now.number}, and had {entry.number}")
-            if now.type != entry.type:
-                raise _incompatible(message, member, f"is {now.type}, and was {entry.type}")
-
-
-def _incompatible(message: str, member: str, how: str) -> InvalidModel:
-    return InvalidModel(f"{member} of {message} {how}. {_HELP}", field=f"{message}.{member}")
-
-
-def _descriptor(card: Mapping[str, Any]) -> FileDescriptorProto:
-    return FileDescriptorProto.FromString(base64.b64decode(card["descriptor"]))
 
 
 def _entry(values: Mapping[str, Any]) -> Entry:

@@ -15,7 +15,7 @@ from inference_server.catalogue import commands
 from tests.support.model_backend import Backend, model_backend
 from tests.support.model_package import installed
 from tests.support.model_store import add_version
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, wait_until
 from utils.errors import InvalidModel
 
 SOURCE = '''
@@ -122,7 +122,12 @@ def flower(backend: Backend) -> str:
 
 def stored(backend: Backend, key: str, name: str) -> Path:
     """A version of a class of the package, in the store."""
-    return add_version(backend.state.parent / "store", key, f'kind = "python"\nclass = "flowers:{name}"\n')
+    return add_version(backend.state.parent / "store", key, toml_of(name))
+
+
+def toml_of(name: str) -> str:
+    """The configuration of a version of a class of the package."""
+    return f'kind = "python"\nclass = "flowers:{name}"\n'
 
 
 def facet(backend: Backend, package: Mapping[str, str], *arguments: str) -> str:
@@ -193,6 +198,18 @@ def test_an_older_version_beside_a_newer_one_is_held_to_the_same(backend: Backen
     backend.register(f"{flower}/2.0")
     with pytest.raises(InvalidModel, match="was removed"):
         backend.register(f"{flower}/1.0")
+
+
+def test_versions_that_are_loaded_at_once_are_held_to_the_same(
+    package: dict[str, str], tmp_path: Path
+) -> None:
+    """Of those of the setting, one is served, and the other has failed with the reason."""
+    for version, name in (("1.0", "Flower"), ("2.0", "Removed")):
+        add_version(tmp_path / "store", f"flower/{version}", toml_of(name))
+    with model_backend(tmp_path, FACET_MODELS="flower/1.0,flower/2.0", **package) as running:
+        wait_until(lambda: sorted(running.listed().values()) == ["failed", "ready"], "one has failed")
+        [line] = running.process.logged("model failed to load")
+    assert "certainty of flower_output was removed" in line["reason"]
 
 
 def test_a_lock_keeps_the_numbers_of_fields_that_change_their_order(

@@ -55,7 +55,7 @@ class FakeGroup:
         """One more process serves."""
         self.ready_count += 1
         self.processes = self.processes or [Process(1)]
-        said = {"name": self.version.name, "version": self.version.version or "1.0", **card}
+        said = {"name": self.version.name, "version": self.version.version or "1.0", "fields": {}, **card}
         self.callbacks.on_ready(said)
 
     def cannot_start(self, how: str | FacetError = "killed by SIGSEGV") -> None:

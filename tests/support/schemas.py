@@ -1,6 +1,7 @@
 """Classes as models have them, which together have all types that a message can have."""
 
 import base64
+import json
 from enum import Enum, IntEnum
 from itertools import count
 from typing import Annotated, Any, Literal
@@ -8,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, create_model
 
 from facet_serving import Double
+from inference_server.models.lock import entries_of
 from inference_server.models.schema import Schema
 
 
@@ -113,6 +115,7 @@ def card(schema: Schema, number: str = "1.0") -> dict[str, Any]:
     return {
         "version": number,
         "descriptor": base64.b64encode(schema.descriptor.SerializeToString()).decode(),
+        "fields": json.loads(json.dumps(entries_of(schema.descriptor))),
         "input_type": schema.input_type,
         "output_type": schema.output_type,
     }

@@ -63,7 +63,10 @@ def test_a_model_is_answered_for_when_it_is_served_and_saved(backend: Backend) -
     group.becomes_ready()
     assert backend.publication.generation == published
     found = backend.catalogue.find("iris")
-    assert (found.card, found.queue) == ({"name": "iris", "version": "1.0", "operations": ["json"]}, 1)
+    assert (found.card, found.queue) == (
+        {"name": "iris", "version": "1.0", "fields": {}, "operations": ["json"]},
+        1,
+    )
 
 
 def test_the_published_generation_is_the_catalogue_s_own(backend: Backend) -> None:
@@ -224,6 +227,18 @@ def test_a_model_that_is_none_is_refused_with_the_member_at_fault(backend: Backe
     error = answers.error()
     assert (type(error), error.field) == (InvalidModel, "file")
     assert error.detail == "The model iris could not be loaded: there is no 'a.onnx'"
+
+
+def test_of_versions_that_load_at_once_none_breaks_what_another_promises(backend: Backend) -> None:
+    """Neither could see the other's card when it began."""
+    answers = [backend.do(Register(f"iris/{version}")) for version in ("1.0", "2.0")]
+    older, newer = backend.groups
+    newer.becomes_ready(fields={"iris_input": {"width": [1, "float"]}})
+    assert answers[1].ok()
+    older.becomes_ready(fields={"iris_input": {"width": [1, "float"], "height": [2, "float"]}})
+    error = answers[0].error()
+    assert (type(error), error.field) == (InvalidModel, "iris_input.height")
+    assert keys(backend) == ["face_detection/1.0", "iris/2.0"]
 
 
 def test_a_system_without_room_is_a_failed_load(backend: Backend) -> None:

@@ -85,9 +85,9 @@ def test_the_card_of_the_last_backend_is_known_to_the_next(tmp_path: Path) -> No
     first.groups[0].becomes_ready(field=7)
     first.is_killed()
     second = Backend(tmp_path)
-    assert second.groups[0].version.card == {"name": "iris", "version": "1.0", "field": 7}
+    assert second.groups[0].version.card == {"name": "iris", "version": "1.0", "fields": {}, "field": 7}
     second.groups[0].becomes_ready(field=8)
-    assert second.catalogue.find("iris").card == {"name": "iris", "version": "1.0", "field": 8}
+    assert second.catalogue.find("iris").card == {"name": "iris", "version": "1.0", "fields": {}, "field": 8}
 
 
 def test_models_of_the_environment_are_the_whole_state(

@@ -380,26 +380,6 @@ class _Unit(BaseModel):
     unit: str
 
 
-class Grown(Halves):
-    version = "2.0"
-    Input = _WithUnit
-
-
-class Shrunk(Halves):
-    version = "3.0"
-    Input = _Unit  # type: ignore[assignment] # as an author may
-
-
-def test_a_version_that_breaks_another_ones_callers_is_refused() -> None:
-    """One that only adds members is not."""
-    first = loaded(Halves).card
-    second = load(version(Grown), [first]).card
-    with pytest.raises(InvalidModel) as caught:
-        load(version(Shrunk), [first, second])
-    assert "number of model_input was removed" in caught.value.detail
-    assert caught.value.field == "model_input.number"
-
-
 class Colour(Enum):
     RED = "red"
     BLUE = "blue"

@@ -6,7 +6,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, create_model
 
-from inference_server.models.lock import Entry, Lock, check_compatible
+from inference_server.catalogue.growth import check_growth
+from inference_server.models.lock import Entry, Lock
 from inference_server.models.schema import Schema
 from tests.support.schemas import Colour, Exact, Point, card
 from utils.errors import InvalidModel
@@ -177,7 +178,7 @@ def test_a_version_that_breaks_what_another_has_is_refused_by_the_field(
     cards = [card(made_of(fields), "1.10"), card(made_of(OLD), "1.9")]
     added, there = cards if new_comes_first else reversed(cards)
     with pytest.raises(InvalidModel, match=f"^{field} of flowers_input ") as caught:
-        check_compatible(added, [card(made_of(OLD), "1.9"), there])
+        check_growth(added, [card(made_of(OLD), "1.9"), there])
     assert caught.value.field == f"flowers_input.{field}"
 
 
@@ -185,17 +186,17 @@ def test_a_version_without_a_value_of_an_enum_is_refused_by_the_value() -> None:
     """Clients may send it, or get it."""
     newer = card(made_of({**OLD, "choice": Literal["a"]}), "2.0")
     with pytest.raises(InvalidModel, match="flowers_input_choice_b of flowers_input_choice was removed"):
-        check_compatible(newer, [card(made_of(OLD))])
+        check_growth(newer, [card(made_of(OLD))])
 
 
 def test_a_version_may_add_fields_values_and_messages() -> None:
     """Behind those that there are."""
     added = {"choice": Literal["a", "b", "c"], "added": bool | None, "old": Old}
-    check_compatible(card(made_of({**OLD, **added}), "2.0"), [card(made_of(OLD))])
+    check_growth(card(made_of({**OLD, **added}), "2.0"), [card(made_of(OLD))])
 
 
 def test_versions_are_compared_with_all_others() -> None:
     """Not with the last one alone."""
     others = [card(made_of({**OLD, "more": bool}), "1.1"), card(made_of(OLD), "1.2")]
     with pytest.raises(InvalidModel, match="more of flowers_input was removed"):
-        check_compatible(card(made_of(OLD), "2.0"), others)
+        check_growth(card(made_of(OLD), "2.0"), others)
