@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -63,7 +64,8 @@ class ModelProcesses:
 
     def _spawn(self, version: ModelVersion, slot: int, generation: int, release: int) -> WorkerProcess:
         card = os.memfd_create("facet-card", os.MFD_CLOEXEC)
-        described = json.dumps(version.to_dict())
+        # Without what a process has no use for: one argument may have 128 KiB, and a card may have more.
+        described = json.dumps(replace(version, card=None, failure="").to_dict())
         command = [sys.executable, "-m", _MODULE, "--shared", self._shared.described()]
         command += ["--version", described, "--card-fd", str(card)]
         try:

@@ -27,6 +27,8 @@ class HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]
     def __init__(self, services: Iterable[str]) -> None:
         super().__init__()
         self._services = ("", *services)
+        # Until it is told otherwise; of the whole server gRPC's own says from its start on that it serves.
+        self._server_status.update(dict.fromkeys(self._services, _status(serving=False)))
         self._watches: set[asyncio.Task[None]] = set()
         self._left = False
         self._serving = False

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from inference_server.catalogue.entries import Catalogue, ModelVersion, State
+from inference_server.catalogue.entries import Catalogue, ModelVersion
 from inference_server.catalogue.names import identifier
 from inference_server.dispatch.publication import Publication
 from inference_server.models.face_detection import FaceDetection
@@ -48,8 +48,7 @@ class ModelRegistry:
     @property
     def is_settled(self) -> bool:
         """Whether each version that is served from the start on serves, is idle or has failed."""
-        versions = self.current().versions
-        return not any(one.loaded_at_start and one.state is State.LOADING for one in versions)
+        return self.current().is_settled
 
     def find(self, name: str, version: str = "", request_id: str = "") -> ModelVersion:
         """The version that is to serve a call, as Catalogue.find chooses and refuses it."""

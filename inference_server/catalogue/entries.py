@@ -190,8 +190,8 @@ class Catalogue:
         return tuple(sorted(found, key=lambda one: version_key(one.version)))
 
     @property
-    def settled(self) -> bool:
-        """Whether nothing loads that has been there since the start."""
+    def is_settled(self) -> bool:
+        """Whether each version that is served from the start on serves, is idle or has failed."""
         return not any(one.loaded_at_start and one.state is State.LOADING for one in self.versions)
 
     def to_json(self) -> bytes:

@@ -21,7 +21,7 @@ class _Type:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return (isinstance(value, float) and math.isfinite(value)) or _is_whole(value)
 
 
 def _is_whole(value: object) -> bool:

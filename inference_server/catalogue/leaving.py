@@ -5,13 +5,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic
 
-from inference_server.catalogue.entries import ModelVersion
+from inference_server.catalogue.entries import ModelVersion, State
+from inference_server.catalogue.groups import ModelGroup
 from inference_server.catalogue.table import AnyGroup
 
 QUIET_SECONDS = 0.1
 """For so long no request must wait: a worker that has read the catalogue before may still send one."""
 
 _POLL_SECONDS = 0.02
+
+
+def may_serve(version: ModelVersion, group: ModelGroup) -> bool:
+    """Whether something may wait for a version, and a process is there for it, or will be."""
+    return version.state is State.READY or group.ready_count > 0
 
 
 def _nothing() -> None:
@@ -92,11 +98,15 @@ class LeavingVersions(Generic[AnyGroup]):
         for leaving in tuple(self._leaving):
             if not leaving.ending and self._is_quiet(leaving, now):
                 leaving.end()
-            if leaving.ending and (leaving.stays or leaving.group.is_empty):
+            if leaving.ending and (leaving.stays or self._is_over(leaving)):
                 self._leaving.remove(leaving)
                 if not leaving.stays:
                     self._remove_group(leaving.group)
         return math.inf if all(one.ending for one in self._leaving) else _POLL_SECONDS
+
+    def _is_over(self, leaving: Leaving[AnyGroup]) -> bool:
+        """Whether another version may have the queue: what nobody takes waits there while it has time."""
+        return leaving.group.is_empty and not self._waiting(leaving.version.queue)
 
     def _is_quiet(self, leaving: Leaving[AnyGroup], now: float) -> bool:
         if self._waiting(leaving.version.queue):

@@ -25,7 +25,7 @@ from inference_server.catalogue.description import describe
 from inference_server.catalogue.desired_state import Desired, DesiredState
 from inference_server.catalogue.entries import ModelVersion, State
 from inference_server.catalogue.groups import Publisher
-from inference_server.catalogue.leaving import Leaving, LeavingVersions
+from inference_server.catalogue.leaving import Leaving, LeavingVersions, may_serve
 from inference_server.catalogue.loader import Loader, StartGroup
 from inference_server.catalogue.model_settings import check_weights
 from inference_server.catalogue.names import FACE_DETECTION
@@ -162,7 +162,7 @@ class ModelManager(Generic[AnyGroup]):
             reply(answer)
             return
         self._leaving.stop_draining(entry.group)
-        serving = version.state is State.READY
+        serving = may_serve(version, entry.group)
         self._leaving.add(Leaving(version, entry.group, serving, on_quiet=lambda: reply(answer)))
 
     def _set_default(self, name: str, version: str, reply: Reply) -> None:

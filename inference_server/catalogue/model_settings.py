@@ -62,7 +62,7 @@ class ModelSettings:
     memory_bytes: int = _setting(int, 0, 10**13, 0)
 
     def __post_init__(self) -> None:
-        """Check each value, and the two that belong together."""
+        """Check each value, and those that belong together."""
         for setting in fields(self):
             setting.metadata["range"].check(setting.name, getattr(self, setting.name))
         if self.max_workers < self.min_workers:
@@ -70,6 +70,13 @@ class ModelSettings:
                 f"max_workers is {self.max_workers}; accepted: at least min_workers, which is "
                 f"{self.min_workers}",
                 field="max_workers",
+            )
+
+        if self.max_batch_delay >= self.response_timeout:
+            raise InvalidModel(
+                f"max_batch_delay is {self.max_batch_delay:g}; accepted: less than response_timeout, "
+                f"which is {self.response_timeout:g}",
+                field="max_batch_delay",
             )
 
     def with_changes(self, changes: Mapping[str, Any]) -> Self:

@@ -7,7 +7,7 @@ from typing import Generic
 from inference_server.catalogue.commands import Scale
 from inference_server.catalogue.description import describe
 from inference_server.catalogue.entries import ModelVersion, State
-from inference_server.catalogue.leaving import Leaving, LeavingVersions
+from inference_server.catalogue.leaving import Leaving, LeavingVersions, may_serve
 from inference_server.catalogue.names import FACE_DETECTION
 from inference_server.catalogue.table import AnyGroup, Entry, Pending, Reply
 from inference_server.catalogue.writer import CatalogueWriter
@@ -59,7 +59,7 @@ class Scaler(Generic[AnyGroup]):
         """Have an IDLE version loaded; the change is saved when it is."""
         self._writer.check_writable()
         entry.pending = Pending(entry.version, [reply])
-        entry.version = replace(version, state=State.LOADING)
+        entry.version = replace(version, state=State.LOADING, loaded_at_start=False)
         self._leaving.stop_draining(group)
         group.scale(version.workers)
         self._writer.publish()
@@ -69,7 +69,7 @@ class Scaler(Generic[AnyGroup]):
         if version.state is not State.FAILED:
             version = replace(version, state=State.READY if version.workers else State.IDLE)
         self._writer.save(self._writer.desired.with_version(version))
-        serving, entry.version = entry.version.state is State.READY, version
+        serving, entry.version = may_serve(entry.version, group), version
         self._writer.publish()
         self._leaving.stop_draining(group)
 

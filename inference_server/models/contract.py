@@ -19,8 +19,9 @@ from inference_server.models.loading import load_model, read_lock
 from inference_server.models.lock import entries_of
 from inference_server.models.operations import Operation, operations_of
 from inference_server.models.schema import Schema
-from utils.errors import FacetError, ModelFailed, RouteNotFound, shown
+from utils.errors import FacetError, ModelFailed, ModelNotReady, RouteNotFound, shown
 from utils.logs import fields
+from utils.status import RETRY_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +122,9 @@ class LoadedModel:
         try:
             request_id, traceparent, parameters = unpack_context(work.context)
             call.names = {"request_id": request_id, "traceparent": traceparent or None}
+            if work.model != self.key:
+                # Its version is gone, and the number of its queue was given to this one.
+                raise ModelNotReady(f"The model {work.model} is served no longer.", retry_after=RETRY_SECONDS)
             call.operation = self._operations.get(work.operation)
             if call.operation is None:
                 known = ", ".join(self._operations)

@@ -12,7 +12,7 @@ from inference_server.catalogue.entries import Source
 from inference_server.models import kinds
 from inference_server.models.kinds.python import entry_point, package_of
 from inference_server.models.lock import FILE_NAME, Lock
-from utils.errors import InvalidModel, ManagementError, ModelLoadFailed
+from utils.errors import InvalidModel, ManagementError, ModelLoadFailed, shown
 
 MOST_BATCH = 64
 """Inputs that a model computes at once, at most."""
@@ -39,6 +39,9 @@ def load_model(source: Source) -> Model:
         found = getattr(model, name, None)
         if not isinstance(found, type) or not issubclass(found, BaseModel):
             raise InvalidModel(f"{type(model).__name__}.{name} is no pydantic class", field=name)
+    for name in ("description", "display_name"):
+        if not isinstance(getattr(model, name), str):
+            raise InvalidModel(f"{name} is {shown(repr(getattr(model, name)))}; accepted: a text", field=name)
     if not isinstance(model.max_batch, int) or not 1 <= model.max_batch <= MOST_BATCH:
         raise InvalidModel(
             f"max_batch is {model.max_batch!r}; accepted: 1 to {MOST_BATCH}", field="max_batch"

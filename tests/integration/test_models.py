@@ -260,13 +260,15 @@ def test_what_was_acknowledged_is_there_after_a_sudden_end(tmp_path: Path, packa
     with model_backend(tmp_path, **package) as running:
         running.register("upper", min_workers=2, max_workers=2)
         running.register("upper", version="2.0")
+        running.register("wide")
         running.process.send(signal.SIGKILL)
         running.process.wait()
     with model_backend(tmp_path, **package) as running:
         wait_for_state(running, "upper/1.0", "ready")
         wait_for_state(running, "upper/2.0", "ready")
+        wait_for_state(running, "wide/1.0", "ready")
         assert running.default("upper") == "1.0"
-        assert set(running.listed()) == {"face_detection/1.0", "upper/1.0", "upper/2.0"}
+        assert set(running.listed()) == {"face_detection/1.0", "upper/1.0", "upper/2.0", "wide/1.0"}
 
 
 def test_models_of_the_setting_are_there_when_the_backend_is_ready(

@@ -44,9 +44,14 @@ def request(
     return Work("model/1.0", operation, context, content, 1.0, time.monotonic(), math.inf, queue=1)
 
 
+def handled(model: LoadedModel, *requests: Work) -> list[Outcome]:
+    """The outcomes of requests to this model, handled together."""
+    return model.handle([replace(one, model=model.key) for one in requests])
+
+
 def ask(model: LoadedModel, *requests: Work) -> list[Any]:
     """What each request is answered with, all of them handled together: JSON, or an error."""
-    return [_read(outcome) for outcome in model.handle(requests)]
+    return [_read(outcome) for outcome in handled(model, *requests)]
 
 
 def call(
@@ -57,7 +62,7 @@ def call(
     Raises:
         FacetError: What it is refused with.
     """
-    [outcome] = model.handle([request(operation, payload, parameters)])
+    [outcome] = handled(model, request(operation, payload, parameters))
     return unpack_answer(outcome.answer)[0]
 
 

@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 from facet_serving import Model
 from pydantic import BaseModel
@@ -48,6 +49,18 @@ class Upper(Model):
 
     def predict(self, inputs):
         return [self.Output(text=each.text.upper(), pid=os.getpid()) for each in inputs]
+
+
+class Wide(Model):
+    """Its card is longer than an argument of a process may be."""
+
+    class Input(BaseModel):
+        label: Literal[tuple(f"the label of this model with number {number}" for number in range(4000))]
+
+    Output = Number
+
+    def predict(self, inputs):
+        return [Number(number=len(inputs)) for _ in inputs]
 
 
 class Odd(Model):
@@ -145,6 +158,7 @@ class LoadExits(LoadsBadly):
 ODD_ENTRY_POINTS = {
     "upper": "odd_models:Upper",
     "odd": "odd_models:Odd",
+    "wide": "odd_models:Wide",
     "load-raises": "odd_models:LoadRaises",
     "load-crashes": "odd_models:LoadCrashes",
     "load-hangs": "odd_models:LoadHangs",

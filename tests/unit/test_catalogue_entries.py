@@ -113,9 +113,9 @@ def test_versions_are_listed_in_the_order_of_their_numbers() -> None:
 
 def test_it_is_settled_when_nothing_loads_of_what_was_there_at_the_start() -> None:
     """A failure is an end of loading, too; what is registered later does not count."""
-    assert not catalogue(made(state=State.LOADING)).settled
-    assert catalogue(made(state=State.FAILED), made(state=State.IDLE)).settled
-    assert catalogue(replace(made(state=State.LOADING), loaded_at_start=False)).settled
+    assert not catalogue(made(state=State.LOADING)).is_settled
+    assert catalogue(made(state=State.FAILED), made(state=State.IDLE)).is_settled
+    assert catalogue(replace(made(state=State.LOADING), loaded_at_start=False)).is_settled
 
 
 @pytest.mark.parametrize(
@@ -158,3 +158,9 @@ def test_the_upper_bound_of_workers_grows_with_the_lower_unless_it_is_named() ->
     assert ModelSettings(max_workers=5).with_changes({"min_workers": 3}).max_workers == 5
     with pytest.raises(InvalidModel, match="max_workers is 2; accepted: at least min_workers, which is 3"):
         ModelSettings().with_changes({"min_workers": 3, "max_workers": 2})
+
+
+def test_a_batch_waits_for_less_time_than_it_has() -> None:
+    """Or its process would be taken for hung."""
+    with pytest.raises(InvalidModel, match="max_batch_delay is 5; accepted: less than response_timeout"):
+        ModelSettings(max_batch_delay=5.0, response_timeout=1.0)

@@ -458,24 +458,54 @@ def test_an_idle_version_that_cannot_be_loaded_is_idle_again(backend: Backend) -
     assert backend.do(Unregister("iris")).ok()
 
 
-@pytest.mark.parametrize("then", [Scale("iris", "", 2), Unregister("iris")])
-def test_a_version_that_is_about_to_be_idle_can_be_changed_again(
-    backend: Backend, then: Scale | Unregister
-) -> None:
+def test_a_version_that_is_about_to_be_idle_can_be_scaled_up_again(backend: Backend) -> None:
     """Its processes have not been told to end yet; both commands are answered."""
     group = backend.serve("iris")
     backend.waiting[1] = 1
     first = backend.do(Scale("iris", "", 0))
-    second = backend.do(then)
+    second = backend.do(Scale("iris", "", 2))
     assert first.ok()
     assert second.ok()
-    if isinstance(then, Scale):
-        assert (backend.state_of("iris/2.0"), group.wanted) == (State.READY, 2)
-        backend.waiting[1] = 0
-        backend.tick()
-        backend.tick(1)
-        assert group.wanted == 2
+    assert (backend.state_of("iris/2.0"), group.wanted) == (State.READY, 2)
+    backend.waiting[1] = 0
+    backend.tick()
+    backend.tick(1)
+    assert group.wanted == 2
     assert len(first) == 1
+
+
+@pytest.mark.parametrize("then", [Scale("iris", "", 0), Unregister("iris")])
+def test_what_waits_for_a_version_is_finished_though_it_is_changed_again(
+    backend: Backend, then: Scale | Unregister
+) -> None:
+    """By an operator who has no patience, or no use for it any more."""
+    group = backend.serve("iris")
+    backend.waiting[1] = 1
+    backend.do(Scale("iris", "", 0))
+    second = backend.do(then)
+    backend.tick()
+    backend.tick(1)
+    assert (group.wanted, group.retired, len(second)) == (1, False, 0)
+    backend.waiting[1] = 0
+    backend.tick()
+    backend.tick(1)
+    assert group.wanted == 0 or group.retired
+    assert second.ok()
+
+
+def test_a_queue_in_which_something_waits_is_no_other_version_s(backend: Backend) -> None:
+    """It would be answered by that one."""
+    group = backend.serve("iris")
+    backend.waiting[1] = 1
+    group.crashes()
+    group.cannot_start()
+    assert backend.do(Unregister("iris")).ok()
+    group.ends()
+    backend.tick()
+    assert backend.removed == []
+    backend.waiting[1] = 0
+    backend.tick()
+    assert backend.removed == [group]
 
 
 def test_a_version_that_has_just_become_idle_answers_once(backend: Backend) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from inference_server.catalogue.entries import Source
 from inference_server.models.lock import FILE_NAME
-from tests.support.loaded_models import ask, loaded, request
+from tests.support.loaded_models import ask, handled, loaded, request
 from utils.errors import FacetError, InvalidModel, ModelLoadFailed
 
 MODELS = '''
@@ -200,12 +200,12 @@ def test_a_package_ships_the_numbers_of_its_fields(package: Path) -> None:
     (package / FILE_NAME).write_text(LOCK)
     entry_points(package, "some_models", upper="some_models.models:Upper")
     for source in (of("some_models.models:Upper"), Source("entry_point", options={"entry_point": "upper"})):
-        [outcome] = loaded(source).handle([request("typed", b"\x4a\x01a")])
+        [outcome] = handled(loaded(source), request("typed", b"\x4a\x01a"))
         assert b"\x4a\x09A {} None" in outcome.answer
     (folder := package.parent / "model" / "1.0").mkdir(parents=True)
     (folder.parent / FILE_NAME).write_text(LOCK.replace("9", "3"))
     stored = loaded(of("some_models.models:Upper", folder))
-    assert b"\x1a\x08A {} 1.0" in stored.handle([request("typed", b"\x1a\x01a")])[0].answer
+    assert b"\x1a\x08A {} 1.0" in handled(stored, request("typed", b"\x1a\x01a"))[0].answer
 
 
 @pytest.mark.parametrize(

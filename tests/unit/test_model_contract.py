@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +29,7 @@ from utils.errors import (
     MalformedRequest,
     ModelFailed,
     ModelLoadFailed,
+    ModelNotReady,
     RouteNotFound,
 )
 
@@ -372,14 +374,6 @@ def test_a_model_that_cannot_be_loaded_says_why_without_folders(
     assert (error.detail, error.field) == (told, field)
 
 
-class _WithUnit(Numbered):
-    unit: str = ""
-
-
-class _Unit(BaseModel):
-    unit: str
-
-
 class Colour(Enum):
     RED = "red"
     BLUE = "blue"
@@ -436,3 +430,20 @@ def test_the_built_in_echo_does_what_its_input_says() -> None:
     assert answers[0] == {"text": "aaa"}
     assert [type(one) for one in answers[1:]] == [ModelFailed, InvalidInput, InvalidInput]
     assert [one.field for one in answers[1:]] == [None, "repeat", "repeat"]
+
+
+def test_a_request_for_another_version_is_not_answered(caplog: pytest.LogCaptureFixture) -> None:
+    """It may have waited in a queue whose number this model has been given since."""
+    [outcome] = loaded(Halves).handle([replace(request("json", {"number": 2}), model="gone/1.0")])
+    with pytest.raises(ModelNotReady, match=r"gone/1\.0"):
+        unpack_answer(outcome.answer)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", ["description", "display_name"])
+def test_what_is_told_of_a_model_must_be_a_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the list of all models could not be told."""
+    monkeypatch.setattr(Halves, name, ("A text and a comma.",))
+    with pytest.raises(InvalidModel, match="accepted: a text") as caught:
+        loaded(Halves)
+    assert caught.value.field == name

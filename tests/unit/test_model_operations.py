@@ -21,7 +21,7 @@ from inference_server.models.contract import LoadedModel
 from inference_server.models.encoding import unpack_answer
 from inference_server.models.proto_text import render
 from tests.support.gateway_forms import form
-from tests.support.loaded_models import call, loaded, refusal, request
+from tests.support.loaded_models import call, handled, loaded, refusal, request
 from tests.support.published_clients import CLASSIFIER, PIPELINE
 from utils.errors import (
     FacetError,
@@ -337,7 +337,7 @@ def test_an_error_names_the_picture_of_a_batch(bad: bytes, expected: type[FacetE
     messages = compiled(CLASSIFIER)
     sent = [messages("InferenceRequest")(image=images) for images in ([b"a", b"ab", bad, bad], [b"abc"])]
     model = loaded(Classifies)
-    refused, answered = model.handle([request("classify", one.SerializeToString()) for one in sent])
+    refused, answered = handled(model, *(request("classify", one.SerializeToString()) for one in sent))
     with pytest.raises(expected) as caught:
         unpack_answer(refused.answer)
     assert caught.value.field == "image.2"
