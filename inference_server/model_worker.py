@@ -101,7 +101,8 @@ class ModelWorker:
     ) -> None:
         self._control = control
         self._row = membership.shared.stats.rows[membership.slot]
-        self._stopping = False
+        self._model = model
+        self._stopping = self._retiring = False
         self._consumer = BatchConsumer(
             membership,
             compute_batch=model.handle,
@@ -126,6 +127,8 @@ class ModelWorker:
             selector.register(self._control, selectors.EVENT_READ)
             while not self._stopping:
                 self._row.heartbeat = time.monotonic()
+                if self._model.out_of_memory and not self._retiring:
+                    self._retiring = self._control.send(RetirementRequested())
                 if selector.select(_HEARTBEAT_SECONDS):
                     self._receive()
         self._consumer.stop()

@@ -44,7 +44,7 @@ def _bytes(text: str) -> int:
     "memory_bytes",
     type=_bytes,
     metavar="BYTES",
-    help="Memory in RAM at which a process is replaced, such as 4G.",
+    help="Memory that a process may have, such as 4G; one that wants more is replaced.",
 )
 @click.option("--no-wait", is_flag=True, help="End when the model begins to load, not when it is served.")
 @asks_backend

@@ -46,7 +46,8 @@ class ModelSettings:
         response_timeout: Seconds without progress after which a process with a request in flight is killed.
         startup_timeout: Seconds that a process has to load the model.
         nice: By how much the processes' priority is lowered.
-        memory_bytes: Memory in RAM at which a process is replaced; 0 is never.
+        memory_bytes: Memory that a process may have (RLIMIT_DATA); one that wants more is replaced. 0 is no
+            limit.
 
     Raises:
         InvalidModel: A value is out of its range, or of another type; the field is its name.

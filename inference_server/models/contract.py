@@ -82,12 +82,14 @@ class LoadedModel:
         key: Its name and version, `NAME/VERSION`.
         max_batch: Inputs that are computed at once, at most: the operator's number, else the model's own.
         card: What others know of it, as JSON can have it: all that a worker needs to describe and to call it.
+        out_of_memory: Whether it has met the limit of memory: its process should be replaced.
     """
 
     def __init__(self, version: ModelVersion, model: Model, schema: Schema) -> None:
         number = check_version(version.version or model.version)
         self.key = f"{version.name}/{number}"
         self.max_batch = version.settings.max_batch if version.settings.max_batch > 1 else model.max_batch
+        self.out_of_memory = False
         self._model = model
         self._schema = schema
         self._operations = operations_of(schema)
@@ -191,6 +193,7 @@ class LoadedModel:
             reason = f"{error.title} is not valid: {_faults(error)}"
             logger.error("model failed", extra=fields(model=self.key, reason=reason, **call.names))
         else:
+            self.out_of_memory = self.out_of_memory or isinstance(error, MemoryError)
             logger.error("model failed", exc_info=error, extra=fields(model=self.key, **call.names))
         return ModelFailed(_FAILED)
 

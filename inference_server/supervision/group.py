@@ -67,9 +67,7 @@ class Group:
         self._liveness = liveness
         self._patience = patience + _KILL_MARGIN_SECONDS
         self._on_ready = on_ready
-        self._lacks_slot = False
-        self._warned_of_memory = False
-        self._retired = False
+        self._lacks_slot = self._warned_of_memory = self._retired = False
 
     @property
     def ready_count(self) -> int:

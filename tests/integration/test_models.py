@@ -124,13 +124,13 @@ def test_a_prediction_that_takes_longer_than_it_may_is_ended(backend: Backend, t
 
 
 def test_a_model_gets_no_more_memory_than_its_operator_gives_it(backend: Backend) -> None:
-    """What it asks beyond that fails, and its process goes on."""
+    """What it asks beyond that fails, and its process is replaced, which may have kept what it had."""
     backend.register("odd", memory_bytes=1024**3)
     with clients(backend.address, 1) as [client]:
         before = client.predict("odd", {"text": "work"})
         with pytest.raises(ModelFailed):
             client.predict("odd", {"text": "allocate"})
-        assert client.predict("odd", {"text": "work"}) == before
+        wait_until(lambda: client.predict("odd", {"text": "work"}) != before, "another process")
     backend.unregister("odd")
 
 
