@@ -71,7 +71,6 @@ class ControlSocket:
         self._listener.close()
         for connection in self._connections.values():
             connection.close()
-        self._connections.clear()
         self._epoll.close()
 
     def _accept(self) -> None:

@@ -98,6 +98,15 @@ def test_others_are_answered_while_one_waits(supervisor: Supervisor) -> None:
         assert json.loads(client.makefile("rb").readline()) == {"ok": {"answered": "late"}}
 
 
+def test_a_client_that_does_not_read_holds_up_nobody(supervisor: Supervisor) -> None:
+    """Though its answer is more than what its socket holds."""
+    with closing(supervisor.connect()) as client:
+        client.sendall(b'{"command": "ListModels"}\n')
+        wait_until(lambda: bool(supervisor.commands), "the command has come")
+        assert supervisor.call(ListModels())["number"] == 2
+        assert len(client.makefile("rb").readline()) > 1_000_000
+
+
 def test_commands_of_one_connection_are_carried_out_one_after_the_other(supervisor: Supervisor) -> None:
     """Though they come at once, and nothing more is sent; a wrong one is answered, too."""
     with closing(supervisor.connect()) as client:

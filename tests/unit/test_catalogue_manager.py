@@ -508,6 +508,22 @@ def test_a_queue_in_which_something_waits_is_no_other_version_s(backend: Backend
     assert backend.removed == [group]
 
 
+def test_a_version_that_crashes_while_it_becomes_idle_can_be_scaled_up(backend: Backend) -> None:
+    """It is loaded again, and not stopped for what was asked before."""
+    group = backend.serve("iris")
+    backend.waiting[1] = 1
+    first = backend.do(Scale("iris", "", 0))
+    group.crashes()
+    second = backend.do(Scale("iris", "", 2))
+    assert first.ok()
+    assert backend.state_of("iris/2.0") is State.LOADING
+    group.becomes_ready()
+    backend.waiting[1] = 0
+    backend.tick()
+    backend.tick(1)
+    assert (second.ok()["state"], group.wanted) == ("ready", 2)
+
+
 def test_a_version_that_has_just_become_idle_answers_once(backend: Backend) -> None:
     """Though it is scaled again before the next tick."""
     group = backend.serve("iris", min_workers=0)

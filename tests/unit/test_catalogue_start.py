@@ -9,7 +9,7 @@ from inference_server.catalogue.commands import Register, Scale, SetCanary, SetD
 from inference_server.catalogue.entries import State
 from inference_server.catalogue.state_file import StateUnusable
 from tests.support.catalogue import Backend
-from utils.errors import StateNotWritable
+from utils.errors import StateNotWritable, TooManyModels
 from utils.settings import InvalidSetting
 
 
@@ -132,6 +132,35 @@ def test_an_entry_that_is_no_model_ends_the_start(tmp_path: Path, models: list[s
         Backend(tmp_path, "iris/1.0", models=models)
 
 
+def test_a_model_whose_code_says_its_version_is_served_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version is the default one when it is known."""
+
+    class Point:
+        name, value = "tulip", "flowers:Tulip"
+
+    monkeypatch.setattr("inference_server.catalogue.store.entry_points", lambda **_: [Point])
+    backend = Backend(tmp_path, models=["tulip"])
+    assert (keys(backend), backend.catalogue.defaults) == (["tulip/"], {})
+    backend.groups[0].becomes_ready(version="2.1")
+    assert keys(backend) == ["tulip/2.1"]
+    assert backend.catalogue.find("tulip").version == "2.1"
+    backend.do(Unregister("tulip"))
+    assert keys(backend) == []
+
+
+@pytest.mark.parametrize("text", ["min_workers = 40", ""])
+def test_more_models_than_there_is_room_for_end_the_start(tmp_path: Path, text: str) -> None:
+    """Be it of processes or of queues."""
+    for name in ("big", "bigger"):
+        (tmp_path / "store" / name / "1").mkdir(parents=True)
+        (tmp_path / "store" / name / "1" / "model.toml").write_text(f'kind = "echo"\n{text}')
+    models = ["big", "bigger"] + ([] if text else [f"echo{number}=echo" for number in range(31)])
+    with pytest.raises(TooManyModels, match="accepted: at most"):
+        Backend(tmp_path, models=models)
+
+
 def test_a_damaged_file_ends_the_start(tmp_path: Path) -> None:
     """But not where the environment says what to serve."""
     (tmp_path / "state").mkdir()
@@ -153,8 +182,12 @@ def test_a_second_backend_serves_and_changes_nothing(
     for command in (Unregister("iris"), Scale("iris", "", 2), Register("echo")):
         assert isinstance(second.do(command).error(), StateNotWritable)
     assert second.state_of("iris/1.0") is State.READY
-    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert said == ["state folder not usable"]
+    said = [
+        (one.getMessage(), one.__dict__["facet_fields"])
+        for one in caplog.records
+        if one.levelname == "WARNING"
+    ]
+    assert said == [("state folder not usable", {"reason": "another backend has the folder"})]
     third = Backend(tmp_path, models=["echo"])
     third.groups[0].becomes_ready()
     assert third.do(Scale("echo", "", 2)).ok()["workers"] == 2
