@@ -154,7 +154,9 @@ def test_a_setting_that_does_not_exist_is_refused() -> None:
 
 def test_the_upper_bound_of_workers_grows_with_the_lower_unless_it_is_named() -> None:
     """So that one number is enough to scale up."""
-    assert ModelSettings().with_changes({"min_workers": 3}).max_workers == 3
+    changes = {"min_workers": 3}
+    assert ModelSettings().with_changes(changes).max_workers == 3
+    assert changes == {"min_workers": 3}
     assert ModelSettings(max_workers=5).with_changes({"min_workers": 3}).max_workers == 5
     with pytest.raises(InvalidModel, match="max_workers is 2; accepted: at least min_workers, which is 3"):
         ModelSettings().with_changes({"min_workers": 3, "max_workers": 2})

@@ -107,6 +107,7 @@ def test_a_folder_that_it_makes_is_its_user_s_alone(tmp_path: Path) -> None:
         text_of(canary={"iris": 3}),
         text_of().replace('"onnx"', '"pickle"'),
         text_of().replace('"iris"', '"../iris"'),
+        text_of().replace('"1.0"', '"latest"'),
         text_of().replace('"min_workers": 2', '"min_workers": 200'),
         text_of(versions=2 * json.loads(text_of())["versions"]),
     ],
@@ -157,11 +158,29 @@ def test_without_a_folder_changes_are_refused(tmp_path: Path) -> None:
         nowhere.check_writable()
     (tmp_path / "file").touch()
     with pytest.raises(StateNotWritable, match="names no folder"):
-        StateFile(tmp_path / "file" / "state").save(DESIRED)
+        StateFile(tmp_path / "file" / "state").check_writable()
 
 
-@pytest.mark.parametrize("step", ["fsync", "open"])
-def test_a_failed_write_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_what_is_saved_is_on_the_disk_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole of the file before it is put in its place, and the folder after that."""
+    synced: list[tuple[bool, int]] = []
+
+    def record(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        synced.append((stat.S_ISDIR(status.st_mode), 0 if stat.S_ISDIR(status.st_mode) else status.st_size))
+        assert (tmp_path / "catalogue.json").exists() == stat.S_ISDIR(status.st_mode)
+
+    monkeypatch.setattr(os, "fsync", record)
+    StateFile(tmp_path).save(DESIRED)
+    assert synced == [(False, (tmp_path / "catalogue.json").stat().st_size), (True, 0)]
+
+
+@pytest.mark.parametrize("step", [(os, "fsync"), (os, "open"), (Path, "replace")])
+def test_a_failed_write_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[object, str]
+) -> None:
     """And is refused with the system's reason, which names no path."""
     state = StateFile(tmp_path)
     state.save(DESIRED)
@@ -170,7 +189,7 @@ def test_a_failed_write_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
 
-    monkeypatch.setattr(os, step, full)
+    monkeypatch.setattr(*step, full)
     with pytest.raises(StateNotWritable) as caught:
         state.save(Desired())
     assert caught.value.detail.endswith(": No space left on device")
