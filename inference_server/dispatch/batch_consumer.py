@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from inference_server.dispatch.admission import MARGIN_SECONDS
-from inference_server.dispatch.consumer import Consumer, EncodeError, Outcome, Received
+from inference_server.dispatch.consumer import Checkpoint, Consumer, EncodeError, Outcome, Received
 from inference_server.dispatch.request_buffer import Abandoned
 from inference_server.dispatch.row import MOST_IN_FLIGHT
 from inference_server.dispatch.shared import Membership
@@ -16,9 +16,10 @@ from utils.logs import fields
 
 logger = logging.getLogger(__name__)
 
-ComputeBatch = Callable[[Sequence[Work]], Sequence[Outcome]]
+ComputeBatch = Callable[[Sequence[Work], Checkpoint], Sequence[Outcome]]
 """Computes an answer to each work, in their order. Failures that a caller is told are answers, too. It may
-raise only for several works, which are then computed one by one."""
+raise only for several works, which are then computed one by one, or what the checkpoint has raised, which it
+does for one work alone."""
 
 
 class _Batch:
@@ -51,8 +52,8 @@ class BatchConsumer(Consumer):
 
     Args:
         membership: This worker's.
-        compute_batch: Computes answers, on this thread. It shows no progress, so that a batch must not take
-            longer than the time after which this worker counts as hung.
+        compute_batch: Computes answers, on this thread. Between two checkpoints it must not take longer than
+            the time after which this worker counts as hung.
         max_batch: Requests in one batch: 1 to MOST_IN_FLIGHT.
         max_batch_delay: Seconds that a batch waits for others, after a batch of several.
         encode_error: As Consumer has it, and so are on_suspect_cleared, on_death and queue.
@@ -77,7 +78,7 @@ class BatchConsumer(Consumer):
             raise ValueError(f"a batch is of 1 to {MOST_IN_FLIGHT} requests, not {max_batch}")
         super().__init__(
             membership,
-            compute=lambda work, _: _only(compute_batch([work])),
+            compute=lambda work, checkpoint: _only(compute_batch([work], checkpoint)),
             encode_error=encode_error,
             on_suspect_cleared=on_suspect_cleared,
             on_death=on_death,
@@ -157,7 +158,7 @@ class BatchConsumer(Consumer):
         started = time.monotonic()
         self._row.show_progress(started, max(work.grace for work in works))
         try:
-            done = list(zip(items, self._compute_batch(works), strict=True))
+            done = list(zip(items, self._compute_batch(works, self._show_progress), strict=True))
         except Exception:
             logger.exception("batch failed", extra=fields(requests=len(items)))
             return False
@@ -166,6 +167,9 @@ class BatchConsumer(Consumer):
             self._note_computed(key)
             self._reply(request, outcome.answer)
         return True
+
+    def _show_progress(self) -> None:
+        self._row.show_progress(time.monotonic())
 
 
 def _only(outcomes: Sequence[Outcome]) -> Outcome:

@@ -12,14 +12,14 @@ from pydantic import BaseModel, ValidationError
 from facet_serving import Model
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.catalogue.names import check_version
-from inference_server.dispatch.consumer import Outcome
+from inference_server.dispatch.consumer import Checkpoint, Outcome
 from inference_server.dispatch.work import Work
 from inference_server.models.encoding import pack_answer, pack_error, unpack_context
 from inference_server.models.loading import load_model, read_lock
 from inference_server.models.lock import entries_of
 from inference_server.models.operations import Operation, operations_of
 from inference_server.models.schema import Schema
-from utils.errors import FacetError, ModelFailed, ModelNotReady, RouteNotFound, shown
+from utils.errors import DeadlineExceeded, FacetError, ModelFailed, ModelNotReady, RouteNotFound, shown
 from utils.logs import fields
 from utils.status import RETRY_SECONDS
 
@@ -104,16 +104,27 @@ class LoadedModel:
             **_described(schema),
         }
 
-    def handle(self, works: Sequence[Work]) -> list[Outcome]:
+    def handle(self, works: Sequence[Work], checkpoint: Checkpoint = lambda: None) -> list[Outcome]:
         """Answer requests, each on its own: what is wrong with one is no other's error.
 
         Inputs of all of them are computed together, at most `max_batch` at once. Where that fails, each is
         computed alone.
+
+        Args:
+            works: The requests.
+            checkpoint: Called before each computation. What it raises ends them: there is one request then.
+
+        Raises:
+            Abandoned: From the checkpoint: nobody wants the answer any more.
         """
         started = time.monotonic()
         calls = [self._begin(work) for work in works]
-        for batch in _batches([item for call in calls for item in call.items], self.max_batch):
-            self._compute(batch)
+        try:
+            for batch in _batches([item for call in calls for item in call.items], self.max_batch):
+                self._compute(batch, checkpoint)
+        except DeadlineExceeded as error:
+            for call in calls:
+                call.error = call.error or error
         return [self._finish(call, started) for call in calls]
 
     encode_error = staticmethod(pack_error)
@@ -137,8 +148,9 @@ class LoadedModel:
             call.error = self._told(error, call)
         return call
 
-    def _compute(self, items: Sequence[_Item]) -> None:
+    def _compute(self, items: Sequence[_Item], checkpoint: Checkpoint) -> None:
         """Have the model answer inputs, or note why it did not."""
+        checkpoint()
         started = time.monotonic()
         try:
             outputs = self._predict([item.value for item in items])
@@ -149,7 +161,7 @@ class LoadedModel:
             if not isinstance(error, FacetError):
                 logger.warning("batch failed", exc_info=error, extra=fields(model=self.key, batch=len(items)))
             for item in items:
-                self._compute([item])
+                self._compute([item], checkpoint)
             return
         batch = _Batch(len(items), (time.monotonic() - started) * 1000)
         for item, output in zip(items, outputs, strict=True):

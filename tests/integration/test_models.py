@@ -32,7 +32,6 @@ from utils.errors import (
 )
 from utils.service_client import ServiceClient
 
-WORKERS = 2
 CONNECTIONS = 6
 """Over so many at least one goes to each worker, but for one time in 32."""
 
@@ -121,6 +120,17 @@ def test_a_prediction_that_takes_longer_than_it_may_is_ended(backend: Backend, t
             client.predict("odd", {"text": text})
         assert client.predict("odd", {"text": "work"})["number"] in backend.model_workers()
     backend.unregister("odd")
+
+
+def test_a_call_of_many_items_counts_as_hung_by_the_time_of_each(backend: Backend, tmp_path: Path) -> None:
+    """Its process may take longer than `response_timeout` for all of them."""
+    backend.register("slow", name="classifier", response_timeout=1.0)
+    picture = tmp_path / "picture"
+    picture.write_bytes(b"123")
+    script = str(ROOT / "tests/support/published_clients.py")
+    command = [sys.executable, script, "classifier", backend.address, *[str(picture)] * 4]
+    answer = subprocess.run(command, check=True, capture_output=True, timeout=60)
+    assert json.loads(answer.stdout) == [3, 3, 3, 3]
 
 
 def test_a_model_gets_no_more_memory_than_its_operator_gives_it(backend: Backend) -> None:

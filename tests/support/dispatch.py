@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from inference_server.dispatch.batch_consumer import BatchConsumer, ComputeBatch
+from inference_server.dispatch.batch_consumer import BatchConsumer
 from inference_server.dispatch.consumer import Checkpoint, Consumer, Outcome
 from inference_server.dispatch.dispatcher import Dispatcher
 from inference_server.dispatch.request_buffer import RequestBuffer
@@ -76,7 +76,7 @@ class Machine:
     def consume_batches(
         self,
         slot: int,
-        compute: ComputeBatch = shout_all,
+        compute: Callable[[Sequence[Work]], Sequence[Outcome]] = shout_all,
         *,
         max_batch: int = 8,
         max_batch_delay: float = 0.0,
@@ -84,7 +84,7 @@ class Machine:
     ) -> None:
         """Start the batching consumer of a slot."""
 
-        def computed(given: Sequence[Work]) -> Sequence[Outcome]:
+        def computed(given: Sequence[Work], _checkpoint: Checkpoint) -> Sequence[Outcome]:
             self.batches.append([work.payload for work in given])
             return compute(given)
 

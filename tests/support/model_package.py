@@ -63,6 +63,20 @@ class Wide(Model):
         return [Number(number=len(inputs)) for _ in inputs]
 
 
+class Slow(Model):
+    """Takes 0.6 s for each picture, at which it does not look."""
+
+    class Input(BaseModel):
+        image: bytes
+
+    class Output(BaseModel):
+        class_id: int
+
+    def predict(self, inputs):
+        time.sleep(0.6 * len(inputs))
+        return [self.Output(class_id=len(one.image)) for one in inputs]
+
+
 class Odd(Model):
     """Does what its input says."""
 
@@ -159,6 +173,7 @@ ODD_ENTRY_POINTS = {
     "upper": "odd_models:Upper",
     "odd": "odd_models:Odd",
     "wide": "odd_models:Wide",
+    "slow": "odd_models:Slow",
     "load-raises": "odd_models:LoadRaises",
     "load-crashes": "odd_models:LoadCrashes",
     "load-hangs": "odd_models:LoadHangs",

@@ -25,6 +25,7 @@ from inference_server.models.schema import Schema
 from tests.support.loaded_models import ask, call, loaded, of_class, refusal, request, version
 from utils.errors import (
     BrokenImage,
+    DeadlineExceeded,
     InvalidModel,
     MalformedRequest,
     ModelFailed,
@@ -447,3 +448,25 @@ def test_what_is_told_of_a_model_must_be_a_text(name: str, monkeypatch: pytest.M
     with pytest.raises(InvalidModel, match="accepted: a text") as caught:
         loaded(Halves)
     assert caught.value.field == name
+
+
+class InPairs(Halves):
+    max_batch = 2
+
+
+def test_a_request_of_many_inputs_passes_a_checkpoint_before_each_computation() -> None:
+    """So that it counts as hung by what one of them takes, and ends when it has no more time."""
+    steps: list[None] = []
+
+    def checkpoint() -> None:
+        steps.append(None)
+        if len(steps) > 3:
+            raise DeadlineExceeded("It is late.")
+
+    model = loaded(InPairs)
+    meant = [replace(one, model=model.key) for one in numbers(2, 4, 6, 8)]
+    assert [one.complete for one in model.handle(meant[:3], checkpoint)] == [True] * 3
+    assert len(steps) == 2
+    for outcome in model.handle(meant, checkpoint):
+        with pytest.raises(DeadlineExceeded, match="late"):
+            unpack_answer(outcome.answer)

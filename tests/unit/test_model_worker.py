@@ -24,7 +24,9 @@ def test_a_process_that_says_it_is_ready_has_shown_that_it_lives(monkeypatch: py
     machine = Machine(1, queues=2, model_slots=1)
     row = machine.shared.stats.rows[1]
     row.assign(7, time.monotonic() - 3600)
-    model = SimpleNamespace(handle=shout_all, encode_error=lambda _: b"", max_batch=1, out_of_memory=False)
+    model = SimpleNamespace(
+        handle=lambda works, _: shout_all(works), encode_error=lambda _: b"", max_batch=1, out_of_memory=False
+    )
     ours, theirs = control_pair()
     silent: list[float] = []
 
