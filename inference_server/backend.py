@@ -11,9 +11,11 @@ from pathlib import Path
 
 from inference_server.catalogue.control_socket import NAME, ControlSocket
 from inference_server.catalogue.manager import ModelManager
+from inference_server.catalogue.model_settings import MOST_PROCESSES
 from inference_server.catalogue.start import starting_state
 from inference_server.catalogue.state_file import StateFile, StateUnusable
 from inference_server.catalogue.store import Store
+from inference_server.catalogue.table import QUEUES
 from inference_server.dispatch.shared import Shared
 from inference_server.model_processes import ModelProcesses
 from inference_server.models.conversion import prepare
@@ -169,7 +171,8 @@ def _share(workers: int) -> Shared:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
-        return Shared.create(2 * workers + _SPARE_SLOTS)
+        # Queue 0 is that of face detection, and each version of a model has another.
+        return Shared.create(2 * workers + _SPARE_SLOTS, QUEUES + 1, MOST_PROCESSES)
     except OSError as error:
         raise InvalidSetting(
             f"FACET_WORKERS is {workers}, for which the system has no room: {error.strerror}"

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from inference_server.dispatch.shared import LayoutMismatch
 from inference_server.supervision.control import BootFailed, WorkerEnd
-from utils.errors import InvalidModel
+from utils.errors import FacetError, InvalidModel
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def fail(
     """
     permanent = isinstance(error, (LayoutMismatch, *permanent_errors))
     # What is permanent says to the operator what to do; neither class nor traceback would add to that.
-    kind = "" if permanent else f"{type(error).__name__}: "
+    kind = "" if permanent or isinstance(error, FacetError) else f"{type(error).__name__}: "
     reason = " ".join(f"{kind}{error}".split())[:_LONGEST_REASON]
     logger.error(
         "the worker cannot start", exc_info=None if permanent else error, extra=fields(reason=reason)

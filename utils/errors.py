@@ -24,6 +24,7 @@ The edges (an interceptor for gRPC, an error handler for HTTP) translate; nobody
 imports the standard library alone, so that the supervisor can use it without loading gRPC.
 """
 
+import re
 from enum import IntEnum
 from typing import ClassVar
 
@@ -66,6 +67,17 @@ LARGER_FACES_HELP = "A search for faces takes less time with a larger min_face_s
 def shown(text: str) -> str:
     """As much of a caller's own text as an error repeats."""
     return text[:SHOWN_CHARACTERS]
+
+
+_FOLDERS = re.compile(r"(?<=['\"])/(?:[^'\"/]+/)+|(?<![\w.:/])/(?:[^\s/'\":,]+/)+")
+
+
+def without_folders(text: str) -> str:
+    """A text of somebody else's without the folders of the absolute paths in it, on one line.
+
+    A path that has a space is known where it stands in quotes, as in the system's own errors.
+    """
+    return _FOLDERS.sub("", " ".join(text.split()))
 
 
 _BY_REASON: dict[str, type["FacetError"]] = {}

@@ -69,22 +69,8 @@ def build_server(
         models=_names(of_models),
         largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
     )
-    # gRPC's limit is one for all; that of each service is its own business.
-    largest = max(settings.max_image_bytes, settings.max_request_bytes) + TRANSPORT_MARGIN
-    server = grpc.aio.server(
-        interceptors=[CallInterceptor(_names([*services, *of_models]), receiver)],
-        options=[
-            ("grpc.so_reuseport", 1),
-            ("grpc.max_receive_message_length", largest),
-            ("grpc.max_send_message_length", largest),
-            ("grpc.http2.lookahead_bytes", _WINDOW),
-            ("grpc.http2.bdp_probe", 0),
-            ("grpc.max_concurrent_streams", MAX_WAITING),
-            *MAX_METADATA,
-            *KEEPALIVE,
-            *_connection_age(settings),
-        ],
-    )
+    interceptor = CallInterceptor(_names([*services, *of_models]), receiver)
+    server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
     served = (*services, *of_models, health)
     for service in served:
         service.add_to(server)
@@ -92,6 +78,23 @@ def build_server(
     add_reflection(server, files, models.registry if models is not None else None)
     server.add_insecure_port(address)
     return server
+
+
+def _options(settings: Settings) -> list[tuple[str, Any]]:
+    """How connections behave, and what they may send."""
+    # gRPC's limit is one for all; that of each service is its own business.
+    largest = max(settings.max_image_bytes, settings.max_request_bytes) + TRANSPORT_MARGIN
+    return [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", largest),
+        ("grpc.max_send_message_length", largest),
+        ("grpc.http2.lookahead_bytes", _WINDOW),
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.max_concurrent_streams", MAX_WAITING),
+        *MAX_METADATA,
+        *KEEPALIVE,
+        *_connection_age(settings),
+    ]
 
 
 def _services_of(models: ModelCaller, settings: Settings) -> list[Service]:

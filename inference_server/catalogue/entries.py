@@ -171,8 +171,8 @@ class Catalogue:
         if not versions:
             raise ModelNotFound(f"There is no model {shown(name)!r}", field="name")
         chosen = version or self._canary(name, versions, request_id) or self.defaults.get(name)
-        if chosen is None:
-            raise _not_ready(f"The model {name}", State.LOADING)
+        if chosen is None:  # of a package, whose process has not said yet which version it is
+            raise _not_ready(f"The model {name}", next(iter(versions.values())).state)
         if chosen not in versions:
             raise ModelNotFound(f"The model {name} has no version {shown(chosen)!r}", field="version")
         found = versions[chosen]

@@ -1,7 +1,6 @@
 """Loads versions: starts their processes, and takes in what those say of themselves, or why they cannot."""
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Generic
@@ -14,7 +13,7 @@ from inference_server.catalogue.names import check_version
 from inference_server.catalogue.registration import check_beside
 from inference_server.catalogue.table import AnyGroup, Entry, Pending
 from inference_server.catalogue.writer import CatalogueWriter
-from utils.errors import FacetError, InvalidModel, ModelLoadFailed
+from utils.errors import FacetError, InvalidModel, ModelLoadFailed, without_folders
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -22,8 +21,6 @@ logger = logging.getLogger(__name__)
 StartGroup = Callable[[ModelVersion, GroupCallbacks], AnyGroup]
 """Has `version.workers` processes started that take requests from `version.queue`; may raise OSError."""
 
-# The folders of an absolute path, which no caller is told; what follows a word or a colon is no path.
-_FOLDERS: Final = re.compile(r"(?<![\w.:/])/(?:[^\s/'\":]+/)+")
 _LONGEST_REASON: Final = 500
 
 
@@ -159,5 +156,5 @@ class Loader(Generic[AnyGroup]):
 
 def _not_loaded(version: ModelVersion, error: FacetError) -> FacetError:
     """The error as it is told, without folders."""
-    reason = _FOLDERS.sub("", error.detail)[:_LONGEST_REASON]
+    reason = without_folders(error.detail)[:_LONGEST_REASON]
     return type(error)(f"The model {version.name} could not be loaded: {reason}", field=error.field)

@@ -11,11 +11,6 @@ from typing import NamedTuple
 from inference_server.dispatch.publication import Publication
 from inference_server.dispatch.stats import SharedStats
 
-QUEUES = 33
-"""Of faces, whose number is 0, and of as many versions of models as there can be at once."""
-MODEL_SLOTS = 64
-"""How many model workers there can be at once."""
-
 PACKET = struct.Struct("=QQQ")
 """A request's datagram, and its completion: the dispatcher's slot and generation, the request's number."""
 
@@ -73,7 +68,7 @@ class Shared:
         self.completion_senders, self.completion_receivers = ends[2 * queues : -slots], ends[-slots:]
 
     @classmethod
-    def create(cls, slots: int, queues: int = QUEUES, model_slots: int = MODEL_SLOTS) -> "Shared":
+    def create(cls, slots: int, queues: int = 1, model_slots: int = 0) -> "Shared":
         """Make it, in the supervisor.
 
         Args:

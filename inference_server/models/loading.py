@@ -1,6 +1,5 @@
 """From a version's source to a model that is loaded, or a reason why not that callers may read."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -9,19 +8,15 @@ from pydantic import BaseModel
 
 from facet_serving import Model
 from inference_server.catalogue.entries import Source
+from inference_server.dispatch.row import MOST_IN_FLIGHT
 from inference_server.models import kinds
 from inference_server.models.kinds.python import entry_point, package_of
 from inference_server.models.lock import FILE_NAME, Lock
-from utils.errors import InvalidModel, ManagementError, ModelLoadFailed, shown
-
-MOST_BATCH = 64
-"""Inputs that a model computes at once, at most."""
+from utils.errors import InvalidModel, ManagementError, ModelLoadFailed, shown, without_folders
 
 _OWN_KEYS = frozenset({"class", "entry_point"})
 """Options of the kinds `python` and `entry_point` that are not the model's."""
 
-_FOLDERS = re.compile(r"(?<![\w./])/(?!/)(?:[^\s\"':,/]+/)*")
-"""The folders of an absolute path, wherever it is in a text."""
 _LONGEST_REASON = 500
 
 
@@ -42,9 +37,9 @@ def load_model(source: Source) -> Model:
     for name in ("description", "display_name"):
         if not isinstance(getattr(model, name), str):
             raise InvalidModel(f"{name} is {shown(repr(getattr(model, name)))}; accepted: a text", field=name)
-    if not isinstance(model.max_batch, int) or not 1 <= model.max_batch <= MOST_BATCH:
+    if not isinstance(model.max_batch, int) or not 1 <= model.max_batch <= MOST_IN_FLIGHT:
         raise InvalidModel(
-            f"max_batch is {model.max_batch!r}; accepted: 1 to {MOST_BATCH}", field="max_batch"
+            f"max_batch is {model.max_batch!r}; accepted: 1 to {MOST_IN_FLIGHT}", field="max_batch"
         )
     return model
 
@@ -79,5 +74,5 @@ def _typed_errors() -> Iterator[None]:
     except ManagementError:
         raise
     except BaseException as error:  # SystemExit, too, is a reason why a model cannot be loaded
-        text = _FOLDERS.sub("", " ".join(str(error).split()))
+        text = without_folders(str(error))
         raise ModelLoadFailed(f"{type(error).__name__}: {text}"[:_LONGEST_REASON]) from error

@@ -79,10 +79,6 @@ class Supervisor:
         """Have something handled whenever its descriptor can be read."""
         self._watched.append(watched)
 
-    def unwatch(self, watched: Watched) -> None:
-        """Watch it no more; to be said before its descriptor is closed."""
-        self._watched.remove(watched)
-
     def notify(self, signum: int, frame: object = None) -> None:
         """Handle a signal: remember it and wake the loop. Safe in a signal handler."""
         self._signals.put(signum, frame)
@@ -122,8 +118,7 @@ class Supervisor:
 
     def _handle(self, readable: list[Watched]) -> None:
         for watched in readable:
-            if watched in self._watched:  # and not forgotten by the one before
-                watched.handle()
+            watched.handle()
 
     def _exchange_messages(self) -> None:
         for group in tuple(self._groups):

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from inference_server.catalogue.model_settings import MOST_PROCESSES
+from inference_server.catalogue.table import QUEUES
 from inference_server.dispatch.poison import TABLE_BYTES
 from inference_server.dispatch.row import row_bytes
-from inference_server.dispatch.shared import MODEL_SLOTS, QUEUES
 from inference_server.dispatch.stats import SharedStats
 from inference_server.supervision.liveness import HEARTBEAT_SECONDS
 from protos import infer_pb2 as pb
@@ -66,8 +67,8 @@ def page_of(process: Process) -> SharedStats:
     for place in Path(f"/proc/{process.pid}/fd").iterdir():
         if "facet-stats" in str(place.readlink()):
             with place.open("r+b") as stats:
-                rows = (place.stat().st_size - TABLE_BYTES) // row_bytes(QUEUES)
-                return SharedStats(stats.fileno(), rows - MODEL_SLOTS, MODEL_SLOTS, QUEUES)
+                rows = (place.stat().st_size - TABLE_BYTES) // row_bytes(QUEUES + 1)
+                return SharedStats(stats.fileno(), rows - MOST_PROCESSES, MOST_PROCESSES, QUEUES + 1)
     raise AssertionError("the supervisor holds no stats")
 
 

@@ -97,7 +97,9 @@ class Client:
         self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
         self._models: Any = models_pb2_grpc.ModelsStub(self._channel)
 
-    def predict(self, name: str, inputs: Mapping[str, Any], version: str = "") -> dict[str, Any]:
+    def predict(
+        self, name: str, inputs: Mapping[str, Any], version: str = "", timeout: float = PATIENCE
+    ) -> dict[str, Any]:
         """Call a model by JSON, once: nothing is tried again.
 
         Raises:
@@ -105,7 +107,7 @@ class Client:
         """
         request = pb.PredictRequest(name=name, version=version, json=json.dumps(inputs).encode())
         try:
-            reply = self._models.Predict(request, timeout=PATIENCE)
+            reply = self._models.Predict(request, timeout=timeout)
         except grpc.RpcError as error:
             raise error_of(error) from error
         answer: dict[str, Any] = json.loads(reply.json)

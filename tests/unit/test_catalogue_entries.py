@@ -162,6 +162,14 @@ def test_the_upper_bound_of_workers_grows_with_the_lower_unless_it_is_named() ->
         ModelSettings().with_changes({"min_workers": 3, "max_workers": 2})
 
 
+def test_a_model_of_which_no_version_is_known_is_what_its_process_is() -> None:
+    """A caller of one that cannot be loaded is not told to come back soon."""
+    with pytest.raises(ModelNotReady, match="is loading"):
+        catalogue(made(version="", state=State.LOADING)).find("iris")
+    with pytest.raises(ModelNotReady, match="could not be loaded"):
+        catalogue(made(version="", state=State.FAILED)).find("iris")
+
+
 def test_a_batch_waits_for_less_time_than_it_has() -> None:
     """Or its process would be taken for hung."""
     with pytest.raises(InvalidModel, match="max_batch_delay is 5; accepted: less than response_timeout"):

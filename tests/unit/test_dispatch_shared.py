@@ -48,9 +48,9 @@ def test_what_is_shared_is_found_again_by_its_descriptors() -> None:
     found.close()
 
 
-def test_faces_and_32_models_have_a_queue_and_64_model_workers_a_place() -> None:
+def test_all_queues_and_places_are_made_at_once() -> None:
     """None of them has to be passed to a process that runs already."""
-    made = Shared.create(2)
+    made = Shared.create(2, 33, 64)
     assert (len(made.queue_senders), made.slots, made.model_slots) == (33, 2, 64)
     assert len(made.stats.rows) == 66
     made.close()

@@ -7,7 +7,15 @@ import pytest
 from google.rpc import code_pb2
 
 from tests.support.processes import ROOT
-from utils.errors import Code, FacetError, InternalError, Overloaded, error_class, error_classes
+from utils.errors import (
+    Code,
+    FacetError,
+    InternalError,
+    Overloaded,
+    error_class,
+    error_classes,
+    without_folders,
+)
 
 # The error table of docs/errors.md: reason -> canonical code, HTTP status.
 TABLE = {
@@ -96,6 +104,23 @@ def test_the_codes_have_googles_numbers() -> None:
 def test_an_internal_error_tells_the_caller_nothing() -> None:
     """Its message is fixed; the log has the rest."""
     assert InternalError().detail == InternalError.message
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("No such file: '/srv/some user/secret place/weights.bin'", "No such file: 'weights.bin'"),
+        (
+            "Load from /srv/store/1.0/a.onnx failed:\n no graph",
+            "Load from a.onnx failed: no graph",
+        ),
+        ("1/2 of https://example.org/a/b and a/b/c", "1/2 of https://example.org/a/b and a/b/c"),
+        ("/etc/passwd,/a/b", "passwd,b"),
+    ],
+)
+def test_no_caller_is_told_the_folders_of_a_path(text: str, told: str) -> None:
+    """In whatever text of somebody else's it stands."""
+    assert without_folders(text) == told
 
 
 def test_two_errors_cannot_share_a_reason() -> None:

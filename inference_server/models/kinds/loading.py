@@ -1,6 +1,5 @@
 """What the kinds do alike when they load a version of a model: read its options, and its files."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -9,9 +8,7 @@ from onnxruntime import InferenceSession
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inference_server.onnx_session import open_session
-from utils.errors import InvalidModel, shown
-
-_FOLDERS = re.compile(r"/[^\s\"':]*/")
+from utils.errors import InvalidModel, shown, without_folders
 
 FileName = Annotated[str, Field(min_length=1, max_length=255)]
 """A file's path in the version's folder."""
@@ -78,7 +75,7 @@ def open_model(folder: Path | None, name: str, key: str = "file") -> InferenceSe
     try:
         return open_session(path)
     except Exception as error:  # ONNX Runtime's errors have no common class
-        reason = _FOLDERS.sub("", str(error).replace(f"{path.parent}/", ""))
+        reason = without_folders(str(error).replace(f"{path.parent}/", ""))
         raise InvalidModel(f"{shown(name)} cannot be loaded as ONNX: {reason}", field=key) from error
 
 
