@@ -4,12 +4,11 @@ The supervisor starts it as `python -m inference_server.model_worker`. It never 
 does, no connection breaks, and what it had in flight is done by another process or refused.
 """
 
-from inference_server.supervision.processes import die_with_parent, leave_signals_to_supervisor
+from inference_server.supervision.processes import leave_signals_to_supervisor
 
 if __name__ == "__main__":
     leave_signals_to_supervisor()  # before all other imports, which take a moment
 
-import argparse
 import gc
 import json
 import os
@@ -18,7 +17,7 @@ import selectors
 import signal
 import time
 
-from inference_server.boot_failure import fail
+from inference_server.boot import EXIT_DIED, begin, fail
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.dispatch.batch_consumer import BatchConsumer
 from inference_server.dispatch.shared import Membership, Shared
@@ -31,14 +30,8 @@ from inference_server.supervision.control import (
     SuspectCleared,
     WorkerDied,
     WorkerEnd,
-    inherited_control,
 )
-from utils import logs
 from utils.errors import InvalidModel
-from utils.memory import tune_heap
-from utils.settings import Settings
-
-EXIT_DIED = 4
 
 _HEARTBEAT_SECONDS = 0.25
 _STDOUT, _STDERR = 1, 2
@@ -46,36 +39,21 @@ _STDOUT, _STDERR = 1, 2
 
 def main() -> None:
     """Run a model worker until it is told to stop."""
-    arguments = _arguments()
-    die_with_parent(arguments.parent)
-    tune_heap()
     os.dup2(_STDERR, _STDOUT)  # what a model prints belongs to the log
-    settings = Settings.from_environ(os.environ)
-    logs.configure(settings.log_format)
-    control = inherited_control(arguments.control_fd)
+    arguments, _, control = begin(
+        "Hosts a model.", version="the version of the model, as JSON", card_fd="file that takes its card"
+    )
     try:
         shared = Shared.inherited(arguments.shared)
         version = ModelVersion.from_dict(json.loads(arguments.version))
         _limit_memory(version.settings.memory_bytes)
         model = load(version)
-        _write(arguments.card_fd, json.dumps(model.card).encode())
+        _write(int(arguments.card_fd), json.dumps(model.card).encode())
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error, (InvalidModel,))
     membership = Membership(shared, arguments.slot, arguments.generation)
     ModelWorker(model, version, control, membership).run()
     os._exit(0)  # not by the interpreter's own end, which waits for threads of the model's
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Hosts a model; the supervisor starts it.")
-    parser.add_argument("--version", required=True, help="the version of the model, as JSON")
-    parser.add_argument("--card-fd", type=int, required=True, help="file that takes the model's card")
-    parser.add_argument("--control-fd", type=int, required=True, help="the line to the supervisor")
-    parser.add_argument("--parent", type=int, required=True, help="the supervisor's process id")
-    parser.add_argument("--shared", required=True, help="descriptors of what all workers share")
-    parser.add_argument("--slot", type=int, required=True, help="this process's place among them")
-    parser.add_argument("--generation", type=int, required=True, help="its number among all there were")
-    return parser.parse_args()
 
 
 def _limit_memory(most: int) -> None:

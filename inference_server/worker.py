@@ -4,12 +4,11 @@ The supervisor starts it as `python -m inference_server.worker`. It first builds
 itself; only then does it listen and say that it is ready.
 """
 
-from inference_server.supervision.processes import die_with_parent, leave_signals_to_supervisor
+from inference_server.supervision.processes import leave_signals_to_supervisor
 
 if __name__ == "__main__":
     leave_signals_to_supervisor()  # before all other imports, which take a moment
 
-import argparse
 import asyncio
 import contextlib
 import gc
@@ -27,7 +26,7 @@ from inference_server.api.infer import InferenceService
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.registry import ModelRegistry
 from inference_server.api.server import Server, build_server
-from inference_server.boot_failure import fail
+from inference_server.boot import EXIT_DIED, begin, fail
 from inference_server.dispatch.consumer import Consumer
 from inference_server.dispatch.dispatcher import Dispatcher
 from inference_server.dispatch.shared import Membership, Shared
@@ -41,13 +40,8 @@ from inference_server.supervision.control import (
     SuspectCleared,
     WorkerDied,
     WorkerEnd,
-    inherited_control,
 )
-from utils import logs
-from utils.memory import tune_heap
 from utils.settings import Settings
-
-EXIT_DIED = 4
 
 _HEARTBEAT_SECONDS = 0.25
 _LOOK_SECONDS = 0.02
@@ -59,13 +53,8 @@ def main(build: Callable[[Settings], FaceDetection] = FaceDetection.build) -> No
     Args:
         build: Builds the model and proves that it works.
     """
-    arguments = _arguments()
     leave_signals_to_supervisor()  # again, for a main module that is another one
-    die_with_parent(arguments.parent)
-    tune_heap()
-    settings = Settings.from_environ(os.environ)
-    logs.configure(settings.log_format)
-    control = inherited_control(arguments.control_fd)
+    arguments, settings, control = begin("A worker.", address="host:port, shared with the other workers")
     # Requests travel as descriptors: as many may be open, or on their way, as the system allows.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -78,17 +67,6 @@ def main(build: Callable[[Settings], FaceDetection] = FaceDetection.build) -> No
     uvloop.run(Worker(settings, model, control, membership).run(arguments.address))
     # All is answered. Taking TensorFlow apart may last seconds without a heartbeat.
     os._exit(0)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="A worker of the backend; the supervisor starts it.")
-    parser.add_argument("--address", required=True, help="host:port, shared with the other workers")
-    parser.add_argument("--control-fd", type=int, required=True, help="the line to the supervisor")
-    parser.add_argument("--parent", type=int, required=True, help="the supervisor's process id")
-    parser.add_argument("--shared", required=True, help="descriptors of what all workers share")
-    parser.add_argument("--slot", type=int, required=True, help="this worker's place among them")
-    parser.add_argument("--generation", type=int, required=True, help="its number among all there were")
-    return parser.parse_args()
 
 
 class Worker:

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from inference_server.boot_failure import EXIT_BOOT_FAILURE, fail
+from inference_server.boot import EXIT_BOOT_FAILURE, fail
 from inference_server.detector.choice import EngineUnavailable
 from inference_server.detector.factory import SelfTestFailed
 from inference_server.detector.weights import WeightsError
