@@ -20,7 +20,7 @@ from tests.support.processes import ROOT
 from utils.errors import InvalidModel
 
 PAGE = (ROOT / "docs" / "models.md").read_text().partition("## Kinds in the store")[0]
-MODEL, TRIAL, CLIENT, NOTEBOOK = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+MODEL, TRIAL, NOTEBOOK = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 PROJECT, VERSION = map(tomllib.loads, re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL))
 [MESSAGES] = re.findall(r"```protobuf\n(.*?)```", PAGE, re.DOTALL)
 TRIED, TRIED_IN_NOTEBOOK = re.findall(r"```\n\n    (\S.*)\n", PAGE)
@@ -66,15 +66,6 @@ def test_the_notebooks_lines_follow_those_of_the_trial(capsys: pytest.CaptureFix
     capsys.readouterr()
     exec(NOTEBOOK, cells)  # noqa: S102 - the page's own program
     assert capsys.readouterr().out == f"{TRIED_IN_NOTEBOOK}\n"
-
-
-def test_the_client_sends_what_the_trial_did() -> None:
-    """So that both have the same answer; a server for it is for other tests."""
-    compile(CLIENT, "docs/models.md", "exec")
-    [flower, *others] = {line for line in PAGE.splitlines() if line.startswith("flower = ")}
-    assert not others
-    [sent] = re.findall(r"-d '(.*)'", PAGE)
-    assert json.loads(sent) == json.loads(flower.partition(" = ")[2])
 
 
 def test_the_messages_are_those_of_the_model() -> None:
