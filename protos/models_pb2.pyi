@@ -61,18 +61,20 @@ class ModelDescription(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[str] = ..., default: _Optional[bool] = ..., description: _Optional[str] = ..., kind: _Optional[str] = ..., max_batch: _Optional[int] = ..., operations: _Optional[_Iterable[str]] = ..., input_schema: _Optional[bytes] = ..., output_schema: _Optional[bytes] = ..., descriptor: _Optional[bytes] = ..., input_type: _Optional[str] = ..., output_type: _Optional[str] = ..., generation: _Optional[int] = ..., display_name: _Optional[str] = ...) -> None: ...
 
 class PredictRequest(_message.Message):
-    __slots__ = ("name", "version", "message", "json", "body")
+    __slots__ = ("name", "version", "message", "json", "body", "encoded")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     JSON_FIELD_NUMBER: _ClassVar[int]
     BODY_FIELD_NUMBER: _ClassVar[int]
+    ENCODED_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     message: bytes
     json: bytes
     body: Body
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., message: _Optional[bytes] = ..., json: _Optional[bytes] = ..., body: _Optional[_Union[Body, _Mapping]] = ...) -> None: ...
+    encoded: Encoded
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., message: _Optional[bytes] = ..., json: _Optional[bytes] = ..., body: _Optional[_Union[Body, _Mapping]] = ..., encoded: _Optional[_Union[Encoded, _Mapping]] = ...) -> None: ...
 
 class Body(_message.Message):
     __slots__ = ("content_type", "content")
@@ -82,17 +84,29 @@ class Body(_message.Message):
     content: bytes
     def __init__(self, content_type: _Optional[str] = ..., content: _Optional[bytes] = ...) -> None: ...
 
+class Encoded(_message.Message):
+    __slots__ = ("operation", "content", "parameters")
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    operation: str
+    content: bytes
+    parameters: bytes
+    def __init__(self, operation: _Optional[str] = ..., content: _Optional[bytes] = ..., parameters: _Optional[bytes] = ...) -> None: ...
+
 class PredictReply(_message.Message):
-    __slots__ = ("name", "version", "message", "json")
+    __slots__ = ("name", "version", "message", "json", "encoded")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     JSON_FIELD_NUMBER: _ClassVar[int]
+    ENCODED_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     message: bytes
     json: bytes
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., message: _Optional[bytes] = ..., json: _Optional[bytes] = ...) -> None: ...
+    encoded: bytes
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., message: _Optional[bytes] = ..., json: _Optional[bytes] = ..., encoded: _Optional[bytes] = ...) -> None: ...
 
 class StreamItem(_message.Message):
     __slots__ = ("index", "output", "error")

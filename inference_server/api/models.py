@@ -11,7 +11,9 @@ from inference_server.catalogue.entries import Catalogue, ModelVersion
 from protos import models_pb2 as pb
 from utils.errors import MalformedRequest
 
-_LONGEST_CONTENT_TYPE = 1024
+_LONGEST_PARAMETERS = 1024
+_ANSWERS = {"body": "json"}
+"""The member of a reply that answers one of a request, where it has another name."""
 
 
 class ModelsService:
@@ -53,11 +55,12 @@ class ModelsService:
     async def predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictReply:  # noqa: ANN401
         """Have a model answer one input."""
         version = self._caller.find(request.name, request.version)
+        form = request.WhichOneof("input") or ""
         operation, payload, parameters = _input_of(request)
         del request  # the input waits in its buffer; who waits for it shall not hold it, too
         answer = self._caller.call(version, operation, payload, context, parameters)
         del payload
-        output = {"message" if operation == TYPED else "json": await answer}
+        output = {_ANSWERS.get(form, form): await answer}
         return pb.PredictReply(name=version.name, version=version.version, **output)
 
 
@@ -65,7 +68,7 @@ def _input_of(request: pb.PredictRequest) -> tuple[str, bytes, bytes]:
     """Operation, payload and parameters.
 
     Raises:
-        MalformedRequest: There is no input, or the type of its content is too long.
+        MalformedRequest: There is no input, or what it says beside its content is too long.
     """
     match request.WhichOneof("input"):
         case "message":
@@ -74,16 +77,23 @@ def _input_of(request: pb.PredictRequest) -> tuple[str, bytes, bytes]:
             return JSON, request.json, b""
         case "body":
             content_type = request.body.content_type.encode()
-            if len(content_type) > _LONGEST_CONTENT_TYPE:
-                raise MalformedRequest(
-                    f"body.content_type has {len(content_type)} bytes; the limit is {_LONGEST_CONTENT_TYPE}.",
-                    field="body.content_type",
-                )
-            return MULTIPART, request.body.content, content_type
+            return MULTIPART, request.body.content, _limited("body.content_type", content_type)
+        case "encoded":
+            encoded = request.encoded
+            parameters = _limited("encoded.parameters", encoded.parameters)
+            return encoded.operation, encoded.content, parameters
         case _:
             raise MalformedRequest(
-                "The request has no input; it must have message, json or body.", field="input"
+                "The request has no input; it must have message, json, body or encoded.", field="input"
             )
+
+
+def _limited(field: str, parameters: bytes) -> bytes:
+    if len(parameters) > _LONGEST_PARAMETERS:
+        raise MalformedRequest(
+            f"{field} has {len(parameters)} bytes; the limit is {_LONGEST_PARAMETERS}.", field=field
+        )
+    return parameters
 
 
 def _described(version: ModelVersion, catalogue: Catalogue) -> pb.ModelDescription:

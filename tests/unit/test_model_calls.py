@@ -103,9 +103,16 @@ def test_a_call_has_the_patience_that_its_caller_names() -> None:
             b"multipart/form-data; boundary=x",
             "json",
         ),
+        (
+            {"encoded": models_pb2.Encoded(operation="typed", content=b"\n\x01a", parameters=b"x")},
+            "typed",
+            b"\n\x01a",
+            b"x",
+            "encoded",
+        ),
     ],
 )
-def test_a_model_is_called_by_name_in_three_encodings(
+def test_a_model_is_called_by_name_in_each_of_its_encodings(
     sent: dict[str, Any], operation: str, payload: bytes, parameters: bytes, answered: str
 ) -> None:
     """And answers in the same one, but forms in JSON; the reply names the version."""
@@ -123,7 +130,11 @@ def test_a_model_is_called_by_name_in_three_encodings(
 
 @pytest.mark.parametrize(
     ("sent", "field"),
-    [({}, "input"), ({"body": models_pb2.Body(content_type="x" * 1025)}, "body.content_type")],
+    [
+        ({}, "input"),
+        ({"body": models_pb2.Body(content_type="x" * 1025)}, "body.content_type"),
+        ({"encoded": models_pb2.Encoded(parameters=b"x" * 1025)}, "encoded.parameters"),
+    ],
 )
 def test_a_request_without_a_readable_input_is_malformed(sent: dict[str, Any], field: str) -> None:
     """It says which member is at fault."""
