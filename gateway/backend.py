@@ -24,6 +24,18 @@ class Backend(Protocol):
     ) -> Prediction:
         """Have a model answer a body as it came."""
 
+    def predict_encoded(
+        self,
+        name: str,
+        operation: str,
+        content: bytes,
+        *,
+        parameters: bytes = b"",
+        version: str = "",
+        **options: Unpack[BlockingCallOptions],
+    ) -> Prediction:
+        """Have a model answer an input in any of the encodings that it lists."""
+
     def models(self, **options: Unpack[BlockingCallOptions]) -> list[ModelDescription]:
         """Every version of every model."""
 

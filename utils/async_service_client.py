@@ -67,6 +67,20 @@ class AsyncServiceClient:
         """Have a model answer the body of an HTTP request as it came."""
         return await self._make(calls.predict_raw(name, content_type, content, version), **options)
 
+    async def predict_encoded(
+        self,
+        name: str,
+        operation: str,
+        content: bytes,
+        *,
+        parameters: bytes = b"",
+        version: str = "",
+        **options: Unpack[CallOptions],
+    ) -> Prediction:
+        """Have a model answer an input in any of the encodings that it lists."""
+        call = calls.predict_encoded(name, operation, content, parameters, version)
+        return await self._make(call, **options)
+
     async def models(self, **options: Unpack[CallOptions]) -> list[ModelDescription]:
         """Every version of every model."""
         return await self._make(calls.models(), **options)

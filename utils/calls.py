@@ -130,6 +130,14 @@ def predict_raw(name: str, content_type: str, content: bytes, version: str) -> C
     return Call(_PREDICT, message, model_codec.decode_prediction)
 
 
+def predict_encoded(
+    name: str, operation: str, content: bytes, parameters: bytes, version: str
+) -> Call[Prediction]:
+    """Have a model answer an input in any encoding that it lists; the answer is passed on as it comes."""
+    message = model_codec.encode_encoded(name, version, operation, content, parameters)
+    return Call(_PREDICT, message, model_codec.decode_prediction)
+
+
 def models() -> Call[list[ModelDescription]]:
     """Ask for every version of every model."""
     return Call(_LIST, models_pb2.ListRequest(), model_codec.decode_models)

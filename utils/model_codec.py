@@ -39,9 +39,17 @@ def encode_request(name: str, version: str, content: bytes, content_type: str = 
     )
 
 
+def encode_encoded(
+    name: str, version: str, operation: str, content: bytes, parameters: bytes
+) -> pb.PredictRequest:
+    """A call of a model in one of the encodings that its description lists."""
+    encoded = pb.Encoded(operation=operation, content=content, parameters=parameters)
+    return pb.PredictRequest(name=name, version=version, encoded=encoded)
+
+
 def decode_prediction(message: pb.PredictReply) -> Prediction:
-    """A reply that carries JSON."""
-    return Prediction(message.name, message.version, message.json)
+    """A reply that carries JSON, or the answer to an encoded input."""
+    return Prediction(message.name, message.version, message.json or message.encoded)
 
 
 def decode_output(message: pb.PredictReply) -> dict[str, Any]:

@@ -151,6 +151,32 @@ class ServiceClient:
         """
         return self._make(calls.predict_raw(name, content_type, content, version), **options)
 
+    def predict_encoded(
+        self,
+        name: str,
+        operation: str,
+        content: bytes,
+        *,
+        parameters: bytes = b"",
+        version: str = "",
+        **options: Unpack[BlockingCallOptions],
+    ) -> Prediction:
+        """Have a model answer an input in any of the encodings that it lists, as another protocol has it.
+
+        Args:
+            name: The model's.
+            operation: The encoding, one of the model's `operations`.
+            content: The input.
+            parameters: What the encoding needs to know beside it, such as its content type. 1,024 bytes at
+                most.
+            version: One of the model's, or empty.
+            **options: As of BlockingCallOptions.
+
+        Returns:
+            The answer in the same encoding.
+        """
+        return self._make(calls.predict_encoded(name, operation, content, parameters, version), **options)
+
     def models(self, **options: Unpack[BlockingCallOptions]) -> list[ModelDescription]:
         """Every version of every model, by name and version."""
         return self._make(calls.models(), **options)

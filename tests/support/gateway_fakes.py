@@ -52,7 +52,7 @@ MODELS = [
 class FakeBackend:
     """Answers every picture with one face, and every input of a model with `{"answer": 1}`.
 
-    Or fails with `failure`. Remembers what it was asked.
+    An encoded input is its own answer. Or all fail with `failure`. Remembers what it was asked.
     """
 
     def __init__(self, failure: Exception | None = None) -> None:
@@ -60,6 +60,8 @@ class FakeBackend:
         self.requests: list[DetectRequest] = []
         self.predictions: list[tuple[str, str, str, bytes]] = []
         """Name, version, content type and content of each input of a model."""
+        self.encoded: list[tuple[str, str, str, bytes, bytes]] = []
+        """Name, version, operation, parameters and content of each encoded input."""
         self.timeouts: list[float | None] = []
         self.timeouts_named: list[bool] = []
         self.request_ids: list[str] = []
@@ -94,6 +96,20 @@ class FakeBackend:
         self.predictions.append((name, version, content_type, content))
         self._begin(options)
         return Prediction(name, version or "2.9", b'{"answer": 1}')
+
+    def predict_encoded(
+        self,
+        name: str,
+        operation: str,
+        content: bytes,
+        *,
+        parameters: bytes = b"",
+        version: str = "",
+        **options: Unpack[BlockingCallOptions],
+    ) -> Prediction:
+        self.encoded.append((name, version, operation, parameters, content))
+        self._begin(options)
+        return Prediction(name, version or "2.9", content)
 
     def models(self, **options: Unpack[BlockingCallOptions]) -> list[ModelDescription]:
         self._begin(options)
