@@ -1,8 +1,13 @@
-"""Failures as RFC 9457 problem documents: the one place where an exception becomes an HTTP answer."""
+"""Failures as HTTP answers: the one place where an exception becomes one.
+
+In what form is the application's: an RFC 9457 problem document where it says nothing else.
+"""
 
 import logging
 import math
+from collections.abc import Callable
 from http.client import responses
+from typing import NamedTuple
 
 import orjson
 from flask import Response, request
@@ -20,7 +25,19 @@ CONTENT_TYPE = "application/problem+json"
 _log = logging.getLogger("gateway")
 
 
-def answer(error: Exception, backend: str) -> Response:
+class ErrorAnswer(NamedTuple):
+    """What the caller of a failed request gets, beside header fields."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+ErrorFormat = Callable[[FacetError, RequestContext], ErrorAnswer]
+"""How an application tells a failure."""
+
+
+def answer(error: Exception, backend: str, error_format: ErrorFormat) -> Response:
     """What the caller is told of any exception that a request ended with.
 
     The backend's address is for the log alone: callers may be strangers.
@@ -32,37 +49,39 @@ def answer(error: Exception, backend: str) -> Response:
         cause=failure.cause or None,
         backend=backend if isinstance(failure, errors.BackendUnavailable) else None,
     )
-    response = Response(
-        document(failure, context.request_id), status=failure.http_status, content_type=CONTENT_TYPE
-    )
+    status, content_type, body = error_format(failure, context)
+    response = Response(body, status=status, content_type=content_type)
     response.headers.update(_fields_of(failure))
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = _methods(error)
     return response
 
 
-def document(failure: FacetError, name: str) -> bytes:
-    """What the caller of the request of this id is told of a failure."""
+def problem(failure: FacetError, context: RequestContext) -> ErrorAnswer:
+    """A failure as a problem document."""
     members = {
         "type": f"urn:facet:problem:{failure.reason.lower().replace('_', '-')}",
         "title": failure.title,
         "status": failure.http_status,
         "detail": failure.detail,
         "reason": failure.reason,
-        "request_id": name,
+        "request_id": context.request_id,
         "message": failure.detail,
     }
     if failure.field is not None:
         members["field"] = failure.field
-    return orjson.dumps(members)
+    return ErrorAnswer(failure.http_status, CONTENT_TYPE, orjson.dumps(members))
 
 
-def refusal(error: Exception, environ: Environ) -> tuple[str, list[tuple[str, str]], bytes]:
+def refusal(
+    error: Exception, environ: Environ, error_format: ErrorFormat = problem
+) -> tuple[str, list[tuple[str, str]], bytes]:
     """The answer to a request that the application is not asked for; writes its one line into the log.
 
     Args:
         error: What the caller is told, if it is a FacetError; others are faults of ours.
         environ: Its WSGI environment, which has nothing but the arrival where its head could not be read.
+        error_format: How the application tells it.
 
     Returns:
         Status line, header fields and body.
@@ -70,16 +89,16 @@ def refusal(error: Exception, environ: Environ) -> tuple[str, list[tuple[str, st
     context = RequestContext.of(environ)
     failure = error if isinstance(error, FacetError) else unexpected(error, context.request_id)
     context.note(reason=failure.reason)
-    context.log_writer(failure.http_status)()
-    body = document(failure, context.request_id)
+    status, content_type, body = error_format(failure, context)
+    context.log_writer(status)()
     headers = {
-        "Content-Type": CONTENT_TYPE,
+        "Content-Type": content_type,
         "Content-Length": str(len(body)),
         "Connection": "close",
         REQUEST_ID: context.request_id,
         **_fields_of(failure),
     }
-    return f"{failure.http_status} {responses.get(failure.http_status, '')}", [*headers.items()], body
+    return f"{status} {responses.get(status, '')}", [*headers.items()], body
 
 
 def _fields_of(failure: FacetError) -> dict[str, str]:

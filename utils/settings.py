@@ -232,6 +232,12 @@ class Settings:
         "Where the HTTP gateway listens.",
         default=Address("127.0.0.1", 8000),
     )
+    torchserve_http_address: Address | None = _setting(
+        _ADDRESS,
+        _BY_GATEWAY,
+        "Where the gateway speaks TorchServe's inference API over HTTP, too; TorchServe's own is port 8080.",
+        shown="off",
+    )
     grpc_address: Address = _setting(
         _ADDRESS,
         _BY_BACKEND,
