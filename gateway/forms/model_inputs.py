@@ -1,6 +1,7 @@
 """The forms of a request to a model, which are passed on as they come: JSON, multipart/form-data, or any.
 
-Each may be compressed by gzip. There are no query parameters: the model's schema says what a body has.
+Each may be compressed by gzip or deflate. There are no query parameters: the model's schema says what a body
+has.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def model_form(
 
     Raises:
         UnsupportedContentType: In no way; the detail shows one that works, against this URL.
-        UnsupportedContentEncoding: It is compressed by something else than gzip.
+        UnsupportedContentEncoding: It is compressed in a way that is not accepted.
     """
     mimetype = (content_type or "").partition(";")[0].strip().lower()
     if content_type is None or mimetype not in {_JSON, _MULTIPART}:
