@@ -56,7 +56,7 @@ class SchemaTensors(TensorInterface):
         self.outputs = [spec for _, spec in self._given] + [_JSON_SPEC] * self._is_json_out
         self.item_name = self.inputs[0].name if len(self.inputs) == 1 else ""
 
-    def split(self, arrays: Mapping[str, Any], most: int) -> list[BaseModel]:  # noqa: ARG002
+    def split(self, arrays: Mapping[str, Any], _most: int, _parameters: Mapping[str, Any]) -> list[BaseModel]:
         """As TensorInterface has it."""
         if self._is_json_in:
             return [self._input({JSON: one}, number) for number, one in enumerate(arrays[JSON])]

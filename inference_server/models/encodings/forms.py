@@ -13,11 +13,13 @@ class Inference:
 
     Attributes:
         id: Sent back.
+        parameters: What it says to the model.
         outputs: Those that are asked for, with their parameters; none for all of them.
         binary: Whether outputs that do not say so themselves are wanted in binary form.
     """
 
     id: str
+    parameters: Mapping[str, Any]
     outputs: Sequence[tuple[str, Mapping[str, Any]]]
     binary: bool = True
 

@@ -51,7 +51,7 @@ class InferenceOperation:
             answers = requests.answers(wanted, found, batched=self._interface.batched)
             return form.write(self._model, self._version, inference.id, answers)
 
-        return self._interface.split(arrays, self._max_batch), encode
+        return self._interface.split(arrays, self._max_batch, inference.parameters), encode
 
 
 def operations_of(key: str, interface: TensorInterface, max_batch: int) -> Mapping[str, InferenceOperation]:

@@ -64,7 +64,7 @@ def read(payload: bytes, _parameters: bytes, model: str) -> tuple[Inference, Ite
     head, raw = take(payload, _OTHERS, _RAW_INPUTS)
     request = parsed(head)
     outputs = [(one.name, parameters_of(one)) for one in request.outputs]
-    return Inference(request.id, outputs), _given(request.inputs, raw, model)
+    return Inference(request.id, parameters_of(request), outputs), _given(request.inputs, raw, model)
 
 
 def _given(inputs: Any, raw: Sequence[memoryview], model: str) -> list[Given]:  # noqa: ANN401

@@ -21,7 +21,7 @@ from utils.errors import InvalidInput, MalformedRequest, shown
 _HEAD = struct.Struct("<I")
 
 
-def read(payload: bytes, parameters: bytes, _model: str) -> tuple[Inference, Iterable[Given]]:
+def read(payload: bytes, form: bytes, _model: str) -> tuple[Inference, Iterable[Given]]:
     """What the body of a request says, and its tensors.
 
     Raises:
@@ -29,7 +29,7 @@ def read(payload: bytes, parameters: bytes, _model: str) -> tuple[Inference, Ite
         InvalidInput: A tensor is not.
     """
     view = memoryview(payload)
-    length = _header_length(parameters, len(view))
+    length = _header_length(form, len(view))
     try:
         request = orjson.loads(view[:length])
     except ValueError as error:
@@ -37,18 +37,19 @@ def read(payload: bytes, parameters: bytes, _model: str) -> tuple[Inference, Ite
     if not isinstance(request, dict):
         raise MalformedRequest("The request is no JSON object.")
     identifier = _member(request, "id", str, "")
-    binary = _member(_member(request, "parameters", dict, {}), "binary_data_output", bool, False)
+    parameters = _member(request, "parameters", dict, {})
+    binary = _member(parameters, "binary_data_output", bool, False)
     asked = [
         (_member(one, "name", str), _member(one, "parameters", dict, {}))
         for one in _objects(request, "outputs", required=False)
     ]
     given = _given(_objects(request, "inputs", required=True), view[length:])
-    return Inference(identifier, asked, binary), given
+    return Inference(identifier, parameters, asked, binary), given
 
 
-def _header_length(parameters: bytes, size: int) -> int:
+def _header_length(form: bytes, size: int) -> int:
     """How many bytes of a body are JSON."""
-    length = orjson.loads(parameters or b"{}").get("header_length")
+    length = orjson.loads(form or b"{}").get("header_length")
     if length is None:
         return size
     if type(length) is not int or not 0 < length <= size:

@@ -63,12 +63,13 @@ class TensorInterface(ABC):
     item_name: str = ""
 
     @abstractmethod
-    def split(self, arrays: Mapping[str, Any], most: int) -> list[Any]:
+    def split(self, arrays: Mapping[str, Any], most: int, parameters: Mapping[str, Any]) -> list[Any]:
         """The inputs that the model's `predict` takes.
 
         Args:
             arrays: By name, as `inputs` describe them, BYTES as arrays of bytes objects.
             most: Items that may be computed at once.
+            parameters: Of the request, those of the protocol included.
 
         Raises:
             InvalidInput: They do not fit the model's schema; the field is the tensor.

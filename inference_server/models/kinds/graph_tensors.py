@@ -45,7 +45,7 @@ class GraphTensors(TensorInterface):
         shape = (-1, *item) if self.batched else item
         return TensorSpec(tensor.name, _DATATYPES[tensor.dtype], shape)
 
-    def split(self, arrays: Mapping[str, Any], most: int) -> list[Rows]:
+    def split(self, arrays: Mapping[str, Any], most: int, _parameters: Mapping[str, Any]) -> list[Rows]:
         """As TensorInterface has it; parts of the arrays, which are not copied."""
         ordered = [_fed(tensor, arrays[tensor.name]) for tensor in self._inputs]
         if not self.batched:
