@@ -1,5 +1,8 @@
 """The schema of a model: its messages in protobuf, and its inputs and outputs from and to their bytes."""
 
+import base64
+from typing import Any
+
 from google.protobuf import message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
@@ -8,7 +11,7 @@ from pydantic import BaseModel
 from inference_server.catalogue.names import identifier
 from inference_server.models.codec import Codec
 from inference_server.models.descriptors import PACKAGE, describe
-from inference_server.models.lock import Lock
+from inference_server.models.lock import Lock, entries_of
 from inference_server.models.validation import Validation
 from utils.errors import InvalidModel, MalformedRequest
 
@@ -82,6 +85,18 @@ class Schema:
         self._codec.write(self.output_type, output, message)
         content: bytes = message.SerializeToString()
         return content
+
+    def card(self) -> dict[str, Any]:
+        """The part of a model's card that says what it takes and gives, in protobuf and in JSON."""
+        return {
+            "identifier": self.identifier,
+            "descriptor": base64.b64encode(self.descriptor.SerializeToString()).decode(),
+            "input_type": self.input_type,
+            "output_type": self.output_type,
+            "fields": entries_of(self.descriptor),
+            "input_schema": self.input.json_schema("validation"),
+            "output_schema": self.output.json_schema("serialization"),
+        }
 
     def _message_class(self, name: str) -> type[Message]:
         return message_factory.GetMessageClass(self._pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))

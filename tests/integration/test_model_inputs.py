@@ -29,6 +29,7 @@ from tests.support.pictures import ASTRONAUT, backdrop, encoded, portrait
 from tests.support.processes import PATIENCE
 from utils.channel import error_of
 from utils.errors import (
+    AnswerTooLarge,
     BrokenImage,
     FacetError,
     ImageEmpty,
@@ -213,6 +214,7 @@ BAD = {
     "faces, truncated": Bad("face_detection", {"image": TRUNCATED}, BrokenImage, "image", by=MESSAGES + JSON),
     "faces, a form": Bad("face_detection", {"image": b"text"}, by=FORMS),
     "too many bytes": Bad("echo", {"text": "a" * LIMIT}, MessageTooLarge),
+    "too many bytes of an answer": Bad("echo", {"text": "a" * 2**19, "repeat": 21}, AnswerTooLarge),
 }
 
 
