@@ -5,7 +5,7 @@
     JSON        {"image": "<base64 or data: URI>", "image_id": "", "metadata": {}, "options": {}}
 
 Each may be compressed by gzip or deflate. Options and image_id may also be query parameters, but not given
-twice. Names that are not known are refused everywhere: a typo must not look like an option that has no effect.
+twice. Names that are not known are refused everywhere: a typo must not look like an option without effect.
 """
 
 import math
