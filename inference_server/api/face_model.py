@@ -1,13 +1,28 @@
 """Face detection, which the workers host themselves, called as the other models are."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
-from inference_server.models.face_messages import OPERATIONS, decode_json, encode_json
+from inference_server.models.encodings.torchserve_inputs import of_body, of_message
+from inference_server.models.face_messages import (
+    OPERATIONS,
+    decode_json,
+    decode_keys,
+    encode_document,
+    encode_json,
+)
 from protos import infer_pb2 as pb
-from utils.errors import InvalidInput, MalformedRequest
+from utils.errors import InvalidInput, MalformedRequest, shown
+
+_ENCODERS: Mapping[str, Callable[[bytes], bytes]] = {
+    "json": encode_json,
+    "torchserve": encode_document,
+    "torchserve_http": encode_document,
+}
+"""Make the answer of an operation of serialized InferResults; `typed` gives them as they are."""
 
 
 class Inference(Protocol):
@@ -27,7 +42,13 @@ class FaceModel:
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
 
-    async def call(self, operation: str, payload: bytes, context: Any) -> bytes:  # noqa: ANN401
+    async def call(
+        self,
+        operation: str,
+        payload: bytes,
+        context: Any,  # noqa: ANN401
+        parameters: bytes = b"",
+    ) -> bytes:
         """Find the faces in the picture of one input.
 
         Raises:
@@ -35,21 +56,27 @@ class FaceModel:
             InvalidInput: It does not fit the input's schema, or is in another form.
             FacetError: As `/Inference/Predict`.
         """
-        if operation == "json":
-            # Of a large picture it takes a moment, in which the event loop has other things to do.
-            message = await asyncio.to_thread(decode_json, payload)
-            del payload
-            found = self._inference.predict(message, context)
-            del message  # the picture waits in its buffer, and nowhere else
-            return await asyncio.to_thread(encode_json, await found)
-        if operation != "typed":
-            raise InvalidInput(
-                f"Face detection takes {' and '.join(OPERATIONS)} input here; forms, and pictures as they "
-                "are, it takes by POST /predict."
-            )
-        try:
-            found = self._inference.predict(pb.Image.FromString(payload), context)
-        except DecodeError as error:
-            raise MalformedRequest("The bytes are no message of the input's type.") from error
+        match operation:
+            case "typed":
+                try:
+                    message = pb.Image.FromString(payload)
+                except DecodeError as error:
+                    raise MalformedRequest("The bytes are no message of the input's type.") from error
+            case "json":
+                # Of a large picture it takes a moment, in which the event loop has other things to do.
+                message = await asyncio.to_thread(decode_json, payload)
+            case "torchserve":
+                message = decode_keys(of_message(payload))
+            case "torchserve_http":
+                message = decode_keys(of_body(payload, parameters.decode("latin-1")))
+            case _:
+                raise InvalidInput(
+                    f"Face detection cannot be called by {shown(operation)!r}; it can by "
+                    f"{', '.join(OPERATIONS)}. Forms, and pictures as they are, it takes by POST /predict."
+                )
         del payload
-        return await found
+        found = self._inference.predict(message, context)
+        del message  # the picture waits in its buffer, and nowhere else
+        results = await found
+        encode = _ENCODERS.get(operation)
+        return results if encode is None else await asyncio.to_thread(encode, results)

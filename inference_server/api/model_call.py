@@ -15,6 +15,8 @@ from utils.settings import Settings
 
 TYPED, JSON, MULTIPART = "typed", "json", "multipart"
 """Operations that every model has: a message of its own type, JSON, a form."""
+TORCHSERVE = "torchserve"
+"""And TorchServe's PredictionsRequest, answered by the bytes of a prediction."""
 CLASSIFY, PIPELINE = "classify", "pipeline"
 """Operations of some models: those of published contracts."""
 
@@ -25,7 +27,13 @@ _COST = 1.0
 class Faces(Protocol):
     """The part of inference_server.api.face_model.FaceModel that is used here."""
 
-    async def call(self, operation: str, payload: bytes, context: Any) -> bytes:  # noqa: ANN401
+    async def call(
+        self,
+        operation: str,
+        payload: bytes,
+        context: Any,  # noqa: ANN401
+        parameters: bytes = b"",
+    ) -> bytes:
         """Find the faces in the picture of one input."""
 
 
@@ -90,7 +98,7 @@ class ModelCaller:
         received = time.monotonic()
         note(bytes=len(payload))
         if version.queue == FaceDetection.queue:
-            found = self._faces.call(operation, payload, context)
+            found = self._faces.call(operation, payload, context, parameters)
             del payload
             return await found
         self._check(version, operation, len(payload))

@@ -1,0 +1,1 @@
+"""Encodings of public protocols in which models are called: rows of inference_server.models.operations."""
