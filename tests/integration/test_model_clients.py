@@ -153,7 +153,7 @@ def test_the_models_are_listed_in_the_order_of_the_backend(call: Caller) -> None
         "description": "Names a flower.",
         "kind": "python",
         "max_batch": 8,
-        "operations": ("typed", "json", "multipart", "torchserve", "torchserve_http"),
+        "operations": ("typed", "json", "multipart"),
         "input_schema": {"type": "object"},
         "output_schema": {"type": "object", "title": "Species"},
         "descriptor": b"a descriptor",
