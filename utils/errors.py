@@ -5,6 +5,7 @@
     │   ├── ...                 one class for each way in which it can be wrong
     │   └── PayloadTooLarge     a limit was exceeded
     ├── RouteNotFound, MethodNotAllowed
+    ├── TokenRefused
     ├── Overloaded              try again after `retry_after` seconds
     │   ├── QueueFull
     │   ├── TooManyUnfinishedMessages
@@ -169,6 +170,13 @@ class InvalidHeader(InvalidRequest):
 
     reason = "INVALID_HEADER"
     title = "A header is not valid"
+
+
+class ParameterMissing(InvalidRequest):
+    """A call by TorchServe's protocol lacks a parameter that it must have."""
+
+    reason = "PARAMETER_MISSING"
+    title = "A parameter is missing"
 
 
 class UnknownOption(InvalidRequest):
@@ -339,6 +347,15 @@ class MethodNotAllowed(FacetError):
     http_status = 405
     reason = "METHOD_NOT_ALLOWED"
     title = "The HTTP method is not allowed here"
+
+
+class TokenRefused(FacetError):
+    """A token is demanded, and none came, or a wrong or expired one."""
+
+    code = Code.PERMISSION_DENIED
+    http_status = 403
+    reason = "TOKEN_REFUSED"
+    title = "The token is refused"
 
 
 # --- the service cannot answer now ------------------------------------------------------------------

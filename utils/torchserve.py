@@ -1,7 +1,8 @@
-r"""TorchServe's words: its texts, and how it tells of each error over gRPC and HTTP. The one table of them.
+"""TorchServe's words: its texts, and how it tells of each error over gRPC and HTTP. The one table of them.
 
 Where Facet speaks TorchServe's protocols an error has TorchServe's text as its detail, and is translated
-here: over gRPC to a code and `TEXT\nJAVA CLASS`, over HTTP to a status and a JSON object (`Told.document`).
+here: over gRPC to a code and two lines, the text and the name of a Java class; over HTTP to a status and a
+JSON object.
 """
 
 from collections.abc import Mapping
@@ -18,8 +19,10 @@ from utils.errors import (
     ModelNotFound,
     ModelNotReady,
     Overloaded,
+    ParameterMissing,
     PayloadTooLarge,
     RouteNotFound,
+    TokenRefused,
     WorkerCrashed,
 )
 
@@ -28,13 +31,14 @@ MODEL_NAME_REQUIRED = "Parameter model_name is required."
 SEQUENCE_ID_REQUIRED = "Parameter sequenceId is required."
 PREDICTION_FAILED = "Prediction failed"
 WORKER_DIED = "Worker died."
-_NOT_FOUND = "Requested resource is not found, please refer to API document."
-_NOT_ALLOWED = "Requested method is not allowed, please refer to API document."
+NOT_FOUND = "Requested resource is not found, please refer to API document."
+NOT_ALLOWED = "Requested method is not allowed, please refer to API document."
+UNAUTHORIZED = "Token Authorization failed. Token either incorrect, expired, or not provided correctly"
 
 _MODELS = "org.pytorch.serve.archive.model."
 _HTTP = "org.pytorch.serve.http."
 BAD_REQUEST = "BadRequestException.()"
-"""Where TorchServe refuses a call for predictions itself, it gives no Java class."""
+"""Where TorchServe refuses a call for predictions itself, it names no package."""
 
 
 class Told(NamedTuple):
@@ -44,7 +48,7 @@ class Told(NamedTuple):
         code: Over gRPC.
         http_status: Over HTTP.
         text: For people.
-        java_class: What follows the text over gRPC.
+        java_class: What follows the text over gRPC; empty for nothing.
         type: Over HTTP.
     """
 
@@ -57,7 +61,7 @@ class Told(NamedTuple):
     @property
     def detail(self) -> str:
         """The text of a gRPC status."""
-        return f"{self.text}\n{self.java_class}"
+        return f"{self.text}\n{self.java_class}" if self.java_class else self.text
 
     @property
     def document(self) -> dict[str, Any]:
@@ -76,14 +80,17 @@ class _Row(NamedTuple):
 
 
 _ANY_OTHER = _Row(None, None, f"{_HTTP}InternalServerException")
+_TOKEN = _Row(Code.PERMISSION_DENIED, 400, "", type="InvalidKeyException")
 
 _PREDICTIONS: Mapping[type[FacetError], _Row] = {
+    TokenRefused: _TOKEN,
+    ParameterMissing: _Row(Code.INTERNAL, 400, BAD_REQUEST, type="BadRequestException"),
     ModelNotFound: _Row(Code.INTERNAL, 404, f"{_MODELS}ModelNotFoundException"),
     ModelNotReady: _Row(Code.INTERNAL, 503, "InternalServerException.()", type="ServiceUnavailableException"),
     # TorchServe's code; only by a fault of the model, so that no caller sends a bad input again and again.
     ModelFailed: _Row(Code.UNAVAILABLE, 503, f"{_HTTP}InternalServerException"),
-    RouteNotFound: _Row(None, None, f"{_HTTP}ResourceNotFoundException", text=_NOT_FOUND),
-    MethodNotAllowed: _Row(None, None, f"{_HTTP}MethodNotAllowedException", text=_NOT_ALLOWED),
+    RouteNotFound: _Row(None, None, f"{_HTTP}ResourceNotFoundException", text=NOT_FOUND),
+    MethodNotAllowed: _Row(None, None, f"{_HTTP}MethodNotAllowedException", text=NOT_ALLOWED),
     BodyTooSlow: _Row(None, None, f"{_HTTP}RequestTimeoutException"),
     PayloadTooLarge: _Row(None, None, f"{_HTTP}BadRequestException"),
     InvalidRequest: _Row(Code.INVALID_ARGUMENT, 400, f"{_HTTP}BadRequestException"),

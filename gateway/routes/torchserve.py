@@ -18,7 +18,7 @@ from gateway.routes.backend_calls import require_ready, rule_of
 from gateway.routes.model_calls import ModelCalls
 from gateway.routes.torchserve_document import DOCUMENT
 from utils import torchserve
-from utils.errors import FacetError, MalformedRequest, UnknownOption, shown
+from utils.errors import FacetError, ParameterMissing, UnknownOption, shown
 from utils.settings import Settings
 
 OPERATION = "torchserve_http"
@@ -81,7 +81,7 @@ class TorchServeRoutes:
     def _only_model(self) -> str:
         names = {model.name for model in self._calls.models()}
         if len(names) != 1:
-            raise MalformedRequest(torchserve.MODEL_NAME_REQUIRED, field=_MODEL_NAME)
+            raise ParameterMissing(torchserve.MODEL_NAME_REQUIRED, field=_MODEL_NAME)
         return names.pop()
 
     def _predict(self, name: str, version: str, query: str) -> Response:
