@@ -15,6 +15,7 @@ from gateway.readiness import PROBE_SECONDS, Readiness
 from gateway.routes import torchserve
 from gateway.routes.backend_calls import Permits
 from gateway.routes.model_calls import ModelCalls
+from gateway.routes.torchserve import TorchServeRoutes
 from utils.service_client import ServiceClient
 from utils.settings import Settings
 
@@ -60,9 +61,9 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     app = Gateway(partial(routes.body_rule, settings=settings), problems.problem, settings.backend)
     routes.add_routes(app, client, permits, calls, readiness)
     if settings.torchserve_http_address is not None:
-        rules = partial(torchserve.body_rule, settings=settings)
-        other = Gateway(rules, torchserve.error_answer, settings.backend)
-        torchserve.TorchServeRoutes(calls, readiness).add_to(other)
+        views = TorchServeRoutes(calls, readiness)
+        other = Gateway(views.body_rule, torchserve.error_answer, settings.backend)
+        views.add_to(other)
         app.others = {"torchserve_http_address": other}
     return app
 

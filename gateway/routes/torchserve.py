@@ -19,7 +19,7 @@ from gateway.routes.model_calls import ModelCalls
 from gateway.routes.torchserve_document import DOCUMENT
 from utils import torchserve
 from utils.errors import FacetError, ParameterMissing, UnknownOption, shown
-from utils.settings import Settings
+from utils.torchserve_keys import Tokens
 
 OPERATION = "torchserve_http"
 
@@ -40,9 +40,29 @@ class TorchServeRoutes:
     def __init__(self, calls: ModelCalls, readiness: Readiness) -> None:
         self._calls = calls
         self._readiness = readiness
+        path = calls.settings.torchserve_key_file
+        self._tokens = None if path is None else Tokens(path, "inference")
+
+    def body_rule(self, environ: Environ) -> BodyRule | None:
+        """The rule for the body of a request to these paths; None where none is wanted.
+
+        Raises:
+            TokenRefused: It comes without the token that is demanded.
+        """
+        self._check_token(environ)
+        if environ["REQUEST_METHOD"] not in _METHODS or not _PREDICTING.fullmatch(environ["PATH_INFO"]):
+            return None
+        settings = self._calls.settings
+        return rule_of(any_form(environ, settings), environ, settings)
+
+    def _check_token(self, environ: Environ) -> None:
+        if self._tokens is not None:
+            self._tokens.check(environ.get("HTTP_AUTHORIZATION"))
 
     def add_to(self, app: Flask) -> None:
         """Give the application its paths."""
+        # Of all paths, those included that there are not; `body_rule` checks it before a body comes.
+        app.before_request(lambda: self._check_token(request.environ))
         app.add_url_rule("/ping", view_func=self.ping)
         app.add_url_rule("/api-description", "describe_api", self.describe_api)
         app.add_url_rule(
@@ -98,13 +118,6 @@ def error_answer(failure: FacetError, _context: RequestContext) -> ErrorAnswer:
     """A failure as TorchServe tells it."""
     told = torchserve.tell_prediction_error(failure)
     return ErrorAnswer(told.http_status, _JSON, _dumped(told.document))
-
-
-def body_rule(environ: Environ, settings: Settings) -> BodyRule | None:
-    """The rule for the body of a request to these paths; None where none is wanted."""
-    if environ["REQUEST_METHOD"] not in _METHODS or not _PREDICTING.fullmatch(environ["PATH_INFO"]):
-        return None
-    return rule_of(any_form(environ, settings), environ, settings)
 
 
 def _json(document: dict[str, Any], status: int = 200) -> Response:

@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -12,11 +13,13 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from gateway.app import Gateway
+from gateway.arrival import Environ
 from tests.support.gateway_fakes import MODELS, FakeBackend, app_for
 from tests.support.gateway_forms import form
 from utils import errors
 from utils.errors import FacetError
 from utils.logs import JsonFormatter
+from utils.torchserve_keys import Tokens, write_keys
 
 ADDRESS = {"FACET_TORCHSERVE_HTTP_ADDRESS": "127.0.0.1:8080"}
 IRIS = "/predictions/iris"
@@ -180,6 +183,49 @@ def test_a_body_has_the_limit_of_any_model_s(backend: FakeBackend) -> None:
     response = client.post(IRIS, data=bomb, headers={"Content-Encoding": "gzip"})
     assert "FACET_MAX_REQUEST_BYTES" in assert_told(response, 413, "BadRequestException")
     assert backend.encoded == []
+
+
+# --- tokens -----------------------------------------------------------------------------------------
+
+REFUSED = "Token Authorization failed. Token either incorrect, expired, or not provided correctly"
+
+
+@pytest.mark.parametrize("path", ["/ping", IRIS, "/api-description", "/nothing"])
+def test_where_keys_are_demanded_each_path_needs_the_one_for_inference(
+    backend: FakeBackend, tmp_path: Path, path: str
+) -> None:
+    """By the scheme Bearer, in these very letters; a new key counts at once."""
+    file = tmp_path / "key_file.json"
+    write_keys(file)
+    app = torchserve_app(backend, FACET_TORCHSERVE_KEY_FILE=str(file))
+    keys = json.loads(file.read_text())
+
+    def ask(authorization: str | None) -> TestResponse:
+        headers = {} if authorization is None else {"Authorization": authorization}
+        return app.test_client().open(path, method="POST" if path == IRIS else "GET", headers=headers)
+
+    inference = keys["inference"]["key"]
+    others = [None, "", inference, f"bearer {inference}", f"Bearer {inference}x", "Bearer \xff"]
+    for wrong in [*others, *(f"Bearer {keys[name]['key']}" for name in ("management", "API"))]:
+        assert assert_told(ask(wrong), 400, "InvalidKeyException") == REFUSED
+    accepted = 404 if path == "/nothing" else 200
+    assert ask(f"Bearer {inference}").status_code == accepted
+    Tokens(file, "API").renew("inference")
+    assert ask(f"Bearer {inference}").status_code == 400
+
+
+def test_who_has_no_token_sends_its_body_in_vain(backend: FakeBackend, tmp_path: Path) -> None:
+    """It is refused before the body comes."""
+    file = tmp_path / "key_file.json"
+    write_keys(file)
+    app = cast(Gateway, torchserve_app(backend, FACET_TORCHSERVE_KEY_FILE=str(file)))
+    environ: Environ = {"REQUEST_METHOD": "POST", "PATH_INFO": IRIS}
+    with pytest.raises(errors.TokenRefused):
+        app.body_rules(environ)
+    key = json.loads(file.read_text())["inference"]["key"]
+    rule = app.body_rules({**environ, "HTTP_AUTHORIZATION": f"Bearer {key}"})
+    assert rule is not None
+    assert rule.limit == 32 * 1024**2
 
 
 # --- the other paths --------------------------------------------------------------------------------
