@@ -15,8 +15,8 @@ from utils.settings import Settings
 
 TYPED, JSON, MULTIPART = "typed", "json", "multipart"
 """Operations that every model has: a message of its own type, JSON, a form."""
-TORCHSERVE = "torchserve"
-"""And TorchServe's PredictionsRequest, answered by the bytes of a prediction."""
+OIP, TORCHSERVE = "oip", "torchserve"
+"""And requests of the Open Inference Protocol and of TorchServe, in messages of theirs."""
 CLASSIFY, PIPELINE = "classify", "pipeline"
 """Operations of some models: those of published contracts."""
 

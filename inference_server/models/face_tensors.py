@@ -29,7 +29,7 @@ class FaceTensors(TensorInterface):
         TensorSpec("landmarks", "FP32", (-1, 5, 2)),
         TensorSpec("confidences", "FP32", (-1,)),
     )
-    batched = True
+    batched = False  # of the outputs one alone has as many rows as there are pictures
     most_items = 10_000
     item_name = "image"
 
