@@ -58,7 +58,7 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     permits = Permits(settings)
     calls = ModelCalls(client, settings, permits)
     readiness = Readiness(lambda: client.check_ready(timeout=PROBE_SECONDS))
-    app = Gateway(partial(routes.body_rule, settings=settings), problems.problem, settings.backend)
+    app = Gateway(partial(routes.body_rule, settings=settings), routes.error_answer, settings.backend)
     routes.add_routes(app, client, permits, calls, readiness)
     if settings.torchserve_http_address is not None:
         views = TorchServeRoutes(calls, readiness)

@@ -29,7 +29,7 @@ REQUEST_ID = "X-Request-ID"
 REQUEST_TIMEOUT = "X-Request-Timeout"
 
 _log = logging.getLogger("gateway")
-_PROBES = {"healthz", "readyz", "ping"}
+_PROBES = {"healthz", "readyz", "ping", "v2_live", "v2_ready"}
 _LONGEST_PATH = 200
 _LONGEST_NUMBER = 32
 _NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)

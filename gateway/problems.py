@@ -57,8 +57,8 @@ def answer(error: Exception, backend: str, error_format: ErrorFormat) -> Respons
     return response
 
 
-def problem(failure: FacetError, context: RequestContext) -> ErrorAnswer:
-    """A failure as a problem document."""
+def problem(failure: FacetError, context: RequestContext, **others: str) -> ErrorAnswer:
+    """A failure as a problem document, with these other members."""
     members = {
         "type": f"urn:facet:problem:{failure.reason.lower().replace('_', '-')}",
         "title": failure.title,
@@ -67,6 +67,7 @@ def problem(failure: FacetError, context: RequestContext) -> ErrorAnswer:
         "reason": failure.reason,
         "request_id": context.request_id,
         "message": failure.detail,
+        **others,
     }
     if failure.field is not None:
         members["field"] = failure.field

@@ -20,7 +20,7 @@ import grpc
 from grpc.experimental import ChannelOptions
 
 from utils import calls
-from utils.calls import RPCS, Call, CallDefaults, CallOptions, T
+from utils.calls import Call, CallDefaults, CallOptions, Methods, T
 from utils.channel import MIB, channel_options, error_of
 from utils.domain import Detection, DetectRequest
 from utils.errors import Cancelled
@@ -100,10 +100,10 @@ class ServiceClient:
         options = channel_options(max(max_image_bytes, max_request_bytes))
         options.append((ChannelOptions.SingleThreadedUnaryStream, 1))
         self._channel = grpc.insecure_channel(target, options=options)
-        self._methods = {rpc: self._channel.unary_unary(*rpc.as_grpc()) for rpc in RPCS}
+        self._methods = Methods(self._channel.unary_unary)
         # As a stream of one, the only kind of call that gRPC can cancel from another thread without
         # making a thread of its own for it: half of the time that a gateway adds to a call.
-        self._cancellable_methods = {rpc: self._channel.unary_stream(*rpc.as_grpc()) for rpc in RPCS}
+        self._cancellable_methods = Methods(self._channel.unary_stream)
 
     def detect(self, request: DetectRequest | bytes, **options: Unpack[BlockingCallOptions]) -> Detection:
         """Find the faces in one encoded picture with its options, or in just the bytes of its file."""
@@ -186,6 +186,21 @@ class ServiceClient:
     ) -> ModelDescription:
         """One version of a model; without one named that which serves calls that name none."""
         return self._make(calls.describe(name, version), **options)
+
+    def inference_protocol(
+        self, method: str, arguments: Mapping[str, Any], **options: Unpack[BlockingCallOptions]
+    ) -> dict[str, Any]:
+        """Ask a method of the Open Inference Protocol, such as ModelMetadata, whose messages have no tensors.
+
+        Args:
+            method: Its name.
+            arguments: Fields of its request.
+            **options: As of BlockingCallOptions.
+
+        Returns:
+            All fields of its answer.
+        """
+        return self._make(calls.inference_protocol(method, arguments), **options)
 
     def check_ready(self, *, timeout: float | None = None) -> None:
         """Return when the backend serves.

@@ -1,6 +1,7 @@
 """What views share that ask the backend about models, or call one: each holds a permit meanwhile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from flask import request
 
@@ -44,6 +45,30 @@ class ModelCalls:
         _note(context, checked(name), version)
         with self._permits.one():
             return self.backend.describe(name, version, **call_options(context, patience))
+
+    def ask(self, method: str, arguments: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:
+        """Ask a method of the Open Inference Protocol.
+
+        Args:
+            method: Its name.
+            arguments: Fields of its request.
+            seconds: That it has where its caller names no time; None: as any request.
+        """
+        context, patience = current(), self._patience()
+        if seconds is not None and not patience.named:
+            patience = Patience(seconds, named=False)
+        with self._permits.one():
+            return self.backend.inference_protocol(method, arguments, **call_options(context, patience))
+
+    def ask_of_model(self, method: str, name: str, version: str) -> dict[str, Any]:
+        """Ask one of its methods about a version of a model."""
+        _note(current(), checked(name), version)
+        return self.ask(method, {"name": name, "version": version})
+
+    def change(self, method: str, name: str, arguments: Mapping[str, Any]) -> None:
+        """Have one of its methods change a model, which may take longer than a prediction."""
+        _note(current(), checked(name), "")
+        self.ask(method, arguments, self.settings.max_timeout_seconds)
 
     def predict(
         self, name: str, version: str, form: InputForm[ModelBody], query: str, send: Send
