@@ -4,7 +4,7 @@ import gzip
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,16 +160,18 @@ def test_the_server_and_its_models_are_described_as_over_grpc(served: Served) ->
     ]
 
 
-@pytest.mark.parametrize("coding", ["", "gzip", "deflate"])
+PACKED: dict[str, Callable[[bytes], bytes]] = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}
+
+
+@pytest.mark.parametrize("coding", PACKED)
 @pytest.mark.parametrize(
     "path", ["/v2/models/face_detection/infer", "/v2/models/face_detection/versions/1/infer"]
 )
 def test_faces_are_found_by_tensors(served: Served, path: str, coding: str) -> None:
     """In binary form where that is asked for, else in JSON."""
-    packed = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}[coding]
     body, length = faces(ASTRONAUT.read_bytes(), binary_data_output=True)
     sent = {LENGTH.replace("-", "_"): str(length), "Content_Encoding": coding}
-    status, headers, content = ask(served, path, packed(body), **sent)
+    status, headers, content = ask(served, path, PACKED[coding](body), **sent)
     assert (status, headers["content-type"]) == (200, "application/octet-stream")
     cut = int(headers[LENGTH.lower()])
     answer = json.loads(content[:cut])
