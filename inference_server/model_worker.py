@@ -40,14 +40,14 @@ _STDOUT, _STDERR = 1, 2
 def main() -> None:
     """Run a model worker until it is told to stop."""
     os.dup2(_STDERR, _STDOUT)  # what a model prints belongs to the log
-    arguments, _, control = begin(
+    arguments, settings, control = begin(
         "Hosts a model.", version="the version of the model, as JSON", card_fd="file that takes its card"
     )
     try:
         shared = Shared.inherited(arguments.shared)
         version = ModelVersion.from_dict(json.loads(arguments.version))
         _limit_memory(version.settings.memory_bytes)
-        model = load(version)
+        model = load(version, settings.max_answer_bytes)
         _write(int(arguments.card_fd), json.dumps(model.card).encode())
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error, (InvalidModel,))

@@ -432,7 +432,8 @@ class Settings:
     max_request_bytes: int = _setting(
         _whole(1024, 256 * 1024**2),
         _BY_BOTH,
-        "Largest request to a model, in bytes; those to find faces have FACET_MAX_IMAGE_BYTES.",
+        "Largest request to a model, in bytes; those to find faces have FACET_MAX_IMAGE_BYTES. An answer of "
+        "a model may have as many as the larger one of the two.",
         default=32 * 1024**2,
         shown="33554432 (32 MiB)",
     )
@@ -459,6 +460,11 @@ class Settings:
             )
         if not self.backend:
             object.__setattr__(self, "backend", str(self.grpc_address))
+
+    @property
+    def max_answer_bytes(self) -> int:
+        """The largest answer of a model; gRPC's limit is one for all messages, those with pictures, too."""
+        return max(self.max_image_bytes, self.max_request_bytes)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":

@@ -67,6 +67,11 @@ class GrownInFront(Grown):
         colour: Colour = Colour.RED
 
 
+class GrownByDemand(Flower):
+    class Input(Flower.Input):
+        height: float
+
+
 class Removed(Flower):
     class Output(BaseModel):
         name: str
@@ -176,6 +181,7 @@ def test_a_client_of_an_older_version_is_served_by_a_newer_one(
         ("Repeated", "input.width", "is repeated float, and was float"),
         ("GrownInFront", "input.width", "has number 2, and had 1"),
         ("Faded", "Colour.{}_Colour_BLUE", "was removed"),
+        ("GrownByDemand", "input.height", "is required, and was not"),
     ],
 )
 def test_a_version_that_breaks_what_clients_have_is_refused(

@@ -162,6 +162,13 @@ class Backend:
         """As all processes see it."""
         return Catalogue.from_json(self.publication.contents[-1] if self.publication.contents else b"")
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is, for the supervisor as for all processes."""
+        settled = self.manager.is_settled
+        assert self.catalogue.is_settled is settled
+        return settled
+
     def state_of(self, key: str) -> State | None:
         """What a version does, by what all processes see."""
         return next((one.state for one in self.catalogue.versions if one.key == key), None)
