@@ -5,7 +5,6 @@ import os
 import sys
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.catalogue.groups import GroupCallbacks
@@ -52,7 +51,7 @@ class ModelProcesses:
             wanted=version.workers,
             patience=self._patience,
             queue=version.queue,
-            on_ready=lambda process, _: callbacks.on_ready(_card(process)),
+            on_ready=lambda process, _: callbacks.on_ready(process.card or {}),
             on_cannot_start=lambda error: callbacks.on_cannot_start(_told(error)),
         )
         self._supervisor.add_group(group)
@@ -89,11 +88,3 @@ def _told(error: BootFailed) -> FacetError:
     if error.invalid:
         return InvalidModel(error.reason, field=error.field or None)
     return ModelLoadFailed(error.reason)
-
-
-def _card(process: WorkerProcess) -> dict[str, Any]:
-    """What a process that is ready has written of its model."""
-    assert process.card_fd is not None
-    content = os.pread(process.card_fd, os.fstat(process.card_fd).st_size, 0)
-    card: dict[str, Any] = json.loads(content)
-    return card

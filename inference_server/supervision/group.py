@@ -230,12 +230,12 @@ class Group:
             self._could_not_boot(error, started=process.started)
 
     def _could_not_boot(self, error: BootFailed, *, started: float) -> None:
-        """Abandon a reload whose code cannot boot while the old processes serve; report anything else."""
+        """Report it, and abandon a reload whose code cannot boot while the old processes serve."""
         permanent = self._starter.boot_failed(started) or error.permanent
         if permanent and any(map(self._starter.is_stale, self._ready())):
             logger.error("reload abandoned", extra=self._fields(how=error.reason))
             self._starter.abandon_reload(self.processes)
-        elif not self._retired:
+        if not self._retired:
             self.on_cannot_start(replace(error, permanent=permanent))
 
     def _check_limits(self) -> None:

@@ -24,6 +24,7 @@ class Process(NamedTuple):
     """No process."""
 
     pid: int
+    card: Mapping[str, Any] | None = None
 
 
 class FakeGroup:
@@ -52,11 +53,21 @@ class FakeGroup:
         self.retired = True
 
     def becomes_ready(self, **card: object) -> None:
-        """One more process serves."""
-        self.ready_count += 1
-        self.processes = self.processes or [Process(1)]
+        """One more process serves: one that has said nothing yet, or a new one."""
         said = {"name": self.version.name, "version": self.version.version or "1.0", "fields": {}, **card}
+        self.ready_count += 1
+        processes = list(self.processes)
+        if all(one.card for one in processes):
+            processes.append(Process(len(processes)))
+        silent = next(place for place, one in enumerate(processes) if not one.card)
+        processes[silent] = processes[silent]._replace(card=said)
+        self.processes = processes
         self.callbacks.on_ready(said)
+
+    def oldest_ends(self) -> None:
+        """Another serves in its place."""
+        self.ready_count -= 1
+        self.processes = self.processes[1:]
 
     def cannot_start(self, how: str | FacetError = "killed by SIGSEGV") -> None:
         """One process could not."""
