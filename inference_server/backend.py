@@ -120,7 +120,7 @@ class Backend:
         settings = self._settings
         store, file = Store(settings.model_store), StateFile(settings.state_dir)
         state, desired = starting_state(settings.models, file, store)
-        processes = ModelProcesses(self._supervisor, self._shared, settings.grace_seconds)
+        processes = ModelProcesses(self._supervisor, self._shared, settings.grace_seconds, self._limits)
         manager: ModelManager[Group] = ModelManager(
             store,
             state,

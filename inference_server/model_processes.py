@@ -12,6 +12,7 @@ from inference_server.dispatch.shared import Shared
 from inference_server.supervision.control import BootFailed
 from inference_server.supervision.group import Group
 from inference_server.supervision.liveness import LivenessMonitor
+from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.worker_process import WorkerProcess
 from utils.errors import FacetError, InvalidModel, ModelLoadFailed
@@ -26,12 +27,14 @@ class ModelProcesses:
         supervisor: Of all groups.
         shared: What all processes share.
         patience: Seconds that a process has to finish what it has when it is told to stop.
+        limits: What a process may reach, give or take a little, before it is replaced.
     """
 
-    def __init__(self, supervisor: Supervisor, shared: Shared, patience: float) -> None:
+    def __init__(self, supervisor: Supervisor, shared: Shared, patience: float, limits: Limits) -> None:
         self._supervisor = supervisor
         self._shared = shared
         self._patience = patience
+        self._limits = limits
         slots = shared.slots
         self._slots = range(slots, len(shared.stats.rows))
 
@@ -73,6 +76,7 @@ class ModelProcesses:
                 slot,
                 generation,
                 release,
+                limits=self._limits.jittered(),
                 inherit=(*self._shared.descriptors, card),
                 own_session=True,
                 nice=version.settings.nice,

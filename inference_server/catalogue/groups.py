@@ -40,6 +40,9 @@ class ModelGroup(Protocol):
     def retire(self) -> None:
         """Have all of them finish what they do and end, and start no other."""
 
+    def forget_poison(self) -> None:
+        """Have inputs that have ended some of them refused no longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupCallbacks:

@@ -97,6 +97,10 @@ class Group:
             for process in self.processes:
                 process.retire(message, self._patience)
 
+    def forget_poison(self) -> None:
+        """Have what was in flight when its processes died refused no longer."""
+        self._liveness.forget_poison()
+
     def kill(self) -> None:
         """End all processes now, and start no other."""
         self._retired = True

@@ -35,7 +35,7 @@ class FakeGroup:
         self.callbacks = callbacks
         self.wanted = version.workers
         self.ready_count = 0
-        self.retired = False
+        self.retired = self.poison_forgotten = False
         self.processes: Sequence[Process] = [Process(number) for number in range(version.workers)]
 
     @property
@@ -51,6 +51,9 @@ class FakeGroup:
     def retire(self) -> None:
         assert not self.retired
         self.retired = True
+
+    def forget_poison(self) -> None:
+        self.poison_forgotten = True
 
     def becomes_ready(self, **card: object) -> None:
         """One more process serves: one that has said nothing yet, or a new one."""

@@ -336,9 +336,10 @@ def test_a_version_leaves_when_nothing_has_waited_for_it_for_a_while(backend: Ba
     backend.waiting[1] = 0
     backend.tick(0.01)
     backend.tick(0.09)
-    assert (list(answers), group.retired) == ([], False)
+    assert (list(answers), group.retired, group.poison_forgotten) == ([], False, False)
     backend.tick(0.011)
     assert group.retired
+    assert group.poison_forgotten
     assert answers.ok() == {"name": "iris", "version": "2.0"}
     assert backend.removed == []
     group.ends()
@@ -431,7 +432,7 @@ def test_the_last_requests_are_finished_before_a_version_is_idle(backend: Backen
     backend.tick(0.1)
     assert (group.wanted, answers.ok()["state"]) == (0, "idle")
     assert backend.tick() == math.inf
-    assert (backend.removed, group.retired) == ([], False)
+    assert (backend.removed, group.retired, group.poison_forgotten) == ([], False, False)
 
 
 def test_an_idle_version_is_loaded_when_it_is_scaled_up(backend: Backend) -> None:
