@@ -35,6 +35,7 @@ class ModelProcesses:
         self._shared = shared
         self._patience = patience
         self._limits = limits
+        self._supervisor_lives, self._held_open = os.pipe()
         slots = shared.slots
         self._slots = range(slots, len(shared.stats.rows))
 
@@ -70,6 +71,7 @@ class ModelProcesses:
         described = json.dumps(replace(version, card=None, failure="").to_dict())
         command = [sys.executable, "-m", _MODULE, "--shared", self._shared.described()]
         command += ["--version", described, "--card-fd", str(card)]
+        command += ["--supervisor-fd", str(self._supervisor_lives)]
         try:
             return WorkerProcess(
                 command,
@@ -77,7 +79,7 @@ class ModelProcesses:
                 generation,
                 release,
                 limits=self._limits.jittered(),
-                inherit=(*self._shared.descriptors, card),
+                inherit=(*self._shared.descriptors, card, self._supervisor_lives),
                 own_session=True,
                 nice=version.settings.nice,
                 card_fd=card,

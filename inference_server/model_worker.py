@@ -4,7 +4,7 @@ The supervisor starts it as `python -m inference_server.model_worker`. It never 
 does, no connection breaks, and what it had in flight is done by another process or refused.
 """
 
-from inference_server.supervision.processes import leave_signals_to_supervisor
+from inference_server.supervision.processes import kill_group_when_closed, leave_signals_to_supervisor
 
 if __name__ == "__main__":
     leave_signals_to_supervisor()  # before all other imports, which take a moment
@@ -45,8 +45,12 @@ def main() -> None:
     """Run a model worker until it is told to stop."""
     os.dup2(_STDERR, _STDOUT)  # what a model prints belongs to the log
     arguments, _, control = begin(
-        "Hosts a model.", version="the version of the model, as JSON", card_fd="file that takes its card"
+        "Hosts a model.",
+        version="the version of the model, as JSON",
+        card_fd="file that takes its card",
+        supervisor_fd="pipe that the supervisor holds open while it lives",
     )
+    kill_group_when_closed(int(arguments.supervisor_fd))
     try:
         shared = Shared.inherited(arguments.shared)
         version = ModelVersion.from_dict(json.loads(arguments.version))

@@ -21,6 +21,7 @@ from tests.support.model_package import ODD_ENTRY_POINTS, ODD_MODELS, installed
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import ROOT, alive, wait_until
 from utils.errors import (
+    BackendUnavailable,
     DeadlineExceeded,
     InvalidInput,
     InvalidModel,
@@ -171,6 +172,23 @@ def test_children_of_a_model_end_with_its_process(backend: Backend) -> None:
     assert alive(child)
     backend.unregister("odd")
     wait_until(lambda: not alive(child), "the child is gone")
+
+
+def test_children_of_a_model_end_with_a_supervisor_that_is_killed(
+    tmp_path: Path, package: dict[str, str]
+) -> None:
+    """Though nobody is left to end them, and their parent cannot: it holds its interpreter."""
+    with model_backend(tmp_path, FACET_MODELS="odd", **package) as running, ThreadPoolExecutor(1) as pool:
+        with clients(running.address, 1) as [client]:
+            child = client.predict("odd", {"text": "fork"})["number"]
+            [parent] = running.model_workers()
+            holding = pool.submit(client.predict, "odd", {"text": "hold"})
+            wait_until(lambda: "holding" in running.process.lines, "it holds it")
+            running.process.send(signal.SIGKILL)
+            with pytest.raises(BackendUnavailable):
+                holding.result()
+        wait_until(lambda: not alive(child), "the child is gone")
+        assert not alive(parent)
 
 
 def test_a_model_that_blocks_signals_is_ended_all_the_same(backend: Backend) -> None:
