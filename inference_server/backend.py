@@ -28,6 +28,7 @@ from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.worker_process import WorkerProcess
 from utils import logs
+from utils.cpus import usable_cpus
 from utils.errors import ManagementError, TooManyModels
 from utils.settings import InvalidSetting, Settings, unknown_settings
 
@@ -103,7 +104,7 @@ class Backend:
             patience=settings.drain_seconds + settings.grace_seconds,
             on_ready=lambda _, ready: engine_log.record(ready),
         )
-        self._supervisor = Supervisor(self._workers, on_round=self._look_around)
+        self._supervisor = Supervisor(self._workers, boot_places=usable_cpus(), on_round=self._look_around)
         self._models = self._start_models()
 
     def run(self) -> str | None:

@@ -55,6 +55,7 @@ class ModelProcesses:
             wanted=version.workers,
             patience=self._patience,
             queue=version.queue,
+            is_urgent=not version.loaded_at_start,
             on_ready=lambda process, _: callbacks.on_ready(process.card or {}),
             on_cannot_start=lambda error: callbacks.on_cannot_start(_told(error)),
         )
