@@ -268,7 +268,9 @@ def test_models_that_hang_while_they_load_do_not_keep_others_out(service: Servic
     for model in others:
         wait_for_ready(model, 1)
     for model in hanging:
-        wait_until(lambda model=model: len(model.started) >= 2, "it is tried again")  # type: ignore[misc]
+        model.wait_for_start(2)
+    first_of_others = [model.started[0].started for model in others]
+    assert max(first_of_others) < min(model.started[1].started for model in hanging)
 
 
 def test_a_model_that_somebody_waits_for_has_a_place_of_its_own(service: Service) -> None:
