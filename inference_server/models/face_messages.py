@@ -21,6 +21,7 @@ from inference_server.models.face_tensors import FaceTensors
 from protos import infer_pb2 as pb
 from utils.domain import DetectOptions
 from utils.errors import InvalidBase64, InvalidInput, MalformedRequest, shown
+from utils.json_names import refuse_repeated_names
 
 PACKAGE = "model_grpc_service"
 OPERATIONS = ("typed", "json", *inference.OPERATIONS)
@@ -58,7 +59,7 @@ def decode_json(raw: bytes) -> pb.Image:
     """A JSON object by the input's schema as its message.
 
     Raises:
-        MalformedRequest: It is no JSON, or no object.
+        MalformedRequest: It is no JSON, or no object, or has a name twice.
         InvalidInput: It is not by that schema.
         InvalidBase64: The image is not base64.
     """
@@ -80,6 +81,7 @@ def decode_json(raw: bytes) -> pb.Image:
         json_format.ParseDict(values.get("options") or {}, options)
     except (json_format.ParseError, AttributeError) as error:  # the latter of what is no object
         raise InvalidInput(f"The options do not fit their schema: {error}", field="options") from error
+    refuse_repeated_names(raw)
     try:
         image = _decoded(values["image"])
     except (binascii.Error, ValueError) as error:
