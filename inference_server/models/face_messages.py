@@ -25,6 +25,7 @@ from utils.codec import decode_detection
 from utils.detection_json import detection_document
 from utils.domain import DetectOptions
 from utils.errors import InvalidBase64, InvalidInput, MalformedRequest, shown
+from utils.json_names import refuse_repeated_names
 
 PACKAGE = "model_grpc_service"
 OPERATIONS = ("typed", "json", *inference.OPERATIONS, "torchserve", "torchserve_http")
@@ -63,7 +64,7 @@ def decode_json(raw: bytes) -> pb.Image:
     """A JSON object by the input's schema as its message.
 
     Raises:
-        MalformedRequest: It is no JSON, or no object.
+        MalformedRequest: It is no JSON, or no object, or has a name twice.
         InvalidInput: It is not by that schema.
         InvalidBase64: The image is not base64.
     """
@@ -81,6 +82,7 @@ def decode_json(raw: bytes) -> pb.Image:
                 f"There is no member {shown(name)!r}; there are image and options.", field=name
             )
     options = _options(values.get("options"))
+    refuse_repeated_names(raw)
     try:
         image = _decoded(values["image"])
     except (binascii.Error, ValueError) as error:

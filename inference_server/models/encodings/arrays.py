@@ -162,6 +162,18 @@ def objects(name: str, elements: Sequence[bytes], count: int) -> Array:
     return array
 
 
+def narrowed(name: str, datatype: str, numbers: Array) -> Array:
+    """Whole numbers as those of a datatype.
+
+    Raises:
+        InvalidInput: One is out of its range.
+    """
+    limits = np.iinfo(DTYPES[datatype])
+    if numbers.size and (numbers.min() < limits.min or numbers.max() > limits.max):
+        raise wrong(name, f"has a number out of the range of {datatype}")
+    return numbers.astype(DTYPES[datatype])
+
+
 def to_raw(array: Array) -> Buffer:
     """The elements in the protocol's binary form."""
     if array.dtype == object:

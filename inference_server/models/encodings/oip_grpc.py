@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from inference_server.models.encodings.arrays import DTYPES, Array, Given, from_raw, objects, to_raw, wrong
+from inference_server.models.encodings.arrays import (
+    DTYPES,
+    Array,
+    Given,
+    from_raw,
+    narrowed,
+    objects,
+    to_raw,
+    wrong,
+)
 from inference_server.models.encodings.forms import Answered, Inference
 from inference_server.models.encodings.wire import prefix, take
 from protos.oip import message_class
@@ -16,6 +25,8 @@ from utils.errors import InvalidInput, MalformedRequest, shown
 _RAW_INPUTS, _RAW_OUTPUTS = 7, 6
 """Numbers of the fields raw_input_contents and raw_output_contents."""
 _OTHERS = range(1, _RAW_INPUTS)
+_INT64 = 8
+"""Bytes of the widest whole numbers."""
 
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -107,10 +118,10 @@ def _typed(tensor: Any, count: int) -> Array:  # noqa: ANN401 - an InferInputTen
         return objects(name, values, count)
     if len(values) != count:
         raise wrong(name, f"has {len(values)} elements; accepted for its shape: {count}")
-    try:
-        return np.array(values, DTYPES[datatype])
-    except OverflowError as error:
-        raise wrong(name, f"has a number out of the range of {datatype}") from error
+    dtype = DTYPES[datatype]
+    if dtype.kind in "iu" and dtype.itemsize < _INT64:
+        return narrowed(name, datatype, np.array(values, np.int64))
+    return np.array(values, dtype)
 
 
 def write(model: str, version: str, request_id: str, outputs: Sequence[Answered]) -> bytes:

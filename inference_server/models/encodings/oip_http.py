@@ -14,7 +14,16 @@ import numpy as np
 import orjson
 import pybase64
 
-from inference_server.models.encodings.arrays import DTYPES, Array, Given, from_raw, objects, to_raw, wrong
+from inference_server.models.encodings.arrays import (
+    DTYPES,
+    Array,
+    Given,
+    from_raw,
+    narrowed,
+    objects,
+    to_raw,
+    wrong,
+)
 from inference_server.models.encodings.forms import Answered, Inference
 from utils.errors import InvalidInput, MalformedRequest, shown
 
@@ -126,10 +135,8 @@ def _from_json(name: str, datatype: str, data: list[Any], is_base64: bool, count
         raise wrong(name, f"has {found.size} elements; accepted for its shape: {count}")
     if found.dtype.kind not in _KINDS[dtype.kind] and found.size:
         raise wrong(name, f"has data of another type than {datatype}")
-    if dtype.kind in "iu" and found.size:
-        limits = np.iinfo(dtype)
-        if found.min() < limits.min or found.max() > limits.max:
-            raise wrong(name, f"has a number out of the range of {datatype}")
+    if dtype.kind in "iu":
+        return narrowed(name, datatype, found)
     with np.errstate(over="ignore"):
         return found.astype(dtype)
 
