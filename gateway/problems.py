@@ -4,23 +4,22 @@ In what form is the application's: an RFC 9457 problem document where it says no
 """
 
 import logging
-import math
 from collections.abc import Callable
 from http.client import responses
 from typing import NamedTuple
 
-import orjson
 from flask import Response, request
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, InternalServerError
 
 from gateway.arrival import Environ
 from gateway.context import REQUEST_ID, RequestContext, current
 from gateway.forms import compression
 from utils import errors
-from utils.errors import FacetError, shown
+from utils.errors import FacetError
 from utils.logs import fields
+from utils.problems import CONTENT_TYPE, document, failure_of, header_fields
 
-CONTENT_TYPE = "application/problem+json"
+_ELSEWHERE = "POST /predict finds faces, GET /models lists models; GET / says more."
 
 _log = logging.getLogger("gateway")
 
@@ -51,27 +50,14 @@ def answer(error: Exception, backend: str, error_format: ErrorFormat) -> Respons
     )
     status, content_type, body = error_format(failure, context)
     response = Response(body, status=status, content_type=content_type)
-    response.headers.update(_fields_of(failure))
-    if isinstance(error, MethodNotAllowed):
-        response.headers["Allow"] = _methods(error)
+    response.headers.update(_fields_of(failure, error))
     return response
 
 
 def problem(failure: FacetError, context: RequestContext, **others: str) -> ErrorAnswer:
     """A failure as a problem document, with these other members."""
-    members = {
-        "type": f"urn:facet:problem:{failure.reason.lower().replace('_', '-')}",
-        "title": failure.title,
-        "status": failure.http_status,
-        "detail": failure.detail,
-        "reason": failure.reason,
-        "request_id": context.request_id,
-        "message": failure.detail,
-        **others,
-    }
-    if failure.field is not None:
-        members["field"] = failure.field
-    return ErrorAnswer(failure.http_status, CONTENT_TYPE, orjson.dumps(members))
+    body = document(failure, context.request_id, **others)
+    return ErrorAnswer(failure.http_status, CONTENT_TYPE, body)
 
 
 def refusal(
@@ -102,11 +88,8 @@ def refusal(
     return f"{status} {responses.get(status, '')}", [*headers.items()], body
 
 
-def _fields_of(failure: FacetError) -> dict[str, str]:
-    """Header fields that say what would help."""
-    named = {}
-    if failure.retry_after is not None:
-        named["Retry-After"] = str(max(1, math.ceil(failure.retry_after)))
+def _fields_of(failure: FacetError, error: Exception | None = None) -> dict[str, str]:
+    named = header_fields(failure, error)
     if isinstance(failure, errors.UnsupportedContentEncoding):
         named["Accept-Encoding"] = compression.ACCEPTED
     return named
@@ -121,19 +104,6 @@ def unexpected(error: Exception, name: str | None = None) -> errors.InternalErro
 def _failure(error: Exception) -> FacetError:
     if isinstance(error, FacetError):
         return error
-    if isinstance(error, NotFound):
-        return errors.RouteNotFound(
-            "There is nothing at this path. POST /predict finds faces, GET /models lists models; "
-            "GET / says more."
-        )
-    if isinstance(error, MethodNotAllowed):
-        return errors.MethodNotAllowed(
-            f"This path does not take {shown(request.method)}; accepted: {_methods(error)}."
-        )
     if isinstance(error, HTTPException) and not isinstance(error, InternalServerError):
-        return errors.MalformedRequest(error.description or "The request cannot be read.")
+        return failure_of(error, request.method, _ELSEWHERE)
     return unexpected(error, current().request_id)
-
-
-def _methods(error: MethodNotAllowed) -> str:
-    return ", ".join(sorted(error.valid_methods or ()))
