@@ -1,0 +1,98 @@
+"""The HTTP server: waitress, whose loop is turned from outside, and whose refusals are problem documents."""
+
+import socket
+from http.client import responses
+from typing import Any
+
+from flask import Flask
+from waitress import create_server, wasyncore
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
+
+from utils import errors
+from utils.metadata import request_id
+from utils.problems import CONTENT_TYPE, document
+
+MAX_BODY_BYTES = 1 << 20
+_THREADS = 16
+_LONGEST_HEAD = 65536
+_CONNECTIONS = 100
+_IDLE_SECONDS = 60
+
+_REFUSALS: dict[int, type[errors.FacetError]] = {
+    413: errors.BodyTooLarge,
+    431: errors.HeadTooLarge,
+    501: errors.UnsupportedTransferCoding,
+}
+
+
+class HttpServer:
+    """Serves applications at sockets that listen, by threads of its own, while `turn` is called.
+
+    Every method is the main thread's.
+    """
+
+    def __init__(self) -> None:
+        self._map: dict[int, Any] = {}
+        self._servers: list[Any] = []
+        self._threads = ThreadedTaskDispatcher()
+        self._threads.set_thread_count(_THREADS)
+
+    def add(self, application: Flask, listener: socket.socket) -> None:
+        """Serve an application at a socket that listens."""
+        server: Any = create_server(
+            application,
+            map=self._map,
+            _dispatcher=self._threads,
+            sockets=[listener],
+            connection_limit=_CONNECTIONS,
+            channel_timeout=_IDLE_SECONDS,
+            log_socket_errors=False,
+            max_request_header_size=_LONGEST_HEAD,
+            max_request_body_size=MAX_BODY_BYTES,
+            ident=None,
+        )
+        server.channel_class = _Channel
+        self._servers.append(server)
+
+    def watch(self, watched: Any) -> None:  # noqa: ANN401 - as waitress has it
+        """Turn this, too: an object as `wasyncore.dispatcher` is one."""
+        self._map[watched.fileno()] = watched
+
+    def turn(self, seconds: float) -> None:
+        """Handle what has come, and wait for it so long at most."""
+        wasyncore.poll2(seconds, self._map)
+
+    def stop_accepting(self) -> None:
+        """Take no further connections; what has come is answered."""
+        for server in self._servers:
+            self._map.pop(server.socket.fileno(), None)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is answered."""
+        channels = [channel for server in self._servers for channel in server.active_channels.values()]
+        return not any(channel.requests or channel.total_outbufs_len for channel in channels)
+
+
+class _Refusal(ErrorTask):  # type: ignore[misc] # waitress has no types
+    """The answer to a request of which no application is told."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        kind = _REFUSALS.get(error.code, errors.MalformedRequest)
+        if error.code >= 500 and kind is errors.MalformedRequest:  # noqa: PLR2004 - a fault of ours
+            kind = errors.InternalError
+        failure = errors.InternalError() if kind is errors.InternalError else kind(f"{error.body}.")
+        body = document(failure, request_id(None))
+        self.status = f"{failure.http_status} {responses[failure.http_status]}"
+        self.response_headers.append(("Content-Type", CONTENT_TYPE))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection."""
+
+    error_task_class = _Refusal
