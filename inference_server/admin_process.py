@@ -105,8 +105,7 @@ class AdminProcess:
         http = self._places.http.socket
         command = [sys.executable, "-m", _MODULE, "--shared", self._shared.described()]
         command += ["--http-fd", str(http.fileno()), "--supervisor-fd", str(theirs.fileno())]
-        if self._places.grpc is not None:
-            command += ["--grpc", str(self._places.grpc.address)]
+        command += ["--grpc-address", "" if self._places.grpc is None else str(self._places.grpc.address)]
         inherit = (*self._shared.descriptors, http.fileno(), theirs.fileno())
         with contextlib.closing(theirs):
             try:

@@ -3,7 +3,7 @@
 import math
 
 import orjson
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from utils import errors
 from utils.errors import FacetError, shown
@@ -56,8 +56,6 @@ def failure_of(error: HTTPException, method: str, elsewhere: str) -> FacetError:
         return errors.MethodNotAllowed(
             f"This path does not take {shown(method)}; accepted: {_methods(error)}."
         )
-    if isinstance(error, RequestEntityTooLarge):
-        return errors.BodyTooLarge("The body has more bytes than accepted.")
     return errors.MalformedRequest(error.description or "The request cannot be read.")
 
 

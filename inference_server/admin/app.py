@@ -9,7 +9,6 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from inference_server.admin.guard import Guard
 from inference_server.admin.model_routes import ModelRoutes
-from inference_server.admin.server import MAX_BODY_BYTES
 from inference_server.admin.service_routes import ServiceRoutes
 from inference_server.admin.supervisor_client import Execute
 from utils.errors import FacetError, InternalError, MalformedRequest, Unauthenticated
@@ -34,7 +33,6 @@ def create_app(execute: Execute, guard: Guard) -> Flask:
         guard: Refuses requests.
     """
     app = Flask("inference_server.admin", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.merge_slashes = False
     app.before_request(_begin)
     app.before_request(lambda: _check(guard))

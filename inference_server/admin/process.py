@@ -6,7 +6,8 @@ import signal
 import socket
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from inference_server.admin.app import create_app
 from inference_server.admin.guard import Guard
@@ -36,18 +37,26 @@ def main() -> None:
     arguments, settings, control = begin(
         "The admin process.",
         http_fd="the socket that listens for HTTP",
+        grpc_address="host:port where it listens for gRPC; empty where it does not",
         supervisor_fd="the connection by which the supervisor is asked",
     )
     try:
         shared = Shared.inherited(arguments.shared)
         client = SupervisorClient(socket.socket(fileno=int(arguments.supervisor_fd)))
         listener = socket.socket(fileno=int(arguments.http_fd))
-        http = HttpServer()
-        http.add(create_app(client.execute, _guard(settings, listener)), listener)
+        http, guard = HttpServer(), _guard(settings, listener)
+        http.add(create_app(client.execute, guard), listener)
+        others = [_grpc_server(client, guard, arguments.grpc_address)] if arguments.grpc_address else []
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error)
-    Admin(http, client, control, shared.stats.rows[arguments.slot]).run()
+    Admin(http, others, client, control, shared.stats.rows[arguments.slot]).run()
     os._exit(0)  # threads may wait for the supervisor's answers, or for clients
+
+
+def _grpc_server(client: SupervisorClient, guard: Guard, address: str) -> "Endpoint":
+    from inference_server.admin.grpc_server import GrpcServer  # noqa: PLC0415 - most have no use for it
+
+    return GrpcServer(client.execute, guard, address)
 
 
 def _guard(settings: Settings, listener: socket.socket) -> Guard:
@@ -59,20 +68,38 @@ def _guard(settings: Settings, listener: socket.socket) -> Guard:
     return Guard(hosts, None if token is None else TokenFile(token))
 
 
+class Endpoint(Protocol):
+    """Where operators ask."""
+
+    def stop_accepting(self) -> None:
+        """Take nothing new; what has come is answered."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether all of it is answered."""
+
+
 class Admin:
     """The part of the admin process's life in which it serves.
 
     Args:
-        http: The HTTP endpoint.
+        http: The HTTP endpoint, whose loop is this process's.
+        others: Other endpoints, which have threads of their own.
         client: Asks the supervisor.
         control: The supervisor's line to this process.
         row: Of this process among those that all share.
     """
 
     def __init__(
-        self, http: HttpServer, client: SupervisorClient, control: WorkerEnd, row: WorkerStats
+        self,
+        http: HttpServer,
+        others: Sequence[Endpoint],
+        client: SupervisorClient,
+        control: WorkerEnd,
+        row: WorkerStats,
     ) -> None:
         self._http = http
+        self._endpoints: Sequence[Endpoint] = (http, *others)
         self._client = client
         self._control = control
         self._row = row
@@ -86,7 +113,7 @@ class Admin:
         self._http.watch(_ControlReader(self._control, self._receive))
         self._row.heartbeat = time.monotonic()  # the last one is from before everything was imported
         self._control.send(Ready())
-        while not (self._stopping and self._http.idle):
+        while not (self._stopping and all(endpoint.idle for endpoint in self._endpoints)):
             self._row.heartbeat = time.monotonic()
             self._http.turn(_HEARTBEAT_SECONDS)
 
@@ -108,7 +135,8 @@ class Admin:
 
     def _stop(self) -> None:
         self._stopping = True
-        self._http.stop_accepting()
+        for endpoint in self._endpoints:
+            endpoint.stop_accepting()
 
 
 class _ControlReader:

@@ -1,6 +1,8 @@
 """The HTTP server: waitress, whose loop is turned from outside, and whose refusals are problem documents."""
 
+import logging
 import socket
+from collections.abc import Callable
 from http.client import responses
 from typing import Any
 
@@ -10,8 +12,11 @@ from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 from utils import errors
+from utils.logs import fields
 from utils.metadata import request_id
 from utils.problems import CONTENT_TYPE, document
+
+logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1 << 20
 _THREADS = 16
@@ -19,11 +24,13 @@ _LONGEST_HEAD = 65536
 _CONNECTIONS = 100
 _IDLE_SECONDS = 60
 
-_REFUSALS: dict[int, type[errors.FacetError]] = {
-    413: errors.BodyTooLarge,
-    431: errors.HeadTooLarge,
+_REFUSALS: dict[int, Callable[[str], errors.FacetError]] = {
+    413: lambda _: errors.BodyTooLarge(f"The body has more bytes than accepted: {MAX_BODY_BYTES}"),
+    431: lambda _: errors.HeadTooLarge(f"The head has more bytes than accepted: {_LONGEST_HEAD}"),
+    500: lambda _: errors.InternalError(),
     501: errors.UnsupportedTransferCoding,
 }
+"""By the status that waitress would answer with, and what it would say."""
 
 
 class HttpServer:
@@ -79,12 +86,13 @@ class _Refusal(ErrorTask):  # type: ignore[misc] # waitress has no types
     """The answer to a request of which no application is told."""
 
     def execute(self) -> None:
-        error = self.request.error
-        kind = _REFUSALS.get(error.code, errors.MalformedRequest)
-        if error.code >= 500 and kind is errors.MalformedRequest:  # noqa: PLR2004 - a fault of ours
-            kind = errors.InternalError
-        failure = errors.InternalError() if kind is errors.InternalError else kind(f"{error.body}.")
-        body = document(failure, request_id(None))
+        error, name = self.request.error, request_id(None)
+        failure = _REFUSALS.get(error.code, errors.MalformedRequest)(
+            f"The request cannot be read: {error.body}"
+        )
+        line = fields(request_id=name, status=failure.http_status, reason=failure.reason)
+        logger.info("management request", extra=line)
+        body = document(failure, name)
         self.status = f"{failure.http_status} {responses[failure.http_status]}"
         self.response_headers.append(("Content-Type", CONTENT_TYPE))
         self.set_close_on_finish()
