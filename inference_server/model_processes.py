@@ -9,6 +9,7 @@ from typing import Any
 
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.catalogue.groups import GroupCallbacks
+from inference_server.catalogue.model_settings import MOST_PROCESSES
 from inference_server.dispatch.shared import Shared
 from inference_server.supervision.control import BootFailed
 from inference_server.supervision.group import Group
@@ -34,7 +35,7 @@ class ModelProcesses:
         self._shared = shared
         self._patience = patience
         slots = shared.slots
-        self._slots = range(slots, len(shared.stats.rows))
+        self._slots = range(slots, slots + MOST_PROCESSES)
 
     def start(self, version: ModelVersion, callbacks: GroupCallbacks) -> Group:
         """Have `version.workers` processes of a version started by the supervisor's loop."""

@@ -34,12 +34,13 @@ class Group:
 
     Args:
         name: Of the model version, for log lines; None for the workers.
+        named: What the name is of, which is the field of the log lines that has it.
         spawn: Starts a process.
         slots: Those that its processes, and their replacements, may have; other groups may have the same.
         liveness: The group's own, with its limits.
         wanted: How many processes there shall be.
         patience: Seconds that a process that was told to stop has to end.
-        queue: The number of the queue from which its processes take requests.
+        queue: The number of the queue from which its processes take requests; None where they take none.
         on_ready: Called with each process that is ready, and what it said.
         on_cannot_start: Called with the reason when a process cannot be started, be others ready or not.
             The group tries again, with growing delays. May be set later.
@@ -54,15 +55,16 @@ class Group:
         *,
         wanted: int,
         patience: float,
-        queue: int = 0,
+        queue: int | None = 0,
+        named: str = "model",
         on_ready: Callable[[WorkerProcess, Ready], None] = lambda _process, _ready: None,
         on_cannot_start: Callable[[BootFailed], None] = lambda _error: None,
     ) -> None:
         self.processes: list[WorkerProcess] = []
         self.wanted = wanted
-        self.slots, self.queue = slots, queue
+        self.name, self.slots, self.queue = name or "workers", slots, queue
         self.on_cannot_start = on_cannot_start
-        self._fields = partial(logs.fields, model=name)
+        self._fields = partial(logs.fields, **{named: name})
         self._starter = Starter(spawn, slots, liveness)
         self._liveness = liveness
         self._patience = patience + _KILL_MARGIN_SECONDS

@@ -13,11 +13,8 @@ from inference_server.catalogue.commands import (
     SetCanary,
     SetDefault,
     Unregister,
-    decode,
-    decode_answer,
-    encode,
-    encode_answer,
 )
+from inference_server.catalogue.lines import decode, decode_answer, encode, encode_answer
 from utils.errors import InternalError, InvalidModel, MalformedRequest, TooManyModels
 
 
