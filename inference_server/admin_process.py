@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from inference_server.dispatch.shared import Shared
-from inference_server.supervision.address import Reservation, reserve
+from inference_server.supervision.address import AddressUnavailable, Reservation, reserve
 from inference_server.supervision.group import Group
 from inference_server.supervision.listener import Listener, is_loopback, listen
 from inference_server.supervision.liveness import LivenessMonitor
@@ -51,14 +51,14 @@ class AdminPlaces:
                 )
             return None
         _check_token(settings)
-        http, grpc = listen(settings.admin_address, "FACET_ADMIN_ADDRESS"), None
-        if not http.is_local:
-            _demand_token(settings, "FACET_ADMIN_ADDRESS", http)
-        if settings.admin_grpc_address is not None:
-            grpc = reserve(settings.admin_grpc_address, "FACET_ADMIN_GRPC_ADDRESS")
-            if not is_loopback(grpc.address):
-                _demand_token(settings, "FACET_ADMIN_GRPC_ADDRESS", grpc.address)
-        return cls(http, grpc)
+        http = listen(settings.admin_address, "FACET_ADMIN_ADDRESS")
+        try:
+            if not http.is_local:
+                _demand_token(settings, "FACET_ADMIN_ADDRESS", http)
+            return cls(http, _reserve_grpc(settings))
+        except (AddressUnavailable, InvalidSetting):
+            http.close()
+            raise
 
     def look_around(self) -> None:
         """Do what is to be done now and then."""
@@ -115,6 +115,15 @@ class AdminProcess:
                 raise
         self._adopt(ours)
         return process
+
+
+def _reserve_grpc(settings: Settings) -> Reservation | None:
+    if settings.admin_grpc_address is None:
+        return None
+    grpc = reserve(settings.admin_grpc_address, "FACET_ADMIN_GRPC_ADDRESS")
+    if not is_loopback(grpc.address):
+        _demand_token(settings, "FACET_ADMIN_GRPC_ADDRESS", grpc.address)
+    return grpc
 
 
 def _check_token(settings: Settings) -> None:
