@@ -57,14 +57,17 @@ class AdminPlaces:
                 )
             return None
         _check_token(settings)
-        http = listen(settings.admin_address, _HTTP)
-        twin = None if _TWIN not in others else listen(others.pop(_TWIN), _TWIN)
-        grpc = {name: reserve(address, name) for name, address in others.items()}
-        local = {_HTTP: http.is_local, _TWIN: twin is None or twin.is_local}
-        local |= {name: is_loopback(place.address) for name, place in grpc.items()}
-        for name, is_local in local.items():
-            if not is_local:
-                _demand_token(settings, name)
+        with contextlib.ExitStack() as taken:
+            http = listen(settings.admin_address, _HTTP)
+            taken.callback(http.close)
+            twin = None if _TWIN not in others else listen(others.pop(_TWIN), _TWIN)
+            grpc = {name: reserve(address, name) for name, address in others.items()}
+            local = {_HTTP: http.is_local, _TWIN: twin is None or twin.is_local}
+            local |= {name: is_loopback(place.address) for name, place in grpc.items()}
+            for name, is_local in local.items():
+                if not is_local:
+                    _demand_token(settings, name)
+            taken.pop_all()
         return cls(http, grpc.get(_GRPC), twin, grpc.get(_TORCHSERVE))
 
     def by_name(self) -> dict[str, Listener | Reservation | None]:

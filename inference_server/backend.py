@@ -1,5 +1,6 @@
 """The backend from its start to its end: settings, address, weights, models, supervisor."""
 
+import contextlib
 import logging
 import os
 import resource
@@ -57,12 +58,19 @@ def run(worker: str = "inference_server.worker") -> int:
         worker: The module that a worker process runs.
     """
     started = time.monotonic()
+    with contextlib.ExitStack() as at_end:
+        return _run(worker, started, at_end)
+
+
+def _run(worker: str, started: float, at_end: contextlib.ExitStack) -> int:
     try:
         settings = Settings.from_environ(os.environ)
         logs.configure(settings.log_format)
         for warning in unknown_settings(os.environ):
             logger.warning(warning)
         places = Places.take(settings)
+        if places.admin is not None:
+            at_end.callback(places.admin.close)
         shared = _share(settings.workers)
         backend = Backend(settings, places, shared, worker, started)
         reason = prepare(settings.cache_dir)
@@ -136,8 +144,6 @@ class Backend:
             return self._supervisor.run()
         finally:
             self._control_socket.close()
-            if self._places.admin is not None:
-                self._places.admin.close()
 
     def _start_models(self) -> tuple[ModelManager[Group], Path | None]:
         """The manager of the models, and the folder of state if it is this backend's alone."""

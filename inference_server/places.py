@@ -31,11 +31,11 @@ class Places(NamedTuple):
             InvalidSetting: One must not be used so, or the keys cannot be written.
         """
         address, keys = settings.torchserve_address, settings.torchserve_key_file
+        grpc = reserve(settings.grpc_address)
         torchserve = None if address is None else reserve(address, "FACET_TORCHSERVE_ADDRESS")
-        taken = cls(reserve(settings.grpc_address), torchserve, AdminPlaces.take(settings))
         if keys is not None:
             _write_keys(keys)
-        return taken
+        return cls(grpc, torchserve, AdminPlaces.take(settings))
 
     def look_around(self) -> None:
         """Do what is to be done now and then."""

@@ -9,7 +9,7 @@ at once, and answered when they are done; those without one are carried out one 
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -74,10 +74,10 @@ def from_values(name: object, values: Mapping[str, Any]) -> Command:
                 f"{shown(member)} is {shown(repr(value))}; it is no member of {name}, or not of its type",
                 field=shown(member),
             )
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise MalformedRequest(f"{name} lacks a member that it must have") from error
+    for one in fields(kind):
+        if one.default is MISSING and one.default_factory is MISSING and one.name not in values:
+            raise MalformedRequest(f"{name} lacks the member {one.name}", field=one.name)
+    return kind(**values)
 
 
 def encode_answer(answer: Answer, number: int | None = None) -> bytes:

@@ -55,7 +55,7 @@ def test_a_member_that_may_be_missing_has_its_default() -> None:
         (b"{}", "command is None; accepted: one of Register, Unregister"),
         (b'{"command": ["Register"]}', "accepted"),
         (b'{"command": "Command"}', "accepted"),
-        (b'{"command": "Register"}', "lacks a member"),
+        (b'{"command": "Register"}', "lacks the member"),
         (b'{"command": "Register", "url": 1}', "url is 1"),
         (b'{"command": "Register", "url": "a", "synchronous": 1}', "synchronous is 1"),
         (b'{"command": "Register", "url": "a", "settings": null}', "settings is None"),
