@@ -46,8 +46,8 @@ NO_SUCH_MODEL = "Model not found: {model}"
 NO_SUCH_VERSION = "Model version: {version} does not exist for model: {model}"
 NO_VERSION_TO_DEFAULT = "Model version {version} does not exist for model {model}"
 NO_WORKER = (
-    "Model {called} has no worker to serve inference request. Please use scale workers API to add workers. If "
-    "this is a sequence inference, please check if it is closed, or expired; or exceeds "
+    "Model {called} has no worker to serve inference request. Please use scale workers API to add workers. "
+    "If this is a sequence inference, please check if it is closed, or expired; or exceeds "
     "maxSequenceJobQueueSize"
 )
 NO_WORKER_TO_DESCRIBE = (
@@ -78,6 +78,8 @@ NO_SUCH_METHOD = "Requested method is not allowed, please refer to API document.
 
 DEFAULT, DOWNLOAD, VERSION = "default", "download", "version"
 """What is at fault, as the `field` of an error, where it decides how the error is told."""
+OF_PROCESS = ("customized", "customized.version")
+"""The same of a model, and of a version, that was to be described by one of its processes."""
 
 _MODELS = "org.pytorch.serve.archive.model."
 _HTTP = "org.pytorch.serve.http."
@@ -125,6 +127,8 @@ _Rows = Mapping[tuple[type[FacetError], str | None], _Row]
 
 _ANY_OTHER = _Row(None, None, f"{_HTTP}InternalServerException")
 
+_NO_PROCESS = _Row(Code.INTERNAL, 503, "InternalServerException.()", type="ServiceUnavailableException")
+
 _ALL: _Rows = {
     (TokenRefused, None): _Row(None, 400, "", type="InvalidKeyException"),
     (InvalidRequest, None): _Row(None, 400, f"{_HTTP}BadRequestException"),
@@ -139,9 +143,7 @@ _ALL: _Rows = {
 _PREDICTIONS: _Rows = {
     (ModelNotFound, VERSION): _Row(Code.INTERNAL, 404, f"{_MODELS}ModelVersionNotFoundException"),
     (ModelNotFound, None): _Row(Code.INTERNAL, 404, f"{_MODELS}ModelNotFoundException"),
-    (ModelNotReady, None): _Row(
-        Code.INTERNAL, 503, "InternalServerException.()", type="ServiceUnavailableException"
-    ),
+    (ModelNotReady, None): _NO_PROCESS,
     (ParameterMissing, None): _Row(Code.INTERNAL, 400, "BadRequestException.()", type="BadRequestException"),
     (ModelFailed, None): _Row(Code.UNAVAILABLE, 503, f"{_HTTP}InternalServerException"),
     **_ALL,
@@ -149,6 +151,9 @@ _PREDICTIONS: _Rows = {
 
 _MANAGEMENT: _Rows = {
     (ModelNotFound, VERSION): _Row(None, None, f"{_MODELS}ModelVersionNotFoundException"),
+    (ModelNotFound, OF_PROCESS[0]): _Row(Code.INTERNAL, None, f"{_MODELS}ModelNotFoundException"),
+    (ModelNotFound, OF_PROCESS[1]): _Row(Code.INTERNAL, None, f"{_MODELS}ModelVersionNotFoundException"),
+    (ModelNotReady, None): _NO_PROCESS,
     (ModelNotFound, DOWNLOAD): _Row(
         Code.INVALID_ARGUMENT, 400, "org.pytorch.serve.archive.DownloadArchiveException"
     ),

@@ -3,14 +3,12 @@
 What is raised here has TorchServe's text; utils.torchserve says how it is told.
 """
 
-import logging
-import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any, NamedTuple
 
+from inference_server.admin.background import begin
 from inference_server.admin.supervisor_client import Execute
-from inference_server.admin.torchserve_description import described
+from inference_server.admin.torchserve_documents import described
 from inference_server.admin.torchserve_urls import ModelUrls, Registration, file_name, is_elsewhere
 from inference_server.catalogue.commands import (
     DescribeModel,
@@ -34,15 +32,11 @@ from utils.errors import (
     ModelNotReady,
     ParameterMissing,
 )
-from utils.logs import fields
-
-logger = logging.getLogger(__name__)
 
 ALL = "all"
 """Instead of a version: every one."""
 _MOST_LISTED = 100
 _RUNTIMES = ("", "python", "python3", "LSP")
-_SOON_SECONDS = 0.5
 
 
 class Done(NamedTuple):
@@ -78,11 +72,16 @@ class TorchServeManagement:
             ModelNotFound: There is no such model or version.
             ModelNotReady: No process of it could say more.
         """
-        versions = self._versions(name)
-        chosen = versions if version == ALL else [_chosen(name, version, versions)]
         customized = customized and version != ALL
+        try:
+            versions = self._versions(name)
+            chosen = versions if version == ALL else [_chosen(name, version, versions)]
+        except ModelNotFound as error:
+            if customized:  # TorchServe asks a process, and tells of it otherwise
+                error.field = torchserve.OF_PROCESS[error.field == torchserve.VERSION]
+            raise
         if customized and not any(one["ready_workers"] for one in chosen):
-            raise ModelNotReady(torchserve.NO_WORKER_TO_DESCRIBE.format(model=name))
+            raise _refused(ModelNotReady, torchserve.NO_WORKER_TO_DESCRIBE, model=name)
         faces = any(one["name"] == FACE_DETECTION for one in chosen)
         workers = self._execute(Status())["groups"][0]["processes"] if faces else []
         return [described(one, workers, with_card=customized) for one in chosen]
@@ -124,6 +123,7 @@ class TorchServeManagement:
             raise MalformedRequest(torchserve.WRONG_RUNTIME.format(runtime=wanted.runtime), field="runtime")
         url, found = self._urls.find(wanted.url)
         name = wanted.name or found.name
+        names = {"model": name, "version": found.version}
         settings = {**wanted.settings, "min_workers": wanted.workers, "max_workers": wanted.workers}
         # Without processes it takes no longer than its loading, which shows whether it can be loaded.
         synchronous = wanted.synchronous or not wanted.workers
@@ -132,12 +132,10 @@ class TorchServeManagement:
             answer = self._execute(command if name != FACE_DETECTION else Register(url))
         except ModelExists as error:
             if is_elsewhere(wanted.url):
-                raise ModelLoadFailed(torchserve.FILE_EXISTS.format(file=file_name(wanted.url))) from error
-            raise ModelExists(
-                torchserve.ALREADY_REGISTERED.format(version=found.version, model=name), field="url"
-            ) from error
+                raise _refused(ModelLoadFailed, torchserve.FILE_EXISTS, file=file_name(wanted.url)) from error
+            raise _refused(ModelExists, torchserve.ALREADY_REGISTERED, **names) from error
         except ModelLoadFailed as error:
-            raise ModelLoadFailed(torchserve.NOT_STARTED.format(model=name, version=found.version)) from error
+            raise _refused(ModelLoadFailed, torchserve.NOT_STARTED, **names) from error
         if not synchronous:
             return Done(torchserve.UPDATING, at_once=False)
         text = torchserve.REGISTERED if wanted.workers else torchserve.REGISTERED_IDLE
@@ -170,7 +168,7 @@ class TorchServeManagement:
             self._execute(command)
             text = torchserve.SCALED_VERSION if version else torchserve.SCALED
             return Done(text.format(workers=least, model=name, version=version))
-        self._begin(command)
+        begin(self._execute, command)
         return Done(torchserve.UPDATING, at_once=False)
 
     def set_default(self, name: str, version: str) -> Done:
@@ -181,8 +179,12 @@ class TorchServeManagement:
             FacetError: What the supervisor says.
         """
         if version not in {one["version"] for one in self._versions(name)}:
-            raise ModelNotFound(
-                torchserve.NO_VERSION_TO_DEFAULT.format(version=version, model=name), field=torchserve.VERSION
+            raise _refused(
+                ModelNotFound,
+                torchserve.NO_VERSION_TO_DEFAULT,
+                torchserve.VERSION,
+                model=name,
+                version=version,
             )
         self._execute(SetDefault(name, version))
         return Done(torchserve.DEFAULT_SET.format(model=name, version=version))
@@ -204,9 +206,7 @@ class TorchServeManagement:
         try:
             self._execute(Unregister(name, there["version"]))
         except ModelConflict as error:
-            raise ModelConflict(
-                torchserve.DEFAULT_STAYS.format(model=name), field=torchserve.DEFAULT
-            ) from error
+            raise _refused(ModelConflict, torchserve.DEFAULT_STAYS, torchserve.DEFAULT, model=name) from error
         return Done(torchserve.UNREGISTERED.format(model=name))
 
     def _check_model_api(self) -> None:
@@ -222,25 +222,8 @@ class TorchServeManagement:
         try:
             found = self._execute(DescribeModel(name))["models"]
         except ModelNotFound as error:
-            raise ModelNotFound(torchserve.NO_SUCH_MODEL.format(model=name), field="name") from error
+            raise _refused(ModelNotFound, torchserve.NO_SUCH_MODEL, model=name) from error
         return sorted(found, key=lambda one: version_key(one["version"]))
-
-    def _begin(self, command: Scale) -> None:
-        """Have a version scaled, and wait for it no longer than for what is refused at once."""
-        done: Future[Any] = Future()
-        threading.Thread(target=self._scale, args=(command, done), daemon=True).start()
-        try:
-            done.result(_SOON_SECONDS)
-        except TimeoutError:
-            return
-
-    def _scale(self, command: Scale, done: "Future[Any]") -> None:
-        try:
-            done.set_result(self._execute(command))
-        except FacetError as error:
-            model = f"{command.name}/{command.version}"
-            logger.warning("model not scaled", extra=fields(model=model, reason=error.detail))
-            done.set_exception(error)
 
 
 def _chosen(name: str, version: str, versions: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -249,7 +232,12 @@ def _chosen(name: str, version: str, versions: Sequence[dict[str, Any]]) -> dict
         if one["version"] == version or (not version and one["default"]):
             return one
     if version:
-        raise ModelNotFound(
-            torchserve.NO_SUCH_VERSION.format(version=version, model=name), field=torchserve.VERSION
+        raise _refused(
+            ModelNotFound, torchserve.NO_SUCH_VERSION, torchserve.VERSION, model=name, version=version
         )
     return versions[0]
+
+
+def _refused(kind: type[FacetError], text: str, at: str | None = None, **names: str) -> FacetError:
+    """An error with TorchServe's text."""
+    return kind(text.format(**names), field=at)

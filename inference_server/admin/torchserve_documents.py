@@ -1,5 +1,6 @@
-"""What TorchServe tells of a version of a model, its members in TorchServe's order."""
+"""TorchServe's JSON: what it tells of a version, in its order, and what it asks of one."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -34,6 +35,34 @@ _WITHOUT_EFFECT = {
     "maxSequenceJobQueueSize": 0,
 }
 """What Facet has no settings for, with TorchServe's defaults."""
+
+
+_SETTINGS = {
+    "batch_size": ("max_batch", 1),
+    "max_batch_delay": ("max_batch_delay", 1000),
+    "response_timeout": ("response_timeout", 1),
+    "startup_timeout": ("startup_timeout", 1),
+}
+"""TorchServe's parameters: the setting of ours, and how many of TorchServe's units are one of ours."""
+
+
+def pretty(document: object) -> str:
+    """JSON as TorchServe writes it."""
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def settings_of(parameters: Mapping[str, Any]) -> dict[str, float]:
+    """The settings of a model that TorchServe's parameters mean; one of 0 or below is none.
+
+    Args:
+        parameters: Whole numbers, by their names; others are not looked at.
+    """
+    found = {}
+    for name, (setting, units) in _SETTINGS.items():
+        value = parameters.get(name, 0)
+        if value > 0:
+            found[setting] = value if units == 1 else value / units
+    return found
 
 
 def described(
