@@ -34,13 +34,13 @@ class Group:
 
     Args:
         name: Of the model version, for log lines; None for the workers.
-        named: What the name is of, which is the field of the log lines that has it.
         spawn: Starts a process.
         slots: Those that its processes, and their replacements, may have; other groups may have the same.
         liveness: The group's own, with its limits.
         wanted: How many processes there shall be.
         patience: Seconds that a process that was told to stop has to end.
         queue: The number of the queue from which its processes take requests; None where they take none.
+        named: The field of log lines that has the name.
         on_ready: Called with each process that is ready, and what it said.
         on_cannot_start: Called with the reason when a process cannot be started, be others ready or not.
             The group tries again, with growing delays. May be set later.
@@ -66,10 +66,9 @@ class Group:
         self.on_cannot_start = on_cannot_start
         self._fields = partial(logs.fields, **{named: name})
         self._starter = Starter(spawn, slots, liveness)
-        self._liveness = liveness
+        self._liveness, self._on_ready = liveness, on_ready
         self._patience = patience + _KILL_MARGIN_SECONDS
-        self._on_ready = on_ready
-        self._lacks_slot = self._warned_of_memory = self._retired = False
+        self._lacks_slot = self._warned_of_memory = self._retired = self._going_away = False
 
     @property
     def ready_count(self) -> int:
@@ -104,6 +103,10 @@ class Group:
         self._retired = True
         for process in self.processes:
             process.kill()
+
+    def stop_replacing(self) -> None:
+        """Start others for those that end, but for none that only shall: the whole backend goes away."""
+        self._going_away = True
 
     def broadcast(self, message: FromSupervisor) -> None:
         """Tell all processes something."""
@@ -144,10 +147,8 @@ class Group:
         self._liveness.look()
         now = time.monotonic()
         for process in [process for process in self.processes if not process.killed]:
-            if process.state is State.STARTING:
-                hang = self._liveness.boot_report(process.started)
-            else:
-                hang = self._liveness.hang_report(process.slot)
+            starting, monitor = process.state is State.STARTING, self._liveness
+            hang = monitor.boot_report(process.started) if starting else monitor.hang_report(process.slot)
             # Killed first: writing the line may take long, and the process may be well again after it.
             if hang is not None:
                 process.kill(blame_request=hang.blame_request)
@@ -162,8 +163,7 @@ class Group:
         if self._retired:
             return
         staying = [process for process in self.processes if process.state is not State.STOPPING]
-        due = any(map(self._is_due, staying))
-        for _ in range(self.wanted + due - len(staying)):
+        for _ in range(self.wanted + any(map(self._is_due, staying)) - len(staying)):
             if self._starter.wait() or not self._start():
                 break
         ready = sorted(self._ready(), key=lambda process: (not self._is_due(process), process.started))
@@ -177,7 +177,7 @@ class Group:
 
     def _is_due(self, process: WorkerProcess) -> bool:
         """Whether it shall be replaced, by one that is ready before it is told to stop."""
-        return process.retirement_requested or self._starter.is_stale(process)
+        return not self._going_away and (process.retirement_requested or self._starter.is_stale(process))
 
     def _receive(self, process: WorkerProcess) -> None:
         while (message := process.receive()) is not None:
@@ -243,9 +243,8 @@ class Group:
     def _check_limits(self) -> None:
         """Have those replaced that have reached a limit, one at a time."""
         for process in self._ready():
-            if self._retired or any(map(self._is_due, self.processes)):
+            if self._retired or self._going_away or any(map(self._is_due, self.processes)):
                 return
-            reached = process.limit_reached(self._liveness.handled(process.slot))
-            if reached is not None:
+            if (reached := process.limit_reached(self._liveness.handled(process.slot))) is not None:
                 logger.info("worker recycled", extra=self._fields(worker=process.pid, after=reached))
                 process.request_retirement()

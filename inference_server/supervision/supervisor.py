@@ -15,7 +15,7 @@ import signal
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from inference_server.supervision.control import BootFailed, Drain, FromSupervisor, WorkerDied
+from inference_server.supervision.control import BootFailed, Drain, FromSupervisor, Stop, WorkerDied
 from inference_server.supervision.group import Group
 from inference_server.supervision.processes import SignalQueue
 from utils.logs import fields
@@ -176,7 +176,7 @@ class Supervisor:
     def _reconcile(self) -> None:
         for group in tuple(self._groups):
             if self.stopping and self._may_retire(group):
-                group.retire(Drain())
+                group.retire(Drain() if group is self._last else Stop())
             group.reconcile()
 
     def _may_retire(self, group: Group) -> bool:
@@ -214,6 +214,8 @@ class Supervisor:
     def _stop(self, why: str) -> None:
         logger.info("stopping", extra=fields(why=why))
         self.stopping = True
+        for group in self._groups:
+            group.stop_replacing()
         self._workers.retire(Drain())
 
     def _kill(self) -> None:

@@ -138,7 +138,7 @@ def test_what_is_wrong_is_named(
 
 def test_bytes_that_are_no_message_are_a_callers_fault(client: Client) -> None:
     """Which gRPC itself would not say."""
-    call = client.channel.unary_unary("/facet.management.Management/Scale")
+    call: Any = client.channel.unary_unary("/facet.management.Management/Scale")
     with pytest.raises(grpc.RpcError) as caught:
         call(b"\xff\xff", metadata=(("authorization", "Bearer secret"),), timeout=PATIENCE)
     error = error_of(caught.value)

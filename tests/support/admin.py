@@ -88,9 +88,9 @@ class Managed:
         return [process for process in found["processes"] if process["state"] == "ready"]
 
     def pid(self) -> int:
-        """The admin process's own id."""
+        """The admin process's own id, when there is one, and no other that is told to end."""
+        wait_until(lambda: len(self.processes("admin")) == 1, "one admin process")
         [process] = self.processes("admin")
-        assert alive(process["pid"])
         pid: int = process["pid"]
         return pid
 
