@@ -19,10 +19,12 @@ from inference_server.catalogue.commands import (
     Status,
     Unregister,
 )
+from inference_server.catalogue.model_settings import ModelSettings
 from inference_server.catalogue.names import FACE_DETECTION, version_key
 from utils import torchserve
 from utils.errors import (
     FacetError,
+    InvalidModel,
     MalformedRequest,
     ModelApiDisabled,
     ModelConflict,
@@ -36,6 +38,8 @@ from utils.errors import (
 ALL = "all"
 """Instead of a version: every one."""
 _MOST_LISTED = 100
+_GIVEN = {"name", *ModelSettings.__dataclass_fields__}
+"""What a caller gives, so that an error at one of them is the caller's; other errors are met by loading."""
 _RUNTIMES = ("", "python", "python3", "LSP")
 
 
@@ -134,7 +138,9 @@ class TorchServeManagement:
             if is_elsewhere(wanted.url):
                 raise _refused(ModelLoadFailed, torchserve.FILE_EXISTS, file=file_name(wanted.url)) from error
             raise _refused(ModelExists, torchserve.ALREADY_REGISTERED, **names) from error
-        except ModelLoadFailed as error:
+        except (ModelLoadFailed, InvalidModel) as error:
+            if isinstance(error, InvalidModel) and error.field in _GIVEN:
+                raise
             raise _refused(ModelLoadFailed, torchserve.NOT_STARTED, **names) from error
         if not synchronous:
             return Done(torchserve.UPDATING, at_once=False)

@@ -1,8 +1,6 @@
 """Rules of TorchServe's protocols, as its clients meet them: their own stubs, real processes."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,8 @@ from PIL import Image
 from tests.support import model_store
 from tests.support.model_backend import COMMAND, Backend, model_backend
 from tests.support.pictures import ASTRONAUT, portrait
-from tests.support.processes import PATIENCE, ROOT, running
+from tests.support.processes import running
+from tests.support.torchserve import called
 
 NO_WORKER = (
     'Model "idle" has no worker to serve inference request. Please use scale workers API to add workers. If '
@@ -22,16 +21,6 @@ NO_WORKER = (
     "maxSequenceJobQueueSize\nInternalServerException.()"
 )
 UNAUTHORIZED = "Token Authorization failed. Token either incorrect, expired, or not provided correctly"
-
-
-def called(*calls: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a client with TorchServe's own stubs is answered, in a process of its own."""
-    command = [sys.executable, str(ROOT / "tests/support/torchserve_client.py")]
-    done = subprocess.run(
-        command, input=json.dumps(calls), text=True, check=True, capture_output=True, timeout=2 * PATIENCE
-    )
-    answers: list[dict[str, Any]] = json.loads(done.stdout)
-    return answers
 
 
 def listening(backend: Backend) -> str:
