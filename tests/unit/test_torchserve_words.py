@@ -36,6 +36,7 @@ from utils.torchserve import (
 )
 
 HTTP, MODELS = "org.pytorch.serve.http.", "org.pytorch.serve.archive.model."
+DEFAULT = "org.pytorch.serve.http.InvalidModelVersionException"
 DOWNLOAD = "org.pytorch.serve.archive.DownloadArchiveException"
 INTERNAL, BAD = f"{HTTP}InternalServerException", f"{HTTP}BadRequestException"
 NO_SUCH_MODEL, NO_SUCH_VERSION = f"{MODELS}ModelNotFoundException", f"{MODELS}ModelVersionNotFoundException"
