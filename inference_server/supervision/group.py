@@ -94,8 +94,6 @@ class Group:
         lacking = len(staying) < self.wanted + any(map(self._is_due, staying))
         return lacking and not self._retired and not self._starter.wait()
 
-    # --- what it is told to do ---
-
     def scale(self, wanted: int) -> None:
         """Have so many processes from now on; 0 is allowed."""
         logger.info("scale", extra=self._fields(workers=wanted, before=self.wanted))
@@ -130,8 +128,6 @@ class Group:
         """Tell all processes something."""
         for process in self.processes:
             process.send(message)
-
-    # --- the steps of the supervisor's loop ---
 
     def next_due(self) -> float:
         """Seconds until something is to be done that no message and no death announces."""
@@ -199,8 +195,6 @@ class Group:
         surplus = 0 if self._retired else max(len(ready) - self.wanted, 0)
         for process in ready[:surplus]:
             process.retire(Stop(), self._patience)
-
-    # --- parts of the steps ---
 
     def _ready(self) -> list[WorkerProcess]:
         return [process for process in self.processes if process.state is State.READY]
