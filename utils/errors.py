@@ -12,7 +12,7 @@
     │   ├── GatewayBusy
     │   ├── TooManyModels
     │   └── TooManyChanges
-    ├── ModelNotFound, ModelNotReady, ModelFailed
+    ├── ModelNotFound, ModelNotReady, ModelFailed, AnswerTooLarge
     ├── ManagementError         a change of the models that cannot be made
     │   └── ...                 one class for each reason
     ├── BackendUnavailable      nobody there, or not ready yet
@@ -447,6 +447,15 @@ class ModelFailed(FacetError):
     http_status = 500
     reason = "MODEL_FAILED"
     title = "The model failed"
+
+
+class AnswerTooLarge(FacetError):
+    """What a model has answered is larger than what its caller can receive."""
+
+    code = Code.INTERNAL
+    http_status = 500
+    reason = "ANSWER_TOO_LARGE"
+    title = "The answer is too large"
 
 
 class ManagementError(FacetError):

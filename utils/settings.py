@@ -440,21 +440,23 @@ class Settings:
     recycle_requests: int = _setting(
         _whole(0, 10**9),
         _BY_BACKEND,
-        "Requests after which a worker is replaced, give or take a tenth; 0 is never.",
+        "Requests after which a worker, or a process of a model, is replaced, give or take a tenth; 0 is "
+        "never.",
         default=0,
     )
     recycle_seconds: float = _setting(
         _seconds(0, 10**8),
         _BY_BACKEND,
-        "Age at which a worker is replaced, give or take a tenth; 0 is never.",
+        "Age at which a worker, or a process of a model, is replaced, give or take a tenth; 0 is never.",
         default=0.0,
         shown="0",
     )
     recycle_memory_bytes: int = _setting(
         _whole(0, 10**13),
         _BY_BACKEND,
-        "Memory in RAM at which a worker is replaced, in bytes, once it has had a request and is a minute "
-        "old; 0 is never. A worker keeps much of what a large picture needed for the next one.",
+        "Memory in RAM at which a worker, or a process of a model, is replaced, in bytes, once it has had a "
+        "request and is a minute old; 0 is never. A worker keeps much of what a large picture needed for the "
+        "next one.",
         default=0,
     )
     drain_seconds: float = _setting(
@@ -505,7 +507,8 @@ class Settings:
     max_request_bytes: int = _setting(
         _whole(1024, 256 * 1024**2),
         _BY_BOTH,
-        "Largest request to a model, in bytes; those to find faces have FACET_MAX_IMAGE_BYTES.",
+        "Largest request to a model, in bytes; those to find faces have FACET_MAX_IMAGE_BYTES. An answer of "
+        "a model may have as many as the larger one of the two.",
         default=32 * 1024**2,
         shown="33554432 (32 MiB)",
     )
@@ -574,6 +577,11 @@ class Settings:
             )
         if not self.backend:
             object.__setattr__(self, "backend", str(self.grpc_address))
+
+    @property
+    def max_answer_bytes(self) -> int:
+        """The largest answer of a model; gRPC's limit is one for all messages, those with pictures, too."""
+        return max(self.max_image_bytes, self.max_request_bytes)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":

@@ -3,6 +3,7 @@
 A status carries ErrorInfo (the stable reason), BadRequest (the field at fault) and RetryInfo (the delay).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from utils.errors import (
     MORE_TIME_HELPS,
+    AnswerTooLarge,
     BackendUnavailable,
     Code,
     DeadlineExceeded,
@@ -29,6 +31,11 @@ UNANSWERED = f"The request's time ran out before the backend answered. {MORE_TIM
 """What a caller is told whose call no backend has answered in time."""
 
 _LONGEST_CAUSE = 200
+
+_ANSWER_TOO_LARGE = re.compile(
+    r"(?:CLIENT: Received|SERVER: Sent) message larger than max \((\d+) vs\. (\d+)\)"
+)
+"""gRPC's words: it has one code for requests and answers that are too large, and much else."""
 
 
 def encode_error(error: FacetError) -> status_pb2.Status:
@@ -92,6 +99,13 @@ def _foreign_error(status: status_pb2.Status, unanswered: str) -> FacetError:
     if status.code == code_pb2.DEADLINE_EXCEEDED:
         return DeadlineExceeded(unanswered)
     if status.code == code_pb2.RESOURCE_EXHAUSTED:
+        answer = _ANSWER_TOO_LARGE.search(status.message)
+        if answer is not None:
+            return AnswerTooLarge(
+                f"The answer has {answer[1]} bytes; gRPC passes on {answer[2]} at most here: 1 MiB more than "
+                "the larger one of FACET_MAX_REQUEST_BYTES and FACET_MAX_IMAGE_BYTES, or of "
+                "max_request_bytes and max_image_bytes of a ServiceClient, at the end that lets less through."
+            )
         return MessageTooLarge("The request is larger than the backend receives.")
     if status.code == code_pb2.INVALID_ARGUMENT:
         return MalformedRequest(status.message)

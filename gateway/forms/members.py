@@ -1,7 +1,6 @@
 """What a request has besides its image: options, image_id, metadata."""
 
 import codecs
-import json
 import sys
 import urllib.parse
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from utils.domain import (
     DetectRequest,
 )
 from utils.errors import SHOWN_CHARACTERS, MalformedRequest, UnknownOption, shown
+from utils.json_names import refuse_repeated_names
 
 _T = TypeVar("_T")
 
@@ -48,23 +48,12 @@ def load_json(text: bytes, what: str, *, field: str | None = None) -> Any:  # no
         )
     try:
         document = orjson.loads(text.removeprefix(codecs.BOM_UTF8))
-        # orjson takes the last of two. Every member has a colon and base64 has none: as many colons as
-        # members prove the usual text good without a second look at its image.
-        members = _members(document)
-        if _count_up_to(members + 1, b":", text) > members:
-            json.loads(text, object_pairs_hook=unique)
+        refuse_repeated_names(text)
     except orjson.JSONDecodeError as error:
         raise MalformedRequest(f"{what} is not JSON: {error}", field=field) from error
     except RecursionError as error:
         raise MalformedRequest(f"{what} is nested too deeply.", field=field) from error
     return document
-
-
-def _members(document: object) -> int:
-    """How many members an object and those in it have."""
-    if not isinstance(document, dict):
-        return 0
-    return len(document) + sum(len(value) for value in document.values() if isinstance(value, dict))
 
 
 def _count_up_to(most: int, mark: bytes, text: bytes) -> int:

@@ -15,6 +15,7 @@ from inference_server.admin.torchserve_documents import pretty, settings_of
 from inference_server.admin.torchserve_urls import Registration
 from utils import torchserve
 from utils.errors import FacetError, MalformedRequest, MethodNotAllowed, RouteNotFound, shown
+from utils.json_names import refuse_repeated_names
 from utils.torchserve_keys import Tokens
 
 _LISTED = 100
@@ -154,7 +155,7 @@ def _members() -> Mapping[str, Any]:
     """The members of the body's JSON object.
 
     Raises:
-        MalformedRequest: It is none.
+        MalformedRequest: It is none, or has a name twice.
     """
     try:
         values = orjson.loads(request.get_data())
@@ -162,6 +163,7 @@ def _members() -> Mapping[str, Any]:
         raise MalformedRequest(f"The body is no JSON: {error}") from error
     if not isinstance(values, dict):
         raise MalformedRequest("The body is no JSON object")
+    refuse_repeated_names(request.get_data())
     return values
 
 

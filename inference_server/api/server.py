@@ -98,7 +98,7 @@ def _server(
 def _options(settings: Settings) -> list[tuple[str, Any]]:
     """How connections behave, and what they may send."""
     # gRPC's limit is one for all; that of each service is its own business.
-    largest = max(settings.max_image_bytes, settings.max_request_bytes) + TRANSPORT_MARGIN
+    largest = settings.max_answer_bytes + TRANSPORT_MARGIN
     return [
         ("grpc.so_reuseport", 1),
         ("grpc.max_receive_message_length", largest),

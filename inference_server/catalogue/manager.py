@@ -23,7 +23,7 @@ from inference_server.catalogue.commands import (
     Unregister,
 )
 from inference_server.catalogue.desired_state import Desired, DesiredState
-from inference_server.catalogue.entries import ModelVersion, State
+from inference_server.catalogue.entries import Catalogue, ModelVersion, State
 from inference_server.catalogue.groups import Publisher
 from inference_server.catalogue.leaving import Leaving, LeavingVersions, may_serve
 from inference_server.catalogue.loader import Loader, StartGroup
@@ -117,12 +117,13 @@ class ModelManager(Generic[AnyGroup]):
 
     def tick(self) -> float:
         """Go on with what takes time; gives the seconds after which this is to be called again."""
+        self._loader.replace_cards()
         return self._leaving.tick(self._clock())
 
     @property
     def is_settled(self) -> bool:
-        """Whether every version that was desired at the start serves, is idle or has failed."""
-        return all(one.pending or one.version.state is not State.LOADING for one in self._table)
+        """As `Catalogue.is_settled`, of what is published."""
+        return Catalogue(versions=self._table.versions).is_settled
 
     def described(self) -> list[dict[str, Any]]:
         """All versions, as operators are told of them."""

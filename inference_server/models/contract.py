@@ -1,6 +1,5 @@
 """A model as its process hosts it: requests of any operation in, answers and errors out."""
 
-import base64
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -16,10 +15,17 @@ from inference_server.dispatch.consumer import Checkpoint, Outcome
 from inference_server.dispatch.work import Work
 from inference_server.models.encoding import pack_answer, pack_error, unpack_context
 from inference_server.models.loading import load_model, read_lock
-from inference_server.models.lock import entries_of
 from inference_server.models.operations import Operation, operations_of
 from inference_server.models.schema import Schema
-from utils.errors import DeadlineExceeded, FacetError, ModelFailed, ModelNotReady, RouteNotFound, shown
+from utils.errors import (
+    AnswerTooLarge,
+    DeadlineExceeded,
+    FacetError,
+    ModelFailed,
+    ModelNotReady,
+    RouteNotFound,
+    shown,
+)
 from utils.logs import fields
 from utils.status import RETRY_SECONDS
 
@@ -28,8 +34,12 @@ logger = logging.getLogger(__name__)
 _FAILED = "The model failed on this input. The log has the details."
 
 
-def load(version: ModelVersion) -> "LoadedModel":
+def load(version: ModelVersion, max_answer_bytes: int) -> "LoadedModel":
     """Load a version of a model; where it has no number yet, the model's own counts.
+
+    Args:
+        version: It.
+        max_answer_bytes: Of the largest answer that it may give.
 
     Raises:
         InvalidModel: The source is no model, or its schema cannot be had in protobuf; names the field.
@@ -37,7 +47,7 @@ def load(version: ModelVersion) -> "LoadedModel":
     """
     model = load_model(version.source)
     schema = Schema(version.name, model.Input, model.Output, read_lock(version.source))
-    return LoadedModel(version, model, schema)
+    return LoadedModel(version, model, schema, max_answer_bytes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +87,7 @@ class LoadedModel:
         version: What the catalogue says of it.
         model: Loaded.
         schema: Of its inputs and outputs.
+        max_answer_bytes: Of the largest answer that it may give.
 
     Attributes:
         key: Its name and version, `NAME/VERSION`.
@@ -85,13 +96,14 @@ class LoadedModel:
         out_of_memory: Whether it has met the limit of memory: its process should be replaced.
     """
 
-    def __init__(self, version: ModelVersion, model: Model, schema: Schema) -> None:
+    def __init__(self, version: ModelVersion, model: Model, schema: Schema, max_answer_bytes: int) -> None:
         number = check_version(version.version or model.version)
         self.key = f"{version.name}/{number}"
         self.max_batch = version.settings.max_batch if version.settings.max_batch > 1 else model.max_batch
         self.out_of_memory = False
         self._model = model
         self._schema = schema
+        self._max_answer_bytes = max_answer_bytes
         self._operations = operations_of(schema)
         self.card = {
             "name": version.name,
@@ -101,7 +113,7 @@ class LoadedModel:
             "kind": version.source.kind,
             "max_batch": self.max_batch,
             "operations": [*self._operations],
-            **_described(schema),
+            **schema.card(),
         }
 
     def handle(self, works: Sequence[Work], checkpoint: Checkpoint = lambda: None) -> list[Outcome]:
@@ -188,14 +200,20 @@ class LoadedModel:
         if call.error is None:
             try:
                 return Outcome(pack_answer(self._encoded(call), _log_fields(call, started)), complete=True)
-            except Exception as error:  # noqa: BLE001 - it does not fit, or its author's code has changed it
+            except Exception as error:  # noqa: BLE001 - it is too large, or its author's code has changed it
                 call.error = self._told(error, call)
         return Outcome(pack_error(call.error), complete=False)
 
-    @staticmethod
-    def _encoded(call: _Call) -> bytes:
+    def _encoded(self, call: _Call) -> bytes:
         assert call.operation is not None
-        return call.operation.encode([item.output for item in call.items if item.output is not None])
+        answer = call.operation.encode([item.output for item in call.items if item.output is not None])
+        if len(answer) > self._max_answer_bytes:
+            logger.error("answer too large", extra=fields(model=self.key, bytes=len(answer), **call.names))
+            raise AnswerTooLarge(
+                f"The answer has {len(answer)} bytes; the limit is {self._max_answer_bytes}, the larger "
+                "one of FACET_MAX_REQUEST_BYTES and FACET_MAX_IMAGE_BYTES of the backend."
+            )
+        return answer
 
     def _told(self, error: BaseException, call: _Call) -> FacetError:
         """What a caller is told of an error; what it is not told is logged."""
@@ -227,16 +245,3 @@ def _faults(error: ValidationError) -> str:
     """Without the values, which are nobody's business but the caller's."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:3])
-
-
-def _described(schema: Schema) -> dict[str, Any]:
-    """The part of a card that says what a model takes and gives, in protobuf and in JSON."""
-    return {
-        "identifier": schema.identifier,
-        "descriptor": base64.b64encode(schema.descriptor.SerializeToString()).decode(),
-        "input_type": schema.input_type,
-        "output_type": schema.output_type,
-        "fields": entries_of(schema.descriptor),
-        "input_schema": schema.input.json_schema("validation"),
-        "output_schema": schema.output.json_schema("serialization"),
-    }

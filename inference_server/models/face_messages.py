@@ -23,6 +23,7 @@ from utils.codec import decode_detection
 from utils.detection_json import detection_document
 from utils.domain import DetectOptions
 from utils.errors import InvalidBase64, InvalidInput, MalformedRequest, shown
+from utils.json_names import refuse_repeated_names
 
 PACKAGE = "model_grpc_service"
 OPERATIONS = ("typed", "json", "torchserve", "torchserve_http")
@@ -60,7 +61,7 @@ def decode_json(raw: bytes) -> pb.Image:
     """A JSON object by the input's schema as its message.
 
     Raises:
-        MalformedRequest: It is no JSON, or no object.
+        MalformedRequest: It is no JSON, or no object, or has a name twice.
         InvalidInput: It is not by that schema.
         InvalidBase64: The image is not base64.
     """
@@ -78,6 +79,7 @@ def decode_json(raw: bytes) -> pb.Image:
                 f"There is no member {shown(name)!r}; there are image and options.", field=name
             )
     options = _options(values.get("options"))
+    refuse_repeated_names(raw)
     try:
         image = _decoded(values["image"])
     except (binascii.Error, ValueError) as error:
@@ -100,14 +102,17 @@ def decode_keys(values: Mapping[str, bytes]) -> pb.Image:
 
     Raises:
         InvalidInput: There is no picture, or something else; or the options are not by their schema.
+        MalformedRequest: The options have a name twice.
     """
     values = with_file(values, "image", _MEMBERS)
     check_keys(values, _MEMBERS)
+    text = values.get("options", b"null")
     try:
-        options = orjson.loads(values.get("options", b"null"))
+        options = _options(orjson.loads(text))
     except ValueError as error:
         raise InvalidInput(f"options is not JSON: {error}", field="options") from error
-    return pb.Image(raw_data=values["image"], options=_options(options))
+    refuse_repeated_names(text)
+    return pb.Image(raw_data=values["image"], options=options)
 
 
 def encode_document(results: bytes) -> bytes:

@@ -46,7 +46,7 @@ def load(model: str | type | Source) -> LoadedModel:
         state=State.READY,
         loaded_at_start=False,
     )
-    return load_version(version)
+    return load_version(version, _settings().max_answer_bytes)
 
 
 def predict(
@@ -125,12 +125,16 @@ def _late() -> DeadlineExceeded:
 
 def _found(model: str | type | Source) -> Resolved:
     if isinstance(model, str):
-        return Store(Settings.from_environ(os.environ).model_store).resolve(model)
+        return Store(_settings().model_store).resolve(model)
     name = "model"
     if isinstance(model, type):
         name = getattr(model, "name", "") or model.__name__
         model = Source("python", options={"class": f"{model.__module__}:{model.__qualname__}"})
     return Resolved(name, "", model, ModelSettings())
+
+
+def _settings() -> Settings:
+    return Settings.from_environ(os.environ)
 
 
 def _base64(value: object) -> str:

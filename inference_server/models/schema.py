@@ -1,5 +1,8 @@
 """The schema of a model: its messages in protobuf, and its inputs and outputs from and to their bytes."""
 
+import base64
+from typing import Any
+
 from google.protobuf import message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
@@ -7,8 +10,8 @@ from pydantic import BaseModel
 
 from inference_server.catalogue.names import identifier
 from inference_server.models.codec import Codec
-from inference_server.models.descriptors import PACKAGE, describe
-from inference_server.models.lock import Lock
+from inference_server.models.descriptors import PACKAGE, Messages, describe
+from inference_server.models.lock import Lock, entries_of
 from inference_server.models.validation import Validation
 from utils.errors import InvalidModel, MalformedRequest
 
@@ -49,6 +52,7 @@ class Schema:
         self.input_members, self.output_members = (
             [member for member, _ in messages.members[name]] for name in (self.input_type, self.output_type)
         )
+        self._required = _required(messages, self.input_type)
         self._codec = Codec(messages)
         self._pool = DescriptorPool()
         try:
@@ -83,5 +87,31 @@ class Schema:
         content: bytes = message.SerializeToString()
         return content
 
+    def card(self) -> dict[str, Any]:
+        """The part of a model's card that says what it takes and gives, in protobuf and in JSON."""
+        return {
+            "identifier": self.identifier,
+            "descriptor": base64.b64encode(self.descriptor.SerializeToString()).decode(),
+            "input_type": self.input_type,
+            "output_type": self.output_type,
+            "fields": entries_of(self.descriptor),
+            "required": self._required,
+            "input_schema": self.input.json_schema("validation"),
+            "output_schema": self.output.json_schema("serialization"),
+        }
+
     def _message_class(self, name: str) -> type[Message]:
         return message_factory.GetMessageClass(self._pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
+
+
+def _required(messages: Messages, name: str) -> dict[str, list[str]]:
+    """The fields without a default of a message, and of those that it has as members."""
+    found: dict[str, list[str]] = {}
+    waiting = [name]
+    while waiting:
+        message = waiting.pop()
+        if message in messages.members and message not in found:
+            members = messages.members[message]
+            found[message] = [member.name for member, _ in members if member.required]
+            waiting.extend(named for _, named in members)
+    return found

@@ -15,6 +15,7 @@ from pydantic_core import SchemaSerializer, SchemaValidator, core_schema
 
 from inference_server.models.members import NoChoice
 from utils.errors import FacetError, InvalidInput, MalformedRequest, shown
+from utils.json_names import refuse_repeated_names
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
@@ -62,13 +63,14 @@ class Validation:
             by_name: Whether members may come by the fields' own names, where those have aliases.
 
         Raises:
-            MalformedRequest: It is not JSON, or no object.
+            MalformedRequest: It is not JSON, or no object, or an object in it has a name twice.
             InvalidInput: Its members are not valid.
         """
         try:
             made: BaseModel = self._validator.validate_json(content, by_name=by_name or None)
         except ValidationError as error:
             raise as_request_error(error) from error
+        refuse_repeated_names(content)
         return made
 
     def check(self, value: object) -> BaseModel:

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from inference_server.supervision.boot_places import BootPlaces
 from inference_server.supervision.control import BootFailed, Drain, FromSupervisor, Stop, WorkerDied
 from inference_server.supervision.group import Group
 from inference_server.supervision.processes import SignalQueue
@@ -50,6 +51,7 @@ class Supervisor:
 
     Args:
         workers: The group of those that dispatch: they are told of each death in any group.
+        boot_places: How many processes may boot at once; workers, and the last group, do not wait for one.
         on_round: Called with all process ids in each round of the loop, at least twice a second; gives the
             seconds after which it is to be called again.
     """
@@ -58,11 +60,13 @@ class Supervisor:
         self,
         workers: Group,
         *,
+        boot_places: int,
         on_round: Callable[[Collection[int]], float] = lambda _: _TICK_SECONDS,
     ) -> None:
         self._workers = workers
         self._workers.on_cannot_start = self._workers_cannot_start
         self._groups = [workers]
+        self._boot_places = BootPlaces(boot_places)
         self._last: Group | None = None
         self._watched: list[Watched] = []
         self._on_round = on_round
@@ -177,7 +181,10 @@ class Supervisor:
         for group in tuple(self._groups):
             if self.stopping and self._may_retire(group):
                 group.retire(Drain() if group is self._last else Stop())
-            group.reconcile()
+        first = [self._workers] if self._last is None else [self._workers, self._last]
+        self._boot_places.start_processes(first, [group for group in self._groups if group not in first])
+        for group in self._groups:
+            group.stop_surplus()
 
     def _may_retire(self, group: Group) -> bool:
         """Whether nobody needs a group any more, of a backend that goes away."""

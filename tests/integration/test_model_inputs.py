@@ -29,6 +29,7 @@ from tests.support.pictures import ASTRONAUT, backdrop, encoded, portrait
 from tests.support.processes import PATIENCE
 from utils.channel import error_of
 from utils.errors import (
+    AnswerTooLarge,
     BrokenImage,
     FacetError,
     ImageEmpty,
@@ -183,6 +184,23 @@ BAD = {
     "no form for it": Bad("nested", {"points": 1}, by=FORMS),
     "no object": Bad("exacting", error=MalformedRequest, text=b"[1]", by=JSON),
     "no JSON": Bad("exacting", error=MalformedRequest, text=b'{"number": ', by=JSON),
+    "a member twice": Bad(
+        "exacting",
+        error=MalformedRequest,
+        field="count",
+        text=b'{"count": 1, "number": 1, "count": 2}',
+        by=JSON,
+    ),
+    "a member of a list twice": Bad(
+        "nested",
+        error=MalformedRequest,
+        field="points.1.x",
+        text=b'{"points": [{"x": 1, "y": 2}, {"x": 1, "y": 2, "\\u0078": 1}]}',
+        by=JSON,
+    ),
+    "faces, a member twice": Bad(
+        "face_detection", error=MalformedRequest, field="image", text=b'{"image": "", "image": ""}', by=JSON
+    ),
     "nothing": Bad("exacting", error=MalformedRequest, text=b"", by=JSON),
     "no message": Bad("exacting", error=MalformedRequest, message=b"\xff\xff", by=MESSAGES),
     "a picture as text": Bad("echo", error=MalformedRequest, message=b"\n\x02\xff\xd8", by=MESSAGES),
@@ -213,6 +231,7 @@ BAD = {
     "faces, truncated": Bad("face_detection", {"image": TRUNCATED}, BrokenImage, "image", by=MESSAGES + JSON),
     "faces, a form": Bad("face_detection", {"image": b"text"}, by=FORMS),
     "too many bytes": Bad("echo", {"text": "a" * LIMIT}, MessageTooLarge),
+    "too many bytes of an answer": Bad("echo", {"text": "a" * 2**19, "repeat": 21}, AnswerTooLarge),
 }
 
 

@@ -9,12 +9,14 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
+from protos import models_pb2
 from tests.support.facet import found
 from tests.support.fake_backend import failing, fake_backend
 from tests.support.processes import wait_until
 from utils import codec
 from utils.domain import DetectOptions, DetectRequest
 from utils.errors import (
+    AnswerTooLarge,
     BackendUnavailable,
     BrokenImage,
     DeadlineExceeded,
@@ -139,6 +141,25 @@ def test_a_request_over_the_transport_limit_is_too_large() -> None:
         ):
             client.detect(bytes(3 * 1024**2))
         assert backend.calls == []
+
+
+@pytest.mark.parametrize(
+    ("of_server", "of_client", "limit"), [(2048, 2**21, 2048), (2**25, 2048, 2**20 + 2048)]
+)
+def test_an_answer_over_a_transport_limit_is_not_taken_for_a_request_that_is(
+    of_server: int, of_client: int, limit: int
+) -> None:
+    """Whichever end of gRPC refuses it; its size is told, and the limit."""
+    answer = models_pb2.PredictReply(json=bytes(2**21))
+    with (
+        fake_backend(lambda *_: answer, most_bytes=of_server) as backend,
+        ServiceClient(backend.target, max_image_bytes=1024, max_request_bytes=of_client) as client,
+        pytest.raises(AnswerTooLarge) as caught,
+    ):
+        client.predict_raw("iris", "application/json", b"{}")
+    assert f"{answer.ByteSize()} bytes" in caught.value.detail
+    assert f"{limit} at most" in caught.value.detail
+    assert "message larger than max" in caught.value.cause
 
 
 def test_a_backend_that_does_not_serve_is_not_ready() -> None:

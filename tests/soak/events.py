@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -29,25 +30,39 @@ from utils.channel import MIB
 from utils.settings import parse_address
 
 _SLOW_BODIES = 130
+_BUSY_MILLISECONDS = 200
 _numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def _busy(scene: Scene) -> Iterator[None]:
+    """All workers compute, and as many requests as they wait for one of them."""
+    caller = partial(HttpCaller, scene.stage.http, f"/predict?min_face_size={_BUSY_MILLISECONDS}")
+    callers = [partial(caller, patient=True)] * (2 * WORKERS)
+    with Load(callers, [sleeper()], scene.tallies["gateway"]) as load:
+        load.turn()
+        yield
 
 
 def kill_one(scene: Scene) -> None:
     """A worker dies."""
-    scene.stage.kill_one()
+    with _busy(scene):
+        scene.stage.kill_one()
 
 
 def kill_all_but_one(scene: Scene) -> None:
     """One is left, and has everything to do."""
-    for pid in scene.stage.ready()[1:]:
-        os.kill(pid, signal.SIGKILL)
+    with _busy(scene):
+        for pid in scene.stage.ready()[1:]:
+            os.kill(pid, signal.SIGKILL)
 
 
 def kill_again_and_again(scene: Scene) -> None:
     """Whenever what was in flight at the last death is done."""
-    for _ in range(3):
-        scene.stage.kill_one()
-        scene.traffic.turn()
+    with _busy(scene):
+        for _ in range(3):
+            scene.stage.kill_one()
+            scene.traffic.turn()
 
 
 def kill_before_claim(scene: Scene) -> None:
@@ -62,8 +77,9 @@ def stop_one(scene: Scene) -> None:
     """A worker neither works nor dies."""
     hung = len(scene.stage.journal["worker hung"])
     victim = scene.stage.any_worker()
-    os.kill(victim, signal.SIGSTOP)
-    wait_until(lambda: state(victim) == "T", f"worker {victim} stands still")
+    with _busy(scene):
+        os.kill(victim, signal.SIGSTOP)
+        wait_until(lambda: state(victim) == "T", f"worker {victim} stands still")
     wait_until(lambda: len(scene.stage.journal["worker hung"]) > hung, f"worker {victim} is found out")
 
 
@@ -89,8 +105,9 @@ def reload_twice(scene: Scene) -> None:
 def reload_and_kill(scene: Scene) -> None:
     """A worker dies in the middle of a reload."""
     before = scene.stage.ready()
-    scene.stage.reload()
-    os.kill(before[-1], signal.SIGKILL)
+    with _busy(scene):
+        scene.stage.reload()
+        os.kill(before[-1], signal.SIGKILL)
     wait_until(lambda: not any(map(alive, before)), "the old workers are gone")
 
 

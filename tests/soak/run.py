@@ -43,6 +43,8 @@ def soak(folder: Path, seconds: float, *, calm: int, say: Callable[[str], None])
         report.after = footprint(facet)
         report.troubles += report.before.leaks(report.after)
         report.troubles += _ending(facet)
+        twice = sum(len(journal["answered twice"]) for journal in facet.journals)
+        report.troubles += [f"{twice} requests were answered twice"] if twice else []
         killed = [
             line["key"]
             for journal in facet.journals

@@ -139,13 +139,21 @@ def failing(failure: FacetError | grpc.StatusCode, *, times: int = 10**9) -> Ans
 
 @contextlib.contextmanager
 def fake_backend(
-    answer: Answer = echo, *, port: int = 0, status: int = health_pb2.HealthCheckResponse.SERVING
+    answer: Answer = echo,
+    *,
+    port: int = 0,
+    status: int = health_pb2.HealthCheckResponse.SERVING,
+    most_bytes: int = 34 * 1024**2,
 ) -> Iterator[Backend]:
-    """A backend with this answer and this health, on a port of its own or on this one."""
+    """A backend with this answer, this health and this limit, on a port of its own or on this one."""
     servicer = Backend(answer)
     server = grpc.server(
         futures.ThreadPoolExecutor(8),
-        options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 34 * 1024**2)],
+        options=[
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", most_bytes),
+            ("grpc.max_send_message_length", most_bytes),
+        ],
     )
     infer_pb2_grpc.add_InferenceServicer_to_server(servicer, server)
     models_pb2_grpc.add_ModelsServicer_to_server(Models(servicer), server)

@@ -7,12 +7,14 @@
     else    detect, really
 
 `python -m tests.support.hooked_worker` is a worker, `python -m tests.support.hooked_backend` a backend of
-such workers. If the file named by TEST_DIE_BEFORE_CLAIM exists, the first worker that takes a request
-removes it and is killed between receiving the request and claiming it.
+such workers. One that answers what has been answered already says so in the log. If the file named by
+TEST_DIE_BEFORE_CLAIM exists, the first worker that takes a request removes it and is killed between
+receiving the request and claiming it.
 """
 
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import time
@@ -25,6 +27,8 @@ from inference_server.dispatch.request_buffer import RequestBuffer
 from inference_server.models.face_detection import FaceDetection, FaceDetector
 from utils.domain import Box, DetectOptions, Face, Landmarks, ModelInfo, Point
 from utils.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
 _STEP_SECONDS = 0.01
@@ -90,7 +94,20 @@ def die_before_claim(token: Path) -> None:
     RequestBuffer.claim = hooked  # type: ignore[method-assign, assignment]
 
 
+def tell_second_answers() -> None:
+    """Log an error whenever a request is answered that has an answer: somebody has computed it in vain."""
+    reply = RequestBuffer.reply
+
+    def hooked(buffer: RequestBuffer, slot: int, answer: bytes) -> None:
+        if buffer.head().answered:
+            logger.error("answered twice")
+        reply(buffer, slot, answer)
+
+    RequestBuffer.reply = hooked  # type: ignore[method-assign, assignment]
+
+
 if __name__ == "__main__":
+    tell_second_answers()
     if "TEST_DIE_BEFORE_CLAIM" in os.environ:
         die_before_claim(Path(os.environ["TEST_DIE_BEFORE_CLAIM"]))
     worker.main(build)

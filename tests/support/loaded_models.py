@@ -15,14 +15,7 @@ from inference_server.dispatch.work import Work
 from inference_server.models.contract import LoadedModel, load
 from inference_server.models.encoding import pack_context, unpack_answer
 from utils.errors import FacetError
-
-
-def version(found: type | Source, name: str = "model", number: str = "", **changes: Any) -> ModelVersion:  # noqa: ANN401
-    """A version of a class, or of a source."""
-    source = found if isinstance(found, Source) else of_class(found)
-    state = State.LOADING
-    made = ModelVersion(name, number, name, source, ModelSettings(), 1, state, loaded_at_start=False)
-    return replace(made, **changes)
+from utils.settings import Settings
 
 
 def of_class(found: type, **options: object) -> Source:
@@ -30,9 +23,18 @@ def of_class(found: type, **options: object) -> Source:
     return Source("python", options={"class": f"{found.__module__}:{found.__qualname__}", **options})
 
 
-def loaded(found: type | Source, name: str = "model", **settings: float) -> LoadedModel:
+def loaded(
+    found: type | Source,
+    name: str = "model",
+    number: str = "",
+    max_answer_bytes: int = Settings().max_answer_bytes,
+    **settings: float,
+) -> LoadedModel:
     """A model of a class, with what an operator decides of it."""
-    return load(version(found, name, settings=ModelSettings().with_changes(settings)))
+    source = found if isinstance(found, Source) else of_class(found)
+    decided = ModelSettings().with_changes(settings)
+    version = ModelVersion(name, number, name, source, decided, 1, State.LOADING, loaded_at_start=False)
+    return load(version, max_answer_bytes)
 
 
 def request(

@@ -1,6 +1,5 @@
 """Classes as models have them, which together have all types that a message can have."""
 
-import base64
 import json
 from enum import Enum, IntEnum
 from itertools import count
@@ -9,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, create_model
 
 from facet_serving import Double
-from inference_server.models.lock import entries_of
 from inference_server.models.schema import Schema
 
 
@@ -112,10 +110,5 @@ def one(annotation: object, default: object = ...) -> type[Any]:
 
 def card(schema: Schema, number: str = "1.0") -> dict[str, Any]:
     """What a version of a model says of its messages."""
-    return {
-        "version": number,
-        "descriptor": base64.b64encode(schema.descriptor.SerializeToString()).decode(),
-        "fields": json.loads(json.dumps(entries_of(schema.descriptor))),
-        "input_type": schema.input_type,
-        "output_type": schema.output_type,
-    }
+    said: dict[str, Any] = json.loads(json.dumps(schema.card()))
+    return {"version": number, **said}

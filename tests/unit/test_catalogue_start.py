@@ -22,7 +22,7 @@ def test_without_anything_face_detection_is_served_alone(tmp_path: Path) -> None
     """And nothing is written until something changes."""
     backend = Backend(tmp_path)
     assert keys(backend) == ["face_detection/1.0"]
-    assert backend.catalogue.is_settled
+    assert backend.is_settled
     assert not (tmp_path / "state" / "catalogue.json").exists()
 
 
@@ -44,14 +44,28 @@ def test_a_backend_serves_what_the_one_before_it_served(tmp_path: Path) -> None:
     assert {version.state for version in second.catalogue.versions} == {State.LOADING}
     assert [group.version.workers for group in second.groups] == [1, 3, 1]
     assert [group.version.queue for group in second.groups] == [1, 2, 3]
-    assert not second.catalogue.is_settled
+    assert not second.is_settled
     for group in second.groups:
         group.becomes_ready()
-    assert second.catalogue.is_settled
+    assert second.is_settled
     assert second.state_of("tulip/1.0") is State.IDLE
     found = second.catalogue.find("iris")
     assert (found.version, found.settings.nice, found.loaded_at_start) == ("2.0", 5, True)
     assert second.catalogue.canary == {"iris": {"1.0": 10}}
+
+
+def test_a_backend_stays_settled_while_versions_load_that_came_later(tmp_path: Path) -> None:
+    """Registered anew, or scaled up from nothing."""
+    backend = Backend(tmp_path, "iris/1.0", "tulip/1.0", models=["iris"])
+    backend.groups[0].becomes_ready()
+    scaled = backend.do(Scale("iris", "", 0))
+    backend.tick()
+    backend.tick(1)
+    assert scaled.ok()
+    backend.do(Scale("iris", "", 1))
+    backend.do(Register("tulip"))
+    assert {version.state for version in backend.catalogue.versions} == {State.LOADING}
+    assert backend.is_settled
 
 
 def test_what_cannot_be_loaded_at_the_start_has_failed_and_stays(tmp_path: Path) -> None:
@@ -61,7 +75,7 @@ def test_what_cannot_be_loaded_at_the_start_has_failed_and_stays(tmp_path: Path)
     first.is_killed()
     second = Backend(tmp_path)
     second.groups[0].cannot_start("no such file")
-    assert (second.state_of("iris/1.0"), second.catalogue.is_settled) == (State.FAILED, True)
+    assert (second.state_of("iris/1.0"), second.is_settled) == (State.FAILED, True)
     assert second.groups[0].wanted == 1
     assert len(second.remembered().versions) == 2
     second.groups[0].becomes_ready()

@@ -133,8 +133,12 @@ def test_a_deeply_nested_body_is_malformed(client: FlaskClient) -> None:
         (b'{"image": "QQ==", "options": {"max_faces": 1e999}}', "MALFORMED_REQUEST", None),
         (b'{"image": "QQ==", "options": {"max_faces": NaN}}', "MALFORMED_REQUEST", None),
         (b'{"image": "QQ==", "image": "QQ=="}', "MALFORMED_REQUEST", "image"),
-        (b'{"image": "QQ==", "options": {"max_faces": 1, "max_faces": 2}}', "MALFORMED_REQUEST", "max_faces"),
-        (b'{"image": "QQ==", "metadata": {"a": "1", "a": "2"}}', "MALFORMED_REQUEST", "a"),
+        (
+            b'{"image": "QQ==", "options": {"max_faces": 1, "max_faces": 2}}',
+            "MALFORMED_REQUEST",
+            "options.max_faces",
+        ),
+        (b'{"image": "QQ==", "metadata": {"a": "1", "a": "2"}}', "MALFORMED_REQUEST", "metadata.a"),
     ],
 )
 def test_a_body_that_is_no_request_is_malformed(

@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel
 
-from inference_server.models.contract import load
 from tests.support import pictures
-from tests.support.loaded_models import ask, call, loaded, of_class, refusal, request, version
+from tests.support.loaded_models import ask, call, loaded, of_class, refusal, request
 from utils.errors import (
     BrokenImage,
     ImageEmpty,
@@ -278,7 +277,7 @@ def test_a_handlers_status_is_that_of_the_input_that_caused_it(caplog: pytest.Lo
 def test_a_handler_is_told_of_its_folder_and_options(tmp_path: Path) -> None:
     """As the store has them, when it is initialized."""
     source = of_class(DigitHandler, scale=2)
-    model = load(version(type(source)(source.kind, tmp_path, source.options), "digits"))
+    model = loaded(type(source)(source.kind, tmp_path, source.options), "digits")
     assert ask(model, data(1)) == [{"prediction": _base64(b"16")}]
     handler: Any = model._model
     assert handler._handler.model_dir == str(tmp_path)

@@ -18,12 +18,13 @@ from facet_serving import InvalidInput, Model
 from inference_server.catalogue.entries import Source
 from inference_server.catalogue.names import identifier
 from inference_server.dispatch.work import Work
-from inference_server.models.contract import load
 from inference_server.models.encoding import unpack_answer
+from inference_server.models.kinds.echo import Echo
 from inference_server.models.lock import ENUM_VALUE, FILE_NAME, Entry, Lock
 from inference_server.models.schema import Schema
-from tests.support.loaded_models import ask, call, loaded, of_class, refusal, request, version
+from tests.support.loaded_models import ask, call, loaded, of_class, refusal, request
 from utils.errors import (
+    AnswerTooLarge,
     BrokenImage,
     DeadlineExceeded,
     InvalidModel,
@@ -212,9 +213,9 @@ def test_a_card_tells_what_the_class_says() -> None:
 
 def test_a_version_that_is_named_goes_before_the_models_own() -> None:
     """As a folder in the store names it."""
-    assert load(version(Streams, number="7")).key == "model/7"
+    assert loaded(Streams, number="7").key == "model/7"
     with pytest.raises(InvalidModel):
-        load(version(NoVersion))
+        loaded(NoVersion)
 
 
 class NoVersion(Halves):
@@ -236,6 +237,24 @@ def test_what_the_schema_refuses_never_reaches_the_model(
     bad, good = ask(loaded(Halves), request(JSON, payload), *numbers(2))
     assert (type(bad), bad.field, good) == (expected, field, {"half": 1})
     assert Halves.batches == [[2]]
+
+
+@pytest.mark.parametrize("operation", [JSON, "typed"])
+def test_an_answer_that_is_too_large_for_its_caller_is_no_fault_of_the_input(
+    operation: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a batch, it alone is refused; its size and the limit are told, and the log names the model."""
+    size = len(call(loaded(Echo), JSON, {"text": "ab"}))
+    model = loaded(Echo, max_answer_bytes=size)
+    large = request(operation, b'{"text": "abc"}' if operation == JSON else b"\n\x0c" + b"a" * 12)
+    first, error, last = ask(model, request(JSON, {"text": "a"}), large, request(JSON, {"text": "ab"}))
+    assert (first, last) == ({"text": "a"}, {"text": "ab"})
+    assert type(error) is AnswerTooLarge
+    told = (f"{size + 1} bytes; the limit is {size}", "FACET_MAX_REQUEST_BYTES", "FACET_MAX_IMAGE_BYTES")
+    assert all(words in error.detail for words in told)
+    [record] = [one for one in caplog.records if one.message == "answer too large"]
+    about = {"model": "model/1.0", "request_id": "id-1", "bytes": size + 1}
+    assert about.items() <= record.__dict__["facet_fields"].items()
 
 
 def test_an_operation_that_the_model_does_not_have_is_refused_with_those_that_it_has() -> None:

@@ -25,8 +25,16 @@ OLD: dict[str, Any] = {"first": int, "second": str, "third": list[Point], "choic
 
 def made_of(fields: dict[str, Any], lock: Lock | None = None) -> Schema:
     """The schema of a model whose input has these fields."""
-    members: dict[str, Any] = {name: (kind, ...) for name, kind in fields.items()}
-    return Schema("flowers", create_model("In", **members), Point, lock)
+    return Schema("flowers", of_fields("In", fields), Point, lock)
+
+
+def of_fields(name: str, fields: dict[str, Any]) -> type[BaseModel]:
+    """A class with these fields, whose values are types, or types with defaults."""
+    members: dict[str, Any] = {
+        name: kind if isinstance(kind, tuple) else (kind, ...) for name, kind in fields.items()
+    }
+    made: type[BaseModel] = create_model(name, **members)
+    return made
 
 
 def numbers(schema: Schema) -> dict[str, int]:
@@ -190,9 +198,48 @@ def test_a_version_without_a_value_of_an_enum_is_refused_by_the_value() -> None:
 
 
 def test_a_version_may_add_fields_values_and_messages() -> None:
-    """Behind those that there are."""
-    added = {"choice": Literal["a", "b", "c"], "added": bool | None, "old": Old}
+    """Behind those that there are; callers of the versions before need not send them."""
+    added = {"choice": Literal["a", "b", "c"], "added": (bool | None, None), "old": (Old | None, None)}
     check_growth(card(made_of({**OLD, **added}), "2.0"), [card(made_of(OLD))])
+
+
+@pytest.mark.parametrize("kind", [bool, bool | None, list[str], Colour, Point], ids=str)
+@pytest.mark.parametrize("new_comes_first", [True, False])
+def test_a_version_that_requires_another_field_is_refused_by_the_field(
+    kind: object, *, new_comes_first: bool
+) -> None:
+    """Callers of the versions before do not send it."""
+    cards = [card(made_of({**OLD, "added": kind}), "2.0"), card(made_of(OLD))]
+    added, there = cards if new_comes_first else reversed(cards)
+    with pytest.raises(InvalidModel, match=r"^added of flowers_input is required") as caught:
+        check_growth(added, [there])
+    assert caught.value.field == "flowers_input.added"
+
+
+def test_a_version_that_requires_a_field_that_had_a_default_is_refused_by_the_field() -> None:
+    """Also where messages are the same, as those of lists are."""
+    older = card(made_of({**OLD, "third": (list[Point], [])}))
+    with pytest.raises(InvalidModel, match=r"^third of flowers_input is required"):
+        check_growth(card(made_of(OLD), "2.0"), [older])
+    check_growth({**older, "version": "2.0"}, [card(made_of(OLD))])
+
+
+PARTS: list[dict[str, Any]] = [{"x": int}, {"x": int, "y": int}]
+
+
+def test_a_version_that_requires_another_field_of_a_member_is_refused_by_the_field() -> None:
+    """Of a message that callers send, and not of one that they get."""
+    older, newer = (of_fields("With", {"part": of_fields("Part", fields)}) for fields in PARTS)
+    check_growth(card(Schema("flowers", Point, newer), "2.0"), [card(Schema("flowers", Point, older))])
+    with pytest.raises(InvalidModel, match=r"^y of flowers_Part is required"):
+        check_growth(card(Schema("flowers", newer, Point), "2.0"), [card(Schema("flowers", older, Point))])
+
+
+def test_a_card_that_does_not_tell_what_is_required_is_no_obstacle() -> None:
+    """As one that a release before this one has written down."""
+    older = card(made_of(OLD))
+    del older["required"]
+    check_growth(card(made_of({**OLD, "added": bool}), "2.0"), [older])
 
 
 def test_versions_are_compared_with_all_others() -> None:

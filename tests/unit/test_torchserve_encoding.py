@@ -292,6 +292,12 @@ def test_face_detection_takes_its_picture_and_its_options_by_keys() -> None:
     assert (made.options.min_face_size, made.options.max_faces) == (40, 2)
 
 
+def test_options_that_are_given_twice_are_refused() -> None:
+    """As by any endpoint."""
+    with pytest.raises(MalformedRequest):
+        decode_keys({"data": b"a", "options": b'{"max_faces": 1, "max_faces": 2}'})
+
+
 @pytest.mark.parametrize(
     ("values", "field"),
     [
