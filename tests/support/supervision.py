@@ -52,6 +52,7 @@ class Fakes:
         wanted: int,
         patience: float = 30.0,
         boot_seconds: float = 60.0,
+        queue: int | None = 0,
     ) -> None:
         self.folder = folder
         self.started: list[WorkerProcess] = []
@@ -69,6 +70,7 @@ class Fakes:
             self.liveness,
             wanted=wanted,
             patience=patience,
+            queue=queue,
             on_ready=lambda _, ready: self.said.append(ready),
             on_cannot_start=lambda error: self.failures.append((error.reason, error.permanent)),
         )
@@ -142,15 +144,17 @@ class Service(Fakes):
         slots: range = MODEL_SLOTS,
         *,
         wanted: int = 1,
+        last: bool = False,
+        queue: int | None = 0,
         **limits: float,
     ) -> Fakes:
         """Add a group of model workers; before the start, or by the supervisor's thread."""
         folder = self.folder / name
         folder.mkdir()
-        model = Fakes(folder, self.stats, slots, f"{name}/1.0", wanted=wanted, **limits)
+        model = Fakes(folder, self.stats, slots, f"{name}/1.0", wanted=wanted, queue=queue, **limits)
         model.behave(behaviour)
         self.models.append(model)
-        self.supervisor.add_group(model.group)
+        self.supervisor.add_group(model.group, last=last)
         return model
 
     def start(self) -> None:
