@@ -47,10 +47,15 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("IMAGE_FORMATS", "png, JPEG", ("jpeg", "png")),
         ("IMAGE_FORMATS", "", IMAGE_FORMATS),
         ("WORKERS", "", usable_cpus()),
+        ("ADMIN_ADDRESS", "unix:/run/facet/admin.sock", Path("/run/facet/admin.sock")),
+        ("ADMIN_ADDRESS", "[::1]:0", Address("::1", 0)),
+        ("ADMIN_ADDRESS", " ", None),
+        ("ADMIN_GRPC_ADDRESS", "", None),
+        ("ADMIN_HOSTS", "Facet.example, 10.0.0.1,[::2]", ("facet.example", "10.0.0.1", "[::2]")),
     ],
 )
 def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object) -> None:
-    """FACET_ and the field's name in capitals; an empty value counts as not set."""
+    """FACET_ and the field's name in capitals; but for one an empty value counts as not set."""
     assert getattr(Settings.from_environ({f"FACET_{name}": text}), name.lower()) == value
 
 
