@@ -101,11 +101,9 @@ class Supervisor:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """A store with two versions of a model."""
-    for version in ("1.0", "2.0"):
-        (folder := tmp_path / "two" / version).mkdir(parents=True)
-        (folder / "model.onnx").write_bytes(b"")
-        add_version(tmp_path, f"two/{version}", 'kind = "onnx"\nfile = "model.onnx"\n')
+    """A store with two versions of a model, and another whose name looks like a version."""
+    for key in ("two/1.0", "two/2.0", "2go/1.0"):
+        add_version(tmp_path, key, 'kind = "onnx"\nfile = "model.onnx"\n', b"")
     return Store(tmp_path)
 
 
@@ -187,6 +185,7 @@ def test_face_detection_is_described_with_the_workers(make: Make) -> None:
         ("/home/model-server/model-store/two.mar", "two.mar"),
         ("./two.mar", "two.mar"),
         ("2024/two.mar", "two.mar"),
+        ("models/2go.mar", "2go.mar"),
         ("file:///models/two.mar", "file:///models/two.mar"),
         ("https://some.example/a/two.mar?x=1", "https://some.example/a/two.mar?x=1"),
         ("s3://bucket/two.mar", "s3://bucket/two.mar"),
@@ -203,11 +202,13 @@ def test_what_counts_of_a_url_is_its_last_part(make: Make, url: str, known: str)
 
 def test_a_url_must_match_an_allowed_one_as_a_whole(store: Store) -> None:
     """Whatever its case; names and paths are no URLs."""
-    urls = ModelUrls(store.resolve, [r"https://good\.example/.*", r"file:///srv/.*"])
+    allowed = [r"https://good\.example/.*", r"https://one\.example/two\.mar", r"file:///srv/.*"]
+    urls = ModelUrls(store.resolve, allowed)
     for url in ("HTTPS://GOOD.example/two.mar", "file:///srv/two.mar", "two.mar", "/srv/two.mar"):
         assert urls.find(url)[1].name == "two"
     for url in (
         "https://good.example",
+        "https://one.example/two.mar/two.mar",
         "https://evil.example/https://good.example/two.mar",
         "file:///two.mar",
     ):

@@ -196,6 +196,7 @@ def test_a_sequence_has_one_line_in_the_log(caplog: pytest.LogCaptureFixture) ->
         play(scene, version("echo"))
     [line] = lines(caplog)
     assert (line["status"], line["items"], line["failed"]) == ("OK", 3, 1)
+    assert "compute_ms" not in line  # which is of one item
 
 
 @pytest.mark.parametrize(
