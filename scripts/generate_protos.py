@@ -18,7 +18,7 @@ def main() -> int:
         target = Path(folder) if checking else ROOT
         for proto in sorted((ROOT / "protos").glob("*.proto")):
             generate(proto, target)
-        for proto in sorted((ROOT / "protos" / "articles").glob("*.proto")):
+        for proto in sorted((ROOT / "protos").glob("*/*.proto")):
             describe(proto, target)
         if not checking:
             return 0

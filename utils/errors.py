@@ -455,6 +455,15 @@ class ModelLoadFailed(ManagementError):
     title = "The model could not be loaded"
 
 
+class ModelApiDisabled(ManagementError):
+    """Callers may not change the models by this protocol, unless the operator allows it."""
+
+    code = Code.PERMISSION_DENIED
+    http_status = 403
+    reason = "MODEL_API_DISABLED"
+    title = "Models are not changed here"
+
+
 class StateNotWritable(ManagementError):
     """The change could not be written down, so it was not made."""
 

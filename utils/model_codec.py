@@ -67,13 +67,14 @@ def decode_model(message: pb.ModelDescription) -> ModelDescription:
         kind=message.kind,
         max_batch=message.max_batch,
         operations=tuple(message.operations),
-        input_schema=_schema(message.input_schema),
-        output_schema=_schema(message.output_schema),
+        input_schema=_object(message.input_schema),
+        output_schema=_object(message.output_schema),
         descriptor=message.descriptor,
         input_type=message.input_type,
         output_type=message.output_type,
+        tensors=_object(message.tensors),
     )
 
 
-def _schema(text: bytes) -> dict[str, Any] | None:
+def _object(text: bytes) -> dict[str, Any] | None:
     return json.loads(text) if text else None

@@ -26,6 +26,7 @@ class ModelDescription:
         descriptor: A serialized google.protobuf.FileDescriptorProto of the model's messages.
         input_type: The name of the input's message in it.
         output_type: The name of the answer's message in it.
+        tensors: Its inputs and outputs as tensors, as models.proto has them; None where they are not known.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ModelDescription:
     descriptor: bytes = b""
     input_type: str = ""
     output_type: str = ""
+    tensors: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

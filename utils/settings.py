@@ -141,6 +141,12 @@ def _models(text: str) -> tuple[str, ...]:
     return models
 
 
+def _switch(text: str) -> bool:
+    if text not in {"on", "off"}:
+        raise ValueError(text)
+    return text == "on"
+
+
 def _name(text: str) -> str:
     if not MODEL_NAME.fullmatch(text):
         raise ValueError(text)
@@ -152,6 +158,8 @@ _TARGET = _Kind("the backend's host:port, or another gRPC target", _target)
 _FOLDER = _Kind("the absolute path of a folder", _folder)
 _MODELS = _Kind("models with commas between them, each NAME, NAME/VERSION or NAME=SOURCE", _models)
 _NAME = _Kind("the name of a model: 1 to 64 letters, digits, `.`, `_` and `-`, the first no mark", _name)
+
+_SWITCH = _Kind("on or off", _switch)
 
 _BY_GATEWAY = "gateway"
 _BY_BACKEND = "backend"
@@ -442,6 +450,20 @@ class Settings:
     )
     expression: str = _setting(
         _NAME, _BY_BACKEND, "Model that answers `/Pipeline/run_pipeline`.", default="expression"
+    )
+    oip: bool = _setting(
+        _SWITCH,
+        _BY_BACKEND,
+        "Whether the Open Inference Protocol, version 2, is spoken on the backend's port.",
+        default=True,
+        shown="on",
+    )
+    model_api: bool = _setting(
+        _SWITCH,
+        _BY_BACKEND,
+        "Whether callers may load and unload models by protocols whose servers let them.",
+        default=False,
+        shown="off",
     )
     log_format: str = _setting(
         _one_of("text", "json"),

@@ -1,13 +1,22 @@
 """Face detection, which the workers host themselves, called as the other models are."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
+from inference_server.api.interceptor import discard_notes, note
+from inference_server.api.ordered import in_order
+from inference_server.models.encodings import inference
 from inference_server.models.face_messages import OPERATIONS, decode_json, encode_json
+from inference_server.models.face_tensors import face_operations
 from protos import infer_pb2 as pb
-from utils.errors import InvalidInput, MalformedRequest
+from utils.errors import InvalidInput, InvalidRequest, MalformedRequest
+
+_MOST_AT_ONCE = 8
+"""Pictures of one request that are computed, or wait, at once."""
 
 
 class Inference(Protocol):
@@ -27,14 +36,32 @@ class FaceModel:
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
 
-    async def call(self, operation: str, payload: bytes, context: Any) -> bytes:  # noqa: ANN401
+    async def call(
+        self,
+        operation: str,
+        payload: bytes,
+        context: Any,  # noqa: ANN401
+        parameters: bytes = b"",
+        key: str = "",
+    ) -> bytes:
         """Find the faces in the picture of one input.
+
+        Args:
+            operation: One of OPERATIONS.
+            payload: The input.
+            context: Of the call.
+            parameters: What the operation needs to know beside the input.
+            key: The name and version that face detection is listed as.
 
         Raises:
             MalformedRequest: The payload cannot be read.
             InvalidInput: It does not fit the input's schema, or is in another form.
             FacetError: As `/Inference/Predict`.
         """
+        if operation in inference.OPERATIONS:
+            opening = asyncio.to_thread(face_operations(key)[operation].open, payload, parameters)
+            del payload
+            return await self._by_tensors(*await opening, context)
         if operation == "json":
             # Of a large picture it takes a moment, in which the event loop has other things to do.
             message = await asyncio.to_thread(decode_json, payload)
@@ -53,3 +80,37 @@ class FaceModel:
             raise MalformedRequest("The bytes are no message of the input's type.") from error
         del payload
         return await found
+
+    async def _by_tensors(
+        self,
+        pictures: list[pb.Image],
+        encode: Callable[[Sequence[bytes]], bytes],
+        context: Any,  # noqa: ANN401
+    ) -> bytes:
+        """Find the faces in each picture, of some at the same time.
+
+        Raises:
+            FacetError: As `/Inference/Predict`, of the first that fails; the field says which one it is.
+        """
+        note(items=len(pictures))
+
+        async def answer(number: int, picture: pb.Image) -> bytes:
+            discard_notes()
+            found = self._inference.predict(picture, context)
+            del picture
+            try:
+                return await found
+            except InvalidRequest as error:
+                error.field = f"image.{number}"
+                raise
+
+        async with aclosing(in_order(_each(pictures), answer, _MOST_AT_ONCE)) as answers:
+            results = [one async for one in answers]
+        return await asyncio.to_thread(encode, results)
+
+
+async def _each(pictures: list[pb.Image]) -> AsyncIterator[pb.Image]:
+    """The pictures, each of which waits in its buffer, and nowhere else, once it is taken."""
+    pictures.reverse()
+    while pictures:
+        yield pictures.pop()

@@ -15,6 +15,8 @@ from utils.settings import Settings
 
 TYPED, JSON, MULTIPART = "typed", "json", "multipart"
 """Operations that every model has: a message of its own type, JSON, a form."""
+OIP = "oip"
+"""And a request of the Open Inference Protocol."""
 CLASSIFY, PIPELINE = "classify", "pipeline"
 """Operations of some models: those of published contracts."""
 
@@ -25,7 +27,14 @@ _COST = 1.0
 class Faces(Protocol):
     """The part of inference_server.api.face_model.FaceModel that is used here."""
 
-    async def call(self, operation: str, payload: bytes, context: Any) -> bytes:  # noqa: ANN401
+    async def call(
+        self,
+        operation: str,
+        payload: bytes,
+        context: Any,  # noqa: ANN401
+        parameters: bytes = b"",
+        key: str = "",
+    ) -> bytes:
         """Find the faces in the picture of one input."""
 
 
@@ -90,7 +99,7 @@ class ModelCaller:
         received = time.monotonic()
         note(bytes=len(payload))
         if version.queue == FaceDetection.queue:
-            found = self._faces.call(operation, payload, context)
+            found = self._faces.call(operation, payload, context, parameters, version.key)
             del payload
             return await found
         self._check(version, operation, len(payload))

@@ -16,13 +16,15 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from inference_server.catalogue.names import identifier
+from inference_server.models.encodings import inference
+from inference_server.models.face_tensors import FaceTensors
 from protos import infer_pb2 as pb
 from utils.domain import DetectOptions
 from utils.errors import InvalidBase64, InvalidInput, MalformedRequest, shown
 from utils.json_names import refuse_repeated_names
 
 PACKAGE = "model_grpc_service"
-OPERATIONS = ("typed", "json")
+OPERATIONS = ("typed", "json", *inference.OPERATIONS)
 
 _ECHOED = {"image_id", "_meta_data"}
 _LEFT_OUT = {"Image": {*_ECHOED, "height", "width"}, "InferResults": _ECHOED}
@@ -49,6 +51,7 @@ def face_card(name: str) -> dict[str, Any]:
         "output_type": made,
         "input_schema": input_schema,
         "output_schema": _schema(pool.FindMessageTypeByName(f"{PACKAGE}.{made}")),
+        "tensors": FaceTensors().describe(),
     }
 
 

@@ -159,6 +159,7 @@ def test_the_models_are_listed_in_the_order_of_the_backend(call: Caller) -> None
         "descriptor": b"a descriptor",
         "input_type": "iris_input",
         "output_type": "iris_output",
+        "tensors": {"inputs": [], "outputs": [], "batched": True},
     }
 
 

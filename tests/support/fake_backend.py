@@ -37,6 +37,7 @@ MODELS = [
         descriptor=b"a descriptor",
         input_type="iris_input",
         output_type="iris_output",
+        tensors=b'{"inputs": [], "outputs": [], "batched": true}',
     ),
 ]
 """What a fake backend serves, beside anything that a test calls."""

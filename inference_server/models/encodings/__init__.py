@@ -1,0 +1,1 @@
+"""Encodings of other protocols, in which a call reaches a model."""
