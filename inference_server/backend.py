@@ -28,6 +28,7 @@ from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.worker_process import WorkerProcess
 from utils import logs
+from utils.cpus import usable_cpus
 from utils.errors import ManagementError, TooManyModels
 from utils.settings import InvalidSetting, Settings, unknown_settings
 
@@ -103,7 +104,7 @@ class Backend:
             patience=settings.drain_seconds + settings.grace_seconds,
             on_ready=lambda _, ready: engine_log.record(ready),
         )
-        self._supervisor = Supervisor(self._workers, on_round=self._look_around)
+        self._supervisor = Supervisor(self._workers, boot_places=usable_cpus(), on_round=self._look_around)
         self._models = self._start_models()
 
     def run(self) -> str | None:
@@ -120,7 +121,7 @@ class Backend:
         settings = self._settings
         store, file = Store(settings.model_store), StateFile(settings.state_dir)
         state, desired = starting_state(settings.models, file, store)
-        processes = ModelProcesses(self._supervisor, self._shared, settings.grace_seconds)
+        processes = ModelProcesses(self._supervisor, self._shared, settings.grace_seconds, self._limits)
         manager: ModelManager[Group] = ModelManager(
             store,
             state,

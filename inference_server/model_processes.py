@@ -5,7 +5,6 @@ import os
 import sys
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.catalogue.groups import GroupCallbacks
@@ -13,6 +12,7 @@ from inference_server.dispatch.shared import Shared
 from inference_server.supervision.control import BootFailed
 from inference_server.supervision.group import Group
 from inference_server.supervision.liveness import LivenessMonitor
+from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.worker_process import WorkerProcess
 from utils.errors import FacetError, InvalidModel, ModelLoadFailed
@@ -27,12 +27,15 @@ class ModelProcesses:
         supervisor: Of all groups.
         shared: What all processes share.
         patience: Seconds that a process has to finish what it has when it is told to stop.
+        limits: What a process may reach, give or take a little, before it is replaced.
     """
 
-    def __init__(self, supervisor: Supervisor, shared: Shared, patience: float) -> None:
+    def __init__(self, supervisor: Supervisor, shared: Shared, patience: float, limits: Limits) -> None:
         self._supervisor = supervisor
         self._shared = shared
         self._patience = patience
+        self._limits = limits
+        self._supervisor_lives, self._held_open = os.pipe()
         slots = shared.slots
         self._slots = range(slots, len(shared.stats.rows))
 
@@ -52,7 +55,8 @@ class ModelProcesses:
             wanted=version.workers,
             patience=self._patience,
             queue=version.queue,
-            on_ready=lambda process, _: callbacks.on_ready(_card(process)),
+            is_urgent=not version.loaded_at_start,
+            on_ready=lambda process, _: callbacks.on_ready(process.card or {}),
             on_cannot_start=lambda error: callbacks.on_cannot_start(_told(error)),
         )
         self._supervisor.add_group(group)
@@ -68,13 +72,15 @@ class ModelProcesses:
         described = json.dumps(replace(version, card=None, failure="").to_dict())
         command = [sys.executable, "-m", _MODULE, "--shared", self._shared.described()]
         command += ["--version", described, "--card-fd", str(card)]
+        command += ["--supervisor-fd", str(self._supervisor_lives)]
         try:
             return WorkerProcess(
                 command,
                 slot,
                 generation,
                 release,
-                inherit=(*self._shared.descriptors, card),
+                limits=self._limits.jittered(),
+                inherit=(*self._shared.descriptors, card, self._supervisor_lives),
                 own_session=True,
                 nice=version.settings.nice,
                 card_fd=card,
@@ -89,11 +95,3 @@ def _told(error: BootFailed) -> FacetError:
     if error.invalid:
         return InvalidModel(error.reason, field=error.field or None)
     return ModelLoadFailed(error.reason)
-
-
-def _card(process: WorkerProcess) -> dict[str, Any]:
-    """What a process that is ready has written of its model."""
-    assert process.card_fd is not None
-    content = os.pread(process.card_fd, os.fstat(process.card_fd).st_size, 0)
-    card: dict[str, Any] = json.loads(content)
-    return card

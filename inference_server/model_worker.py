@@ -4,7 +4,7 @@ The supervisor starts it as `python -m inference_server.model_worker`. It never 
 does, no connection breaks, and what it had in flight is done by another process or refused.
 """
 
-from inference_server.supervision.processes import leave_signals_to_supervisor
+from inference_server.supervision.processes import kill_group_when_closed, leave_signals_to_supervisor
 
 if __name__ == "__main__":
     leave_signals_to_supervisor()  # before all other imports, which take a moment
@@ -16,10 +16,14 @@ import resource
 import selectors
 import signal
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from inference_server.boot import EXIT_DIED, begin, fail
-from inference_server.catalogue.entries import ModelVersion
+from inference_server.catalogue.entries import Catalogue, ModelVersion
+from inference_server.catalogue.growth import check_kept
 from inference_server.dispatch.batch_consumer import BatchConsumer
+from inference_server.dispatch.publication import Publication
 from inference_server.dispatch.shared import Membership, Shared
 from inference_server.models.contract import LoadedModel, load
 from inference_server.supervision.control import (
@@ -41,13 +45,18 @@ def main() -> None:
     """Run a model worker until it is told to stop."""
     os.dup2(_STDERR, _STDOUT)  # what a model prints belongs to the log
     arguments, settings, control = begin(
-        "Hosts a model.", version="the version of the model, as JSON", card_fd="file that takes its card"
+        "Hosts a model.",
+        version="the version of the model, as JSON",
+        card_fd="file that takes its card",
+        supervisor_fd="pipe that the supervisor holds open while it lives",
     )
+    kill_group_when_closed(int(arguments.supervisor_fd))
     try:
         shared = Shared.inherited(arguments.shared)
         version = ModelVersion.from_dict(json.loads(arguments.version))
         _limit_memory(version.settings.memory_bytes)
         model = load(version, settings.max_answer_bytes)
+        _check_kept(model.card, version, shared.publication)
         _write(int(arguments.card_fd), json.dumps(model.card).encode())
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error, (InvalidModel,))
@@ -60,6 +69,18 @@ def _limit_memory(most: int) -> None:
     """Have allocations beyond so many bytes fail, which no other process feels; 0 is no limit."""
     if most:
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def _check_kept(card: Mapping[str, Any], version: ModelVersion, publication: Publication) -> None:
+    """Refuse to serve a model whose package or files have changed so that clients of its version break.
+
+    Raises:
+        InvalidModel: Its card does not keep what the published one of the version says.
+    """
+    catalogue = Catalogue.from_json(publication.read()[1])
+    for published in catalogue.of(version.name):
+        if published.queue == version.queue and published.card is not None:
+            check_kept(card, published.card)
 
 
 def _write(descriptor: int, content: bytes) -> None:

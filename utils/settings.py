@@ -375,21 +375,23 @@ class Settings:
     recycle_requests: int = _setting(
         _whole(0, 10**9),
         _BY_BACKEND,
-        "Requests after which a worker is replaced, give or take a tenth; 0 is never.",
+        "Requests after which a worker, or a process of a model, is replaced, give or take a tenth; 0 is "
+        "never.",
         default=0,
     )
     recycle_seconds: float = _setting(
         _seconds(0, 10**8),
         _BY_BACKEND,
-        "Age at which a worker is replaced, give or take a tenth; 0 is never.",
+        "Age at which a worker, or a process of a model, is replaced, give or take a tenth; 0 is never.",
         default=0.0,
         shown="0",
     )
     recycle_memory_bytes: int = _setting(
         _whole(0, 10**13),
         _BY_BACKEND,
-        "Memory in RAM at which a worker is replaced, in bytes, once it has had a request and is a minute "
-        "old; 0 is never. A worker keeps much of what a large picture needed for the next one.",
+        "Memory in RAM at which a worker, or a process of a model, is replaced, in bytes, once it has had a "
+        "request and is a minute old; 0 is never. A worker keeps much of what a large picture needed for the "
+        "next one.",
         default=0,
     )
     drain_seconds: float = _setting(

@@ -90,7 +90,8 @@ class ModelVersion:
         queue: The number of its queue; 0 is that of face detection.
         state: What it does now.
         loaded_at_start: Whether it was not registered since the backend's start, but before.
-        failure: Why it is FAILED, with no path of a file in it.
+        failure: Why it is FAILED, or why its last process could not be started though others serve, with no
+            path of a file in it.
         card: What the model said of itself when it was loaded last, in this backend or the one before.
         workers: How many processes shall run now: to load, one even where `settings` have none.
     """

@@ -14,6 +14,10 @@ class Process(Protocol):
     def pid(self) -> int:
         """Its process id."""
 
+    @property
+    def card(self) -> Mapping[str, Any] | None:
+        """What it says of the version; None until it is ready."""
+
 
 class ModelGroup(Protocol):
     """The processes of a version. Those that crash, hang or cannot load are replaced, with growing delays."""
@@ -36,13 +40,16 @@ class ModelGroup(Protocol):
     def retire(self) -> None:
         """Have all of them finish what they do and end, and start no other."""
 
+    def forget_poison(self) -> None:
+        """Have inputs that have ended some of them refused no longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupCallbacks:
     """Whom a group tells what. None is called before the function that starts the group has returned.
 
     Attributes:
-        on_ready: A process serves; with its card.
+        on_ready: A process serves; with its card, which keeps what the published one of its version says.
         on_cannot_start: A process could not be started, and another will be tried; with the reason: an
             InvalidModel, which no other process would escape, or a ModelLoadFailed.
     """

@@ -54,6 +54,7 @@ class Leaving(Generic[AnyGroup]):
                 self.group.scale(0)
             else:
                 self.group.retire()
+                self.group.forget_poison()  # the same version may come again, and be mended
             self.on_quiet()
 
 

@@ -8,12 +8,13 @@ from typing import Any, Final, Generic
 from inference_server.catalogue.description import describe
 from inference_server.catalogue.entries import ModelVersion, State
 from inference_server.catalogue.groups import GroupCallbacks
+from inference_server.catalogue.growth import check_identity
 from inference_server.catalogue.leaving import Leaving, LeavingVersions
 from inference_server.catalogue.names import check_version
 from inference_server.catalogue.registration import check_beside
 from inference_server.catalogue.table import AnyGroup, Entry, Pending
 from inference_server.catalogue.writer import CatalogueWriter
-from utils.errors import FacetError, InvalidModel, ModelLoadFailed, without_folders
+from utils.errors import FacetError, ModelLoadFailed, without_folders
 from utils.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -68,8 +69,11 @@ class Loader(Generic[AnyGroup]):
         return entry
 
     def _on_ready(self, entry: Entry[AnyGroup], card: Mapping[str, Any]) -> None:
-        if entry not in self._writer.table or entry.version.state in (State.READY, State.IDLE):
-            return  # it leaves, or has been loaded
+        if entry not in self._writer.table:
+            return  # it leaves
+        if entry.version.state in (State.READY, State.IDLE):
+            self._another_ready(entry, card)
+            return
         pending = entry.pending
         try:
             version = self._loaded(entry.version, card)
@@ -82,7 +86,7 @@ class Loader(Generic[AnyGroup]):
             self._failed(entry, error)
             return
         self._writer.desired = desired
-        entry.version, entry.pending = version, None
+        entry.version, entry.pending, entry.new_card = version, None, None
         if version.state is State.IDLE:
             self._scale(entry, 0)
         self._writer.publish()
@@ -97,30 +101,66 @@ class Loader(Generic[AnyGroup]):
             InvalidModel: Its card is another model's, or breaks what its other versions promise.
             ModelExists: It turns out to be one that there is.
         """
-        name, number = card.get("name"), card.get("version")
-        if name != version.name or not isinstance(number, str) or version.version not in ("", number):
-            raise InvalidModel(f"{version.key} says that it is {name}/{number}", field="version")
+        check_identity(card, version.name, version.version)
         idle = version.settings.min_workers == 0
         loaded = replace(
             version,
-            version=check_version(number),
+            version=check_version(card["version"]),
             card=card,
             state=State.IDLE if idle else State.READY,
             failure="",
             workers=version.settings.min_workers,
         )
-        others = [other for other in self._writer.table.versions if other.key != version.key]
-        for other in others:
-            check_beside(loaded, other)
+        self._check_others(loaded, version.key)
         return loaded
+
+    def _check_others(self, version: ModelVersion, key: str) -> None:
+        for other in self._writer.table.versions:
+            if other.key != key:
+                check_beside(version, other)
+
+    def _another_ready(self, entry: Entry[AnyGroup], card: Mapping[str, Any]) -> None:
+        """Take in a further process of a version that has been loaded."""
+        if card != entry.version.card:
+            entry.new_card = card
+        self._tell(entry, "")
+
+    def replace_cards(self) -> None:
+        """Publish each card that all processes of a version have by now, in the place of an earlier one."""
+        for entry in self._writer.table:
+            processes = () if entry.group is None or entry.new_card is None else entry.group.processes
+            if processes and all(process.card == entry.new_card for process in processes):
+                self._replace_card(entry)
+
+    def _replace_card(self, entry: Entry[AnyGroup]) -> None:
+        version, entry.new_card = replace(entry.version, card=entry.new_card), None
+        try:
+            self._check_others(version, version.key)
+            self._writer.save(self._writer.desired.with_version(version))
+        except FacetError as error:
+            logger.error("model card not replaced", extra=fields(model=version.key, reason=error.detail))
+            self._tell(entry, error.detail)
+            return
+        entry.version = version
+        self._writer.publish()
+        logger.info("model card replaced", extra=fields(model=version.key))
+
+    def _tell(self, entry: Entry[AnyGroup], failure: str) -> None:
+        """Have operators told why a version that serves is not all that it should be; empty where it is."""
+        if entry.version.failure != failure:
+            entry.version = replace(entry.version, failure=failure)
+            self._writer.publish()
 
     def _on_cannot_start(self, entry: Entry[AnyGroup], error: FacetError) -> None:
         assert entry.group is not None
+        told = _not_loaded(entry.version, error)
         if entry.group.ready_count:
+            if entry in self._writer.table:
+                self._tell(entry, told.detail)
             return  # others serve
         self._leaving.cannot_serve(entry.group)
         if entry in self._writer.table and entry.version.state is not State.IDLE:
-            self._failed(entry, _not_loaded(entry.version, error))
+            self._failed(entry, told)
 
     def _failed(self, entry: Entry[AnyGroup], error: FacetError) -> None:
         """Undo what was begun; what is desired stays, and is FAILED until a process of it is ready."""

@@ -117,6 +117,7 @@ class ModelManager(Generic[AnyGroup]):
 
     def tick(self) -> float:
         """Go on with what takes time; gives the seconds after which this is to be called again."""
+        self._loader.replace_cards()
         return self._leaving.tick(self._clock())
 
     @property

@@ -1,8 +1,8 @@
 """The versions that the supervisor serves or loads, with their processes."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from inference_server.catalogue.commands import Answer
 from inference_server.catalogue.desired_state import Desired
@@ -49,11 +49,13 @@ class Entry(Generic[AnyGroup]):
         version: As it is published.
         group: Its processes; None for face detection, which has none of its own.
         pending: What waits for it to be loaded.
+        new_card: What a later process has said, where it is not what is published.
     """
 
     version: ModelVersion
     group: AnyGroup | None = None
     pending: Pending | None = None
+    new_card: Mapping[str, Any] | None = None
 
 
 class VersionTable(Generic[AnyGroup]):

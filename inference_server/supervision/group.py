@@ -20,6 +20,7 @@ from inference_server.supervision.control import (
     SuspectCleared,
 )
 from inference_server.supervision.liveness import Death, LivenessMonitor
+from inference_server.supervision.recycler import Recycler
 from inference_server.supervision.starter import NoFreeSlot, Spawn, Starter
 from inference_server.supervision.worker_process import State, WorkerProcess, describe_exit
 from utils import logs
@@ -30,7 +31,11 @@ _KILL_MARGIN_SECONDS = 1.0  # to close sockets, for a process that has used its 
 
 
 class Group:
-    """Interchangeable processes: `processes` are all that live, those that were told to stop included.
+    """Interchangeable processes.
+
+    Attributes:
+        processes: All that live, those that were told to stop included.
+        last_start: When a process was started last, or was to be, of the monotonic clock.
 
     Args:
         name: Of the model version, for log lines; None for the workers.
@@ -40,6 +45,7 @@ class Group:
         wanted: How many processes there shall be.
         patience: Seconds that a process that was told to stop has to end.
         queue: The number of the queue from which its processes take requests.
+        is_urgent: Whether somebody waits for its first process; an attribute until that is started.
         on_ready: Called with each process that is ready, and what it said.
         on_cannot_start: Called with the reason when a process cannot be started, be others ready or not.
             The group tries again, with growing delays. May be set later.
@@ -55,19 +61,20 @@ class Group:
         wanted: int,
         patience: float,
         queue: int = 0,
+        is_urgent: bool = False,
         on_ready: Callable[[WorkerProcess, Ready], None] = lambda _process, _ready: None,
         on_cannot_start: Callable[[BootFailed], None] = lambda _error: None,
     ) -> None:
         self.processes: list[WorkerProcess] = []
-        self.wanted = wanted
-        self.slots, self.queue = slots, queue
-        self.on_cannot_start = on_cannot_start
+        self.wanted, self.slots, self.queue = wanted, slots, queue
+        self.last_start, self.is_urgent = -math.inf, is_urgent
+        self.on_cannot_start, self._on_ready = on_cannot_start, on_ready
         self._fields = partial(logs.fields, model=name)
         self._starter = Starter(spawn, slots, liveness)
         self._liveness = liveness
         self._patience = patience + _KILL_MARGIN_SECONDS
-        self._on_ready = on_ready
-        self._lacks_slot = self._warned_of_memory = self._retired = False
+        self._recycler = Recycler(self._fields)
+        self._lacks_slot = self._retired = False
 
     @property
     def ready_count(self) -> int:
@@ -78,6 +85,13 @@ class Group:
     def is_empty(self) -> bool:
         """Whether no process lives."""
         return not self.processes
+
+    @property
+    def lacks_process(self) -> bool:
+        """Whether another process is to be started now."""
+        staying = [process for process in self.processes if process.state is not State.STOPPING]
+        lacking = len(staying) < self.wanted + any(map(self._is_due, staying))
+        return lacking and not self._retired and not self._starter.wait()
 
     # --- what it is told to do ---
 
@@ -97,6 +111,10 @@ class Group:
             for process in self.processes:
                 process.retire(message, self._patience)
 
+    def forget_poison(self) -> None:
+        """Have what was in flight when its processes died refused no longer."""
+        self._liveness.forget_poison()
+
     def kill(self) -> None:
         """End all processes now, and start no other."""
         self._retired = True
@@ -112,8 +130,7 @@ class Group:
 
     def next_due(self) -> float:
         """Seconds until something is to be done that no message and no death announces."""
-        now = time.monotonic()
-        ends = [process.stop_by - now for process in self.processes if not process.killed]
+        ends = [process.stop_by - time.monotonic() for process in self.processes if not process.killed]
         return min([self._starter.wait() or math.inf, *ends])
 
     def exchange_messages(self) -> None:
@@ -132,8 +149,8 @@ class Group:
             death = self._liveness.release_slot(process.slot, blame_request=process.blame_request)
             yield death
             for key, deaths in death.deaths.items():
-                blamed = self._fields(key=key.hex(), deaths=deaths)
-                logger.warning("request in flight at a crash", extra=blamed)
+                told = self._fields(key=key.hex(), deaths=deaths)
+                logger.warning("request in flight at a crash", extra=told)
             self._ended(process, status)
             process.close()
 
@@ -153,19 +170,30 @@ class Group:
             elif process.stop_by <= now:
                 process.kill()
                 logger.warning("worker killed: grace period exceeded", extra=self._fields(worker=process.pid))
-        self._check_limits()
+        if not self._retired and not any(map(self._is_due, self.processes)):
+            self._recycler.recycle_one(self._ready(), self._liveness)
 
-    def reconcile(self) -> None:
-        """Start or stop processes until as many as are wanted run, none of them due to be replaced."""
-        if self._retired:
-            return
-        staying = [process for process in self.processes if process.state is not State.STOPPING]
-        due = any(map(self._is_due, staying))
-        for _ in range(self.wanted + due - len(staying)):
-            if self._starter.wait() or not self._start():
-                break
+    def start(self) -> bool:
+        """Start a process; False where that cannot be done now."""
+        self.last_start, self.is_urgent = time.monotonic(), False
+        try:
+            self.processes.append(self._starter.start())
+            self._lacks_slot = False
+            return True
+        except NoFreeSlot as error:
+            if not self._lacks_slot:  # reported once, until there is one
+                self._lacks_slot = True
+                self.on_cannot_start(BootFailed(str(error), permanent=False))
+        except OSError as error:
+            logger.exception("a worker cannot be started", extra=self._fields())
+            self._could_not_boot(BootFailed(str(error), permanent=False), started=time.monotonic())
+        return False
+
+    def stop_surplus(self) -> None:
+        """Tell those to stop that are ready and not wanted; the first are those that are to be replaced."""
         ready = sorted(self._ready(), key=lambda process: (not self._is_due(process), process.started))
-        for process in ready[: max(len(ready) - self.wanted, 0)]:
+        surplus = 0 if self._retired else max(len(ready) - self.wanted, 0)
+        for process in ready[:surplus]:
             process.retire(Stop(), self._patience)
 
     # --- parts of the steps ---
@@ -196,54 +224,26 @@ class Group:
         seconds = round(time.monotonic() - process.started, 3)
         place = {"worker": process.pid, "slot": process.slot, "release": process.release}
         logger.info("worker ready", extra=self._fields(**place, seconds=seconds))
-        limit, memory = process.limits.memory_bytes, process.check_baseline_memory()
-        if memory and not self._warned_of_memory:
-            self._warned_of_memory = True
-            logger.warning("memory limit has no effect", extra=self._fields(limit=limit, memory=memory))
+        self._recycler.check_baseline(process)
         self._on_ready(process, ready)
-
-    def _start(self) -> bool:
-        """Start a process; False where that cannot be done now."""
-        try:
-            self.processes.append(self._starter.start())
-            self._lacks_slot = False
-            return True
-        except NoFreeSlot as error:
-            if not self._lacks_slot:  # reported once, until there is one
-                self._lacks_slot = True
-                self.on_cannot_start(BootFailed(str(error), permanent=False))
-        except OSError as error:
-            logger.exception("a worker cannot be started", extra=self._fields())
-            self._could_not_boot(BootFailed(str(error), permanent=False), started=time.monotonic())
-        return False
 
     def _ended(self, process: WorkerProcess, status: int) -> None:
         if process.state is State.STOPPING:
             logger.info("worker ended", extra=self._fields(worker=process.pid, how=describe_exit(status)))
             return
         error = process.boot_error or BootFailed(describe_exit(status), permanent=False)
-        told = self._fields(worker=process.pid, slot=process.slot, how=error.reason)
-        logger.error("worker crashed", extra=told)
+        place = {"worker": process.pid, "slot": process.slot}
+        logger.error("worker crashed", extra=self._fields(**place, how=error.reason))
         self._starter.crashed(process.started)
         # What code of before a reload cannot do says nothing of the new one.
         if process.state is State.STARTING and not self._starter.is_stale(process):
             self._could_not_boot(error, started=process.started)
 
     def _could_not_boot(self, error: BootFailed, *, started: float) -> None:
-        """Abandon a reload whose code cannot boot while the old processes serve; report anything else."""
+        """Report it, and abandon a reload whose code cannot boot while the old processes serve."""
         permanent = self._starter.boot_failed(started) or error.permanent
         if permanent and any(map(self._starter.is_stale, self._ready())):
             logger.error("reload abandoned", extra=self._fields(how=error.reason))
             self._starter.abandon_reload(self.processes)
-        elif not self._retired:
+        if not self._retired:
             self.on_cannot_start(replace(error, permanent=permanent))
-
-    def _check_limits(self) -> None:
-        """Have those replaced that have reached a limit, one at a time."""
-        for process in self._ready():
-            if self._retired or any(map(self._is_due, self.processes)):
-                return
-            reached = process.limit_reached(self._liveness.handled(process.slot))
-            if reached is not None:
-                logger.info("worker recycled", extra=self._fields(worker=process.pid, after=reached))
-                process.request_retirement()

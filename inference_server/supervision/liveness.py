@@ -66,6 +66,7 @@ class LivenessMonitor:
         self._hang_seconds = hang_seconds
         self._boot_seconds = boot_seconds
         self._heartbeat_while_busy = heartbeat_while_busy
+        self._blamed: set[bytes] = set()  # of what is in the table, what died in this group
         self._looked = self._judge_from = time.monotonic()
 
     def free_slot(self, slots: range) -> int | None:
@@ -86,12 +87,18 @@ class LivenessMonitor:
         now, alone, record = time.monotonic(), len(keys) == 1, self._stats.poison.record_death
         # Before the row is cleared: on that order PoisonGuard stands.
         deaths = {key: record(key, now, alone=alone) for key in keys}
+        self._blamed = {key for key in self._blamed if self._stats.poison.deaths(key)} | {*keys}
         row.clear()
         return Death(slot, generation, deaths)
 
     def clear_suspect(self, key: bytes) -> None:
         """Forget a suspect that was computed after all."""
         self._stats.poison.clear(key)
+
+    def forget_poison(self) -> None:
+        """Forget every payload that was in flight at a death in this group."""
+        while self._blamed:
+            self._stats.poison.clear(self._blamed.pop())
 
     def handled(self, slot: int) -> int:
         """How many requests the worker in a slot has computed."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import queue
 import signal
@@ -94,6 +95,27 @@ def die_with_parent(parent: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:
         raise Orphaned(f"process {parent} is gone")
+
+
+def kill_group_when_closed(reader: int) -> None:
+    """Have the kernel kill the process group that this process leads when a pipe has no writer any more.
+
+    This is for what a process has forked: `die_with_parent` is not inherited. It needs no thread of this
+    process, which may be stuck. A process that ends closes its files before the kernel kills its children
+    by `die_with_parent`, so whoever is to be killed is still there.
+
+    Args:
+        reader: The end of the pipe to read from, which is closed. Nothing is ever written to the pipe.
+
+    Raises:
+        OSError: This process leads no group, or the kernel refused.
+    """
+    # Opened anew: who is told of an open file, and how, is the same in all processes that have inherited it.
+    own = os.open(f"/proc/self/fd/{reader}", os.O_RDONLY | os.O_NONBLOCK)
+    os.close(reader)
+    fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpid())
+    fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
 
 
 def reap_orphans(own: Collection[int]) -> None:

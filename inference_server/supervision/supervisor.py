@@ -15,6 +15,7 @@ import signal
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from inference_server.supervision.boot_places import BootPlaces
 from inference_server.supervision.control import BootFailed, Drain, WorkerDied
 from inference_server.supervision.group import Group
 from inference_server.supervision.processes import SignalQueue
@@ -45,6 +46,7 @@ class Supervisor:
 
     Args:
         workers: The group of those that dispatch: they are told of each death in any group.
+        boot_places: How many processes may boot at once; workers do not wait for one.
         on_round: Called with all process ids in each round of the loop, at least twice a second; gives the
             seconds after which it is to be called again.
     """
@@ -53,11 +55,13 @@ class Supervisor:
         self,
         workers: Group,
         *,
+        boot_places: int,
         on_round: Callable[[Collection[int]], float] = lambda _: _TICK_SECONDS,
     ) -> None:
         self._workers = workers
         self._workers.on_cannot_start = self._workers_cannot_start
         self._groups = [workers]
+        self._boot_places = BootPlaces(boot_places)
         self._watched: list[Watched] = []
         self._on_round = on_round
         self._pause = _TICK_SECONDS
@@ -144,10 +148,12 @@ class Supervisor:
             group.check_liveness()
 
     def _reconcile(self) -> None:
-        for group in tuple(self._groups):
-            if self._stopping and self._workers.is_empty:
+        if self._stopping and self._workers.is_empty:
+            for group in tuple(self._groups):
                 group.retire()
-            group.reconcile()
+        self._boot_places.start_processes(self._workers, self._groups[1:])
+        for group in self._groups:
+            group.stop_surplus()
 
     # --- what they do ---
 

@@ -1,6 +1,7 @@
 """One worker or model worker, as the supervisor sees it: a child process, its state, and the line to it."""
 
 import enum
+import json
 import logging
 import math
 import os
@@ -8,7 +9,8 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from inference_server.supervision.control import (
     BootFailed,
@@ -46,6 +48,7 @@ class WorkerProcess:
         boot_error: Why it could not boot, if it said so.
         control_closed: It has closed its end of the connection, so it has ended or is about to.
         killed: It was killed here, and has not ended yet.
+        card: What it has written of what it serves, where it writes that, once it is ready.
         blame_request: If it ends, its request may be the reason; not where we end it for another one.
         stop_by: When it is killed, of the monotonic clock, if it has not ended; set when it is retired.
 
@@ -60,7 +63,7 @@ class WorkerProcess:
         own_session: Start it as the leader of a session, and so of a process group, which is killed when it
             ends: what it forks does not outlive it.
         nice: Added to the niceness of this process.
-        card_fd: The one of `inherit` into which it writes what it serves; closed here when it has ended.
+        card_fd: The one of `inherit` into which it writes its card, as JSON; closed here when it has ended.
     """
 
     def __init__(
@@ -87,7 +90,8 @@ class WorkerProcess:
         self.blame_request = True
         self.stop_by = math.inf
         self.limits = limits
-        self.card_fd = card_fd
+        self.card: Mapping[str, Any] | None = None
+        self._card_fd = card_fd
         self._own_session = own_session
         self._unsent: deque[FromSupervisor] = deque()
         self.control, theirs = control_pair()
@@ -146,6 +150,8 @@ class WorkerProcess:
         """It said that it serves; one that was told to stop meanwhile is still stopping."""
         if self.state is State.STARTING:
             self.state = State.READY
+        if self._card_fd is not None:
+            self.card = json.loads(os.pread(self._card_fd, os.fstat(self._card_fd).st_size, 0))
 
     def boot_failed(self, error: BootFailed) -> None:
         """It said that it cannot boot."""
@@ -198,8 +204,8 @@ class WorkerProcess:
     def close(self) -> None:
         """Release what belongs to a worker that has ended."""
         self.control.close()
-        if self.card_fd is not None:
-            os.close(self.card_fd)
+        if self._card_fd is not None:
+            os.close(self._card_fd)
 
     def _kill_process_group(self) -> None:
         """Kill the group that it leads, unless it has been reaped: then its number may be another group's."""

@@ -5,6 +5,7 @@
     ok        become ready, stop when told to
     fail      say that it can never boot
     late      write FOLDER/late, and say the same once there is FOLDER/fail
+    gate      become ready once there is FOLDER/open
     trip      say that it could not boot this time
     crash     end before it is ready
     slow      never become ready
@@ -83,6 +84,8 @@ def _boot(behaviour: str, control: WorkerEnd, folder: Path) -> None:
         (folder / "late").touch()
         _wait_for(folder / "fail")
         behaviour = "fail"
+    if behaviour == "gate":
+        _wait_for(folder / "open")
     if behaviour in _FAILURES:
         control.send(_FAILURES[behaviour])
         sys.exit(3)

@@ -229,6 +229,70 @@ def test_groups_that_have_the_same_slots_take_each_a_free_one(service: Service) 
     assert {worker.slot for worker in first.started} == set(MODEL_SLOTS[:2])
 
 
+def test_no_more_processes_boot_at_once_than_there_are_places(service: Service) -> None:
+    """The next is started when one is ready; each group has its first before any has its second."""
+    first, second, third = models = [
+        service.add_model(name, "gate", wanted=wanted) for name, wanted in (("a", 2), ("b", 1), ("c", 1))
+    ]
+    service.start()
+    second.wait_for_start(1)
+    service.go_round()
+    assert [len(model.started) for model in models] == [1, 1, 0]
+    second.open_gate()
+    third.wait_for_start(1)
+    service.go_round()
+    assert [len(model.started) for model in models] == [1, 1, 1]
+    third.open_gate()
+    first.wait_for_start(2)
+    first.open_gate()
+    wait_for_ready(first, 2)
+
+
+def test_workers_boot_before_models_do(service: Service) -> None:
+    """While all of them boot, no model does."""
+    model = service.add_model("echo")
+    service.behave("gate")
+    service.thread.start()
+    service.wait_for_start(2)
+    service.go_round()
+    assert model.started == []
+    service.open_gate()
+    wait_for_ready(model, 1)
+
+
+def test_models_that_hang_while_they_load_do_not_keep_others_out(service: Service) -> None:
+    """Though they take all places again and again: who has waited longest has the next."""
+    hanging = [service.add_model(name, "slow", boot_seconds=0.3) for name in ("a", "b")]
+    others = [service.add_model(name) for name in ("c", "d", "e")]
+    service.start()
+    for model in others:
+        wait_for_ready(model, 1)
+    for model in hanging:
+        model.wait_for_start(2)
+    first_of_others = [model.started[0].started for model in others]
+    assert max(first_of_others) < min(model.started[1].started for model in hanging)
+
+
+def test_a_model_that_somebody_waits_for_has_a_place_of_its_own(service: Service) -> None:
+    """For its first process; there is one such place for all of them."""
+    for name in ("a", "b"):
+        service.add_model(name, "slow")
+    service.start()
+    for model in service.models:
+        model.wait_for_start(1)
+    service.call(lambda: service.add_model("c", "gate", wanted=2, is_urgent=True))
+    service.call(lambda: service.add_model("d", is_urgent=True))
+    wait_until(lambda: len(service.models) == 4, "they were added")
+    awaited, next_one = service.models[2:]
+    awaited.wait_for_start(1)
+    service.go_round()
+    assert (len(awaited.started), len(next_one.started)) == (1, 0)
+    awaited.open_gate()
+    wait_for_ready(next_one, 1)
+    service.go_round()
+    assert len(awaited.started) == 1
+
+
 def test_lines_about_model_workers_name_the_model(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     """Those about workers name none."""
     caplog.set_level("INFO")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,10 +13,10 @@ from typing import Any
 import pytest
 
 from inference_server.catalogue import commands
-from tests.support.model_backend import Backend, model_backend
+from tests.support.model_backend import Backend, clients, model_backend, wait_for_state
 from tests.support.model_package import installed
 from tests.support.model_store import add_version
-from tests.support.processes import ROOT, wait_until
+from tests.support.processes import ROOT, alive, wait_until
 from utils.errors import InvalidModel
 
 SOURCE = '''
@@ -89,6 +90,17 @@ class Repeated(Flower):
         colour: Colour = Colour.RED
 
 
+class Renumbered(Flower):
+    version = "2.0"
+
+
+class Demanding(Flower):
+    class Input(Flower.Input):
+        height: float
+
+
+Changing = Flower
+
 FewerColours = Enum("Colour", {"RED": "red"})
 
 
@@ -107,7 +119,7 @@ PLAIN = "width: 0.5 colour: 2"
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment in which the versions' classes are found."""
-    return installed(tmp_path_factory.mktemp("package"), "flowers", SOURCE, {})
+    return installed(tmp_path_factory.mktemp("package"), "flowers", SOURCE, {"changing": "flowers:Changing"})
 
 
 @pytest.fixture(scope="module")
@@ -249,3 +261,93 @@ def test_a_lock_with_other_numbers_is_refused(backend: Backend, package: dict[st
     with pytest.raises(InvalidModel, match="has number 2, and had 1") as caught:
         backend.register(f"{flower}/2.0")
     assert caught.value.field == f"{flower}_output.name"
+
+
+def install(package: Mapping[str, str], name: str) -> None:
+    """Install another release of the package, whose model `changing` is this class."""
+    module = Path(package["PYTHONPATH"].split(os.pathsep)[0], "flowers.py")
+    module.write_text(SOURCE.replace("Changing = Flower\n", f"Changing = {name}\n"))
+
+
+@pytest.fixture
+def changing(backend: Backend, package: dict[str, str]) -> Iterator[None]:
+    """A model of two processes, whose package may be installed anew."""
+    backend.register("changing", min_workers=2)
+    wait_until(lambda: told(backend)["ready_workers"] == 2, "both have loaded this release")
+    yield
+    backend.unregister("changing")
+    install(package, "Flower")
+
+
+def told(backend: Backend) -> dict[str, Any]:
+    """What operators are told of the model whose package changes."""
+    [described] = backend.manage(commands.DescribeModel("changing"))["models"]
+    assert isinstance(described, dict)
+    return described
+
+
+def reload(backend: Backend) -> None:
+    """Reload the backend, and wait until its workers have been replaced, whose connections then end."""
+    before = backend.workers()
+    backend.process.send(signal.SIGHUP)
+    wait_until(lambda: len(backend.workers() - before) == len(before), "the workers were replaced")
+    wait_until(lambda: not any(map(alive, before)), "the workers before are gone")
+
+
+@pytest.mark.usefixtures("changing")
+def test_a_reload_takes_over_a_schema_that_has_grown(backend: Backend, package: dict[str, str]) -> None:
+    """When no process of the release before is left; whoever reads it then is understood."""
+    before = told(backend)["processes"]
+    install(package, "Grown")
+    reload(backend)
+    backend.process.wait_for("model card replaced", model="changing/1.0")
+    assert not any(map(alive, before))
+    with clients(backend.address, 1) as [client]:
+        answer = client.predict("changing", {"width": 0.5, "height": 4})
+    assert answer["size"] == 2.0
+    described = told(backend)
+    assert "height" in described["card"]["input_schema"]["properties"]
+    assert described["failure"] == ""
+
+
+@pytest.mark.usefixtures("changing")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Removed", "certainty of changing_output was removed"),
+        ("Renumbered", "changing/1.0 says that it is changing/2.0"),
+        ("Demanding", "height of changing_input is new and required"),
+    ],
+)
+def test_a_reload_to_what_breaks_clients_is_abandoned(
+    backend: Backend, package: dict[str, str], name: str, reason: str
+) -> None:
+    """The processes that there are serve on, and the operator is told, until a release can be loaded."""
+    before = told(backend)
+    install(package, name)
+    reload(backend)
+    backend.process.wait_for("reload abandoned", model="changing/")
+    described = told(backend)
+    assert reason in described["failure"]
+    changed = {member for member in before if described[member] != before[member]}
+    assert changed == {"failure"}
+    with clients(backend.address, 1) as [client]:
+        assert client.predict("changing", {"width": 0.5})["certainty"] == 0.5
+    install(package, "Flower")
+    reload(backend)
+    wait_until(lambda: told(backend)["failure"] == "", "it can be loaded again")
+
+
+def test_a_restart_keeps_a_version_to_what_it_was_registered_with(
+    package: dict[str, str], tmp_path: Path
+) -> None:
+    """Clients have not forgotten it, either."""
+    with model_backend(tmp_path, **package) as running:
+        running.register("changing")
+    install(package, "Removed")
+    try:
+        with model_backend(tmp_path, **package) as running:
+            wait_for_state(running, "changing/1.0", "failed")
+            assert "certainty of changing_output was removed" in told(running)["failure"]
+    finally:
+        install(package, "Flower")

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from tests.support.model_package import ODD_ENTRY_POINTS, ODD_MODELS, installed
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import ROOT, alive, wait_until
 from utils.errors import (
+    BackendUnavailable,
     DeadlineExceeded,
     InvalidInput,
     InvalidModel,
@@ -112,6 +114,23 @@ def test_an_input_that_ends_two_processes_is_refused(backend: Backend, text: str
     wait_until(lambda: not backend.model_workers(), "its processes are gone")
 
 
+def test_a_model_that_is_registered_anew_may_compute_what_ended_it_before(backend: Backend) -> None:
+    """It may have been mended. Here it has not, so its processes end again."""
+    before = len(backend.process.logged("request in flight at a crash"))
+    with clients(backend.address, 1) as [client]:
+        for deaths in (2, 4):
+            backend.register("odd")
+            with pytest.raises(WorkerCrashed):
+                client.predict("odd", {"text": "exit"})
+            wait_until(
+                lambda deaths=deaths: (  # type: ignore[misc]
+                    len(backend.process.logged("request in flight at a crash")) == before + deaths
+                ),
+                "two processes ended",
+            )
+            backend.unregister("odd")
+
+
 @pytest.mark.parametrize("text", ["hang", "hold"])
 def test_a_prediction_that_takes_longer_than_it_may_is_ended(backend: Backend, text: str) -> None:
     """Also one that holds the interpreter; a second one of the kind is refused."""
@@ -153,6 +172,23 @@ def test_children_of_a_model_end_with_its_process(backend: Backend) -> None:
     assert alive(child)
     backend.unregister("odd")
     wait_until(lambda: not alive(child), "the child is gone")
+
+
+def test_children_of_a_model_end_with_a_supervisor_that_is_killed(
+    tmp_path: Path, package: dict[str, str]
+) -> None:
+    """Though nobody is left to end them, and their parent cannot: it holds its interpreter."""
+    with model_backend(tmp_path, FACET_MODELS="odd", **package) as running, ThreadPoolExecutor(1) as pool:
+        with clients(running.address, 1) as [client]:
+            child = client.predict("odd", {"text": "fork"})["number"]
+            [parent] = running.model_workers()
+            holding = pool.submit(client.predict, "odd", {"text": "hold"})
+            wait_until(lambda: "holding" in running.process.lines, "it holds it")
+            running.process.send(signal.SIGKILL)
+            with pytest.raises(BackendUnavailable):
+                holding.result()
+        wait_until(lambda: not alive(child), "the child is gone")
+        assert not alive(parent)
 
 
 def test_a_model_that_blocks_signals_is_ended_all_the_same(backend: Backend) -> None:
@@ -306,6 +342,28 @@ def test_a_reload_replaces_model_workers_without_a_loss(backend: Backend) -> Non
             return not any(map(alive, before))
 
         wait_until(replaced, "the old ones are gone")
+
+
+def test_model_workers_are_recycled_after_their_requests_and_nobody_notices(
+    tmp_path: Path, package: dict[str, str]
+) -> None:
+    """As workers are: the new one is ready before the old one stops."""
+    with (
+        model_backend(tmp_path, FACET_MODELS="upper", FACET_RECYCLE_REQUESTS="20", **package) as running,
+        clients(running.address, 1) as [client],
+    ):
+        [first] = running.model_workers()
+        count = itertools.count()
+
+        def recycled() -> bool:
+            text = f"a{next(count)}"
+            answer = client.predict("upper", {"text": text})
+            return bool(answer["text"] == text.upper() and answer["pid"] != first)
+
+        wait_until(recycled, "another process answers")
+        assert running.process.wait_for("worker recycled", model="upper/")["worker"] == first
+        wait_until(lambda: not alive(first), "the first one has ended")
+        assert running.process.logged("worker crashed") == []
 
 
 def test_clients_of_the_published_contracts_are_served(tmp_path: Path) -> None:

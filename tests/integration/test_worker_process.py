@@ -73,12 +73,14 @@ def test_a_process_with_a_session_of_its_own_gets_no_signal_of_a_terminal(tmp_pa
         assert os.getpgid(worker.pid) == os.getpgid(0)
 
 
-def test_the_card_of_a_process_is_closed_with_it(tmp_path: Path) -> None:
-    """Until then whoever started it may read it, though it has ended."""
+def test_the_card_of_a_process_is_read_when_it_is_ready_and_closed_with_it(tmp_path: Path) -> None:
+    """Though it has ended, its last messages may still be taken in."""
     card = os.memfd_create("card")
+    os.write(card, b'{"name": "iris"}')
     with started(tmp_path, "crash", card_fd=card) as worker:
         wait_until(lambda: worker.poll() is not None, "it has ended")
-        assert worker.card_fd == card
-        os.fstat(card)
+        assert worker.card is None
+        worker.became_ready()
+        assert worker.card == {"name": "iris"}
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(card)

@@ -24,6 +24,7 @@ class Process(NamedTuple):
     """No process."""
 
     pid: int
+    card: Mapping[str, Any] | None = None
 
 
 class FakeGroup:
@@ -34,7 +35,7 @@ class FakeGroup:
         self.callbacks = callbacks
         self.wanted = version.workers
         self.ready_count = 0
-        self.retired = False
+        self.retired = self.poison_forgotten = False
         self.processes: Sequence[Process] = [Process(number) for number in range(version.workers)]
 
     @property
@@ -51,12 +52,25 @@ class FakeGroup:
         assert not self.retired
         self.retired = True
 
+    def forget_poison(self) -> None:
+        self.poison_forgotten = True
+
     def becomes_ready(self, **card: object) -> None:
-        """One more process serves."""
-        self.ready_count += 1
-        self.processes = self.processes or [Process(1)]
+        """One more process serves: one that has said nothing yet, or a new one."""
         said = {"name": self.version.name, "version": self.version.version or "1.0", "fields": {}, **card}
+        self.ready_count += 1
+        processes = list(self.processes)
+        if all(one.card for one in processes):
+            processes.append(Process(len(processes)))
+        silent = next(place for place, one in enumerate(processes) if not one.card)
+        processes[silent] = processes[silent]._replace(card=said)
+        self.processes = processes
         self.callbacks.on_ready(said)
+
+    def oldest_ends(self) -> None:
+        """Another serves in its place."""
+        self.ready_count -= 1
+        self.processes = self.processes[1:]
 
     def cannot_start(self, how: str | FacetError = "killed by SIGSEGV") -> None:
         """One process could not."""

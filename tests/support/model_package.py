@@ -116,6 +116,7 @@ class Odd(Model):
         time.sleep(600)
 
     def hold(self):
+        print("holding", flush=True)
         ctypes.PyDLL(None).sleep(600)  # with the interpreter's lock
 
     def allocate(self):

@@ -19,7 +19,8 @@ from tests.support.processes import PATIENCE, ROOT, alive, wait_until
 
 FAKE = ROOT / "tests" / "integration" / "fake_worker.py"
 SLOTS = range(16)
-MODEL_SLOTS = range(16, 20)
+MODEL_SLOTS = range(16, 22)
+BOOT_PLACES = 2
 
 
 class Trusting(LivenessMonitor):
@@ -52,6 +53,7 @@ class Fakes:
         wanted: int,
         patience: float = 30.0,
         boot_seconds: float = 60.0,
+        is_urgent: bool = False,
     ) -> None:
         self.folder = folder
         self.started: list[WorkerProcess] = []
@@ -69,6 +71,7 @@ class Fakes:
             self.liveness,
             wanted=wanted,
             patience=patience,
+            is_urgent=is_urgent,
             on_ready=lambda _, ready: self.said.append(ready),
             on_cannot_start=lambda error: self.failures.append((error.reason, error.permanent)),
         )
@@ -87,6 +90,10 @@ class Fakes:
     def behave(self, how: str) -> None:
         """Say how processes started from now on behave."""
         (self.folder / "behave").write_text(how)
+
+    def open_gate(self) -> None:
+        """Let processes that wait for it become ready."""
+        (self.folder / "open").touch()
 
     def living(self) -> list[int]:
         """Process ids of those that live."""
@@ -122,7 +129,7 @@ class Service(Fakes):
         self.models: list[Fakes] = []
         self.ready = threading.Event()
         self.reason: str | None = None
-        self.supervisor = Supervisor(self.group, on_round=self._look_around)
+        self.supervisor = Supervisor(self.group, boot_places=BOOT_PLACES, on_round=self._look_around)
         self.calls = Calls()
         self.supervisor.watch(self.calls)
         self.thread = threading.Thread(target=self._run)
@@ -142,12 +149,13 @@ class Service(Fakes):
         slots: range = MODEL_SLOTS,
         *,
         wanted: int = 1,
+        is_urgent: bool = False,
         **limits: float,
     ) -> Fakes:
         """Add a group of model workers; before the start, or by the supervisor's thread."""
         folder = self.folder / name
         folder.mkdir()
-        model = Fakes(folder, self.stats, slots, f"{name}/1.0", wanted=wanted, **limits)
+        model = Fakes(folder, self.stats, slots, f"{name}/1.0", wanted=wanted, is_urgent=is_urgent, **limits)
         model.behave(behaviour)
         self.models.append(model)
         self.supervisor.add_group(model.group)
@@ -161,6 +169,13 @@ class Service(Fakes):
     def call(self, function: Callable[[], object]) -> None:
         """Have the supervisor's thread do something."""
         self.calls.put(function)
+
+    def go_round(self) -> None:
+        """Wait until its loop has gone round, twice: what it could do is done."""
+        for _ in range(3):
+            handled = threading.Event()
+            self.call(handled.set)
+            assert handled.wait(PATIENCE)
 
     def signal(self, signum: signal.Signals) -> None:
         """Send it a signal."""

@@ -1,7 +1,9 @@
 """Rules of the management of models, with groups of processes that are none."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from inference_server.catalogue.commands import (
     Unregister,
 )
 from inference_server.catalogue.entries import State
-from tests.support.catalogue import Backend
+from tests.support.catalogue import Backend, Process
 from utils.errors import (
     FacetError,
     InternalError,
@@ -334,9 +336,10 @@ def test_a_version_leaves_when_nothing_has_waited_for_it_for_a_while(backend: Ba
     backend.waiting[1] = 0
     backend.tick(0.01)
     backend.tick(0.09)
-    assert (list(answers), group.retired) == ([], False)
+    assert (list(answers), group.retired, group.poison_forgotten) == ([], False, False)
     backend.tick(0.011)
     assert group.retired
+    assert group.poison_forgotten
     assert answers.ok() == {"name": "iris", "version": "2.0"}
     assert backend.removed == []
     group.ends()
@@ -429,7 +432,7 @@ def test_the_last_requests_are_finished_before_a_version_is_idle(backend: Backen
     backend.tick(0.1)
     assert (group.wanted, answers.ok()["state"]) == (0, "idle")
     assert backend.tick() == math.inf
-    assert (backend.removed, group.retired) == ([], False)
+    assert (backend.removed, group.retired, group.poison_forgotten) == ([], False, False)
 
 
 def test_an_idle_version_is_loaded_when_it_is_scaled_up(backend: Backend) -> None:
@@ -571,6 +574,82 @@ def test_a_failed_version_that_is_scaled_stays_failed(backend: Backend) -> None:
     assert backend.state_of("iris/2.0") is State.READY
 
 
+# --- processes that are started later ---
+
+GROWN = {"iris_input": {"width": [1, "float"]}}
+
+
+def card_of(backend: Backend, key: str = "iris/2.0") -> Mapping[str, Any]:
+    """What all processes see of a version."""
+    [card] = [one.card for one in backend.catalogue.versions if one.key == key]
+    return card or {}
+
+
+def test_a_new_card_is_published_and_saved_when_all_processes_have_it(backend: Backend) -> None:
+    """Before, whoever knew it might be answered by a process that does not."""
+    group = backend.serve("iris", min_workers=2)
+    group.becomes_ready()
+    group.becomes_ready(fields=GROWN)
+    for _ in range(2):
+        backend.tick()
+        assert card_of(backend)["fields"] == {}
+        group.oldest_ends()
+    backend.tick()
+    assert card_of(backend)["fields"] == GROWN
+    assert backend.remembered().versions[1].card == card_of(backend)
+    published = backend.publication.generation
+    backend.tick()
+    assert backend.publication.generation == published
+
+
+def test_a_process_that_loads_holds_a_new_card_back(backend: Backend) -> None:
+    """Nobody knows yet what it will say."""
+    group = backend.serve("iris")
+    group.becomes_ready(fields=GROWN)
+    group.oldest_ends()
+    group.processes = [*group.processes, Process(9)]
+    backend.tick()
+    assert card_of(backend)["fields"] == {}
+    group.becomes_ready(fields=GROWN)
+    backend.tick()
+    assert card_of(backend)["fields"] == GROWN
+
+
+@pytest.mark.parametrize("obstacle", ["the other version", "the disk"])
+def test_a_new_card_that_cannot_be_taken_leaves_the_old_one(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, obstacle: str
+) -> None:
+    """Whether another version promises otherwise, or it cannot be saved: the failure says so."""
+    first = backend.serve("iris/1.0")
+    if obstacle == "the disk":
+        monkeypatch.setattr(backend.file, "save", _refuse)
+        reason = "no room"
+    else:
+        backend.do(Register("iris/2.0"))
+        backend.groups[1].becomes_ready(fields={"iris_input": {"width": [1, "string"]}})
+        reason = "width of iris_input is string, and was float"
+    first.becomes_ready(fields=GROWN)
+    first.oldest_ends()
+    backend.tick()
+    (told,) = backend.do(DescribeModel("iris", "1.0")).ok()["models"]
+    assert (told["state"], told["card"]["fields"]) == ("ready", {})
+    assert reason in told["failure"]
+    published = backend.publication.generation
+    backend.tick()
+    assert backend.publication.generation == published
+
+
+def test_a_version_that_serves_tells_why_its_next_process_could_not(backend: Backend) -> None:
+    """Until one can."""
+    group = backend.serve("iris")
+    group.cannot_start(InvalidModel("iris/2.0 says that it is iris/3.0"))
+    (told,) = backend.do(DescribeModel("iris")).ok()["models"]
+    assert told["state"] == "ready"
+    assert told["failure"] == "The model iris could not be loaded: iris/2.0 says that it is iris/3.0"
+    group.becomes_ready()
+    assert backend.catalogue.find("iris").failure == ""
+
+
 # --- face detection, and what operators are told ---
 
 
@@ -622,17 +701,17 @@ def test_versions_are_described(backend: Backend) -> None:
 # --- what cannot be written ---
 
 
+def _refuse(*_: object) -> None:
+    raise StateNotWritable("no room")
+
+
 def test_nothing_is_changed_that_cannot_be_saved(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the command; what was is served."""
     group = backend.serve("iris/1.0")
     backend.serve("iris/2.0", min_workers=0)
     loading = backend.do(Register("a-b"))
     published = backend.publication.generation
-
-    def refuse(*_: object) -> None:
-        raise StateNotWritable("no room")
-
-    monkeypatch.setattr(backend.file, "save", refuse)
+    monkeypatch.setattr(backend.file, "save", _refuse)
     for command in (
         Scale("iris", "1.0", 2),
         Scale("iris", "1.0", 0),

@@ -165,6 +165,18 @@ def test_a_death_tells_what_was_in_flight_and_how_often_it_killed(stats: SharedS
     assert not liveness.release_slot(1).deaths
 
 
+def test_what_died_in_a_group_is_forgotten_with_it(stats: SharedStats) -> None:
+    """And nothing else."""
+    leaving, staying = (LivenessMonitor(stats, hang_seconds=5) for _ in range(2))
+    keys = [bytes([number]) * 32 for number in (1, 2, 3)]
+    for liveness, key in zip((leaving, leaving, staying), keys, strict=True):
+        liveness.acquire_slot(1)
+        stats.rows[1].in_flight = [key]
+        liveness.release_slot(1)
+    leaving.forget_poison()
+    assert [stats.poison.deaths(key) for key in keys] == [0, 0, 1]
+
+
 def test_of_payloads_that_were_in_flight_together_each_becomes_a_suspect_and_none_more(
     stats: SharedStats,
 ) -> None:
