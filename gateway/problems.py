@@ -1,26 +1,42 @@
-"""Failures as RFC 9457 problem documents: the one place where an exception becomes an HTTP answer."""
+"""Failures as HTTP answers: the one place where an exception becomes one.
+
+In what form is the application's: an RFC 9457 problem document where it says nothing else.
+"""
 
 import logging
-import math
+from collections.abc import Callable
 from http.client import responses
+from typing import NamedTuple
 
-import orjson
 from flask import Response, request
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, InternalServerError
 
 from gateway.arrival import Environ
 from gateway.context import REQUEST_ID, RequestContext, current
 from gateway.forms import compression
 from utils import errors
-from utils.errors import FacetError, shown
+from utils.errors import FacetError
 from utils.logs import fields
+from utils.problems import CONTENT_TYPE, document, failure_of, header_fields
 
-CONTENT_TYPE = "application/problem+json"
+_ELSEWHERE = "POST /predict finds faces, GET /models lists models; GET / says more."
 
 _log = logging.getLogger("gateway")
 
 
-def answer(error: Exception, backend: str) -> Response:
+class ErrorAnswer(NamedTuple):
+    """What the caller of a failed request gets, beside header fields."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+ErrorFormat = Callable[[FacetError, RequestContext], ErrorAnswer]
+"""How an application tells a failure."""
+
+
+def answer(error: Exception, backend: str, error_format: ErrorFormat) -> Response:
     """What the caller is told of any exception that a request ended with.
 
     The backend's address is for the log alone: callers may be strangers.
@@ -32,37 +48,27 @@ def answer(error: Exception, backend: str) -> Response:
         cause=failure.cause or None,
         backend=backend if isinstance(failure, errors.BackendUnavailable) else None,
     )
-    response = Response(
-        document(failure, context.request_id), status=failure.http_status, content_type=CONTENT_TYPE
-    )
-    response.headers.update(_fields_of(failure))
-    if isinstance(error, MethodNotAllowed):
-        response.headers["Allow"] = _methods(error)
+    status, content_type, body = error_format(failure, context)
+    response = Response(body, status=status, content_type=content_type)
+    response.headers.update(_fields_of(failure, error))
     return response
 
 
-def document(failure: FacetError, name: str) -> bytes:
-    """What the caller of the request of this id is told of a failure."""
-    members = {
-        "type": f"urn:facet:problem:{failure.reason.lower().replace('_', '-')}",
-        "title": failure.title,
-        "status": failure.http_status,
-        "detail": failure.detail,
-        "reason": failure.reason,
-        "request_id": name,
-        "message": failure.detail,
-    }
-    if failure.field is not None:
-        members["field"] = failure.field
-    return orjson.dumps(members)
+def problem(failure: FacetError, context: RequestContext, **others: str) -> ErrorAnswer:
+    """A failure as a problem document, with these other members."""
+    body = document(failure, context.request_id, **others)
+    return ErrorAnswer(failure.http_status, CONTENT_TYPE, body)
 
 
-def refusal(error: Exception, environ: Environ) -> tuple[str, list[tuple[str, str]], bytes]:
+def refusal(
+    error: Exception, environ: Environ, error_format: ErrorFormat = problem
+) -> tuple[str, list[tuple[str, str]], bytes]:
     """The answer to a request that the application is not asked for; writes its one line into the log.
 
     Args:
         error: What the caller is told, if it is a FacetError; others are faults of ours.
         environ: Its WSGI environment, which has nothing but the arrival where its head could not be read.
+        error_format: How the application tells it.
 
     Returns:
         Status line, header fields and body.
@@ -70,23 +76,20 @@ def refusal(error: Exception, environ: Environ) -> tuple[str, list[tuple[str, st
     context = RequestContext.of(environ)
     failure = error if isinstance(error, FacetError) else unexpected(error, context.request_id)
     context.note(reason=failure.reason)
-    context.log_writer(failure.http_status)()
-    body = document(failure, context.request_id)
+    status, content_type, body = error_format(failure, context)
+    context.log_writer(status)()
     headers = {
-        "Content-Type": CONTENT_TYPE,
+        "Content-Type": content_type,
         "Content-Length": str(len(body)),
         "Connection": "close",
         REQUEST_ID: context.request_id,
         **_fields_of(failure),
     }
-    return f"{failure.http_status} {responses.get(failure.http_status, '')}", [*headers.items()], body
+    return f"{status} {responses.get(status, '')}", [*headers.items()], body
 
 
-def _fields_of(failure: FacetError) -> dict[str, str]:
-    """Header fields that say what would help."""
-    named = {}
-    if failure.retry_after is not None:
-        named["Retry-After"] = str(max(1, math.ceil(failure.retry_after)))
+def _fields_of(failure: FacetError, error: Exception | None = None) -> dict[str, str]:
+    named = header_fields(failure, error)
     if isinstance(failure, errors.UnsupportedContentEncoding):
         named["Accept-Encoding"] = compression.ACCEPTED
     return named
@@ -101,19 +104,6 @@ def unexpected(error: Exception, name: str | None = None) -> errors.InternalErro
 def _failure(error: Exception) -> FacetError:
     if isinstance(error, FacetError):
         return error
-    if isinstance(error, NotFound):
-        return errors.RouteNotFound(
-            "There is nothing at this path. POST /predict finds faces, GET /models lists models; "
-            "GET / says more."
-        )
-    if isinstance(error, MethodNotAllowed):
-        return errors.MethodNotAllowed(
-            f"This path does not take {shown(request.method)}; accepted: {_methods(error)}."
-        )
     if isinstance(error, HTTPException) and not isinstance(error, InternalServerError):
-        return errors.MalformedRequest(error.description or "The request cannot be read.")
+        return failure_of(error, request.method, _ELSEWHERE)
     return unexpected(error, current().request_id)
-
-
-def _methods(error: MethodNotAllowed) -> str:
-    return ", ".join(sorted(error.valid_methods or ()))

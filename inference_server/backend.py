@@ -6,7 +6,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from inference_server.catalogue.control_socket import NAME, ControlSocket
@@ -31,6 +31,7 @@ from utils import logs
 from utils.cpus import usable_cpus
 from utils.errors import ManagementError, TooManyModels
 from utils.settings import InvalidSetting, Settings, unknown_settings
+from utils.torchserve_keys import write_keys
 
 logger = logging.getLogger("inference_server")
 
@@ -42,6 +43,7 @@ _SIGNALS = (
     signal.SIGTTOU,
     signal.SIGCHLD,
 )
+_GRPC, _TORCHSERVE = "FACET_GRPC_ADDRESS", "FACET_TORCHSERVE_ADDRESS"
 _SPARE_SLOTS = 32
 """How many workers may be added by signals to those of FACET_WORKERS."""
 
@@ -58,9 +60,11 @@ def run(worker: str = "inference_server.worker") -> int:
         logs.configure(settings.log_format)
         for warning in unknown_settings(os.environ):
             logger.warning(warning)
-        reservation = reserve(settings.grpc_address)
+        reservations = _reserve(settings)
+        if settings.torchserve_key_file is not None:
+            _write_keys(settings.torchserve_key_file)
         shared = _share(settings.workers)
-        backend = Backend(settings, reservation, shared, worker, started)
+        backend = Backend(settings, reservations, shared, worker, started)
         reason = prepare(settings.cache_dir)
     except (InvalidSetting, AddressUnavailable, StateUnusable, ManagementError, TooManyModels) as error:
         return _failed(str(error))
@@ -74,7 +78,7 @@ class Backend:
 
     Args:
         settings: What the operator decides.
-        reservation: Of the address.
+        reservations: Of the workers' addresses, by their variables.
         shared: What all processes share.
         worker: The module that a worker process runs.
         started: When the backend was, of the monotonic clock.
@@ -85,9 +89,14 @@ class Backend:
     """
 
     def __init__(
-        self, settings: Settings, reservation: Reservation, shared: Shared, worker: str, started: float
+        self,
+        settings: Settings,
+        reservations: Mapping[str, Reservation],
+        shared: Shared,
+        worker: str,
+        started: float,
     ) -> None:
-        self._settings, self._reservation, self._shared = settings, reservation, shared
+        self._settings, self._reservations, self._shared = settings, reservations, shared
         self._worker = worker
         self._started = started
         self._announced = False
@@ -144,23 +153,54 @@ class Backend:
             logger.warning("no control socket", extra=logs.fields(path=str(path), reason=str(error)))
 
     def _spawn_worker(self, slot: int, generation: int, release: int) -> WorkerProcess:
-        command = [sys.executable, "-m", self._worker, "--address", str(self._reservation.address)]
+        command = [sys.executable, "-m", self._worker, "--address", self._address(_GRPC)]
+        command += ["--torchserve-address", self._address(_TORCHSERVE)]
         command += ["--shared", self._shared.described()]
         limits, inherit = self._limits.jittered(), self._shared.descriptors
         return WorkerProcess(command, slot, generation, release, limits=limits, inherit=inherit)
 
+    def _address(self, variable: str) -> str:
+        """Where the workers listen by a setting; empty where they do not."""
+        reservation = self._reservations.get(variable)
+        return "" if reservation is None else str(reservation.address)
+
     def _look_around(self, processes: Collection[int]) -> float:
         """What is done in each round of the loop; gives the seconds after which it is to be done again."""
         reap_orphans(processes)
-        self._reservation.close_connections()
+        for reservation in self._reservations.values():
+            reservation.close_connections()
         pause = self._models.tick()
         ready = self._workers.ready_count >= self._workers.wanted and self._models.is_settled
         if ready and not self._announced:
             self._announced = True
-            where = {"grpc_address": str(self._reservation.address), "workers": self._settings.workers}
+            where = {
+                "grpc_address": self._address(_GRPC),
+                "torchserve_address": self._address(_TORCHSERVE) or None,
+                "workers": self._settings.workers,
+            }
             seconds = round(time.monotonic() - self._started, 3)
             logger.info("ready", extra=logs.fields(**where, seconds=seconds))
         return pause
+
+
+def _reserve(settings: Settings) -> dict[str, Reservation]:
+    """The workers' addresses by their variables, those that are set."""
+    addresses = {_GRPC: settings.grpc_address, _TORCHSERVE: settings.torchserve_address}
+    return {name: reserve(address, name) for name, address in addresses.items() if address is not None}
+
+
+def _write_keys(path: Path) -> None:
+    """Have new keys for TorchServe's ports before anybody can ask for one.
+
+    Raises:
+        InvalidSetting: They cannot be written.
+    """
+    try:
+        write_keys(path)
+    except OSError as error:
+        raise InvalidSetting(
+            f"FACET_TORCHSERVE_KEY_FILE is {path}, which cannot be written: {error.strerror}"
+        ) from error
 
 
 def _share(workers: int) -> Shared:

@@ -5,6 +5,7 @@
     │   ├── ...                 one class for each way in which it can be wrong
     │   └── PayloadTooLarge     a limit was exceeded
     ├── RouteNotFound, MethodNotAllowed
+    ├── TokenRefused
     ├── Overloaded              try again after `retry_after` seconds
     │   ├── QueueFull
     │   ├── TooManyUnfinishedMessages
@@ -171,6 +172,13 @@ class InvalidHeader(InvalidRequest):
     title = "A header is not valid"
 
 
+class ParameterMissing(InvalidRequest):
+    """A call by TorchServe's protocol lacks a parameter that it must have."""
+
+    reason = "PARAMETER_MISSING"
+    title = "A parameter is missing"
+
+
 class UnknownOption(InvalidRequest):
     """An option by a name that no release has."""
 
@@ -194,7 +202,7 @@ class UnsupportedContentType(InvalidRequest):
 
 
 class UnsupportedContentEncoding(InvalidRequest):
-    """A body that is compressed by something else than gzip."""
+    """A body that is compressed in a way that is not accepted."""
 
     http_status = 415
     reason = "UNSUPPORTED_CONTENT_ENCODING"
@@ -339,6 +347,15 @@ class MethodNotAllowed(FacetError):
     http_status = 405
     reason = "METHOD_NOT_ALLOWED"
     title = "The HTTP method is not allowed here"
+
+
+class TokenRefused(FacetError):
+    """A token is demanded, and none came, or a wrong or expired one."""
+
+    code = Code.PERMISSION_DENIED
+    http_status = 403
+    reason = "TOKEN_REFUSED"
+    title = "The token is refused"
 
 
 # --- the service cannot answer now ------------------------------------------------------------------

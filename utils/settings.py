@@ -157,8 +157,8 @@ _ADDRESS = _Kind("host:port, such as 127.0.0.1:8000 or [::1]:8000", parse_addres
 _TARGET = _Kind("the backend's host:port, or another gRPC target", _target)
 _FOLDER = _Kind("the absolute path of a folder", _folder)
 _MODELS = _Kind("models with commas between them, each NAME, NAME/VERSION or NAME=SOURCE", _models)
+_FILE = _Kind("the absolute path of a file", _folder)
 _NAME = _Kind("the name of a model: 1 to 64 letters, digits, `.`, `_` and `-`, the first no mark", _name)
-
 _SWITCH = _Kind("on or off", _switch)
 
 _BY_GATEWAY = "gateway"
@@ -239,6 +239,12 @@ class Settings:
         _BY_GATEWAY,
         "Where the HTTP gateway listens.",
         default=Address("127.0.0.1", 8000),
+    )
+    torchserve_http_address: Address | None = _setting(
+        _ADDRESS,
+        _BY_GATEWAY,
+        "Where the gateway speaks TorchServe's inference API over HTTP, too; TorchServe's own is port 8080.",
+        shown="off",
     )
     grpc_address: Address = _setting(
         _ADDRESS,
@@ -453,10 +459,25 @@ class Settings:
     expression: str = _setting(
         _NAME, _BY_BACKEND, "Model that answers `/Pipeline/run_pipeline`.", default="expression"
     )
+    torchserve_address: Address | None = _setting(
+        _ADDRESS,
+        _BY_BACKEND,
+        "Where the workers speak TorchServe's inference protocol over gRPC, all on this one port; "
+        "TorchServe's own is 7070.",
+        shown="off",
+    )
+    torchserve_key_file: Path | None = _setting(
+        _FILE,
+        _BY_BOTH,
+        "File that the backend's start fills with new keys; where it is set, calls by TorchServe's protocols "
+        "must bring one as their token.",
+        shown="off: no tokens",
+    )
     oip: bool = _setting(
         _SWITCH,
-        _BY_BACKEND,
-        "Whether the Open Inference Protocol, version 2, is spoken on the backend's port.",
+        _BY_BOTH,
+        "Whether the Open Inference Protocol, version 2, is spoken: on the backend's port, and under /v2 of "
+        "the gateway.",
         default=True,
         shown="on",
     )

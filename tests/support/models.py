@@ -16,7 +16,8 @@ from inference_server.api.health import HealthServicer, ModelHealth
 from inference_server.api.infer import InferenceService
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.registry import ModelRegistry
-from inference_server.api.server import build_server
+from inference_server.api.server import build_servers
+from inference_server.api.torchserve import TorchServeService
 from inference_server.api.typed_pool import typed_pool
 from inference_server.catalogue.entries import Catalogue, ModelSettings, ModelVersion, Source, State
 from inference_server.catalogue.names import identifier
@@ -59,7 +60,7 @@ def card(name: str, *others: str) -> dict[str, Any]:
         "description": f"What {name} does.",
         "display_name": name.title(),
         "max_batch": 4,
-        "operations": ["typed", "json", "multipart", "classify", "pipeline", "oip", "oip_http"],
+        "operations": ["typed", "json", "multipart", "torchserve", "classify", "pipeline", "oip", "oip_http"],
         "descriptor": base64.b64encode(descriptor(name, *others).SerializeToString()).decode(),
         "input_type": f"{prefix}_input",
         "output_type": f"{prefix}_output",
@@ -90,11 +91,13 @@ class Models:
         cancelled: Payloads whose callers have left.
         gate: While it is not set, nothing is answered.
         changed: Set whenever something is dispatched or cancelled.
+        processes: How many take from a queue, where it is not one.
     """
 
     def __init__(self, *versions: ModelVersion) -> None:
         self.works: list[tuple[Work, float]] = []
         self.cancelled: list[bytes] = []
+        self.processes: dict[int, int] = {}
         self.gate = asyncio.Event()
         self.gate.set()
         self.changed = asyncio.Event()
@@ -106,6 +109,10 @@ class Models:
         defaults = {one.name: one.version for one in reversed(versions)}
         catalogue = Catalogue(self.publication.generation + 1, versions, defaults)
         self.publication.publish(replace(catalogue, **changes).to_json())  # type: ignore[arg-type]
+
+    def consumers(self, queue: int) -> int:
+        """How many processes take from a queue: one."""
+        return self.processes.get(queue, 1)
 
     def admit(self, load: Load, deadline: float, longest_wait: float, queue: int = 0) -> None:
         """Refuse nothing."""
@@ -144,15 +151,22 @@ class Served:
         models: What it calls.
         servicer: Tells the health.
         health: Has the models' told.
+        torchserve: The address of TorchServe's protocol.
     """
 
     def __init__(
-        self, channel: grpc.aio.Channel, models: Models, servicer: HealthServicer, registry: ModelRegistry
+        self,
+        channel: grpc.aio.Channel,
+        models: Models,
+        servicer: HealthServicer,
+        registry: ModelRegistry,
+        torchserve: str,
     ) -> None:
         self.channel = channel
         self.models = models
         self.servicer = servicer
         self.health = ModelHealth(servicer, registry)
+        self.torchserve = torchserve
 
     def unary(self, method: str, message: Any, **metadata: str) -> Any:  # noqa: ANN401
         """A call with bytes or a message, which is answered with bytes."""
@@ -168,23 +182,27 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(models: Models, **limits: int) -> AsyncIterator[Served]:
+async def serving(models: Models, **limits: Any) -> AsyncIterator[Served]:  # noqa: ANN401 - any setting
     """Serve models as a worker does."""
-    settings = replace(Settings.from_environ({}), **limits)  # type: ignore[arg-type]
+    settings = replace(Settings.from_environ({}), **limits)
     registry = ModelRegistry(models.publication, face_card)
     inference = InferenceService(models, face_model(None, **limits), settings)
     caller = ModelCaller(registry, models, FaceModel(inference), settings)
     health = HealthServicer([inference.name])
     address = f"127.0.0.1:{free_port()}"
-    server = build_server([inference], health, settings, address, caller)
-    await server.start()
+    torchserve = f"127.0.0.1:{free_port()}"
+    service = TorchServeService(caller, models.consumers)
+    servers = build_servers([inference], health, settings, address, caller, torchserve=(service, torchserve))
+    for server in servers:
+        await server.start()
     await health.tell(serving=True)
     try:
         options = [("grpc.max_receive_message_length", -1)]
         async with grpc.aio.insecure_channel(address, options=options) as channel:
-            yield Served(channel, models, health, registry)
+            yield Served(channel, models, health, registry, torchserve)
     finally:
-        await server.stop(None)
+        for server in servers:
+            await server.stop(None)
 
 
 def play(scene: Callable[[Served], Awaitable[None]], *versions: ModelVersion, **limits: int) -> None:
