@@ -50,6 +50,10 @@ class Tokens:
         self._seen: tuple[int, int] | None = None
         self._keys: Mapping[str, Any] = {}
 
+    def for_port(self, port: Port) -> "Tokens":
+        """Those of another port, in the same file."""
+        return Tokens(self._path, port)
+
     def check(self, authorization: str | None) -> None:
         """Let a call pass that comes with the key.
 

@@ -116,7 +116,7 @@ class TorchServeRoutes:
 
 def error_answer(failure: FacetError, _context: RequestContext) -> ErrorAnswer:
     """A failure as TorchServe tells it."""
-    told = torchserve.tell_prediction_error(failure)
+    told = torchserve.tell_prediction_error(torchserve.route_error(failure))
     return ErrorAnswer(told.http_status, _JSON, _dumped(told.document))
 
 

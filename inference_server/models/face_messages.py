@@ -105,14 +105,17 @@ def decode_keys(values: Mapping[str, bytes]) -> pb.Image:
 
     Raises:
         InvalidInput: There is no picture, or something else; or the options are not by their schema.
+        MalformedRequest: The options have a name twice.
     """
     values = with_file(values, "image", _MEMBERS)
     check_keys(values, _MEMBERS)
+    text = values.get("options", b"null")
     try:
-        options = orjson.loads(values.get("options", b"null"))
+        options = _options(orjson.loads(text))
     except ValueError as error:
         raise InvalidInput(f"options is not JSON: {error}", field="options") from error
-    return pb.Image(raw_data=values["image"], options=_options(options))
+    refuse_repeated_names(text)
+    return pb.Image(raw_data=values["image"], options=options)
 
 
 def encode_document(results: bytes) -> bytes:

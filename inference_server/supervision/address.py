@@ -28,6 +28,10 @@ class Reservation:
     port: socket.socket
     lock: socket.socket
 
+    def __str__(self) -> str:
+        """The address."""
+        return str(self.address)
+
     def close_connections(self) -> None:
         """Close those of others that asked who has the address; to be called now and then."""
         close_connections(self.lock)
@@ -38,12 +42,12 @@ class Reservation:
         self.lock.close()
 
 
-def reserve(address: Address, setting: str) -> Reservation:
-    """Make this process the only one whose workers may listen on an address.
+def reserve(address: Address, setting: str = "FACET_GRPC_ADDRESS") -> Reservation:
+    """Make this process the only one whose children may listen on an address by gRPC.
 
     Args:
-        address: It; port 0 for one that is free.
-        setting: The variable that says so.
+        address: The address.
+        setting: What it is the value of, for the messages.
 
     Raises:
         AddressUnavailable: Another backend or another program has it, or it is no address of this host.

@@ -1,5 +1,6 @@
 """Rules of the protocols of others over HTTP: a gateway's process before those of a real backend."""
 
+import asyncio
 import gzip
 import json
 import struct
@@ -18,6 +19,7 @@ from tests.support.gateway_forms import form
 from tests.support.model_backend import Backend, model_backend
 from tests.support.pictures import ASTRONAUT, portrait
 from tests.support.processes import PATIENCE
+from utils.async_service_client import AsyncServiceClient
 from utils.service_client import ServiceClient
 
 TIME = {"X-Request-Timeout": f"{PATIENCE:g}"}
@@ -145,11 +147,8 @@ def test_the_server_and_its_models_are_described_as_over_grpc(served: Served) ->
     assert (model["name"], model["versions"]) == ("digitmodel", ["1"])
     assert model["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [-1]}]
     assert told(served, "/v2/models/digitmodel/versions/1") == model
-    with ServiceClient(served.backend.address, timeout=PATIENCE) as client:
-        arguments = {"name": "face_detection", "version": ""}
-        over_grpc = client.inference_protocol("ModelConfig", arguments)["config"]
     config = told(served, "/v2/models/face_detection/config")
-    assert config == over_grpc
+    assert _configurations(served.backend.address) == [config, config]
     assert config["input"][0]["data_type"] == "TYPE_STRING"
     assert told(served, "/v2/models/echo/versions/1/ready") == {"name": "echo", "ready": True}
     index = told(served, "/v2/repository/index", b"")
@@ -158,6 +157,19 @@ def test_the_server_and_its_models_are_described_as_over_grpc(served: Served) ->
         ("echo", "READY"),
         ("face_detection", "READY"),
     ]
+
+
+def _configurations(address: str) -> list[Any]:
+    """What both clients are told of face detection over gRPC."""
+    question = ("ModelConfig", {"name": "face_detection", "version": ""})
+
+    async def awaited() -> dict[str, Any]:
+        async with AsyncServiceClient(address, timeout=PATIENCE) as client:
+            return await client.inference_protocol(*question)
+
+    with ServiceClient(address, timeout=PATIENCE) as client:
+        answers = [client.inference_protocol(*question), asyncio.run(awaited())]
+    return [answer["config"] for answer in answers]
 
 
 PACKED: dict[str, Callable[[bytes], bytes]] = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}

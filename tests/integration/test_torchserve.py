@@ -1,8 +1,6 @@
 """Rules of TorchServe's protocols, as its clients meet them: their own stubs, real processes."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,8 @@ from PIL import Image
 from tests.support import model_store
 from tests.support.model_backend import COMMAND, Backend, model_backend
 from tests.support.pictures import ASTRONAUT, portrait
-from tests.support.processes import PATIENCE, ROOT, running
+from tests.support.processes import running
+from tests.support.torchserve import called
 
 NO_WORKER = (
     'Model "idle" has no worker to serve inference request. Please use scale workers API to add workers. If '
@@ -22,16 +21,6 @@ NO_WORKER = (
     "maxSequenceJobQueueSize\nInternalServerException.()"
 )
 UNAUTHORIZED = "Token Authorization failed. Token either incorrect, expired, or not provided correctly"
-
-
-def called(*calls: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a client with TorchServe's own stubs is answered, in a process of its own."""
-    command = [sys.executable, str(ROOT / "tests/support/torchserve_client.py")]
-    done = subprocess.run(
-        command, input=json.dumps(calls), text=True, check=True, capture_output=True, timeout=2 * PATIENCE
-    )
-    answers: list[dict[str, Any]] = json.loads(done.stdout)
-    return answers
 
 
 def listening(backend: Backend) -> str:
@@ -151,12 +140,17 @@ def test_errors_have_torchserves_codes_and_texts(torchserve: TorchServe, picture
             f"{unknown}\n{http}BadRequestException",
         ),
     ]
-    for request, code, text in cases:
-        assert torchserve.predict(request) == {"replies": [], "code": code, "text": text}
     cut = picture.with_name("cut.png")
     cut.write_bytes(picture.read_bytes()[:2000])
-    for content in ("no picture", f"@{cut}"):
-        answer = torchserve.predict({"model_name": "digitmodel", "input": {"data": content}})
+    bad = [{"model_name": "digitmodel", "input": {"data": content}} for content in ("no picture", f"@{cut}")]
+    calls: list[dict[str, Any]] = [
+        {"address": torchserve.inference, "method": "Predictions", "requests": [request]}
+        for request in (*(request for request, _, _ in cases), *bad)
+    ]
+    answers = called(*calls)
+    for (_, code, text), answer in zip(cases, answers, strict=False):
+        assert answer == {"replies": [], "code": code, "text": text}
+    for answer in answers[len(cases) :]:
         assert answer["code"] == "INVALID_ARGUMENT"
         assert answer["text"].endswith(f"\n{http}BadRequestException")
 
@@ -187,10 +181,16 @@ def test_where_keys_are_demanded_every_call_needs_that_of_its_port(tmp_path: Pat
         assert keys.stat().st_mode & 0o777 == 0o600
         wrong = ["", *(f"{scheme} {found['inference']['key']}" for scheme in ("bearer", "Basic"))]
         wrong += [f"Bearer {found[port]['key']}" for port in ("management", "API")]
-        for token in wrong:
-            for method in ("Ping", "Predictions"):
-                answer = torchserve.predict({}, method=method, authorization=token)
-                assert (answer["code"], answer["text"]) == ("PERMISSION_DENIED", UNAUTHORIZED)
+        refused = called(
+            *(
+                {"address": torchserve.inference, "method": method, "metadata": {"authorization": token}}
+                for token in wrong
+                for method in ("Ping", "Predictions", "StreamPredictions2")
+            )
+        )
+        assert [(answer["code"], answer["text"]) for answer in refused] == [
+            ("PERMISSION_DENIED", UNAUTHORIZED)
+        ] * len(refused)
         token = f"Bearer {found['inference']['key']}"
         assert "code" not in torchserve.predict({}, method="Ping", authorization=token)
         keys.write_text(json.dumps({**found, "inference": {"key": "new"}}))

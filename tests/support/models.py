@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import grpc
+import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 
@@ -28,7 +29,7 @@ from inference_server.models.encoding import pack_answer, pack_error
 from inference_server.models.face_messages import face_card
 from tests.support.facet import free_port
 from tests.unit.test_face_detection import model as face_model
-from utils.errors import InvalidInput
+from utils.errors import FacetError, InvalidInput
 from utils.settings import Settings
 
 SERVICE = "model_grpc_service.ModelgRPCService"
@@ -92,12 +93,14 @@ class Models:
         gate: While it is not set, nothing is answered.
         changed: Set whenever something is dispatched or cancelled.
         processes: How many take from a queue, where it is not one.
+        error: With what everything is answered, or what the dispatcher itself fails with.
     """
 
     def __init__(self, *versions: ModelVersion) -> None:
         self.works: list[tuple[Work, float]] = []
         self.cancelled: list[bytes] = []
         self.processes: dict[int, int] = {}
+        self.error: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.changed = asyncio.Event()
@@ -129,8 +132,10 @@ class Models:
             self.cancelled.append(work.payload)
             self.changed.set()
             raise
-        if work.payload.endswith(FAULT):
-            raise ZeroDivisionError
+        if isinstance(self.error, FacetError):
+            return pack_error(self.error)
+        if self.error is not None or work.payload.endswith(FAULT):
+            raise self.error or ZeroDivisionError
         if work.payload.endswith(BAD):
             return pack_error(InvalidInput("text is bad", field="text"))
         return pack_answer(work.payload, {"compute_ms": 1.5})
@@ -151,7 +156,7 @@ class Served:
         models: What it calls.
         servicer: Tells the health.
         health: Has the models' told.
-        torchserve: The address of TorchServe's protocol.
+        torchserve: A channel to the address of TorchServe's protocol.
     """
 
     def __init__(
@@ -160,7 +165,7 @@ class Served:
         models: Models,
         servicer: HealthServicer,
         registry: ModelRegistry,
-        torchserve: str,
+        torchserve: grpc.aio.Channel,
     ) -> None:
         self.channel = channel
         self.models = models
@@ -168,15 +173,31 @@ class Served:
         self.health = ModelHealth(servicer, registry)
         self.torchserve = torchserve
 
-    def unary(self, method: str, message: Any, **metadata: str) -> Any:  # noqa: ANN401
+    def unary(
+        self,
+        method: str,
+        message: Any,  # noqa: ANN401
+        *,
+        channel: grpc.aio.Channel | None = None,
+        seconds: float = 60,
+        **metadata: str,
+    ) -> Any:  # noqa: ANN401
         """A call with bytes or a message, which is answered with bytes."""
         raw = message if isinstance(message, bytes) else message.SerializeToString()
-        call: Any = self.channel.unary_unary(method)
-        return call(raw, timeout=60, metadata=tuple((k.replace("_", "-"), v) for k, v in metadata.items()))
+        call: Any = (channel or self.channel).unary_unary(method)
+        pairs = tuple((k.replace("_", "-"), v) for k, v in metadata.items())
+        return call(raw, timeout=seconds, metadata=pairs)
 
-    def stream(self, method: str, messages: AsyncIterator[bytes], **metadata: str) -> Any:  # noqa: ANN401
+    def stream(
+        self,
+        method: str,
+        messages: AsyncIterator[bytes],
+        *,
+        channel: grpc.aio.Channel | None = None,
+        **metadata: str,
+    ) -> Any:  # noqa: ANN401
         """A call with a stream of bytes, which is answered with one."""
-        call: Any = self.channel.stream_stream(method)
+        call: Any = (channel or self.channel).stream_stream(method)
         pairs = tuple((k.replace("_", "-"), v) for k, v in metadata.items())
         return call(messages, timeout=60, metadata=pairs)
 
@@ -198,8 +219,11 @@ async def serving(models: Models, **limits: Any) -> AsyncIterator[Served]:  # no
     await health.tell(serving=True)
     try:
         options = [("grpc.max_receive_message_length", -1)]
-        async with grpc.aio.insecure_channel(address, options=options) as channel:
-            yield Served(channel, models, health, registry, torchserve)
+        async with (
+            grpc.aio.insecure_channel(address, options=options) as channel,
+            grpc.aio.insecure_channel(torchserve, options=options) as other,
+        ):
+            yield Served(channel, models, health, registry, other)
     finally:
         for server in servers:
             await server.stop(None)
@@ -213,6 +237,11 @@ def play(scene: Callable[[Served], Awaitable[None]], *versions: ModelVersion, **
             await scene(served)
 
     asyncio.run(played())
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """The fields of the lines of calls."""
+    return [record.__dict__["facet_fields"] for record in caplog.records if record.message == "request"]
 
 
 def message_class(one: ModelVersion, name: str) -> Any:  # noqa: ANN401

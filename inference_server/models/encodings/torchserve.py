@@ -18,8 +18,6 @@ from inference_server.models.members import Choices, Container, Member, Scalar, 
 from inference_server.models.schema import Schema
 from utils.errors import InvalidInput
 
-_NUMBERS = {Scalar.FLOAT, Scalar.DOUBLE}
-
 
 class TorchServeEncoding:
     """Reads inputs and writes outputs of one model as TorchServe's clients have them.
@@ -100,8 +98,8 @@ class TorchServeEncoding:
 
 def _is_plain(member: Member) -> bool:
     """Whether its value comes as it is: bytes, text, or one of several texts."""
-    kinds = member.kind in {Scalar.BYTES, Scalar.STRING} or isinstance(member.kind, Choices)
-    return kinds and member.container is Container.SINGLE
+    fits = member.kind is Scalar.BYTES or member.kind is Scalar.STRING or isinstance(member.kind, Choices)
+    return fits and member.container is Container.SINGLE
 
 
 def _value_of(schema: Schema) -> Callable[[BaseModel], Any]:
@@ -123,9 +121,13 @@ def _has_labels(member: Member) -> bool:
     if member.container is not Container.LIST or not isinstance(member.kind, type):
         return False
     kinds = {part.name: part.kind for part in members_of(member.kind)}
-    return kinds.get("label") is Scalar.STRING and kinds.get("score") in _NUMBERS
+    score = kinds.get("score")
+    return kinds.get("label") is Scalar.STRING and (score is Scalar.FLOAT or score is Scalar.DOUBLE)
 
 
 def _scores(output: Any) -> dict[str, float]:  # noqa: ANN401 - as the schema says
     """The score of each label; where two classes have the same one, that of the better class."""
-    return {one.label: one.score for one in reversed(output.classes)}
+    scores: dict[str, float] = {}
+    for one in output.classes:  # best first
+        scores.setdefault(one.label, one.score)
+    return scores

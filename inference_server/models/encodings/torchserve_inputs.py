@@ -40,11 +40,13 @@ def of_body(payload: bytes, content_type: str) -> dict[str, bytes]:
         parts = parse_multipart(payload, content_type)
         return _once([(name, content) for name, contents in parts.items() for content in contents])
     if kind == _FORM:
+        text = payload.decode("latin-1")  # by which each byte is a character, and stays one
         try:
-            pairs = parse_qsl(payload, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+            pairs = parse_qsl(text, keep_blank_values=True, encoding="latin-1", max_num_fields=_MOST_FIELDS)
         except ValueError as error:
-            raise MalformedRequest(f"The form is broken, or has more than {_MOST_FIELDS} fields.") from error
-        return _once([(name.decode(errors="replace"), content) for name, content in pairs])
+            raise MalformedRequest(f"The form has more than {_MOST_FIELDS} fields.") from error
+        fields = [(name.encode("latin-1"), content.encode("latin-1")) for name, content in pairs]
+        return _once([(name.decode(errors="replace"), content) for name, content in fields])
     return {"body": payload}
 
 

@@ -1,0 +1,48 @@
+"""The admin process's HTTP application: who may ask it, how it tells of failures, and the routes."""
+
+from flask import Flask, Response, g, request
+
+from inference_server.admin.guard import Guard
+from inference_server.admin.model_routes import ModelRoutes
+from inference_server.admin.service_routes import ServiceRoutes
+from inference_server.admin.supervisor_client import Execute
+from inference_server.admin.surroundings import READS, surrounded
+from utils.errors import FacetError, MalformedRequest, Unauthenticated
+from utils.problems import CONTENT_TYPE, document, header_fields
+
+_OPEN = "healthz"
+"""The route that anybody may ask: it says nothing of the backend."""
+
+
+def create_app(execute: Execute, guard: Guard) -> Flask:
+    """The application.
+
+    Args:
+        execute: Asks the supervisor.
+        guard: Refuses requests.
+    """
+    app = surrounded("inference_server.admin", lambda: _check(guard), _tell)
+    ServiceRoutes(execute).add_to(app)
+    ModelRoutes(execute).add_to(app)
+    return app
+
+
+def _check(guard: Guard) -> None:
+    """Refuse what is not to be answered."""
+    guard.check_page(request.headers)
+    if request.endpoint != _OPEN:
+        guard.check_host(request.headers)
+        guard.check_token(request.headers.get("Authorization"))
+    if request.method not in READS:
+        guard.check_content(request.mimetype)
+    if request.query_string:
+        raise MalformedRequest("The path has a query; accepted: none")
+
+
+def _tell(failure: FacetError, error: Exception) -> Response:
+    """A problem document."""
+    response = Response(document(failure, g.request_id), failure.http_status, content_type=CONTENT_TYPE)
+    response.headers.update(header_fields(failure, error))
+    if isinstance(failure, Unauthenticated):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
