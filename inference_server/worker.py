@@ -60,7 +60,7 @@ def main(build: Callable[[Settings], FaceDetection] = FaceDetection.build) -> No
     arguments, settings, control = begin(
         "A worker.",
         address="host:port, shared with the other workers",
-        torchserve_address="that of TorchServe's protocol; empty for none",
+        newer={"torchserve_address": "that of TorchServe's protocol; empty for none"},
     )
     # Requests travel as descriptors: as many may be open, or on their way, as the system allows.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

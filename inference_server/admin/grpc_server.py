@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +72,7 @@ class GrpcServer:
 
     def stop_accepting(self) -> None:
         """Take no further calls; those that have come are answered."""
-        self._stopped = self._server.stop(math.inf)
+        self._stopped = self._server.stop(commands.LONG)
 
     @property
     def idle(self) -> bool:
