@@ -22,6 +22,7 @@ NAMES = (
     "service",
     "models",
     "batching",
+    "tensors",
 )
 
 Figures = dict[str, Any]

@@ -46,6 +46,24 @@ class Unread(Sink):
         Schema.encode = lambda _schema, _output: b""  # type: ignore[method-assign, assignment]
 
 
+class Mirror(Unread):
+    """The same, which gives as many bytes back as it was given."""
+
+    def load(self, folder: Path | None, options: Mapping[str, Any]) -> None:
+        """Have this process answer any bytes with as many."""
+        super().load(folder, options)
+        Schema.decode = _keep  # type: ignore[method-assign, assignment]
+        Schema.encode = _as_many  # type: ignore[method-assign, assignment]
+
+
+def _keep(_schema: Schema, message: bytes) -> Payload:
+    return Payload.model_construct(content=message)
+
+
+def _as_many(_schema: Schema, output: Length) -> bytes:
+    return bytes(output.length)
+
+
 class Slow(Sink):
     """Sleeps for a batch and for each of its items, as a model does that computes on a device of its own."""
 
