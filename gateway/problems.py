@@ -1,21 +1,20 @@
-"""Failures as RFC 9457 problem documents: the one place where an exception becomes an HTTP answer."""
+"""Failures as the gateway's answers: the one place where an exception becomes one."""
 
 import logging
-import math
 from http.client import responses
 
-import orjson
 from flask import Response, request
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, InternalServerError
 
 from gateway.arrival import Environ
 from gateway.context import REQUEST_ID, RequestContext, current
 from gateway.forms import compression
 from utils import errors
-from utils.errors import FacetError, shown
+from utils.errors import FacetError
 from utils.logs import fields
+from utils.problems import CONTENT_TYPE, document, failure_of, header_fields
 
-CONTENT_TYPE = "application/problem+json"
+_ELSEWHERE = "POST /predict finds faces, GET /models lists models; GET / says more."
 
 _log = logging.getLogger("gateway")
 
@@ -35,26 +34,8 @@ def answer(error: Exception, backend: str) -> Response:
     response = Response(
         document(failure, context.request_id), status=failure.http_status, content_type=CONTENT_TYPE
     )
-    response.headers.update(_fields_of(failure))
-    if isinstance(error, MethodNotAllowed):
-        response.headers["Allow"] = _methods(error)
+    response.headers.update(_fields_of(failure, error))
     return response
-
-
-def document(failure: FacetError, name: str) -> bytes:
-    """What the caller of the request of this id is told of a failure."""
-    members = {
-        "type": f"urn:facet:problem:{failure.reason.lower().replace('_', '-')}",
-        "title": failure.title,
-        "status": failure.http_status,
-        "detail": failure.detail,
-        "reason": failure.reason,
-        "request_id": name,
-        "message": failure.detail,
-    }
-    if failure.field is not None:
-        members["field"] = failure.field
-    return orjson.dumps(members)
 
 
 def refusal(error: Exception, environ: Environ) -> tuple[str, list[tuple[str, str]], bytes]:
@@ -82,11 +63,8 @@ def refusal(error: Exception, environ: Environ) -> tuple[str, list[tuple[str, st
     return f"{failure.http_status} {responses.get(failure.http_status, '')}", [*headers.items()], body
 
 
-def _fields_of(failure: FacetError) -> dict[str, str]:
-    """Header fields that say what would help."""
-    named = {}
-    if failure.retry_after is not None:
-        named["Retry-After"] = str(max(1, math.ceil(failure.retry_after)))
+def _fields_of(failure: FacetError, error: Exception | None = None) -> dict[str, str]:
+    named = header_fields(failure, error)
     if isinstance(failure, errors.UnsupportedContentEncoding):
         named["Accept-Encoding"] = compression.ACCEPTED
     return named
@@ -101,19 +79,6 @@ def unexpected(error: Exception, name: str | None = None) -> errors.InternalErro
 def _failure(error: Exception) -> FacetError:
     if isinstance(error, FacetError):
         return error
-    if isinstance(error, NotFound):
-        return errors.RouteNotFound(
-            "There is nothing at this path. POST /predict finds faces, GET /models lists models; "
-            "GET / says more."
-        )
-    if isinstance(error, MethodNotAllowed):
-        return errors.MethodNotAllowed(
-            f"This path does not take {shown(request.method)}; accepted: {_methods(error)}."
-        )
     if isinstance(error, HTTPException) and not isinstance(error, InternalServerError):
-        return errors.MalformedRequest(error.description or "The request cannot be read.")
+        return failure_of(error, request.method, _ELSEWHERE)
     return unexpected(error, current().request_id)
-
-
-def _methods(error: MethodNotAllowed) -> str:
-    return ", ".join(sorted(error.valid_methods or ()))

@@ -1,5 +1,6 @@
 """The backend from its start to its end: settings, address, weights, models, supervisor."""
 
+import contextlib
 import logging
 import os
 import resource
@@ -8,7 +9,10 @@ import sys
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
+from inference_server import admin_process
+from inference_server.admin_process import AdminPlaces, AdminProcess
 from inference_server.catalogue.control_socket import NAME, ControlSocket
 from inference_server.catalogue.manager import ModelManager
 from inference_server.catalogue.model_settings import MOST_PROCESSES
@@ -17,8 +21,10 @@ from inference_server.catalogue.state_file import StateFile, StateUnusable
 from inference_server.catalogue.store import Store
 from inference_server.catalogue.table import QUEUES
 from inference_server.dispatch.shared import Shared
+from inference_server.management import Management
 from inference_server.model_processes import ModelProcesses
 from inference_server.models.conversion import prepare
+from inference_server.recent_failures import RecentFailures
 from inference_server.supervision.address import AddressUnavailable, Reservation, reserve
 from inference_server.supervision.engine_log import EngineLog
 from inference_server.supervision.group import Group
@@ -53,14 +59,21 @@ def run(worker: str = "inference_server.worker") -> int:
         worker: The module that a worker process runs.
     """
     started = time.monotonic()
+    with contextlib.ExitStack() as at_end:
+        return _run(worker, started, at_end)
+
+
+def _run(worker: str, started: float, at_end: contextlib.ExitStack) -> int:
     try:
         settings = Settings.from_environ(os.environ)
         logs.configure(settings.log_format)
         for warning in unknown_settings(os.environ):
             logger.warning(warning)
-        reservation = reserve(settings.grpc_address)
+        places = Places(reserve(settings.grpc_address), AdminPlaces.take(settings))
+        if places.admin is not None:
+            at_end.callback(places.admin.close)
         shared = _share(settings.workers)
-        backend = Backend(settings, reservation, shared, worker, started)
+        backend = Backend(settings, places, shared, worker, started)
         reason = prepare(settings.cache_dir)
     except (InvalidSetting, AddressUnavailable, StateUnusable, ManagementError, TooManyModels) as error:
         return _failed(str(error))
@@ -69,12 +82,35 @@ def run(worker: str = "inference_server.worker") -> int:
     return 0 if reason is None else _failed(reason)
 
 
+class Places(NamedTuple):
+    """Where the backend's processes listen: its workers, and the admin process where there is one."""
+
+    grpc: Reservation
+    admin: AdminPlaces | None
+
+    def look_around(self) -> None:
+        """Do what is to be done now and then."""
+        self.grpc.close_connections()
+        if self.admin is not None:
+            self.admin.look_around()
+
+    def names(self) -> dict[str, str | None]:
+        """Their addresses, for a log line."""
+        http = None if self.admin is None else str(self.admin.http)
+        grpc = None if self.admin is None or self.admin.grpc is None else str(self.admin.grpc.address)
+        return {
+            "grpc_address": str(self.grpc.address),
+            "admin_address": http,
+            "admin_grpc_address": grpc,
+        }
+
+
 class Backend:
     """Workers and models, and the one loop that looks after them.
 
     Args:
         settings: What the operator decides.
-        reservation: Of the address.
+        places: Where its processes listen.
         shared: What all processes share.
         worker: The module that a worker process runs.
         started: When the backend was, of the monotonic clock.
@@ -85,13 +121,12 @@ class Backend:
     """
 
     def __init__(
-        self, settings: Settings, reservation: Reservation, shared: Shared, worker: str, started: float
+        self, settings: Settings, places: Places, shared: Shared, worker: str, started: float
     ) -> None:
-        self._settings, self._reservation, self._shared = settings, reservation, shared
+        self._settings, self._places, self._shared = settings, places, shared
         self._worker = worker
         self._started = started
         self._announced = False
-        self._control_socket: ControlSocket | None = None
         limits = Limits(settings.recycle_requests, settings.recycle_seconds, settings.recycle_memory_bytes)
         self._limits = limits
         engine_log = EngineLog()
@@ -105,7 +140,25 @@ class Backend:
             on_ready=lambda _, ready: engine_log.record(ready),
         )
         self._supervisor = Supervisor(self._workers, boot_places=usable_cpus(), on_round=self._look_around)
-        self._models = self._start_models()
+        failures = RecentFailures()
+        logging.getLogger().addHandler(failures)
+        self._models, socket_folder = self._start_models()
+        management = Management(
+            self._supervisor,
+            self._models,
+            waiting=self._waiting,
+            failures=failures,
+            ready=lambda: self._announced,
+        )
+        self._control_socket = ControlSocket(management.execute)
+        self._supervisor.watch(self._control_socket)
+        if socket_folder is not None:
+            self._listen(socket_folder / NAME)
+        if places.admin is not None:
+            admin = AdminProcess(
+                places.admin, shared, self._control_socket.adopt, patience=settings.grace_seconds
+            )
+            self._supervisor.add_group(admin.group, last=True)
 
     def run(self) -> str | None:
         """Run until told to stop; gives the reason of a failure, None after a clean stop."""
@@ -114,10 +167,10 @@ class Backend:
         try:
             return self._supervisor.run()
         finally:
-            if self._control_socket is not None:
-                self._control_socket.close()
+            self._control_socket.close()
 
-    def _start_models(self) -> ModelManager[Group]:
+    def _start_models(self) -> tuple[ModelManager[Group], Path | None]:
+        """The manager of the models, and the folder of state if it is this backend's alone."""
         settings = self._settings
         store, file = Store(settings.model_store), StateFile(settings.state_dir)
         state, desired = starting_state(settings.models, file, store)
@@ -128,23 +181,24 @@ class Backend:
             self._shared.publication,
             start_group=processes.start,
             remove_group=processes.remove,
-            waiting=lambda queue: self._shared.stats.waiting(queue)[0],
+            waiting=self._waiting,
             face_workers=settings.workers,
         )
         manager.start(desired)
-        if file.locked and settings.state_dir is not None:
-            self._listen(settings.state_dir / NAME, manager)
-        return manager
+        return manager, settings.state_dir if file.locked else None
 
-    def _listen(self, path: Path, manager: ModelManager[Group]) -> None:
+    def _waiting(self, queue: int) -> int:
+        """How many requests wait in a queue."""
+        return self._shared.stats.waiting(queue)[0]
+
+    def _listen(self, path: Path) -> None:
         try:
-            self._control_socket = ControlSocket(path, manager.execute)
-            self._supervisor.watch(self._control_socket)
+            self._control_socket.listen(path)
         except OSError as error:
             logger.warning("no control socket", extra=logs.fields(path=str(path), reason=str(error)))
 
     def _spawn_worker(self, slot: int, generation: int, release: int) -> WorkerProcess:
-        command = [sys.executable, "-m", self._worker, "--address", str(self._reservation.address)]
+        command = [sys.executable, "-m", self._worker, "--address", str(self._places.grpc.address)]
         command += ["--shared", self._shared.described()]
         limits, inherit = self._limits.jittered(), self._shared.descriptors
         return WorkerProcess(command, slot, generation, release, limits=limits, inherit=inherit)
@@ -152,14 +206,14 @@ class Backend:
     def _look_around(self, processes: Collection[int]) -> float:
         """What is done in each round of the loop; gives the seconds after which it is to be done again."""
         reap_orphans(processes)
-        self._reservation.close_connections()
+        self._places.look_around()
         pause = self._models.tick()
         ready = self._workers.ready_count >= self._workers.wanted and self._models.is_settled
         if ready and not self._announced:
             self._announced = True
-            where = {"grpc_address": str(self._reservation.address), "workers": self._settings.workers}
             seconds = round(time.monotonic() - self._started, 3)
-            logger.info("ready", extra=logs.fields(**where, seconds=seconds))
+            what = {**self._places.names(), "workers": self._settings.workers, "seconds": seconds}
+            logger.info("ready", extra=logs.fields(**what))
         return pause
 
 
@@ -173,7 +227,7 @@ def _share(workers: int) -> Shared:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         # Queue 0 is that of face detection, and each version of a model has another.
-        return Shared.create(2 * workers + _SPARE_SLOTS, QUEUES + 1, MOST_PROCESSES)
+        return Shared.create(2 * workers + _SPARE_SLOTS, QUEUES + 1, MOST_PROCESSES + admin_process.SLOTS)
     except OSError as error:
         raise InvalidSetting(
             f"FACET_WORKERS is {workers}, for which the system has no room: {error.strerror}"

@@ -47,11 +47,14 @@ def begin(description: str, **own: str) -> Begun:
     parser.add_argument("--shared", required=True, help="descriptors of what all processes share")
     parser.add_argument("--slot", type=int, required=True, help="this process's place among them")
     parser.add_argument("--generation", type=int, required=True, help="its number among all there were")
+    # A supervisor of an earlier release does not say it.
+    parser.add_argument("--log-level", choices=logs.LEVELS, default="INFO", help="what is logged, and above")
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
     tune_heap()
     settings = Settings.from_environ(os.environ)
     logs.configure(settings.log_format)
+    logs.set_level(arguments.log_level)
     return Begun(arguments, settings, inherited_control(arguments.control_fd))
 
 

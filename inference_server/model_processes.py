@@ -8,6 +8,7 @@ from functools import partial
 
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.catalogue.groups import GroupCallbacks
+from inference_server.catalogue.model_settings import MOST_PROCESSES
 from inference_server.dispatch.shared import Shared
 from inference_server.supervision.control import BootFailed
 from inference_server.supervision.group import Group
@@ -37,7 +38,7 @@ class ModelProcesses:
         self._limits = limits
         self._supervisor_lives, self._held_open = os.pipe()
         slots = shared.slots
-        self._slots = range(slots, len(shared.stats.rows))
+        self._slots = range(slots, slots + MOST_PROCESSES)
 
     def start(self, version: ModelVersion, callbacks: GroupCallbacks) -> Group:
         """Have `version.workers` processes of a version started by the supervisor's loop."""

@@ -30,12 +30,14 @@ from inference_server.supervision.control import (
     Drain,
     Ready,
     RetirementRequested,
+    SetLogLevel,
     Stop,
     SuspectCleared,
     WorkerDied,
     WorkerEnd,
 )
 from utils.errors import InvalidModel
+from utils.logs import set_level
 
 _HEARTBEAT_SECONDS = 0.25
 _STDOUT, _STDERR = 1, 2
@@ -138,6 +140,8 @@ class ModelWorker:
                 match message:
                     case Drain() | Stop():
                         self._stopping = True
+                    case SetLogLevel(level):
+                        set_level(level)
                     case WorkerDied():  # who dispatches is told
                         pass
         except EOFError:  # the supervisor is gone, and takes its children along

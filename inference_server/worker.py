@@ -36,11 +36,13 @@ from inference_server.supervision.control import (
     Drain,
     Ready,
     RetirementRequested,
+    SetLogLevel,
     Stop,
     SuspectCleared,
     WorkerDied,
     WorkerEnd,
 )
+from utils.logs import set_level
 from utils.settings import Settings
 
 _HEARTBEAT_SECONDS = 0.25
@@ -173,6 +175,8 @@ class Worker:
                         self._stop.set()
                     case WorkerDied(slot, generation, queue):
                         self._dispatcher.worker_died(slot, generation, queue)
+                    case SetLogLevel(level):
+                        set_level(level)
         except EOFError:  # the supervisor is gone, and takes its workers along
             os._exit(EXIT_DIED)
 

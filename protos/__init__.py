@@ -1,1 +1,1 @@
-"""The wire: infer.proto, models.proto and the code generated from them (`make protos`)."""
+"""The wire: infer.proto, models.proto, management.proto and the code generated from them (`make protos`)."""

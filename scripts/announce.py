@@ -5,8 +5,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
-from utils.settings import Settings
+from utils.settings import Address, Settings
 
 _POLL_SECONDS = 0.2
 _REMIND_SECONDS = 15.0
@@ -26,10 +27,16 @@ def main() -> None:
         f"\nFacet detects faces now.\n"
         f"  HTTP  {site}/predict\n"
         f"  gRPC  {settings.backend}\n"
+        f"{_admin(settings.admin_address)}"
         f"Try:    curl -F image=@examples/astronaut.png {site}/predict\n"
         f"Ctrl-C stops it.\n",
         flush=True,
     )
+
+
+def _admin(address: Address | Path | None) -> str:
+    """The line that says where the status is; nothing where no browser reaches it."""
+    return f"  Admin http://{address}/statusz\n" if isinstance(address, Address) else ""
 
 
 def _ready(url: str) -> bool:

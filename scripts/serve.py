@@ -26,8 +26,9 @@ def main() -> int:
         settings = Settings.from_environ(os.environ)
     except InvalidSetting as error:
         return _failed(str(error))
-    for name in ("http_address", "grpc_address"):
-        trouble = port_trouble(getattr(settings, name))
+    for name in ("http_address", "grpc_address", "admin_address", "admin_grpc_address"):
+        address = getattr(settings, name)
+        trouble = port_trouble(address) if isinstance(address, Address) else None
         if trouble:
             return _failed(f"{trouble} Stop what uses it, or set {variable(name)} to another address.")
     environ = dict(os.environ)

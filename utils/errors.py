@@ -5,11 +5,13 @@
     │   ├── ...                 one class for each way in which it can be wrong
     │   └── PayloadTooLarge     a limit was exceeded
     ├── RouteNotFound, MethodNotAllowed
+    ├── Unauthenticated, RequestRefused   who asks, or how, not what is asked for
     ├── Overloaded              try again after `retry_after` seconds
     │   ├── QueueFull
     │   ├── TooManyUnfinishedMessages
     │   ├── GatewayBusy
-    │   └── TooManyModels
+    │   ├── TooManyModels
+    │   └── TooManyChanges
     ├── ModelNotFound, ModelNotReady, ModelFailed, AnswerTooLarge
     ├── ManagementError         a change of the models that cannot be made
     │   └── ...                 one class for each reason
@@ -341,6 +343,24 @@ class MethodNotAllowed(FacetError):
     title = "The HTTP method is not allowed here"
 
 
+class Unauthenticated(FacetError):
+    """The caller does not have the token that this endpoint demands."""
+
+    code = Code.UNAUTHENTICATED
+    http_status = 401
+    reason = "UNAUTHENTICATED"
+    title = "The request needs a token"
+
+
+class RequestRefused(FacetError):
+    """Requests that come in this way are not answered: a web page may have made them."""
+
+    code = Code.PERMISSION_DENIED
+    http_status = 403
+    reason = "REQUEST_REFUSED"
+    title = "The request is refused"
+
+
 # --- the service cannot answer now ------------------------------------------------------------------
 
 
@@ -377,6 +397,13 @@ class TooManyModels(Overloaded):
 
     reason = "TOO_MANY_MODELS"
     title = "There is no room for another model"
+
+
+class TooManyChanges(Overloaded):
+    """As many changes of the models are waited for as may be."""
+
+    reason = "TOO_MANY_CHANGES"
+    title = "Too many changes are made at once"
 
 
 class ModelNotFound(FacetError):

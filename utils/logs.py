@@ -13,7 +13,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+"""What can be logged, and all above it."""
+
 _FIELDS = "facet_fields"
+_OURS = ("cli", "facet_serving", "gateway", "inference_server", "utils")
 # Made once: json.dumps would make one for every line.
 _to_json = json.JSONEncoder(default=str).encode
 
@@ -32,6 +36,21 @@ def configure(log_format: str) -> None:
     logging.config.dictConfig(logging_config(log_format))
     logging.captureWarnings(capture=True)
     collect_garbage_less()
+
+
+def set_level(level: str) -> None:
+    """Log what is of this level or above it from now on; of other libraries nothing below INFO.
+
+    At DEBUG some of them write what callers have sent.
+    """
+    for name in _OURS:
+        logging.getLogger(name).setLevel(level)
+    logging.getLogger().setLevel(max(logging.getLevelNamesMapping()[level], logging.INFO))
+
+
+def current_level() -> str:
+    """What this process logs, and all above it: one of LEVELS."""
+    return logging.getLevelName(logging.getLogger(_OURS[-1]).getEffectiveLevel())
 
 
 def collect_garbage_less() -> None:
@@ -74,7 +93,7 @@ class JsonFormatter(logging.Formatter):
             "pid": record.process,
             "logger": record.name,
             "message": record.getMessage(),
-            **_values(record),
+            **fields_of(record),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -86,7 +105,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the line."""
-        pairs = "".join(f" {name}={_text(value)}" for name, value in _values(record).items())
+        pairs = "".join(f" {name}={_text(value)}" for name, value in fields_of(record).items())
         time = datetime.fromtimestamp(record.created).time().isoformat("milliseconds")
         line = f"{time} {record.levelname.lower():7} [{record.process}] {record.getMessage()}{pairs}"
         if record.exc_info:
@@ -94,7 +113,8 @@ class TextFormatter(logging.Formatter):
         return line
 
 
-def _values(record: logging.LogRecord) -> Mapping[str, Any]:
+def fields_of(record: logging.LogRecord) -> Mapping[str, Any]:
+    """The named values of a line."""
     values: Mapping[str, Any] = record.__dict__.get(_FIELDS, {})
     return values
 

@@ -29,6 +29,11 @@ IMAGE_FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "heic")
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a model may be called."""
 
+UNIX = "unix:"
+"""Before the path of a socket, where a setting may be an address, too."""
+
+_HOST = re.compile(r"[a-z0-9_.-]+|\[[0-9a-f:.]+\]")
+
 # What Kubernetes puts into the environment of every pod for a Service called facet or facet-...:
 # never a setting of ours, so never worth a warning.
 _SERVICE_VARIABLE = re.compile(r"FACET_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)\w*)")
@@ -71,10 +76,12 @@ class _Kind:
     Attributes:
         accepted: What is accepted, in words: those of the error message and of docs/settings.md.
         parse: Reads a text, or raises a ValueError.
+        empty_counts: Whether an empty text is a value, and not the same as none.
     """
 
     accepted: str
     parse: Callable[[str], Any]
+    empty_counts: bool = False
 
 
 def _whole(low: int, high: int) -> _Kind:
@@ -134,6 +141,19 @@ def _folder(text: str) -> Path:
     return path
 
 
+def _listener(text: str) -> Address | Path | None:
+    if not text:
+        return None
+    return _folder(text.removeprefix(UNIX)) if text.startswith(UNIX) else parse_address(text)
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(part.strip().lower() for part in text.split(","))
+    if not all(_HOST.fullmatch(host) for host in hosts):
+        raise ValueError(text)
+    return hosts
+
+
 def _models(text: str) -> tuple[str, ...]:
     models = tuple(part.strip() for part in text.split(","))
     if not all(models):
@@ -154,6 +174,13 @@ def _name(text: str) -> str:
 
 
 _ADDRESS = _Kind("host:port, such as 127.0.0.1:8000 or [::1]:8000", parse_address)
+_LISTENER = _Kind(
+    "host:port, `unix:` and the absolute path of a socket, or nothing at all, which is none",
+    _listener,
+    empty_counts=True,
+)
+_FILE = _Kind("the absolute path of a file", _folder)
+_HOSTS = _Kind("names of hosts with commas between them, without ports", _hosts)
 _TARGET = _Kind("the backend's host:port, or another gRPC target", _target)
 _FOLDER = _Kind("the absolute path of a folder", _folder)
 _MODELS = _Kind("models with commas between them, each NAME, NAME/VERSION or NAME=SOURCE", _models)
@@ -220,6 +247,7 @@ def _setting(
 ) -> Any:  # noqa: ANN401 - as dataclasses.field
     metadata = {
         "parse": kind.parse,
+        "empty_counts": kind.empty_counts,
         "accepted": kind.accepted,
         "read_by": read_by,
         "doc": doc,
@@ -246,6 +274,33 @@ class Settings:
         "Where the backend's workers listen, all on this one port. gRPC takes 0.0.0.0 for [::], all "
         "addresses of IPv4 and IPv6, where the machine has IPv6.",
         default=Address("127.0.0.1", 50051),
+    )
+    admin_address: Address | Path | None = _setting(
+        _LISTENER,
+        _BY_BACKEND,
+        "Where the backend's admin process listens, for operators; another address than a loopback one needs "
+        "FACET_ADMIN_TOKEN_FILE. Empty, there is no such process.",
+        default=Address("127.0.0.1", 8002),
+    )
+    admin_grpc_address: Address | None = _setting(
+        _ADDRESS,
+        _BY_BACKEND,
+        "Where the admin process listens for gRPC.",
+        shown="none",
+    )
+    admin_token_file: Path | None = _setting(
+        _FILE,
+        _BY_BACKEND,
+        "File of the token that the admin process demands; read again whenever it changes. Only its owner, "
+        "and a group, may be able to read it.",
+        shown="none",
+    )
+    admin_hosts: tuple[str, ...] = _setting(
+        _HOSTS,
+        _BY_BACKEND,
+        "Names of hosts by which the admin process may be called, besides its address and those of loopback.",
+        default=(),
+        shown="none",
     )
     backend: str = _setting(
         _TARGET,
@@ -492,7 +547,7 @@ class Settings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read the settings from a mapping such as `os.environ`; an empty value counts as not set.
+        """Read the settings from a mapping such as `os.environ`; an empty value mostly counts as not set.
 
         Raises:
             InvalidSetting: A value cannot be used; names the variable, the value and what is accepted.
@@ -501,7 +556,7 @@ class Settings:
         for setting in fields(cls):
             name = variable(setting.name)
             text = environ.get(name, "").strip()
-            if not text:
+            if not text and not (setting.metadata["empty_counts"] and name in environ):
                 continue
             try:
                 values[setting.name] = setting.metadata["parse"](text)

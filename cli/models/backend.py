@@ -4,19 +4,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from inference_server.catalogue.commands import Command
+from inference_server.catalogue.commands import Command, patience
 from inference_server.catalogue.control_socket import NAME, call
 from utils.errors import BackendUnavailable, DeadlineExceeded
 from utils.settings import InvalidSetting, Settings
-
-AT_ONCE: Final = 30.0
-"""Seconds that the backend has for what it looks up or writes down."""
-LONG: Final = 7200.0
-"""Seconds for what waits for processes of a model, which the backend bounds by times of the version's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +24,7 @@ class Backend:
 
     folder: Path | None
 
-    def ask(self, command: Command, seconds: float = AT_ONCE) -> dict[str, Any]:
+    def ask(self, command: Command) -> dict[str, Any]:
         """Have a command executed; gives the backend's answer.
 
         Raises:
@@ -38,7 +33,7 @@ class Backend:
             InvalidSetting: The environment does not say which folder.
             FacetError: The backend refuses.
         """
-        path = self._folder() / NAME
+        path, seconds = self._folder() / NAME, patience(command)
         try:
             return call(path, command, seconds)
         except TimeoutError as error:

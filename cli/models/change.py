@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cli.models.backend import LONG, Backend, asks_backend, prints_json
+from cli.models.backend import Backend, asks_backend, prints_json
 from cli.text import one_line, show_json
 from inference_server.catalogue.commands import Scale, SetCanary, SetDefault, Unregister
 
@@ -29,7 +29,7 @@ def unregister(backend: Backend, name: str, version: str, *, as_json: bool) -> N
 
     Without VERSION, the default one. It ends when no request waits for that version.
     """
-    answer = backend.ask(Unregister(name, version), LONG)
+    answer = backend.ask(Unregister(name, version))
     if as_json:
         show_json(answer)
     else:
@@ -48,7 +48,7 @@ def scale(backend: Backend, name: str, version: str, low: int, high: int | None,
 
     Without VERSION, the default one.
     """
-    show_version(backend.ask(Scale(name, version, low, high), LONG), as_json=as_json)
+    show_version(backend.ask(Scale(name, version, low, high)), as_json=as_json)
 
 
 @click.command()

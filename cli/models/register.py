@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from cli.models.backend import LONG, Backend, asks_backend, prints_json
+from cli.models.backend import Backend, asks_backend, prints_json
 from cli.models.change import show_version
 from inference_server.catalogue.commands import Register
 
@@ -68,4 +68,4 @@ def register(
     if not no_wait and on_terminal():
         click.echo(f"loading {url} ...", err=True)
     command = Register(url, name, version, given, synchronous=not no_wait)
-    show_version(backend.ask(command, LONG), as_json=as_json)
+    show_version(backend.ask(command), as_json=as_json)

@@ -1,16 +1,10 @@
-"""What the supervisor is asked to do with the models, and its answers, as lines of JSON.
+"""What the supervisor is asked to do with the models, with its processes, and how it answers."""
 
-{"command": "Scale", "name": "iris", "version": "1.0", "min_workers": 2}
-{"ok": {"name": "iris", …}}    or    {"error": {"reason": "MODEL_NOT_FOUND", "detail": "…", "field": "name"}}
-"""
-
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from types import MappingProxyType
-from typing import Any, get_args
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from utils.errors import FacetError, InternalError, MalformedRequest, error_class, shown
+from utils.errors import FacetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +70,18 @@ class SetCanary:
 
 
 @dataclass(frozen=True, slots=True)
+class SetTraffic:
+    """Divide the calls that name no version among versions.
+
+    Attributes:
+        weights: Percents by version, 100 together; the default version is one that may be among them.
+    """
+
+    name: str
+    weights: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ListModels:
     """List all versions of all models."""
 
@@ -88,94 +94,38 @@ class DescribeModel:
     version: str = ""
 
 
-Command = Register | Unregister | Scale | SetDefault | SetCanary | ListModels | DescribeModel
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Describe the whole backend: its processes, its queues, its models, what failed lately."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Have the backend finish what it has accepted, and end, as SIGTERM does."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetLogLevel:
+    """Have all processes of the backend log what is of this level or above it."""
+
+    level: str
+
+
+ModelCommand = (
+    Register | Unregister | Scale | SetDefault | SetCanary | SetTraffic | ListModels | DescribeModel
+)
+BackendCommand = Status | Drain | SetLogLevel
+Command = ModelCommand | BackendCommand
+
+AT_ONCE: Final = 30.0
+"""Seconds that the supervisor has for what it looks up or writes down."""
+LONG: Final = 7200.0
+"""Seconds for what waits for processes of a model; the supervisor bounds it by times of the version's own."""
 
 Answer = Mapping[str, Any] | FacetError
 """What was done, or why it was not."""
 
-_COMMANDS: Mapping[str, type[Command]] = MappingProxyType({one.__name__: one for one in get_args(Command)})
-_TYPES: Mapping[Any, tuple[type, ...]] = MappingProxyType(
-    {
-        str: (str,),
-        bool: (bool,),
-        int: (int,),
-        int | None: (int, type(None)),
-        Mapping[str, Any]: (dict,),
-        Mapping[str, int]: (dict,),
-    }
-)
 
-
-def encode(command: Command) -> bytes:
-    """A command as a line."""
-    return _line({"command": type(command).__name__, **asdict(command)})
-
-
-def decode(line: bytes) -> Command:
-    """The command of a line.
-
-    Raises:
-        MalformedRequest: It is none, or has a member that the command does not have, or of another type.
-    """
-    values = _object(line)
-    name = values.pop("command", None)
-    kind = _COMMANDS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        raise MalformedRequest(
-            f"The command is {shown(repr(name))}; accepted: one of {', '.join(_COMMANDS)}", field="command"
-        )
-    types = {one.name: _TYPES[one.type] for one in fields(kind)}
-    for member, value in values.items():
-        if not isinstance(value, types.get(member, ())) or (
-            isinstance(value, bool) and bool not in types[member]
-        ):
-            raise MalformedRequest(
-                f"{shown(member)} is {shown(repr(value))}; it is no member of {name}, or not of its type",
-                field=shown(member),
-            )
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise MalformedRequest(f"{name} lacks a member that it must have") from error
-
-
-def encode_answer(answer: Answer) -> bytes:
-    """An answer as a line."""
-    if not isinstance(answer, FacetError):
-        return _line({"ok": dict(answer)})
-    error = {"reason": answer.reason, "detail": answer.detail, "field": answer.field}
-    return _line(
-        {"error": error | ({} if answer.retry_after is None else {"retry_after": answer.retry_after})}
-    )
-
-
-def decode_answer(line: bytes) -> dict[str, Any]:
-    """What was done.
-
-    Raises:
-        FacetError: It was not; the class is that of the reason.
-        InternalError: The line is no answer.
-    """
-    try:
-        values = json.loads(line)
-        if "ok" in values:
-            return dict(values["ok"])
-        error = values["error"]
-        kind = error_class(error["reason"]) or InternalError
-        raise kind(error["detail"], field=error["field"], retry_after=error.get("retry_after"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InternalError("The backend's answer cannot be read: it is of another release") from error
-
-
-def _line(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise MalformedRequest("The line is no JSON") from error
-    if not isinstance(values, dict):
-        raise MalformedRequest("The line is no JSON object")
-    return values
+def patience(command: Command) -> float:
+    """Seconds after which there should be an answer."""
+    return LONG if isinstance(command, Register | Unregister | Scale) else AT_ONCE

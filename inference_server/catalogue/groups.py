@@ -10,9 +10,8 @@ from utils.errors import FacetError
 class Process(Protocol):
     """A process of a version."""
 
-    @property
-    def pid(self) -> int:
-        """Its process id."""
+    def describe(self) -> Mapping[str, Any]:
+        """What operators are told of it."""
 
     @property
     def card(self) -> Mapping[str, Any] | None:

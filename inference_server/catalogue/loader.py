@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Generic
 
-from inference_server.catalogue.description import describe
 from inference_server.catalogue.entries import ModelVersion, State
 from inference_server.catalogue.groups import GroupCallbacks
 from inference_server.catalogue.growth import check_identity
@@ -92,7 +91,7 @@ class Loader(Generic[AnyGroup]):
         self._writer.publish()
         logger.info("model ready", extra=fields(model=version.key, workers=version.workers))
         if pending is not None:
-            pending.answer(describe(entry, self._writer.desired))
+            pending.answer(self._writer.described(entry))
 
     def _loaded(self, version: ModelVersion, card: Mapping[str, Any]) -> ModelVersion:
         """The version as it is served.

@@ -7,27 +7,27 @@ that order.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Generic
 
 from inference_server.catalogue.commands import (
-    Command,
     DescribeModel,
     ListModels,
+    ModelCommand,
     Register,
     Scale,
     SetCanary,
     SetDefault,
+    SetTraffic,
     Unregister,
 )
-from inference_server.catalogue.description import describe
 from inference_server.catalogue.desired_state import Desired, DesiredState
 from inference_server.catalogue.entries import Catalogue, ModelVersion, State
 from inference_server.catalogue.groups import Publisher
 from inference_server.catalogue.leaving import Leaving, LeavingVersions, may_serve
 from inference_server.catalogue.loader import Loader, StartGroup
-from inference_server.catalogue.model_settings import check_weights
+from inference_server.catalogue.model_settings import check_traffic, check_weights
 from inference_server.catalogue.names import FACE_DETECTION
 from inference_server.catalogue.registration import new_version
 from inference_server.catalogue.scaling import Scaler
@@ -67,7 +67,7 @@ class ModelManager(Generic[AnyGroup]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._writer: CatalogueWriter[AnyGroup] = CatalogueWriter(state, publication)
+        self._writer: CatalogueWriter[AnyGroup] = CatalogueWriter(state, publication, waiting)
         self._table = self._writer.table
         self._leaving = LeavingVersions(waiting, remove_group)
         self._loader = Loader(self._writer, self._leaving, start_group)
@@ -91,7 +91,7 @@ class ModelManager(Generic[AnyGroup]):
                 self._loader.begin(replace(version, queue=self._free_queue()))
         self._writer.publish()
 
-    def execute(self, command: Command, reply: Reply) -> None:
+    def execute(self, command: ModelCommand, reply: Reply) -> None:
         """Carry out a command; the answer may come later, and comes once."""
         try:
             match command:
@@ -103,10 +103,10 @@ class ModelManager(Generic[AnyGroup]):
                     self._scaler.scale(self._find(command.name, command.version), command, reply)
                 case SetDefault(name, version):
                     self._set_default(name, version, reply)
-                case SetCanary():
+                case SetCanary() | SetTraffic():
                     self._set_canary(command, reply)
                 case ListModels():
-                    reply({"models": [self._described(entry) for entry in self._table]})
+                    reply({"models": self.described()})
                 case DescribeModel(name, version):
                     self._describe(name, version, reply)
         except FacetError as error:
@@ -125,6 +125,10 @@ class ModelManager(Generic[AnyGroup]):
         """As `Catalogue.is_settled`, of what is published."""
         return Catalogue(versions=self._table.versions).is_settled
 
+    def described(self) -> list[dict[str, Any]]:
+        """All versions, as operators are told of them."""
+        return [self._writer.described(entry) for entry in self._table]
+
     # --- the commands ---
 
     def _register(self, command: Register, reply: Reply) -> None:
@@ -139,7 +143,7 @@ class ModelManager(Generic[AnyGroup]):
             entry = self._loader.begin(replace(version, queue=self._free_queue()), pending)
         self._writer.publish()
         if entry.pending is None or not command.synchronous:
-            reply(self._described(entry))
+            reply(self._writer.described(entry))
 
     def _unregister(self, command: Unregister, reply: Reply) -> None:
         entry = self._find(command.name, command.version)
@@ -172,26 +176,34 @@ class ModelManager(Generic[AnyGroup]):
         self._writer.save(self._writer.desired.with_default(name, entry.version.version))
         self._writer.publish()
         logger.info("default version changed", extra=fields(model=entry.version.key))
-        reply(self._described(entry))
+        reply(self._writer.described(entry))
 
-    def _set_canary(self, command: SetCanary, reply: Reply) -> None:
-        check_weights(command.weights)
+    def _set_canary(self, command: SetCanary | SetTraffic, reply: Reply) -> None:
+        weights = self._weights(command)
         there = {entry.version.version: entry.version for entry in self._table.of(command.name)}
-        for version in command.weights:
+        for version in weights:
             if version not in there:
                 raise ModelNotFound(
                     f"The model {command.name} has no version {shown(version)!r}", field="weights"
                 )
             _check_loaded(there[version], "weights")
-        self._writer.save(self._writer.desired.with_canary(command.name, command.weights))
+        self._writer.save(self._writer.desired.with_canary(command.name, weights))
         self._writer.publish()
-        logger.info("canary changed", extra=fields(model=command.name, weights=dict(command.weights)))
+        logger.info("canary changed", extra=fields(model=command.name, weights=dict(weights)))
         self._describe(command.name, "", reply)
+
+    def _weights(self, command: SetCanary | SetTraffic) -> Mapping[str, int]:
+        """The weights of a canary, which leave out the default version of a traffic."""
+        if isinstance(command, SetCanary):
+            check_weights(command.weights)
+            return command.weights
+        check_traffic(command.weights)
+        default = self._find(command.name, "").version.version
+        return {version: weight for version, weight in command.weights.items() if version != default}
 
     def _describe(self, name: str, version: str, reply: Reply) -> None:
         found = [self._find(name, version)] if version else self._table.of(name)
-        desired = self._writer.desired
-        reply({"models": [describe(entry, desired, with_card=True) for entry in found]})
+        reply({"models": [self._writer.described(entry, with_card=True) for entry in found]})
 
     # --- parts of them ---
 
@@ -214,9 +226,6 @@ class ModelManager(Generic[AnyGroup]):
 
     def _is_default(self, version: ModelVersion) -> bool:
         return self._writer.desired.defaults.get(version.name) == version.version
-
-    def _described(self, entry: Entry[AnyGroup]) -> dict[str, Any]:
-        return describe(entry, self._writer.desired)
 
 
 def _check_loaded(version: ModelVersion, field: str) -> None:

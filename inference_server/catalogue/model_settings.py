@@ -113,3 +113,17 @@ def check_weights(weights: Mapping[str, Any]) -> None:
         raise InvalidModel(
             f"The weights are {sum(weights.values())} together; accepted: at most {_ALL}", field="weights"
         )
+
+
+def check_traffic(weights: Mapping[str, Any]) -> None:
+    """Refuse what does not say of all calls which version serves them, in percents by version.
+
+    Raises:
+        InvalidModel: A weight is no percentage, or they are not 100 together; the field is `weights`.
+    """
+    check_weights(weights)
+    if sum(weights.values()) != _ALL:
+        raise InvalidModel(
+            f"The weights are {sum(weights.values())} together; accepted: {_ALL}, with the default version's",
+            field="weights",
+        )

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Generic
 
 from inference_server.catalogue.commands import Scale
-from inference_server.catalogue.description import describe
 from inference_server.catalogue.entries import ModelVersion, State
 from inference_server.catalogue.leaving import Leaving, LeavingVersions, may_serve
 from inference_server.catalogue.names import FACE_DETECTION
@@ -74,7 +73,7 @@ class Scaler(Generic[AnyGroup]):
         self._leaving.stop_draining(group)
 
         def answer() -> None:
-            reply(describe(entry, self._writer.desired))
+            reply(self._writer.described(entry))
 
         if version.workers:
             group.scale(version.workers)

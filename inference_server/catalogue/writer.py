@@ -1,11 +1,13 @@
 """Where the catalogue is changed: what is remembered of it, and what all processes see."""
 
-from typing import Generic
+from collections.abc import Callable
+from typing import Any, Generic
 
+from inference_server.catalogue.description import describe
 from inference_server.catalogue.desired_state import Desired, DesiredState
 from inference_server.catalogue.entries import Catalogue
 from inference_server.catalogue.groups import Publisher
-from inference_server.catalogue.table import AnyGroup, VersionTable
+from inference_server.catalogue.table import AnyGroup, Entry, VersionTable
 
 
 class CatalogueWriter(Generic[AnyGroup]):
@@ -18,13 +20,15 @@ class CatalogueWriter(Generic[AnyGroup]):
     Args:
         state: Remembers what is desired.
         publication: Tells all processes.
+        waiting: How many requests wait in a queue.
     """
 
-    def __init__(self, state: DesiredState, publication: Publisher) -> None:
+    def __init__(self, state: DesiredState, publication: Publisher, waiting: Callable[[int], int]) -> None:
         self.table: VersionTable[AnyGroup] = VersionTable()
         self.desired = Desired()
         self._state = state
         self._publication = publication
+        self._waiting = waiting
 
     def check_writable(self) -> None:
         """Refuse a change that could not be saved.
@@ -42,6 +46,10 @@ class CatalogueWriter(Generic[AnyGroup]):
         """
         self._state.save(desired)
         self.desired = desired
+
+    def described(self, entry: Entry[AnyGroup], *, with_card: bool = False) -> dict[str, Any]:
+        """A version as it is now, as operators are told of it."""
+        return describe(entry, self.desired, self._waiting(entry.version.queue), with_card=with_card)
 
     def publish(self) -> None:
         """Have every call that begins from now on see the table as it is."""

@@ -23,7 +23,7 @@ _NO_ROOM = {errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
 _TIMEVAL = struct.Struct("=qq")
 _DESCRIPTOR = struct.Struct("=i")
 
-LAYOUT = 6
+LAYOUT = 7
 """Raised whenever the layout of stats, buffer, packet or context, the supervisor's messages, or who writes a
 buffer and when, change, so that no reload mixes two releases."""
 

@@ -38,8 +38,12 @@ class Reservation:
         self.lock.close()
 
 
-def reserve(address: Address) -> Reservation:
-    """Make this process the only one whose workers may listen on an address.
+def reserve(address: Address, setting: str = "FACET_GRPC_ADDRESS") -> Reservation:
+    """Make this process the only one whose children may listen on an address by gRPC.
+
+    Args:
+        address: The address.
+        setting: What it is the value of, for the messages.
 
     Raises:
         AddressUnavailable: Another backend or another program has it, or it is no address of this host.
@@ -47,7 +51,7 @@ def reserve(address: Address) -> Reservation:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        raise AddressUnavailable(f"FACET_GRPC_ADDRESS is {address}: {error.strerror}") from error
+        raise AddressUnavailable(f"{setting} is {address}: {error.strerror}") from error
     family, place = _as_served(found[0][0], found[0][4])
     # By number: a name may stand for several addresses, and gRPC would listen on all of them.
     bound = Address(str(place[0]), address.port)
@@ -62,8 +66,7 @@ def reserve(address: Address) -> Reservation:
     except (LockHeld, OSError) as error:
         reason = str(error) if isinstance(error, LockHeld) else f"{bound} cannot be used: {error.strerror}"
         raise AddressUnavailable(
-            f"FACET_GRPC_ADDRESS is {address}: {reason}. "
-            "Stop what has it, or set FACET_GRPC_ADDRESS to another address."
+            f"{setting} is {address}: {reason}. Stop what has it, or set {setting} to another address."
         ) from error
     return Reservation(bound, port, lock)
 

@@ -9,8 +9,8 @@ from inference_server.supervision.worker_process import State
 class BootPlaces:
     """Gives places to processes that boot: each has one until it is ready, or has ended.
 
-    Workers are started whenever they lack, and take places, too. Of model workers the group whose last start
-    is longest ago comes first, so that one which hangs again and again does not keep the others out. Where no
+    Those of some groups wait for none, and take places, too. Of the others the group whose last start is
+    longest ago comes first, so that one which hangs again and again does not keep the others out. Where no
     place is free, one more is for the first process of a group that somebody waits for.
 
     Args:
@@ -20,12 +20,18 @@ class BootPlaces:
     def __init__(self, places: int) -> None:
         self._places = places
 
-    def start_processes(self, workers: Group, models: Sequence[Group]) -> None:
-        """Start what the groups lack, as far as there are places."""
-        while workers.lacks_process and workers.start():
-            pass
+    def start_processes(self, first: Sequence[Group], models: Sequence[Group]) -> None:
+        """Start what the groups lack, as far as there are places.
+
+        Args:
+            first: Those whose processes wait for no place.
+            models: All others.
+        """
+        for unhindered in first:
+            while unhindered.lacks_process and unhindered.start():
+                pass
         candidates = list(models)
-        while (group := self._next([workers, *models], candidates)) is not None:
+        while (group := self._next([*first, *models], candidates)) is not None:
             if not group.start():
                 candidates.remove(group)
 

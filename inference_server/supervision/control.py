@@ -80,6 +80,13 @@ class WorkerDied:
     queue: int
 
 
+@dataclass(frozen=True, slots=True)
+class SetLogLevel:
+    """From now on log what is of this level or above it: one of `utils.logs.LEVELS`."""
+
+    level: str
+
+
 # As earlier releases have them: a worker of one release tells the supervisor of another why it ends.
 _NAMES: dict[type, str] = {
     Ready: "ready",
@@ -89,10 +96,11 @@ _NAMES: dict[type, str] = {
     Drain: "drain",
     Stop: "stop",
     WorkerDied: "died",
+    SetLogLevel: "log_level",
 }
 
 FromWorker = Ready | BootFailed | RetirementRequested | SuspectCleared
-FromSupervisor = Drain | Stop | WorkerDied
+FromSupervisor = Drain | Stop | WorkerDied | SetLogLevel
 
 Sent = TypeVar("Sent", bound=FromWorker | FromSupervisor)
 Received = TypeVar("Received", bound=FromWorker | FromSupervisor)

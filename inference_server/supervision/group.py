@@ -44,7 +44,8 @@ class Group:
         liveness: The group's own, with its limits.
         wanted: How many processes there shall be.
         patience: Seconds that a process that was told to stop has to end.
-        queue: The number of the queue from which its processes take requests.
+        queue: The number of the queue from which its processes take requests; None where they take none.
+        named: The field of log lines that has the name.
         is_urgent: Whether somebody waits for its first process; an attribute until that is started.
         on_ready: Called with each process that is ready, and what it said.
         on_cannot_start: Called with the reason when a process cannot be started, be others ready or not.
@@ -60,21 +61,21 @@ class Group:
         *,
         wanted: int,
         patience: float,
-        queue: int = 0,
+        queue: int | None = 0,
+        named: str = "model",
         is_urgent: bool = False,
         on_ready: Callable[[WorkerProcess, Ready], None] = lambda _process, _ready: None,
         on_cannot_start: Callable[[BootFailed], None] = lambda _error: None,
     ) -> None:
         self.processes: list[WorkerProcess] = []
-        self.wanted, self.slots, self.queue = wanted, slots, queue
+        self.name, self.wanted, self.slots, self.queue = name or "workers", wanted, slots, queue
         self.last_start, self.is_urgent = -math.inf, is_urgent
         self.on_cannot_start, self._on_ready = on_cannot_start, on_ready
-        self._fields = partial(logs.fields, model=name)
+        self._fields = partial(logs.fields, **{named: name})
         self._starter = Starter(spawn, slots, liveness)
-        self._liveness = liveness
-        self._patience = patience + _KILL_MARGIN_SECONDS
+        self._liveness, self._patience = liveness, patience + _KILL_MARGIN_SECONDS
         self._recycler = Recycler(self._fields)
-        self._lacks_slot = self._retired = False
+        self._lacks_slot = self._retired = self._going_away = False
 
     @property
     def ready_count(self) -> int:
@@ -92,8 +93,6 @@ class Group:
         staying = [process for process in self.processes if process.state is not State.STOPPING]
         lacking = len(staying) < self.wanted + any(map(self._is_due, staying))
         return lacking and not self._retired and not self._starter.wait()
-
-    # --- what it is told to do ---
 
     def scale(self, wanted: int) -> None:
         """Have so many processes from now on; 0 is allowed."""
@@ -121,12 +120,14 @@ class Group:
         for process in self.processes:
             process.kill()
 
+    def stop_replacing(self) -> None:
+        """Start others for those that end, but for none that only shall: the whole backend goes away."""
+        self._going_away = True
+
     def broadcast(self, message: FromSupervisor) -> None:
         """Tell all processes something."""
         for process in self.processes:
             process.send(message)
-
-    # --- the steps of the supervisor's loop ---
 
     def next_due(self) -> float:
         """Seconds until something is to be done that no message and no death announces."""
@@ -149,8 +150,9 @@ class Group:
             death = self._liveness.release_slot(process.slot, blame_request=process.blame_request)
             yield death
             for key, deaths in death.deaths.items():
-                told = self._fields(key=key.hex(), deaths=deaths)
-                logger.warning("request in flight at a crash", extra=told)
+                logger.warning(
+                    "request in flight at a crash", extra=self._fields(key=key.hex(), deaths=deaths)
+                )
             self._ended(process, status)
             process.close()
 
@@ -159,10 +161,8 @@ class Group:
         self._liveness.look()
         now = time.monotonic()
         for process in [process for process in self.processes if not process.killed]:
-            if process.state is State.STARTING:
-                hang = self._liveness.boot_report(process.started)
-            else:
-                hang = self._liveness.hang_report(process.slot)
+            starting, monitor = process.state is State.STARTING, self._liveness
+            hang = monitor.boot_report(process.started) if starting else monitor.hang_report(process.slot)
             # Killed first: writing the line may take long, and the process may be well again after it.
             if hang is not None:
                 process.kill(blame_request=hang.blame_request)
@@ -170,7 +170,7 @@ class Group:
             elif process.stop_by <= now:
                 process.kill()
                 logger.warning("worker killed: grace period exceeded", extra=self._fields(worker=process.pid))
-        if not self._retired and not any(map(self._is_due, self.processes)):
+        if not (self._retired or self._going_away or any(map(self._is_due, self.processes))):
             self._recycler.recycle_one(self._ready(), self._liveness)
 
     def start(self) -> bool:
@@ -196,14 +196,12 @@ class Group:
         for process in ready[:surplus]:
             process.retire(Stop(), self._patience)
 
-    # --- parts of the steps ---
-
     def _ready(self) -> list[WorkerProcess]:
         return [process for process in self.processes if process.state is State.READY]
 
     def _is_due(self, process: WorkerProcess) -> bool:
         """Whether it shall be replaced, by one that is ready before it is told to stop."""
-        return process.retirement_requested or self._starter.is_stale(process)
+        return not self._going_away and (process.retirement_requested or self._starter.is_stale(process))
 
     def _receive(self, process: WorkerProcess) -> None:
         while (message := process.receive()) is not None:
@@ -232,8 +230,8 @@ class Group:
             logger.info("worker ended", extra=self._fields(worker=process.pid, how=describe_exit(status)))
             return
         error = process.boot_error or BootFailed(describe_exit(status), permanent=False)
-        place = {"worker": process.pid, "slot": process.slot}
-        logger.error("worker crashed", extra=self._fields(**place, how=error.reason))
+        told = self._fields(worker=process.pid, slot=process.slot, how=error.reason)
+        logger.error("worker crashed", extra=told)
         self._starter.crashed(process.started)
         # What code of before a reload cannot do says nothing of the new one.
         if process.state is State.STARTING and not self._starter.is_stale(process):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from inference_server.supervision.boot_places import BootPlaces
-from inference_server.supervision.control import BootFailed, Drain, WorkerDied
+from inference_server.supervision.control import BootFailed, Drain, FromSupervisor, Stop, WorkerDied
 from inference_server.supervision.group import Group
 from inference_server.supervision.processes import SignalQueue
 from utils.logs import fields
@@ -42,11 +42,16 @@ class Supervisor:
     """Keeps the workers running until it is told to stop, and beside them groups of model workers.
 
     Readiness, the end of the service and the number that signals change are the workers'. Model workers are
-    told to stop when no worker is left, because workers need them until then.
+    told to stop when no worker is left, because workers need them until then; and a group by which others are
+    watched, when nothing else is left.
+
+    Attributes:
+        release: Counts the reloads.
+        stopping: Whether the whole backend goes away.
 
     Args:
         workers: The group of those that dispatch: they are told of each death in any group.
-        boot_places: How many processes may boot at once; workers do not wait for one.
+        boot_places: How many processes may boot at once; workers, and the last group, do not wait for one.
         on_round: Called with all process ids in each round of the loop, at least twice a second; gives the
             seconds after which it is to be called again.
     """
@@ -62,18 +67,31 @@ class Supervisor:
         self._workers.on_cannot_start = self._workers_cannot_start
         self._groups = [workers]
         self._boot_places = BootPlaces(boot_places)
+        self._last: Group | None = None
         self._watched: list[Watched] = []
         self._on_round = on_round
         self._pause = _TICK_SECONDS
         self._signals = SignalQueue()
-        self._release = 0
-        self._stopping = False
+        self.release = 0
+        self.stopping = False
         self._reason: str | None = None
 
-    def add_group(self, group: Group) -> None:
-        """Keep another group running; a reload replaces its processes, too."""
-        group.reload(self._release)
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """All that are kept running, the workers first."""
+        return tuple(self._groups)
+
+    def add_group(self, group: Group, *, last: bool = False) -> None:
+        """Keep another group running; a reload replaces its processes, too.
+
+        Args:
+            group: The group.
+            last: Whether it goes on until all others have ended. One group may.
+        """
+        group.reload(self.release)
         self._groups.append(group)
+        if last:
+            self._last = group
 
     def remove_group(self, group: Group) -> None:
         """Forget a group that was retired and is empty."""
@@ -83,6 +101,16 @@ class Supervisor:
         """Have something handled whenever its descriptor can be read."""
         self._watched.append(watched)
 
+    def drain(self, why: str) -> None:
+        """Drain the whole backend, as SIGTERM does; asked again, it goes on doing so."""
+        if not self.stopping:
+            self._stop(why)
+
+    def broadcast(self, message: FromSupervisor) -> None:
+        """Tell all processes of all groups something."""
+        for group in self._groups:
+            group.broadcast(message)
+
     def notify(self, signum: int, frame: object = None) -> None:
         """Handle a signal: remember it and wake the loop. Safe in a signal handler."""
         self._signals.put(signum, frame)
@@ -91,7 +119,7 @@ class Supervisor:
         """Supervise until told to stop; gives the reason of a failure, None after a clean stop."""
         try:
             self._reconcile()
-            while not self._stopping or not all(group.is_empty for group in self._groups):
+            while not self.stopping or not all(group.is_empty for group in self._groups):
                 self._handle(self._wait())
                 self._exchange_messages()
                 self._handle_signals()
@@ -132,15 +160,17 @@ class Supervisor:
         """Take in who has ended; every dispatcher requeues what it had, or may have had, in flight."""
         for group in tuple(self._groups):
             for death in group.reap():
+                if group.queue is None:
+                    continue
                 self._workers.broadcast(WorkerDied(death.slot, death.generation, group.queue))
 
     def _handle_signals(self) -> None:
         for signum in self._signals.take():
             if signum in {signal.SIGTERM, signal.SIGINT}:
                 self._asked_to_stop(signal.Signals(signum).name)
-            elif signum == signal.SIGHUP and not self._stopping:
+            elif signum == signal.SIGHUP and not self.stopping:
                 self._reload()
-            elif signum in {signal.SIGTTIN, signal.SIGTTOU} and not self._stopping:
+            elif signum in {signal.SIGTTIN, signal.SIGTTOU} and not self.stopping:
                 self._scale(1 if signum == signal.SIGTTIN else -1)
 
     def _check_liveness(self) -> None:
@@ -148,20 +178,27 @@ class Supervisor:
             group.check_liveness()
 
     def _reconcile(self) -> None:
-        if self._stopping and self._workers.is_empty:
-            for group in tuple(self._groups):
-                group.retire()
-        self._boot_places.start_processes(self._workers, self._groups[1:])
+        for group in tuple(self._groups):
+            if self.stopping and self._may_retire(group):
+                group.retire(Drain() if group is self._last else Stop())
+        first = [self._workers] if self._last is None else [self._workers, self._last]
+        self._boot_places.start_processes(first, [group for group in self._groups if group not in first])
         for group in self._groups:
             group.stop_surplus()
+
+    def _may_retire(self, group: Group) -> bool:
+        """Whether nobody needs a group any more, of a backend that goes away."""
+        if group is self._last:
+            return all(other.is_empty for other in self._groups if other is not group)
+        return self._workers.is_empty
 
     # --- what they do ---
 
     def _reload(self) -> None:
-        self._release += 1
-        logger.info("reload", extra=fields(release=self._release))
+        self.release += 1
+        logger.info("reload", extra=fields(release=self.release))
         for group in self._groups:
-            group.reload(self._release)
+            group.reload(self.release)
 
     def _scale(self, change: int) -> None:
         # Room for one more than wanted stays, so that a reload can start the new before it stops the old.
@@ -175,7 +212,7 @@ class Supervisor:
 
     def _asked_to_stop(self, why: str) -> None:
         """Drain the whole backend; asked again, end it now."""
-        if self._stopping:
+        if self.stopping:
             logger.warning("stopping now", extra=fields(why=why))
             self._kill()
         else:
@@ -183,7 +220,9 @@ class Supervisor:
 
     def _stop(self, why: str) -> None:
         logger.info("stopping", extra=fields(why=why))
-        self._stopping = True
+        self.stopping = True
+        for group in self._groups:
+            group.stop_replacing()
         self._workers.retire(Drain())
 
     def _kill(self) -> None:

@@ -21,8 +21,8 @@ from inference_server.supervision.control import (
     control_pair,
 )
 from inference_server.supervision.processes import has_ended, signals_held_back
-from inference_server.supervision.recycling import Limits
-from utils.logs import fields
+from inference_server.supervision.recycling import Limits, resident_bytes
+from utils.logs import current_level, fields
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ class WorkerProcess:
         stop_by: When it is killed, of the monotonic clock, if it has not ended; set when it is retired.
 
     Args:
-        command: The program and its arguments. `--control-fd`, `--parent`, `--slot` and `--generation` are
-            added. It is started with signals held back: see `leave_signals_to_supervisor`.
+        command: The program and its arguments. `--control-fd`, `--parent`, `--slot`, `--generation` and
+            `--log-level` are added. It is started with signals held back: see `leave_signals_to_supervisor`.
         slot: The worker's place in what all workers share; no other living worker has it.
         generation: Its number among all workers there were.
         release: Counts the reloads: the code that this worker runs.
@@ -83,6 +83,7 @@ class WorkerProcess:
         self.release = release
         self.state = State.STARTING
         self.started = time.monotonic()
+        self._started_at = time.time()
         self.retirement_requested = False
         self.boot_error: BootFailed | None = None
         self.control_closed = False
@@ -96,7 +97,7 @@ class WorkerProcess:
         self._unsent: deque[FromSupervisor] = deque()
         self.control, theirs = control_pair()
         arguments: list[object] = ["--control-fd", theirs.fileno(), "--parent", os.getpid()]
-        arguments += ["--slot", slot, "--generation", generation]
+        arguments += ["--slot", slot, "--generation", generation, "--log-level", current_level()]
         with signals_held_back():
             self._process = subprocess.Popen(
                 [*command, *map(str, arguments)],
@@ -113,6 +114,16 @@ class WorkerProcess:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    def describe(self) -> dict[str, Any]:
+        """What operators are told of it; `started` in seconds since 1970, memory in RAM."""
+        return {
+            "pid": self.pid,
+            "slot": self.slot,
+            "state": self.state.value,
+            "started": self._started_at,
+            "memory_bytes": resident_bytes(self.pid),
+        }
 
     # --- the connection ---
 

@@ -179,7 +179,7 @@ def test_a_container_is_the_backend_or_where_it_is_told_to_be_the_gateway(prefix
     with running(contained(prefix, told.split(), **ROOMY, **here)) as web:
         web.wait_for("ready")
         assert [healthy(check) for check in checks] == [False, False]
-        local = {**ROOMY, "FACET_GRPC_ADDRESS": f"127.0.0.1:{grpc}"}
+        local = {**ROOMY, "FACET_GRPC_ADDRESS": f"127.0.0.1:{grpc}", "FACET_ADMIN_ADDRESS": "127.0.0.1:0"}
         with running(contained(prefix, backend, **local)) as served:
             served.wait_for("ready")
             wait_until(lambda: all(map(healthy, checks)), "both serve")

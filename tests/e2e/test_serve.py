@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 
-from tests.support.endpoints import post_raw
+from tests.support.endpoints import http_request, post_raw
 from tests.support.facet import PATHS, ROOMY, free_port
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import alive, children, running, wait_until
@@ -22,25 +22,28 @@ def descendants(pid: int) -> set[int]:
 
 
 def test_make_serve_says_when_and_where_faces_can_be_detected_and_ctrl_c_ends_it_all() -> None:
-    """The two addresses are printed; afterwards no process and no socket is left, and the status is 0."""
-    http, grpc = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    settings = {"FACET_HTTP_ADDRESS": http, "FACET_GRPC_ADDRESS": grpc, **PATHS, **ROOMY}
+    """The addresses are printed; afterwards no process and no socket is left, and the status is 0."""
+    http, grpc, admin = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    addresses = {"FACET_HTTP_ADDRESS": http, "FACET_GRPC_ADDRESS": grpc, "FACET_ADMIN_ADDRESS": admin}
+    settings = {**addresses, **PATHS, **ROOMY}
     with running(SERVE, **settings) as process:
         wait_until(lambda: "Facet detects faces now." in process.lines, "the announcement")
         wait_until(lambda: any(f"http://{http}/predict" in line for line in process.lines), "HTTP address")
         wait_until(lambda: any(line.endswith(grpc) for line in process.lines), "gRPC address")
+        wait_until(lambda: any(line.endswith(f"http://{admin}/statusz") for line in process.lines), "admin")
         assert len(post_raw(http, ASTRONAUT.read_bytes(), {}).faces or []) == 1
         # One that is still booting has nothing to finish, and is killed.
         wait_until(lambda: any('"grpc_address"' in line for line in process.lines), "all workers are ready")
         family = descendants(process.pid)
-        assert len(family) >= 7
+        assert len(family) >= 8
+        assert http_request(admin, "GET", "/statusz")[0] == 200
         process.send_group(signal.SIGINT)
         assert process.wait(20) == 0
         assert not any(alive(pid) for pid in family)
-        assert not any("SIGKILL" in line for line in process.lines)
+        assert [line for line in process.lines if "SIGKILL" in line] == []
         # The runner puts no time of its own before that of each line.
         assert not any(re.match(r"\d\d:\d\d:\d\d ", line) for line in process.lines)
-    for address in (http, grpc):
+    for address in addresses.values():
         with socket.socket() as probe:
             host, port = address.split(":")
             assert probe.connect_ex((host, int(port))) != 0
@@ -51,11 +54,10 @@ def test_make_serve_names_the_busy_port_and_the_setting_that_changes_it() -> Non
     with socket.create_server(("127.0.0.1", 0)) as other:
         busy = f"127.0.0.1:{other.getsockname()[1]}"
         idle = f"127.0.0.1:{free_port()}"
-        for name, second in (
-            ("FACET_HTTP_ADDRESS", "FACET_GRPC_ADDRESS"),
-            ("FACET_GRPC_ADDRESS", "FACET_HTTP_ADDRESS"),
-        ):
-            with running(SERVE, **{name: busy, second: idle}, **PATHS) as process:
+        names = [f"FACET_{which}_ADDRESS" for which in ("HTTP", "GRPC", "ADMIN", "ADMIN_GRPC")]
+        for name in names:
+            addresses = {**dict.fromkeys(names, idle), name: busy}
+            with running(SERVE, **addresses, **PATHS) as process:
                 assert process.wait() == 1
                 assert len(process.lines) == 1
                 assert busy in process.lines[0]

@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--parent", type=int)
     parser.add_argument("--slot", type=int)
     parser.add_argument("--generation", type=int)
+    parser.add_argument("--log-level")
     arguments = parser.parse_args()
     behaviour = (arguments.folder / "behave").read_text()
     control = inherited_control(arguments.control_fd)

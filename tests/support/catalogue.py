@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inference_server.catalogue.commands import Answer, Command, Register
+from inference_server.catalogue.commands import Answer, ModelCommand, Register
 from inference_server.catalogue.desired_state import Desired
 from inference_server.catalogue.entries import Catalogue, ModelSettings, ModelVersion, Source, State
 from inference_server.catalogue.groups import GroupCallbacks
@@ -25,6 +25,9 @@ class Process(NamedTuple):
 
     pid: int
     card: Mapping[str, Any] | None = None
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"pid": self.pid}
 
 
 class FakeGroup:
@@ -160,7 +163,7 @@ class Backend:
         self.groups.append(FakeGroup(version, callbacks))
         return self.groups[-1]
 
-    def do(self, command: Command) -> Answers:
+    def do(self, command: ModelCommand) -> Answers:
         """Have a command carried out."""
         answers = Answers()
         self.manager.execute(command, answers.append)

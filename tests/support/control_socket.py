@@ -10,7 +10,8 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from cli.facet import facet
-from inference_server.catalogue.commands import Answer, Command, decode, encode_answer
+from inference_server.catalogue.commands import Answer, Command
+from inference_server.catalogue.lines import decode, encode_answer
 from tests.support.processes import PATIENCE
 
 

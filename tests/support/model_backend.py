@@ -68,7 +68,7 @@ class Backend:
     def model_workers(self) -> list[int]:
         """Process ids of all model workers, oldest first."""
         models = self.manage(commands.ListModels())["models"]
-        return [pid for model in models for pid in model["processes"]]
+        return [process["pid"] for model in models for process in model["processes"]]
 
     def ready_model_workers(self) -> list[int]:
         """Those of them that have said so in the log."""

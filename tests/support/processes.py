@@ -38,7 +38,12 @@ class Process:
         self.lines: list[str] = []
         self._new: queue.Queue[str | None] = queue.Queue()
         self._state = tempfile.TemporaryDirectory(prefix="facet-state-")  # which no two backends may share
-        defaults = {"FACET_LOG_FORMAT": "json", "FACET_STATE_DIR": self._state.name}
+        # Without the admin process, whose place is one of the machine's.
+        defaults = {
+            "FACET_LOG_FORMAT": "json",
+            "FACET_STATE_DIR": self._state.name,
+            "FACET_ADMIN_ADDRESS": "",
+        }
         self._popen = subprocess.Popen(
             command,
             cwd=folder,

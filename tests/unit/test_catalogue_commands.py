@@ -13,11 +13,8 @@ from inference_server.catalogue.commands import (
     SetCanary,
     SetDefault,
     Unregister,
-    decode,
-    decode_answer,
-    encode,
-    encode_answer,
 )
+from inference_server.catalogue.lines import decode, decode_answer, encode, encode_answer
 from utils.errors import InternalError, InvalidModel, MalformedRequest, TooManyModels
 
 
@@ -58,7 +55,7 @@ def test_a_member_that_may_be_missing_has_its_default() -> None:
         (b"{}", "command is None; accepted: one of Register, Unregister"),
         (b'{"command": ["Register"]}', "accepted"),
         (b'{"command": "Command"}', "accepted"),
-        (b'{"command": "Register"}', "lacks a member"),
+        (b'{"command": "Register"}', "lacks the member"),
         (b'{"command": "Register", "url": 1}', "url is 1"),
         (b'{"command": "Register", "url": "a", "synchronous": 1}', "synchronous is 1"),
         (b'{"command": "Register", "url": "a", "settings": null}', "settings is None"),

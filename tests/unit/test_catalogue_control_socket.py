@@ -27,7 +27,8 @@ class Supervisor:
         self.path = path
         self.commands: list[Command] = []
         self.later: list[Callable[[Answer], None]] = []
-        self.socket = ControlSocket(path, self._execute)
+        self.socket = ControlSocket(self._execute)
+        self.socket.listen(path)
         self._stop = threading.Event()
         self._loop = threading.Thread(target=self._run)
         self._loop.start()
@@ -180,7 +181,7 @@ def test_a_path_that_is_too_long_for_a_socket_is_said(tmp_path: Path) -> None:
     made.stop()
     too_long = Path(f"{longest}x")
     for refused in (
-        lambda: ControlSocket(too_long, lambda *_: None),
+        lambda: ControlSocket(lambda *_: None).listen(too_long),
         lambda: call(too_long, ListModels(), 1),
     ):
         with pytest.raises(InvalidSetting, match="108 bytes; accepted for a socket: 107 at most"):

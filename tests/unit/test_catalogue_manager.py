@@ -693,7 +693,7 @@ def test_versions_are_described(backend: Backend) -> None:
     assert described["card"]["name"] == "iris"
     assert "card" not in listed[1]
     assert listed[1] == {key: value for key, value in described.items() if key != "card"}
-    assert (described["ready_workers"], described["processes"]) == (1, [0, 1])
+    assert (described["ready_workers"], described["processes"]) == (1, [{"pid": 0}, {"pid": 1}])
     assert str(backend.store_folder) not in str(described)
     assert len(backend.do(DescribeModel("iris", "1.0")).ok()["models"]) == 1
 

@@ -1,0 +1,179 @@
+"""The management by gRPC: protos/management.proto over the supervisor's commands."""
+
+import json
+import logging
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import DecodeError, Message
+
+from inference_server.admin.guard import Guard
+from inference_server.admin.supervisor_client import Execute
+from inference_server.catalogue import commands
+from inference_server.catalogue.control_connection import LONGEST_LINE
+from protos import management_pb2 as pb
+from protos import management_pb2_grpc
+from utils.errors import FacetError, InternalError, MalformedRequest
+from utils.logs import fields
+from utils.metadata import MAX_METADATA, REQUEST_ID, request_id
+from utils.status import encode_error, error_metadata
+
+logger = logging.getLogger(__name__)
+
+_THREADS = 16
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_OPTIONS = (
+    # The supervisor has reserved the port; a process that replaces this one listens there, too.
+    ("grpc.so_reuseport", 1),
+    ("grpc.max_receive_message_length", LONGEST_LINE),
+    *MAX_METADATA,
+)
+
+
+Answer = TypeVar("Answer", bound=Message)
+
+
+class GrpcServer:
+    """Serves the management at an address, by threads of its own.
+
+    Args:
+        execute: Asks the supervisor.
+        guard: Refuses who does not have the token.
+        address: Where it listens.
+
+    Raises:
+        RuntimeError: It cannot listen there.
+    """
+
+    def __init__(self, execute: Execute, guard: Guard, address: str) -> None:
+        self._server = grpc.server(
+            ThreadPoolExecutor(_THREADS, "grpc"), interceptors=[_Surrounding(guard)], options=_OPTIONS
+        )
+        management_pb2_grpc.add_ManagementServicer_to_server(_Management(execute), self._server)
+        self._server.add_insecure_port(address)
+        self._server.start()
+        self._stopped: threading.Event | None = None
+
+    def stop_accepting(self) -> None:
+        """Take no further calls; those that have come are answered."""
+        self._stopped = self._server.stop(math.inf)
+
+    @property
+    def idle(self) -> bool:
+        """Whether all calls are answered, of a server that takes no more."""
+        return self._stopped is not None and self._stopped.is_set()
+
+
+class _Management(management_pb2_grpc.ManagementServicer):
+    """The methods: a message becomes a command, and its answer a message."""
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+
+    def ListModels(self, _request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
+        return self._done(commands.ListModels(), pb.Models())
+
+    def DescribeModel(self, request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
+        answer = self._execute(commands.DescribeModel(request.name, request.version))
+        models = _message(answer, pb.Models())
+        for model, described in zip(models.models, answer["models"], strict=True):
+            if described["card"] is not None:
+                model.card = json.dumps(described["card"]).encode()
+        return models
+
+    def Register(self, request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
+        settings = {field.name: value for field, value in request.settings.ListFields()}
+        synchronous = request.synchronous if request.HasField("synchronous") else True
+        command = commands.Register(
+            request.url, request.name, request.version, settings, synchronous=synchronous
+        )
+        return self._done(command, pb.ModelVersion())
+
+    def Unregister(self, request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
+        return self._done(commands.Unregister(request.name, request.version), pb.Unregistered())
+
+    def Scale(self, request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
+        most = request.max_workers if request.HasField("max_workers") else None
+        command = commands.Scale(request.name, request.version, request.min_workers, most)
+        return self._done(command, pb.ModelVersion())
+
+    def SetDefault(self, request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
+        return self._done(commands.SetDefault(request.name, request.version), pb.ModelVersion())
+
+    def SetTraffic(self, request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
+        return self._done(commands.SetTraffic(request.name, dict(request.weights)), pb.Models())
+
+    def Status(self, _request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
+        return self._done(commands.Status(), pb.BackendStatus())
+
+    def Drain(self, _request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
+        return self._done(commands.Drain(), pb.Draining())
+
+    def SetLogLevel(self, request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
+        return self._done(commands.SetLogLevel(request.level), pb.LogLevel())
+
+    def _done(self, command: commands.Command, message: Message) -> Message:
+        return _message(self._execute(command), message)
+
+
+def _message(answer: dict[str, Any], message: Answer) -> Answer:
+    """Fill a message with the members of an answer that it has fields for, but for cards."""
+    models = [{**model, "card": None} for model in answer.get("models", ())]
+    values = {**answer, "models": models} if models else answer
+    ParseDict(values, message, ignore_unknown_fields=True)
+    return message
+
+
+class _Surrounding(grpc.ServerInterceptor):
+    """What surrounds every call: the token, the translation of errors, and one log line."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def intercept_service(self, continuation: Callable[[Any], Any], details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 - what grpc calls a handler has no type
+        """Give grpc the handler of a call, surrounded."""
+        handler = continuation(details)
+        if handler is None:
+            return None
+
+        def surrounded(content: bytes, context: Any) -> bytes:  # noqa: ANN401
+            return self._answer(handler, details.method, content, context)
+
+        return grpc.unary_unary_rpc_method_handler(surrounded)
+
+    def _answer(self, handler: Any, method: str, content: bytes, context: Any) -> bytes:  # noqa: ANN401
+        metadata = dict(context.invocation_metadata())
+        line = {"request_id": request_id(metadata.get(REQUEST_ID)), "method": method}
+        try:
+            self._guard.check_token(metadata.get("authorization"))
+            answer: bytes = handler.response_serializer(
+                handler.unary_unary(_parsed(handler, content), context)
+            )
+        except FacetError as error:
+            failure = error
+        except Exception as error:
+            logger.error("management request failed", exc_info=error, extra=fields(**line))
+            failure = InternalError()
+        else:
+            logger.info("management request", extra=fields(**line, status="OK"))
+            return answer
+        code = _STATUS_CODES[failure.code.value]
+        logger.info("management request", extra=fields(**line, status=code.name, reason=failure.reason))
+        status = encode_error(failure)
+        context.set_trailing_metadata(error_metadata(status))
+        context.abort(code, status.message)
+        raise AssertionError("abort raises")
+
+
+def _parsed(handler: Any, content: bytes) -> Message:  # noqa: ANN401
+    """The message of a call: grpc itself would answer one that is none with INTERNAL."""
+    try:
+        message: Message = handler.request_deserializer(content)
+    except DecodeError as error:
+        raise MalformedRequest("The message is none of the type that this method takes") from error
+    return message

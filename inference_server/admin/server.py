@@ -1,0 +1,106 @@
+"""The HTTP server: waitress, whose loop is turned from outside, and whose refusals are problem documents."""
+
+import logging
+import socket
+from collections.abc import Callable
+from http.client import responses
+from typing import Any
+
+from flask import Flask
+from waitress import create_server, wasyncore
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
+
+from utils import errors
+from utils.logs import fields
+from utils.metadata import request_id
+from utils.problems import CONTENT_TYPE, document
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 1 << 20
+_THREADS = 16
+_LONGEST_HEAD = 65536
+_CONNECTIONS = 100
+_IDLE_SECONDS = 60
+
+_REFUSALS: dict[int, Callable[[str], errors.FacetError]] = {
+    413: lambda _: errors.BodyTooLarge(f"The body has more bytes than accepted: {MAX_BODY_BYTES}"),
+    431: lambda _: errors.HeadTooLarge(f"The head has more bytes than accepted: {_LONGEST_HEAD}"),
+    500: lambda _: errors.InternalError(),
+    501: errors.UnsupportedTransferCoding,
+}
+"""By the status that waitress would answer with, and what it would say."""
+
+
+class HttpServer:
+    """Serves applications at sockets that listen, by threads of its own, while `turn` is called.
+
+    Every method is the main thread's.
+    """
+
+    def __init__(self) -> None:
+        self._map: dict[int, Any] = {}
+        self._servers: list[Any] = []
+        self._threads = ThreadedTaskDispatcher()
+        self._threads.set_thread_count(_THREADS)
+
+    def add(self, application: Flask, listener: socket.socket) -> None:
+        """Serve an application at a socket that listens."""
+        server: Any = create_server(
+            application,
+            map=self._map,
+            _dispatcher=self._threads,
+            sockets=[listener],
+            connection_limit=_CONNECTIONS,
+            channel_timeout=_IDLE_SECONDS,
+            log_socket_errors=False,
+            max_request_header_size=_LONGEST_HEAD,
+            max_request_body_size=MAX_BODY_BYTES,
+            ident=None,
+        )
+        server.channel_class = _Channel
+        self._servers.append(server)
+
+    def watch(self, watched: Any) -> None:  # noqa: ANN401 - as waitress has it
+        """Turn this, too: an object as `wasyncore.dispatcher` is one."""
+        self._map[watched.fileno()] = watched
+
+    def turn(self, seconds: float) -> None:
+        """Handle what has come, and wait for it so long at most."""
+        wasyncore.poll2(seconds, self._map)
+
+    def stop_accepting(self) -> None:
+        """Take no further connections; what has come is answered."""
+        for server in self._servers:
+            self._map.pop(server.socket.fileno(), None)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is answered."""
+        channels = [channel for server in self._servers for channel in server.active_channels.values()]
+        return not any(channel.requests or channel.total_outbufs_len for channel in channels)
+
+
+class _Refusal(ErrorTask):  # type: ignore[misc] # waitress has no types
+    """The answer to a request of which no application is told."""
+
+    def execute(self) -> None:
+        error, name = self.request.error, request_id(None)
+        failure = _REFUSALS.get(error.code, errors.MalformedRequest)(
+            f"The request cannot be read: {error.body}"
+        )
+        line = fields(request_id=name, status=failure.http_status, reason=failure.reason)
+        logger.info("management request", extra=line)
+        body = document(failure, name)
+        self.status = f"{failure.http_status} {responses[failure.http_status]}"
+        self.response_headers.append(("Content-Type", CONTENT_TYPE))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection."""
+
+    error_task_class = _Refusal

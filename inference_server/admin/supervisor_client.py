@@ -1,0 +1,108 @@
+"""The supervisor, as the threads of the admin process ask it: all over one connection, each for itself."""
+
+import itertools
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from inference_server.catalogue.commands import LONG, Command, patience
+from inference_server.catalogue.control_connection import LONGEST_LINE
+from inference_server.catalogue.control_socket import ended, unanswered
+from inference_server.catalogue.lines import decode_answer, decode_id, encode
+from utils.errors import BodyTooLarge, TooManyChanges
+
+MOST_LONG = 8
+"""How many commands that wait for processes may be on their way: each of them holds a thread."""
+
+_RETRY_SECONDS = 1.0
+
+Execute = Callable[[Command], dict[str, Any]]
+"""Has the supervisor carry out a command, waits for it, and gives what was done; raises a FacetError."""
+
+
+class SupervisorClient:
+    """Asks the supervisor. Its `execute` may be called by many threads at once.
+
+    Args:
+        connection: To the supervisor.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._answers = connection.makefile("rb")
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Future[bytes]] = {}
+        self._closed = False
+        self._long = threading.Semaphore(MOST_LONG)
+        threading.Thread(target=self._receive, name="supervisor", daemon=True).start()
+
+    def execute(self, command: Command) -> dict[str, Any]:
+        """Have a command carried out, and give what was done.
+
+        Raises:
+            TooManyChanges: As many commands that take long as may be are on their way.
+            DeadlineExceeded: There is no answer yet; the command is carried out all the same.
+            BackendUnavailable: The supervisor ends.
+            FacetError: What it says.
+        """
+        if patience(command) < LONG:
+            return self._ask(command)
+        if not self._long.acquire(blocking=False):
+            raise TooManyChanges(
+                f"{MOST_LONG} changes of models are waited for; accepted: no more at once",
+                retry_after=_RETRY_SECONDS,
+            )
+        try:
+            return self._ask(command)
+        finally:
+            self._long.release()
+
+    def close(self) -> None:
+        """Wait for no answer any more, and ask nothing."""
+        self._connection.shutdown(socket.SHUT_RDWR)
+
+    def _ask(self, command: Command) -> dict[str, Any]:
+        answer: Future[bytes] = Future()
+        number = next(self._numbers)
+        line = encode(command, number)
+        if len(line) > LONGEST_LINE:
+            raise BodyTooLarge(f"The change has {len(line)} bytes as JSON; accepted: {LONGEST_LINE} at most")
+        with self._lock:
+            if self._closed:
+                raise ended()
+            self._waiting[number] = answer
+            try:
+                self._connection.sendall(line)
+            except OSError as error:
+                raise ended() from error
+        try:
+            return decode_answer(answer.result(patience(command)))
+        except TimeoutError as error:
+            raise unanswered(patience(command)) from error
+        finally:
+            self._waiting.pop(number, None)
+
+    def _receive(self) -> None:
+        for line in self._lines():
+            number = decode_id(line)
+            answer = self._waiting.get(number) if number is not None else None
+            if answer is not None:  # else nobody waits for it any more
+                answer.set_result(line)
+        with self._lock:
+            self._closed = True
+            for answer in self._waiting.values():
+                answer.set_exception(ended())
+
+    def _lines(self) -> "itertools.takewhile[bytes]":
+        """What comes, until the other end is closed."""
+        read: Callable[[], bytes] = self._next
+        return itertools.takewhile(lambda line: line.endswith(b"\n"), iter(read, b""))
+
+    def _next(self) -> bytes:
+        try:
+            return self._answers.readline()
+        except OSError:  # the supervisor has gone without having read everything
+            return b""

@@ -1,0 +1,239 @@
+"""Rules of the admin process as a child of the supervisor: it may die, hang and be replaced at any time."""
+
+import contextlib
+import os
+import signal
+import socket
+import stat
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.admin import JSON, Managed, managed
+from tests.support.model_backend import clients
+from tests.support.processes import PATIENCE, alive, running, wait_until
+from utils.errors import FacetError
+
+COMMAND = [sys.executable, "-m", "inference_server"]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
+    """A backend whose admin process tests may end, as long as another one takes its place."""
+    with managed(tmp_path_factory.mktemp("admin")) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def load(address: str) -> Iterator[list[int]]:
+    """Calls of a model by four connections, each once and never again; gives how many were answered."""
+    answered, errors, stop = [0] * 4, [], threading.Event()
+
+    def call(place: int, client: object) -> None:
+        while not stop.is_set():
+            try:
+                client.predict("echo", {"text": "a"})  # type: ignore[attr-defined]
+            except FacetError as error:
+                errors.append(error)
+            answered[place] += 1
+
+    with clients(address, 4) as made:
+        threads = [threading.Thread(target=call, args=each) for each in enumerate(made)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield answered
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(PATIENCE)
+    assert errors == []
+
+
+def test_its_death_touches_no_request_and_another_takes_its_place(served: Managed) -> None:
+    """Under load; and those who ask meanwhile wait instead of being refused."""
+    served.ask("POST", "/models", {"url": "echo"})
+    with load(served.backend.address) as answered:
+        for _ in range(2):
+            pid, before = served.pid(), sum(answered)
+            os.kill(pid, signal.SIGKILL)
+            assert served.ask("GET", "/healthz").status == 200
+            assert served.pid() != pid
+            wait_until(lambda before=before: sum(answered) > before + 20, "calls are answered")  # type: ignore[misc]
+    served.ask("DELETE", "/models/echo")
+    assert not served.backend.process.logged("requeued")
+
+
+def test_one_that_hangs_is_replaced(served: Managed) -> None:
+    """Though its process lives."""
+    pid = served.pid()
+    os.kill(pid, signal.SIGSTOP)
+    assert served.ask("GET", "/healthz").status == 200
+    wait_until(lambda: not alive(pid), "it was killed")
+    assert served.pid() != pid
+    assert any(line["worker"] == pid for line in served.backend.process.logged("worker hung"))
+
+
+def test_a_reload_replaces_it_and_nobody_is_refused(served: Managed) -> None:
+    """The new one is ready before the old one is told to stop."""
+    pid = served.pid()
+    served.backend.process.send(signal.SIGHUP)
+    while served.ask("GET", "/healthz").status == 200 and alive(pid):
+        pass
+    assert not alive(pid)
+    assert served.ask("GET", "/healthz").status == 200
+
+
+def test_a_change_that_is_waited_for_is_answered_by_the_one_that_is_replaced(served: Managed) -> None:
+    """Such as one that waits for the requests of a model; it goes when it has answered."""
+    served.ask("POST", "/models", {"url": "echo"})
+    pid, inputs = served.pid(), {"text": "a", "sleep_seconds": 1}
+    with clients(served.backend.address, 2) as made, ThreadPoolExecutor(3) as threads:
+        calls = [threads.submit(client.predict, "echo", inputs) for client in made]
+        wait_until(lambda: served.status()["models"][-1]["waiting"] > 0, "requests wait")
+        change = threads.submit(served.ask, "DELETE", "/models/echo")
+        wait_until(lambda: "echo/1.0" not in served.backend.listed(), "the change is made")
+        os.kill(pid, signal.SIGTERM)
+        served.wait_for_another(pid)
+        assert change.result(PATIENCE).status == 200
+        assert [call.result(PATIENCE)["text"] for call in calls] == ["a", "a"]
+    wait_until(lambda: not alive(pid), "the old one has ended")
+
+
+def test_it_dies_with_the_supervisor(tmp_path: Path) -> None:
+    """However that ended."""
+    with managed(tmp_path) as served:
+        pid = served.pid()
+        served.backend.process.send(signal.SIGKILL)
+        wait_until(lambda: not alive(pid), "the admin process has ended")
+
+
+def test_it_ends_last_so_that_a_drain_can_be_watched(tmp_path: Path) -> None:
+    """It answers while workers finish what they have; a second drain changes nothing."""
+    path = f"unix:{tmp_path / 'admin.sock'}"
+    with managed(tmp_path, FACET_ADMIN_ADDRESS=path, FACET_DRAIN_SECONDS="1") as served:
+        served.ask("POST", "/models", {"url": "echo"})
+        with clients(served.backend.address, 1) as [client]:
+            began = threading.Thread(
+                target=client.predict, args=("echo", {"text": "a", "sleep_seconds": 0.5})
+            )
+            began.start()
+            wait_until(lambda: served.processes("echo/1.0") != [], "it is there")
+            for _ in range(2):
+                answer = served.ask("POST", "/drain")
+                assert (answer.status, answer.json) == (202, {"state": "stopping"})
+            assert served.status()["state"] == "stopping"
+            began.join(PATIENCE)
+        assert served.backend.process.wait() == 0
+        ended = [line.get("process") for line in served.backend.process.logged("worker ended")]
+        assert ended[-1] == "admin"
+        assert not served.backend.process.logged("stopping now")
+        assert not Path(tmp_path / "admin.sock").exists()
+
+
+def test_a_socket_file_is_its_owners_alone(tmp_path: Path) -> None:
+    """And one of a backend that was killed is replaced; one that somebody listens at is not."""
+    path = tmp_path / "admin.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stale:
+        stale.bind(str(path))
+    with managed(tmp_path, FACET_ADMIN_ADDRESS=f"unix:{path}") as served:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert served.ask("GET", "/healthz").json == {"status": "ok"}
+        with running(COMMAND, FACET_GRPC_ADDRESS="127.0.0.1:0", FACET_ADMIN_ADDRESS=f"unix:{path}") as second:
+            assert second.wait() == 1
+            assert f"FACET_ADMIN_ADDRESS is unix:{path}, which cannot be used: somebody" in second.lines[-1]
+        assert served.ask("GET", "/healthz").status == 200
+
+
+def test_an_address_that_others_have_stops_the_start(served: Managed) -> None:
+    """The last line names the setting, and what to do."""
+    environ = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_ADMIN_ADDRESS": served.address}
+    with running(COMMAND, **environ) as second:
+        assert second.wait() == 1
+        assert second.lines[-1] == (
+            f"inference_server: FACET_ADMIN_ADDRESS is {served.address}, which cannot be used: Address "
+            "already in use. Stop what has it, or set FACET_ADMIN_ADDRESS to another address."
+        )
+
+
+@pytest.mark.parametrize("setting", ["FACET_ADMIN_ADDRESS", "FACET_ADMIN_GRPC_ADDRESS"])
+def test_an_address_that_others_can_reach_needs_a_token(setting: str) -> None:
+    """Or else the start fails."""
+    environ = {
+        "FACET_GRPC_ADDRESS": "127.0.0.1:0",
+        "FACET_ADMIN_ADDRESS": "127.0.0.1:0",
+        setting: "0.0.0.0:0",
+    }
+    with running(COMMAND, **environ) as process:
+        assert process.wait() == 1
+        assert setting in process.lines[-1]
+        assert "accepted without FACET_ADMIN_TOKEN_FILE: a loopback address" in process.lines[-1]
+
+
+def test_a_token_that_others_can_read_stops_the_start(tmp_path: Path) -> None:
+    """So does an empty one, and one that is not there."""
+    path = tmp_path / "token"
+    environ = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_ADMIN_ADDRESS": "127.0.0.1:0"}
+    for content, mode, why in (
+        (None, 0, "No such file"),
+        ("", 0o600, "it is empty"),
+        ("secret", 0o604, "others than its owner and group can use it"),
+    ):
+        if content is not None:
+            path.write_text(content)
+            path.chmod(mode)
+        with running(COMMAND, **environ, FACET_ADMIN_TOKEN_FILE=str(path)) as process:
+            assert process.wait() == 1
+            assert f"FACET_ADMIN_TOKEN_FILE is {path}: " in process.lines[-1]
+            assert why in process.lines[-1]
+
+
+def test_with_a_token_other_addresses_are_served(tmp_path: Path) -> None:
+    """By the names that FACET_ADMIN_HOSTS has."""
+    path = tmp_path / "token"
+    path.write_text("secret\n")
+    path.chmod(0o600)
+    environ = {"FACET_ADMIN_ADDRESS": "0.0.0.0:0", "FACET_ADMIN_HOSTS": "facet.example"}
+    with managed(tmp_path, **environ, FACET_ADMIN_TOKEN_FILE=str(path)) as served:
+        token = {"Authorization": "Bearer secret"}
+        assert served.ask("GET", "/models", headers=token | {"Host": "facet.example:80"}).status == 200
+        refused = served.ask("GET", "/models", headers=token | {"Host": "other.example"})
+        assert refused.problem == (403, "REQUEST_REFUSED", "Host")
+
+
+def test_without_an_address_there_is_no_process() -> None:
+    """And no endpoint by gRPC, either."""
+    environ = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_WORKERS": "1", "FACET_ADMIN_ADDRESS": ""}
+    with running(COMMAND, **environ) as process:
+        assert "admin_address" not in process.wait_for("ready")
+        assert len(process.children()) == 1
+    with running(COMMAND, **environ, FACET_ADMIN_GRPC_ADDRESS="127.0.0.1:0") as process:
+        assert process.wait() == 1
+        assert "FACET_ADMIN_ADDRESS is empty" in process.lines[-1]
+
+
+def test_a_log_level_is_that_of_all_processes(served: Managed) -> None:
+    """Of those that are there, and of those that come later."""
+    assert served.ask("GET", "/log-level").json == {"level": "INFO"}
+    for refused in ({"level": "debug"}, {"level": 3}, {"levels": "DEBUG"}, {}):
+        assert served.ask("PUT", "/log-level", refused).problem[:2] == (400, "MALFORMED_REQUEST")
+    assert served.ask("PUT", "/log-level", {"level": "ERROR"}).json == {"level": "ERROR"}
+    with clients(served.backend.address, 4) as made:
+        before = len(served.backend.process.logged("request"))
+        for client in made:
+            with pytest.raises(FacetError):
+                client.predict("nobody", {})
+        assert len(served.backend.process.logged("request")) == before
+    pid = served.pid()
+    os.kill(pid, signal.SIGKILL)
+    assert served.ask("PUT", "/log-level", {"level": "DEBUG"}, headers=JSON).status == 200
+    assert served.ask("GET", "/log-level").json == {"level": "DEBUG"}
+    wait_until(
+        lambda: any(line["level"] == "debug" for line in served.backend.process.logged("management request")),
+        "a line of the new process at DEBUG",
+    )
+    served.ask("PUT", "/log-level", {"level": "INFO"})
