@@ -78,7 +78,7 @@ def article_backend(processes: int) -> Iterator[tuple[list[Process], str]]:
 @contextlib.contextmanager
 def _on_one_port(count: int, *command: str, **environ: str) -> Iterator[tuple[list[Process], str]]:
     """As many processes of a module that listens where `--address` says, ready, and their address."""
-    reservation = reserve(Address("127.0.0.1", 0))
+    reservation = reserve(Address("127.0.0.1", 0), "--address")
     command = (*command, "--address", str(reservation.address))
     with contextlib.ExitStack() as stack:
         stack.callback(reservation.close)

@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from typing import Self
 
 from inference_server.dispatch.shared import Shared
-from inference_server.supervision.address import AddressUnavailable, Reservation, reserve
+from inference_server.supervision.address import Reservation, reserve
 from inference_server.supervision.group import Group
 from inference_server.supervision.listener import Listener, is_loopback, listen
 from inference_server.supervision.liveness import LivenessMonitor
 from inference_server.supervision.worker_process import WorkerProcess
-from utils.settings import InvalidSetting, Settings
+from utils.settings import Address, InvalidSetting, Settings
 from utils.token_file import TokenFile, TokenUnusable
 
 SLOTS = 2
 """One for the process, and one for that which replaces it."""
 
 _MODULE = "inference_server.admin"
+_HTTP, _GRPC = "FACET_ADMIN_ADDRESS", "FACET_ADMIN_GRPC_ADDRESS"
+_TWIN, _TORCHSERVE = "FACET_TORCHSERVE_HTTP_MANAGEMENT_ADDRESS", "FACET_TORCHSERVE_MANAGEMENT_ADDRESS"
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,14 @@ class AdminPlaces:
     Attributes:
         http: The socket of its HTTP endpoint.
         grpc: The address of its gRPC endpoint, where there is one.
+        torchserve_http: The socket of TorchServe's management by HTTP, where there is one.
+        torchserve_grpc: The address of TorchServe's management by gRPC, where there is one.
     """
 
     http: Listener
     grpc: Reservation | None
+    torchserve_http: Listener | None
+    torchserve_grpc: Reservation | None
 
     @classmethod
     def take(cls, settings: Settings) -> Self | None:
@@ -43,33 +49,47 @@ class AdminPlaces:
             InvalidSetting: Others than this machine could use one, and need no token for it, or the file of
                 the token is none.
         """
+        others = {name: address for name, address in _others(settings).items() if address is not None}
         if settings.admin_address is None:
-            if settings.admin_grpc_address is not None:
+            for name in others:
                 raise InvalidSetting(
-                    "FACET_ADMIN_GRPC_ADDRESS is set, and FACET_ADMIN_ADDRESS is empty, so no process could "
-                    "listen there"
+                    f"{name} is set, and FACET_ADMIN_ADDRESS is empty, so no process could listen there"
                 )
             return None
         _check_token(settings)
-        http = listen(settings.admin_address, "FACET_ADMIN_ADDRESS")
-        try:
-            if not http.is_local:
-                _demand_token(settings, "FACET_ADMIN_ADDRESS", http)
-            return cls(http, _reserve_grpc(settings))
-        except (AddressUnavailable, InvalidSetting):
-            http.close()
-            raise
+        with contextlib.ExitStack() as taken:
+            http = listen(settings.admin_address, _HTTP)
+            taken.callback(http.close)
+            twin = None if _TWIN not in others else listen(others.pop(_TWIN), _TWIN)
+            grpc = {name: reserve(address, name) for name, address in others.items()}
+            local = {_HTTP: http.is_local, _TWIN: twin is None or twin.is_local}
+            local |= {name: is_loopback(place.address) for name, place in grpc.items()}
+            for name, is_local in local.items():
+                if not is_local:
+                    _demand_token(settings, name)
+            taken.pop_all()
+        return cls(http, grpc.get(_GRPC), twin, grpc.get(_TORCHSERVE))
+
+    def by_name(self) -> dict[str, Listener | Reservation | None]:
+        """They, by the names of their settings as fields."""
+        return {
+            "admin_address": self.http,
+            "admin_grpc_address": self.grpc,
+            "torchserve_http_management_address": self.torchserve_http,
+            "torchserve_management_address": self.torchserve_grpc,
+        }
 
     def look_around(self) -> None:
         """Do what is to be done now and then."""
-        if self.grpc is not None:
-            self.grpc.close_connections()
+        for place in (self.grpc, self.torchserve_grpc):
+            if place is not None:
+                place.close_connections()
 
     def close(self) -> None:
         """Give them up."""
-        self.http.close()
-        if self.grpc is not None:
-            self.grpc.close()
+        for place in self.by_name().values():
+            if place is not None:
+                place.close()
 
 
 class AdminProcess:
@@ -102,11 +122,15 @@ class AdminProcess:
 
     def _spawn(self, slot: int, generation: int, release: int) -> WorkerProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        http = self._places.http.socket
+        places = self._places
+        listeners = [place.socket for place in (places.http, places.torchserve_http) if place is not None]
+        http, *twin = (str(listener.fileno()) for listener in listeners)
         command = [sys.executable, "-m", _MODULE, "--shared", self._shared.described()]
-        command += ["--http-fd", str(http.fileno()), "--supervisor-fd", str(theirs.fileno())]
-        command += ["--grpc-address", "" if self._places.grpc is None else str(self._places.grpc.address)]
-        inherit = (*self._shared.descriptors, http.fileno(), theirs.fileno())
+        command += ["--http-fd", http, "--supervisor-fd", str(theirs.fileno())]
+        command += ["--grpc-address", str(places.grpc or ""), "--torchserve-http-fd", *(twin or [""])]
+        command += ["--torchserve-grpc-address", str(places.torchserve_grpc or "")]
+        descriptors = (listener.fileno() for listener in listeners)
+        inherit = (*self._shared.descriptors, *descriptors, theirs.fileno())
         with contextlib.closing(theirs):
             try:
                 process = WorkerProcess(command, slot, generation, release, inherit=inherit)
@@ -115,15 +139,6 @@ class AdminProcess:
                 raise
         self._adopt(ours)
         return process
-
-
-def _reserve_grpc(settings: Settings) -> Reservation | None:
-    if settings.admin_grpc_address is None:
-        return None
-    grpc = reserve(settings.admin_grpc_address, "FACET_ADMIN_GRPC_ADDRESS")
-    if not is_loopback(grpc.address):
-        _demand_token(settings, "FACET_ADMIN_GRPC_ADDRESS", grpc.address)
-    return grpc
 
 
 def _check_token(settings: Settings) -> None:
@@ -135,9 +150,21 @@ def _check_token(settings: Settings) -> None:
         raise InvalidSetting(f"FACET_ADMIN_TOKEN_FILE is {settings.admin_token_file}: {error}") from error
 
 
-def _demand_token(settings: Settings, setting: str, place: object) -> None:
-    if settings.admin_token_file is None:
+def _others(settings: Settings) -> dict[str, Address | None]:
+    """Where the process listens beside its own HTTP endpoint, by variables."""
+    return {
+        _GRPC: settings.admin_grpc_address,
+        _TORCHSERVE: settings.torchserve_management_address,
+        _TWIN: settings.torchserve_http_management_address,
+    }
+
+
+def _demand_token(settings: Settings, setting: str) -> None:
+    """Refuse to be reached by others who need no token for it."""
+    own = setting in {_HTTP, _GRPC}
+    if (settings.admin_token_file if own else settings.torchserve_key_file) is None:
         raise InvalidSetting(
-            f"{setting} is {place}, which other machines can reach; accepted without "
-            "FACET_ADMIN_TOKEN_FILE: a loopback address or a unix socket"
+            f"{setting} is an address that other machines can reach; accepted without "
+            f"{'FACET_ADMIN_TOKEN_FILE' if own else 'FACET_TORCHSERVE_KEY_FILE'}: a loopback address"
+            f"{' or a unix socket' if setting == _HTTP else ''}"
         )

@@ -9,10 +9,9 @@ import sys
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
 
 from inference_server import admin_process
-from inference_server.admin_process import AdminPlaces, AdminProcess
+from inference_server.admin_process import AdminProcess
 from inference_server.catalogue.control_socket import NAME, ControlSocket
 from inference_server.catalogue.manager import ModelManager
 from inference_server.catalogue.model_settings import MOST_PROCESSES
@@ -24,8 +23,9 @@ from inference_server.dispatch.shared import Shared
 from inference_server.management import Management
 from inference_server.model_processes import ModelProcesses
 from inference_server.models.conversion import prepare
+from inference_server.places import Places
 from inference_server.recent_failures import RecentFailures
-from inference_server.supervision.address import AddressUnavailable, Reservation, reserve
+from inference_server.supervision.address import AddressUnavailable
 from inference_server.supervision.engine_log import EngineLog
 from inference_server.supervision.group import Group
 from inference_server.supervision.liveness import LivenessMonitor
@@ -69,7 +69,7 @@ def _run(worker: str, started: float, at_end: contextlib.ExitStack) -> int:
         logs.configure(settings.log_format)
         for warning in unknown_settings(os.environ):
             logger.warning(warning)
-        places = Places(reserve(settings.grpc_address), AdminPlaces.take(settings))
+        places = Places.take(settings)
         if places.admin is not None:
             at_end.callback(places.admin.close)
         shared = _share(settings.workers)
@@ -80,29 +80,6 @@ def _run(worker: str, started: float, at_end: contextlib.ExitStack) -> int:
     if reason is None:
         reason = backend.run()
     return 0 if reason is None else _failed(reason)
-
-
-class Places(NamedTuple):
-    """Where the backend's processes listen: its workers, and the admin process where there is one."""
-
-    grpc: Reservation
-    admin: AdminPlaces | None
-
-    def look_around(self) -> None:
-        """Do what is to be done now and then."""
-        self.grpc.close_connections()
-        if self.admin is not None:
-            self.admin.look_around()
-
-    def names(self) -> dict[str, str | None]:
-        """Their addresses, for a log line."""
-        http = None if self.admin is None else str(self.admin.http)
-        grpc = None if self.admin is None or self.admin.grpc is None else str(self.admin.grpc.address)
-        return {
-            "grpc_address": str(self.grpc.address),
-            "admin_address": http,
-            "admin_grpc_address": grpc,
-        }
 
 
 class Backend:
@@ -198,8 +175,9 @@ class Backend:
             logger.warning("no control socket", extra=logs.fields(path=str(path), reason=str(error)))
 
     def _spawn_worker(self, slot: int, generation: int, release: int) -> WorkerProcess:
-        command = [sys.executable, "-m", self._worker, "--address", str(self._places.grpc.address)]
-        command += ["--shared", self._shared.described()]
+        command = [sys.executable, "-m", self._worker, "--shared", self._shared.described()]
+        command += ["--address", str(self._places.grpc), "--torchserve-address"]
+        command.append(str(self._places.torchserve or ""))
         limits, inherit = self._limits.jittered(), self._shared.descriptors
         return WorkerProcess(command, slot, generation, release, limits=limits, inherit=inherit)
 

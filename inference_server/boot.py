@@ -4,6 +4,8 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, NoReturn
 
 from inference_server.dispatch.shared import LayoutMismatch
@@ -32,16 +34,19 @@ class Begun(NamedTuple):
     control: WorkerEnd
 
 
-def begin(description: str, **own: str) -> Begun:
+def begin(description: str, *, newer: Mapping[str, str] = MappingProxyType({}), **own: str) -> Begun:
     """Read the command line that the supervisor has written, and make this a child of it that logs.
 
     Args:
         description: Of the program.
+        newer: Those of `own` that a supervisor of an earlier release does not say; they are empty then.
         own: What each argument means that only this program has, by its name; their values are texts.
     """
     parser = argparse.ArgumentParser(description=f"{description} The supervisor starts it.")
     for name, meaning in own.items():
         parser.add_argument(f"--{name.replace('_', '-')}", required=True, help=meaning)
+    for name, meaning in newer.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", default="", help=meaning)
     parser.add_argument("--control-fd", type=int, required=True, help="the line to the supervisor")
     parser.add_argument("--parent", type=int, required=True, help="the supervisor's process id")
     parser.add_argument("--shared", required=True, help="descriptors of what all processes share")

@@ -16,7 +16,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvloop
 
@@ -25,7 +25,8 @@ from inference_server.api.health import HealthServicer, ModelHealth
 from inference_server.api.infer import InferenceService
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.registry import ModelRegistry
-from inference_server.api.server import Server, build_server
+from inference_server.api.server import Server, build_servers
+from inference_server.api.torchserve import TorchServeService
 from inference_server.boot import EXIT_DIED, begin, fail
 from inference_server.dispatch.consumer import Consumer
 from inference_server.dispatch.dispatcher import Dispatcher
@@ -56,7 +57,11 @@ def main(build: Callable[[Settings], FaceDetection] = FaceDetection.build) -> No
         build: Builds the model and proves that it works.
     """
     leave_signals_to_supervisor()  # again, for a main module that is another one
-    arguments, settings, control = begin("A worker.", address="host:port, shared with the other workers")
+    arguments, settings, control = begin(
+        "A worker.",
+        address="host:port, shared with the other workers",
+        newer={"torchserve_address": "that of TorchServe's protocol; empty for none"},
+    )
     # Requests travel as descriptors: as many may be open, or on their way, as the system allows.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -66,7 +71,8 @@ def main(build: Callable[[Settings], FaceDetection] = FaceDetection.build) -> No
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error, FaceDetection.permanent_errors)
     membership = Membership(shared, arguments.slot, arguments.generation)
-    uvloop.run(Worker(settings, model, control, membership).run(arguments.address))
+    worker = Worker(settings, model, control, membership)
+    uvloop.run(worker.run(arguments.address, arguments.torchserve_address))
     # All is answered. Taking TensorFlow apart may last seconds without a heartbeat.
     os._exit(0)
 
@@ -87,7 +93,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._whole_backend_stops = False
 
-    async def run(self, address: str) -> None:
+    async def run(self, address: str, torchserve_address: str = "") -> None:
         """Serve until told to stop, then finish what was accepted."""
         # What is there now stays: no collection has to walk through it while a request waits.
         gc.collect()
@@ -104,8 +110,18 @@ class Worker:
         try:
             inference = InferenceService(self._dispatcher, self._model, self._settings)
             models = ModelCaller(self._models, self._dispatcher, FaceModel(inference), self._settings)
-            server = build_server([inference], self._health, self._settings, address, models)
-            await server.start()
+            stats = self._membership.shared.stats
+            torchserve = (TorchServeService(models, stats.consumers), torchserve_address)
+            servers = build_servers(
+                [inference],
+                self._health,
+                self._settings,
+                address,
+                models,
+                torchserve=torchserve if torchserve_address else None,
+            )
+            for server in servers:
+                await server.start()
         except (RuntimeError, OSError) as error:
             fail(self._control, error)
         consumer.start()
@@ -120,7 +136,7 @@ class Worker:
         self._control.send(ready)
         await self._stop.wait()
         announcing.cancel()
-        await self._leave(server, consumer)
+        await self._leave(servers, consumer)
 
     async def _announce(self) -> None:
         """Be SERVING from when all models that are served from the start have been loaded, or have failed."""
@@ -128,7 +144,7 @@ class Worker:
             await asyncio.sleep(_LOOK_SECONDS)
         await self._health.tell(serving=True)
 
-    async def _leave(self, server: Server, consumer: Consumer) -> None:
+    async def _leave(self, servers: Sequence[Server], consumer: Consumer) -> None:
         """Take no more calls, finish those that were accepted, and end."""
         if self._whole_backend_stops:
             # Health is the backend's: a worker that leaves alone stays SERVING.
@@ -136,7 +152,7 @@ class Worker:
             await asyncio.sleep(self._settings.drain_seconds)  # so that load balancers notice
         grace = self._settings.grace_seconds
         # Calls whose message is still on its way are known to the server alone.
-        stopping = asyncio.create_task(server.stop(grace))
+        stopping = asyncio.gather(*(server.stop(grace) for server in servers))
         self._health.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):

@@ -5,7 +5,7 @@
     │   ├── ...                 one class for each way in which it can be wrong
     │   └── PayloadTooLarge     a limit was exceeded
     ├── RouteNotFound, MethodNotAllowed
-    ├── Unauthenticated, RequestRefused   who asks, or how, not what is asked for
+    ├── Unauthenticated, TokenRefused, RequestRefused   who asks, or how, not what is asked for
     ├── Overloaded              try again after `retry_after` seconds
     │   ├── QueueFull
     │   ├── TooManyUnfinishedMessages
@@ -173,6 +173,13 @@ class InvalidHeader(InvalidRequest):
     title = "A header is not valid"
 
 
+class ParameterMissing(InvalidRequest):
+    """A call by TorchServe's protocol lacks a parameter that it must have."""
+
+    reason = "PARAMETER_MISSING"
+    title = "A parameter is missing"
+
+
 class UnknownOption(InvalidRequest):
     """An option by a name that no release has."""
 
@@ -196,7 +203,7 @@ class UnsupportedContentType(InvalidRequest):
 
 
 class UnsupportedContentEncoding(InvalidRequest):
-    """A body that is compressed by something else than gzip."""
+    """A body that is compressed in a way that is not accepted."""
 
     http_status = 415
     reason = "UNSUPPORTED_CONTENT_ENCODING"
@@ -350,6 +357,15 @@ class Unauthenticated(FacetError):
     http_status = 401
     reason = "UNAUTHENTICATED"
     title = "The request needs a token"
+
+
+class TokenRefused(FacetError):
+    """A token is demanded, and none came, or a wrong or expired one."""
+
+    code = Code.PERMISSION_DENIED
+    http_status = 403
+    reason = "TOKEN_REFUSED"
+    title = "The token is refused"
 
 
 class RequestRefused(FacetError):

@@ -48,8 +48,14 @@ class ModelDescription:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A model's answer as it came: a JSON object, and the version that has answered."""
+    """A model's answer as it came, and the version that has answered.
+
+    Attributes:
+        name: The model's.
+        version: One of the model's.
+        content: A JSON object; the answer to an encoded input is in the same encoding.
+    """
 
     name: str
     version: str
-    json: bytes
+    content: bytes

@@ -167,6 +167,16 @@ def _switch(text: str) -> bool:
     return text == "on"
 
 
+def _patterns(text: str) -> tuple[str, ...]:
+    patterns = tuple(part.strip() for part in text.split(","))
+    try:
+        for pattern in patterns:
+            re.compile(pattern)
+    except re.error as error:
+        raise ValueError(text) from error
+    return patterns
+
+
 def _name(text: str) -> str:
     if not MODEL_NAME.fullmatch(text):
         raise ValueError(text)
@@ -179,14 +189,14 @@ _LISTENER = _Kind(
     _listener,
     empty_counts=True,
 )
-_FILE = _Kind("the absolute path of a file", _folder)
 _HOSTS = _Kind("names of hosts with commas between them, without ports", _hosts)
 _TARGET = _Kind("the backend's host:port, or another gRPC target", _target)
 _FOLDER = _Kind("the absolute path of a folder", _folder)
 _MODELS = _Kind("models with commas between them, each NAME, NAME/VERSION or NAME=SOURCE", _models)
-_NAME = _Kind("the name of a model: 1 to 64 letters, digits, `.`, `_` and `-`, the first no mark", _name)
-
+_FILE = _Kind("the absolute path of a file", _folder)
 _SWITCH = _Kind("on or off", _switch)
+_PATTERNS = _Kind("regular expressions with commas between them", _patterns)
+_NAME = _Kind("the name of a model: 1 to 64 letters, digits, `.`, `_` and `-`, the first no mark", _name)
 
 _BY_GATEWAY = "gateway"
 _BY_BACKEND = "backend"
@@ -508,12 +518,39 @@ class Settings:
     expression: str = _setting(
         _NAME, _BY_BACKEND, "Model that answers `/Pipeline/run_pipeline`.", default="expression"
     )
-    oip: bool = _setting(
-        _SWITCH,
+    torchserve_address: Address | None = _setting(
+        _ADDRESS,
         _BY_BACKEND,
-        "Whether the Open Inference Protocol, version 2, is spoken on the backend's port.",
-        default=True,
-        shown="on",
+        "Where the workers speak TorchServe's inference protocol over gRPC, all on this one port; "
+        "TorchServe's own is 7070.",
+        shown="off",
+    )
+    torchserve_http_address: Address | None = _setting(
+        _ADDRESS,
+        _BY_GATEWAY,
+        "Where the gateway speaks TorchServe's inference protocol over HTTP, too; TorchServe's own is 8080.",
+        shown="off",
+    )
+    torchserve_management_address: Address | None = _setting(
+        _ADDRESS,
+        _BY_BACKEND,
+        "Where the admin process speaks TorchServe's management protocol over gRPC; TorchServe's own is "
+        "7071.",
+        shown="off",
+    )
+    torchserve_http_management_address: Address | None = _setting(
+        _ADDRESS,
+        _BY_BACKEND,
+        "Where the admin process speaks TorchServe's management protocol over HTTP; TorchServe's own is "
+        "8081.",
+        shown="off",
+    )
+    torchserve_allowed_urls: tuple[str, ...] = _setting(
+        _PATTERNS,
+        _BY_BACKEND,
+        "What a URL may be by which a client of TorchServe registers a model of the store.",
+        default=(r"file://.*", r"http(s)?://.*"),
+        shown="file://.*,http(s)?://.*",
     )
     model_api: bool = _setting(
         _SWITCH,
@@ -521,6 +558,21 @@ class Settings:
         "Whether callers may load and unload models by protocols whose servers let them.",
         default=False,
         shown="off",
+    )
+    torchserve_key_file: Path | None = _setting(
+        _FILE,
+        _BY_BOTH,
+        "File that the backend's start fills with new keys; where it is set, calls by TorchServe's protocols "
+        "must bring one as their token.",
+        shown="off: no tokens",
+    )
+    oip: bool = _setting(
+        _SWITCH,
+        _BY_BOTH,
+        "Whether the Open Inference Protocol, version 2, is spoken: on the backend's port, and under /v2 of "
+        "the gateway.",
+        default=True,
+        shown="on",
     )
     log_format: str = _setting(
         _one_of("text", "json"),

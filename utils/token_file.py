@@ -4,6 +4,7 @@ import hmac
 import logging
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from utils.logs import fields
@@ -17,8 +18,17 @@ class TokenUnusable(Exception):
     """The file is no secret; the message says why, without the file's name."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What was read: at which state of the file, the secret, and why there is none."""
+
+    of: tuple[int, ...] = ()
+    token: bytes = b""
+    trouble: str = ""
+
+
 class TokenFile:
-    """The secret of a file, without white space at its ends.
+    """The secret of a file, without white space at its ends. Threads may share it.
 
     Args:
         path: Of the file.
@@ -26,9 +36,7 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._read_at: tuple[int, ...] | None = None
-        self._token = b""
-        self._trouble = ""
+        self._content = _Content()
 
     def check(self) -> None:
         """Look whether it can be used.
@@ -36,45 +44,39 @@ class TokenFile:
         Raises:
             TokenUnusable: It cannot be read, is empty, or others can read it.
         """
-        self._refresh()
-        if self._trouble:
-            raise TokenUnusable(self._trouble)
+        if trouble := self._look().trouble:
+            raise TokenUnusable(trouble)
 
     def accepts(self, token: str) -> bool:
         """Whether this is the token; while the file cannot be used, none is. Takes the same time for any."""
-        self._refresh()
-        return hmac.compare_digest(token.encode(), self._token) and not self._trouble
+        content = self._look()
+        return hmac.compare_digest(token.encode(), content.token) and bool(content.token)
 
-    def _refresh(self) -> None:
+    def _look(self) -> _Content:
+        before = self._content
         try:
             about = self._path.stat()
+            of = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+            if of == before.of:
+                return before
+            now = _read(self._path, of)
         except OSError as error:
-            self._becomes_unusable(f"it cannot be read: {error.strerror}")
-            return
-        read_at = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
-        if read_at != self._read_at:
-            try:
-                self._token, trouble = _read(self._path)
-            except OSError as error:
-                trouble = f"it cannot be read: {error.strerror}"
-            self._read_at = read_at
-            self._becomes_unusable(trouble)
-
-    def _becomes_unusable(self, trouble: str) -> None:
-        if trouble and trouble != self._trouble:
-            logger.error("token file not usable", extra=fields(path=str(self._path), reason=trouble))
-            self._read_at = None
-        self._trouble = trouble
+            now = _Content(trouble=f"it cannot be read: {error.strerror}")
+        if now.trouble and now.trouble != before.trouble:
+            told = fields(path=str(self._path), reason=now.trouble)
+            logger.error("token file not usable", extra=told)
+        self._content = now
+        return now
 
 
-def _read(path: Path) -> tuple[bytes, str]:
-    """The token of a file, and why it cannot be used; else an empty text."""
+def _read(path: Path, of: tuple[int, ...]) -> _Content:
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
-            return b"", "others than its owner and group can use it; take that from them by `chmod o=`"
+            why = "others than its owner and group can use it; take that from them by `chmod o=`"
+            return _Content(of, trouble=why)
         token = file.read(_LONGEST + 1).strip()
     if not token:
-        return b"", "it is empty"
+        return _Content(of, trouble="it is empty")
     if len(token) > _LONGEST:
-        return b"", f"it has more than {_LONGEST} bytes"
-    return token, ""
+        return _Content(of, trouble=f"it has more than {_LONGEST} bytes")
+    return _Content(of, token)

@@ -22,7 +22,7 @@ def members() -> dict[str, Any]:
     """The members of the body's JSON object; none where there is no body.
 
     Raises:
-        MalformedRequest: It is no JSON object.
+        MalformedRequest: It is no JSON object, or one of lists or of objects of objects.
     """
     body = request.get_data()
     if not body:
@@ -33,7 +33,18 @@ def members() -> dict[str, Any]:
         raise MalformedRequest(f"The body is no JSON: {error}") from error
     if not isinstance(values, dict):
         raise MalformedRequest("The body is no JSON object")
+    for name, value in values.items():
+        _check_flat(name, value)
     return values
+
+
+def _check_flat(name: str, value: object) -> None:
+    """Refuse what no command has, and what may be nested deeper than the supervisor reads."""
+    parts = value.values() if isinstance(value, dict) else [value]
+    if any(isinstance(part, dict | list) for part in parts):
+        raise MalformedRequest(
+            f"{shown(name)} is nested; accepted: a text, a number, or an object of these", field=shown(name)
+        )
 
 
 def command(kind: type[Command], **known: object) -> Command:

@@ -2,11 +2,10 @@
 
 import json
 import logging
-import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -18,7 +17,7 @@ from inference_server.catalogue import commands
 from inference_server.catalogue.control_connection import LONGEST_LINE
 from protos import management_pb2 as pb
 from protos import management_pb2_grpc
-from utils.errors import FacetError, InternalError, MalformedRequest
+from utils.errors import Code, FacetError, InternalError, MalformedRequest
 from utils.logs import fields
 from utils.metadata import MAX_METADATA, REQUEST_ID, request_id
 from utils.status import encode_error, error_metadata
@@ -38,30 +37,42 @@ _OPTIONS = (
 Answer = TypeVar("Answer", bound=Message)
 
 
+class Service(Protocol):
+    """What is served at an address."""
+
+    def add_to(self, server: grpc.Server) -> None:
+        """Register its methods."""
+
+    def check_token(self, authorization: str | None) -> None:
+        """Raise what a call is refused with whose metadata of that name says this."""
+
+    def told(self, failure: FacetError) -> tuple[Code, str]:
+        """The code and the text with which a call ends that failed."""
+
+
 class GrpcServer:
-    """Serves the management at an address, by threads of its own.
+    """Serves at an address, by threads of its own.
 
     Args:
-        execute: Asks the supervisor.
-        guard: Refuses who does not have the token.
+        service: What is served.
         address: Where it listens.
 
     Raises:
         RuntimeError: It cannot listen there.
     """
 
-    def __init__(self, execute: Execute, guard: Guard, address: str) -> None:
+    def __init__(self, service: Service, address: str) -> None:
         self._server = grpc.server(
-            ThreadPoolExecutor(_THREADS, "grpc"), interceptors=[_Surrounding(guard)], options=_OPTIONS
+            ThreadPoolExecutor(_THREADS, "grpc"), interceptors=[_Surrounding(service)], options=_OPTIONS
         )
-        management_pb2_grpc.add_ManagementServicer_to_server(_Management(execute), self._server)
+        service.add_to(self._server)
         self._server.add_insecure_port(address)
         self._server.start()
         self._stopped: threading.Event | None = None
 
     def stop_accepting(self) -> None:
         """Take no further calls; those that have come are answered."""
-        self._stopped = self._server.stop(math.inf)
+        self._stopped = self._server.stop(commands.LONG)
 
     @property
     def idle(self) -> bool:
@@ -69,11 +80,30 @@ class GrpcServer:
         return self._stopped is not None and self._stopped.is_set()
 
 
-class _Management(management_pb2_grpc.ManagementServicer):
-    """The methods: a message becomes a command, and its answer a message."""
+def management_service(execute: Execute, guard: Guard) -> Service:
+    """The management's own service.
 
-    def __init__(self, execute: Execute) -> None:
+    Args:
+        execute: Asks the supervisor.
+        guard: Refuses who does not have the token.
+    """
+    return _ManagementService(execute, guard)
+
+
+class _ManagementService(management_pb2_grpc.ManagementServicer):
+    """Its methods: a message becomes a command, and its answer a message."""
+
+    def __init__(self, execute: Execute, guard: Guard) -> None:
         self._execute = execute
+        self.check_token = guard.check_token
+
+    def add_to(self, server: grpc.Server) -> None:
+        """Register its methods."""
+        management_pb2_grpc.add_ManagementServicer_to_server(self, server)
+
+    def told(self, failure: FacetError) -> tuple[Code, str]:
+        """The error's own code and detail."""
+        return failure.code, failure.detail
 
     def ListModels(self, _request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
         return self._done(commands.ListModels(), pb.Models())
@@ -132,8 +162,8 @@ def _message(answer: dict[str, Any], message: Answer) -> Answer:
 class _Surrounding(grpc.ServerInterceptor):
     """What surrounds every call: the token, the translation of errors, and one log line."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401 - what grpc calls a handler has no type
         """Give grpc the handler of a call, surrounded."""
@@ -150,7 +180,7 @@ class _Surrounding(grpc.ServerInterceptor):
         metadata = dict(context.invocation_metadata())
         line = {"request_id": request_id(metadata.get(REQUEST_ID)), "method": method}
         try:
-            self._guard.check_token(metadata.get("authorization"))
+            self._service.check_token(metadata.get("authorization"))
             answer: bytes = handler.response_serializer(
                 handler.unary_unary(_parsed(handler, content), context)
             )
@@ -162,11 +192,12 @@ class _Surrounding(grpc.ServerInterceptor):
         else:
             logger.info("management request", extra=fields(**line, status="OK"))
             return answer
-        code = _STATUS_CODES[failure.code.value]
+        code, text = self._service.told(failure)
         logger.info("management request", extra=fields(**line, status=code.name, reason=failure.reason))
         status = encode_error(failure)
+        status.code, status.message = code.value, text
         context.set_trailing_metadata(error_metadata(status))
-        context.abort(code, status.message)
+        context.abort(_STATUS_CODES[code.value], text)
         raise AssertionError("abort raises")
 
 

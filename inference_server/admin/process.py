@@ -38,6 +38,8 @@ def main() -> None:
         "The admin process.",
         http_fd="the socket that listens for HTTP",
         grpc_address="host:port where it listens for gRPC; empty where it does not",
+        torchserve_http_fd="the socket that listens for TorchServe's clients by HTTP; empty for none",
+        torchserve_grpc_address="where it listens for those by gRPC; empty where it does not",
         supervisor_fd="the connection by which the supervisor is asked",
     )
     try:
@@ -46,7 +48,18 @@ def main() -> None:
         listener = socket.socket(fileno=int(arguments.http_fd))
         http, guard = HttpServer(), _guard(settings, listener)
         http.add(create_app(client.execute, guard), listener)
-        others = [_grpc_server(client, guard, arguments.grpc_address)] if arguments.grpc_address else []
+        others: list[Endpoint] = []
+        if arguments.grpc_address:
+            others.append(_grpc_server(client, guard, arguments.grpc_address))
+        if arguments.torchserve_http_fd or arguments.torchserve_grpc_address:
+            from inference_server.admin import torchserve_endpoints  # noqa: PLC0415 - most have no use for it
+
+            torchserve = torchserve_endpoints.TorchServeEndpoints(client.execute, settings)
+            if arguments.torchserve_http_fd:
+                twin = socket.socket(fileno=int(arguments.torchserve_http_fd))
+                http.add(torchserve.http(_guard(settings, twin)), twin)
+            if arguments.torchserve_grpc_address:
+                others.append(torchserve.grpc(arguments.torchserve_grpc_address))
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error)
     Admin(http, others, client, control, shared.stats.rows[arguments.slot]).run()
@@ -54,9 +67,9 @@ def main() -> None:
 
 
 def _grpc_server(client: SupervisorClient, guard: Guard, address: str) -> "Endpoint":
-    from inference_server.admin.grpc_server import GrpcServer  # noqa: PLC0415 - most have no use for it
+    from inference_server.admin import grpc_server  # noqa: PLC0415 - most have no use for it
 
-    return GrpcServer(client.execute, guard, address)
+    return grpc_server.GrpcServer(grpc_server.management_service(client.execute, guard), address)
 
 
 def _guard(settings: Settings, listener: socket.socket) -> Guard:

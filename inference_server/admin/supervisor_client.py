@@ -1,5 +1,6 @@
 """The supervisor, as the threads of the admin process ask it: all over one connection, each for itself."""
 
+import contextlib
 import itertools
 import socket
 import threading
@@ -31,7 +32,6 @@ class SupervisorClient:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._answers = connection.makefile("rb")
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[bytes]] = {}
@@ -86,23 +86,14 @@ class SupervisorClient:
             self._waiting.pop(number, None)
 
     def _receive(self) -> None:
-        for line in self._lines():
-            number = decode_id(line)
-            answer = self._waiting.get(number) if number is not None else None
-            if answer is not None:  # else nobody waits for it any more
-                answer.set_result(line)
+        with self._connection.makefile("rb") as lines, contextlib.suppress(OSError):  # it has gone
+            for line in lines:
+                number = decode_id(line)
+                answer = None if number is None else self._waiting.get(number)
+                if answer is not None:  # else nobody waits for it any more
+                    answer.set_result(line)
         with self._lock:
             self._closed = True
             for answer in self._waiting.values():
-                answer.set_exception(ended())
-
-    def _lines(self) -> "itertools.takewhile[bytes]":
-        """What comes, until the other end is closed."""
-        read: Callable[[], bytes] = self._next
-        return itertools.takewhile(lambda line: line.endswith(b"\n"), iter(read, b""))
-
-    def _next(self) -> bytes:
-        try:
-            return self._answers.readline()
-        except OSError:  # the supervisor has gone without having read everything
-            return b""
+                if not answer.done():
+                    answer.set_exception(ended())

@@ -1,7 +1,7 @@
 """Face detection, which the workers host themselves, called as the other models are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -10,13 +10,27 @@ from google.protobuf.message import DecodeError
 from inference_server.api.interceptor import discard_notes, note
 from inference_server.api.ordered import in_order
 from inference_server.models.encodings import inference
-from inference_server.models.face_messages import OPERATIONS, decode_json, encode_json
+from inference_server.models.encodings.torchserve_inputs import of_body, of_message
+from inference_server.models.face_messages import (
+    OPERATIONS,
+    decode_json,
+    decode_keys,
+    encode_document,
+    encode_json,
+)
 from inference_server.models.face_tensors import face_operations
 from protos import infer_pb2 as pb
-from utils.errors import InvalidInput, InvalidRequest, MalformedRequest
+from utils.errors import InvalidInput, InvalidRequest, MalformedRequest, shown
 
 _MOST_AT_ONCE = 8
 """Pictures of one request that are computed, or wait, at once."""
+
+_ENCODERS: Mapping[str, Callable[[bytes], bytes]] = {
+    "json": encode_json,
+    "torchserve": encode_document,
+    "torchserve_http": encode_document,
+}
+"""Make the answer of an operation of serialized InferResults; `typed` gives them as they are."""
 
 
 class Inference(Protocol):
@@ -62,24 +76,30 @@ class FaceModel:
             opening = asyncio.to_thread(face_operations(key)[operation].open, payload, parameters)
             del payload
             return await self._by_tensors(*await opening, context)
-        if operation == "json":
-            # Of a large picture it takes a moment, in which the event loop has other things to do.
-            message = await asyncio.to_thread(decode_json, payload)
-            del payload
-            found = self._inference.predict(message, context)
-            del message  # the picture waits in its buffer, and nowhere else
-            return await asyncio.to_thread(encode_json, await found)
-        if operation != "typed":
-            raise InvalidInput(
-                f"Face detection takes {' and '.join(OPERATIONS)} input here; forms, and pictures as they "
-                "are, it takes by POST /predict."
-            )
-        try:
-            found = self._inference.predict(pb.Image.FromString(payload), context)
-        except DecodeError as error:
-            raise MalformedRequest("The bytes are no message of the input's type.") from error
+        match operation:
+            case "typed":
+                try:
+                    message = pb.Image.FromString(payload)
+                except DecodeError as error:
+                    raise MalformedRequest("The bytes are no message of the input's type.") from error
+            case "json":
+                # Of a large picture it takes a moment, in which the event loop has other things to do.
+                message = await asyncio.to_thread(decode_json, payload)
+            case "torchserve":
+                message = decode_keys(of_message(payload))
+            case "torchserve_http":
+                message = decode_keys(of_body(payload, parameters.decode("latin-1")))
+            case _:
+                raise InvalidInput(
+                    f"Face detection cannot be called by {shown(operation)!r}; it can by "
+                    f"{', '.join(OPERATIONS)}. Forms, and pictures as they are, it takes by POST /predict."
+                )
         del payload
-        return await found
+        found = self._inference.predict(message, context)
+        del message  # the picture waits in its buffer, and nowhere else
+        results = await found
+        encode = _ENCODERS.get(operation)
+        return results if encode is None else await asyncio.to_thread(encode, results)
 
     async def _by_tensors(
         self,

@@ -4,15 +4,23 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Container, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import grpc
 
 from inference_server.api.messages import MessageReceiver, service_of
-from utils.errors import Cancelled, DeadlineExceeded, FacetError, InternalError, ModelNotReady
+from utils.errors import (
+    Cancelled,
+    Code,
+    DeadlineExceeded,
+    FacetError,
+    InternalError,
+    ModelFailed,
+    ModelNotReady,
+)
 from utils.logs import fields
 from utils.metadata import REQUEST_ID, TRACEPARENT, trace_context
 from utils.metadata import request_id as accept_request_id
@@ -44,17 +52,49 @@ def discard_notes() -> None:
     _notes.set({})
 
 
+class Answer(NamedTuple):
+    """The code and the text with which a call ends that failed."""
+
+    code: Code
+    text: str
+
+
+class CallPolicy(Protocol):
+    """Which calls a server lets in, and how it tells of errors."""
+
+    def check(self, metadata: Mapping[str, Any]) -> None:
+        """Raise what a call is refused with for what it came with, before its message is received."""
+
+    def answer(self, failure: FacetError) -> Answer:
+        """How a caller is told of a failure."""
+
+
+class FacetPolicy:
+    """Facet's: every call is let in, and errors are told as they are."""
+
+    def check(self, metadata: Mapping[str, Any]) -> None:
+        """Refuse nothing."""
+
+    def answer(self, failure: FacetError) -> Answer:
+        """The error's own code and detail."""
+        return Answer(failure.code, failure.detail)
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Surrounds every method of any kind: its messages are received within limits, its errors are ours.
 
     Args:
         own: Names of the services whose calls are logged; of others, health and reflection, only faults are.
         receiver: Of the messages.
+        policy: Of the server; None for Facet's own.
     """
 
-    def __init__(self, own: Container[str], receiver: MessageReceiver) -> None:
+    def __init__(
+        self, own: Container[str], receiver: MessageReceiver, policy: CallPolicy | None = None
+    ) -> None:
         self._own = own
         self._receiver = receiver
+        self._policy = policy or FacetPolicy()
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -80,25 +120,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         _notes.set({})
         started = time.monotonic()
         try:
+            self._policy.check(metadata)
             reply = await self._run(handler, method, context)
         except asyncio.CancelledError:
-            self._log_soon(method, _cancellation(context), started)
+            cancellation = _cancellation(context)
+            self._log_soon(method, cancellation, cancellation.code, started)
             raise
         except grpc.aio.AbortError:  # by a service that is not ours, which has answered
             raise
         except Exception as error:  # noqa: BLE001 - the last place that can answer the caller
             failure = failure_of(error, method)
-            self._log_soon(method, failure, started)
-            trailing = (*error_metadata(encode_error(failure)), (REQUEST_ID, request_id.get()))
-            if isinstance(failure, ModelNotReady):
+            code, text = self._policy.answer(failure)
+            self._log_soon(method, failure, code, started)
+            status = encode_error(failure)
+            status.code, status.message = code.value, text
+            trailing = (*error_metadata(status), (REQUEST_ID, request_id.get()))
+            if isinstance(failure, (ModelNotReady, ModelFailed)):
                 trailing = (*trailing, _NO_RETRY)
-            code, detail = _STATUS_CODES[failure.code.value], failure.detail
             del failure  # with this frame it would keep the message alive until a garbage collection
         else:
             context.set_trailing_metadata(((REQUEST_ID, request_id.get()),))
-            self._log_soon(method, None, started)
+            self._log_soon(method, None, Code.OK, started)
             return reply
-        return await context.abort(code, detail, trailing)
+        return await context.abort(_STATUS_CODES[code.value], text, trailing)
 
     async def _run(self, handler: Any, method: str, context: Any) -> Any:  # noqa: ANN401
         """Receive, and have it answered; gives the answer where it is one message."""
@@ -117,10 +161,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 await context.write(reply)
         return None
 
-    def _log_soon(self, method: str, failure: FacetError | None, started: float) -> None:
+    def _log_soon(self, method: str, failure: FacetError | None, code: Code, started: float) -> None:
         """Write the line once this task has begun to send its answer, which need not wait for that."""
         if service_of(method) in self._own:
-            asyncio.get_running_loop().call_soon(_log, method, failure, time.monotonic() - started)
+            asyncio.get_running_loop().call_soon(_log, method, failure, code, time.monotonic() - started)
 
 
 def failure_of(error: Exception, method: str) -> FacetError:
@@ -139,7 +183,7 @@ def _cancellation(context: Any) -> FacetError:  # noqa: ANN401
     return Cancelled("The caller went away.")
 
 
-def _log(method: str, failure: FacetError | None, seconds: float) -> None:
+def _log(method: str, failure: FacetError | None, code: Code, seconds: float) -> None:
     logger.log(
         logging.ERROR if isinstance(failure, InternalError) else logging.INFO,
         "request",
@@ -147,7 +191,7 @@ def _log(method: str, failure: FacetError | None, seconds: float) -> None:
             request_id=request_id.get(),
             traceparent=traceparent.get() or None,
             method=method,
-            status="OK" if failure is None else failure.code.name,
+            status=code.name,
             reason=None if failure is None else failure.reason,
             **_notes.get(),
             elapsed_ms=round(seconds * 1000, 3),

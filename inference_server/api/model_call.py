@@ -15,8 +15,8 @@ from utils.settings import Settings
 
 TYPED, JSON, MULTIPART = "typed", "json", "multipart"
 """Operations that every model has: a message of its own type, JSON, a form."""
-OIP = "oip"
-"""And a request of the Open Inference Protocol."""
+OIP, TORCHSERVE = "oip", "torchserve"
+"""And requests of the Open Inference Protocol and of TorchServe, in messages of theirs."""
 CLASSIFY, PIPELINE = "classify", "pipeline"
 """Operations of some models: those of published contracts."""
 

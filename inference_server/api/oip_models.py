@@ -26,7 +26,7 @@ class ProtocolModels:
         self._registry = registry
 
     def number(self, name: str, version: str) -> str:
-        """The version that a request means: 1 is also 1.0, where there is no 1.
+        """The version that a request means.
 
         Raises:
             ModelNotFound: There is no such model, or no such version of it.
@@ -36,13 +36,13 @@ class ProtocolModels:
             raise ModelNotFound(
                 f"Request for unknown model: '{shown(name)}' is not found", field="model_name"
             )
-        for number in (version, f"{version}.0"):
-            if not version or number in versions:
-                return number
-        raise ModelNotFound(
-            f"Request for unknown model: '{shown(name)}' has no version {shown(version)}",
-            field="model_version",
-        )
+        number = self._registry.meant(name, version)
+        if number and number not in versions:
+            raise ModelNotFound(
+                f"Request for unknown model: '{shown(name)}' has no version {shown(version)}",
+                field="model_version",
+            )
+        return number
 
     def is_ready(self, name: str, version: str) -> bool:
         """Whether calls to it are served."""

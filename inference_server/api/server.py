@@ -1,4 +1,4 @@
-"""A worker's gRPC server: its services, and what it takes from a connection."""
+"""A worker's gRPC servers: their services, and what they take from a connection."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from inference_server.api.model_call import ModelCaller
 from inference_server.api.models import ModelsService
 from inference_server.api.oip import InferenceProtocolService
 from inference_server.api.reflection import add_reflection
+from inference_server.api.torchserve import TorchServePolicy, TorchServeService
 from inference_server.api.typed import TypedService
 from inference_server.dispatch.admission import MAX_WAITING
 from utils.codec import TRANSPORT_MARGIN
@@ -42,14 +43,16 @@ class Service(Protocol):
         """Register its methods."""
 
 
-def build_server(
+def build_servers(
     services: Sequence[Service],
     health: HealthServicer,
     settings: Settings,
     address: str,
     models: ModelCaller | None = None,
-) -> Server:
-    """A server that will listen at an address, which it shares with other workers.
+    *,
+    torchserve: tuple[TorchServeService, str] | None = None,
+) -> list[Server]:
+    """Servers that will listen at addresses, which they share with other workers.
 
     Args:
         services: Those whose calls are requests for faces: logged, and with room for pictures. Health and
@@ -58,25 +61,37 @@ def build_server(
         settings: Limits and times.
         address: host:port.
         models: Calls models; with it come the services by which they are called. None: there are none.
+        torchserve: TorchServe's service and its host:port, which is a server of its own.
 
     Raises:
-        RuntimeError: It cannot listen there.
+        RuntimeError: They cannot listen there.
     """
     of_models = [] if models is None else _services_of(models, health, settings)
+    of_torchserve = [] if torchserve is None else [torchserve[0]]
+    # Both servers' messages are received within the limits of one.
     receiver = MessageReceiver(
         _names(services),
         settings.max_image_bytes + TRANSPORT_MARGIN,
         settings.max_timeout_seconds,
-        models=_names(of_models),
+        models=_names([*of_models, *of_torchserve]),
         largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
     )
     interceptor = CallInterceptor(_names([*services, *of_models]), receiver)
-    server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
-    served = (*services, *of_models, health)
-    for service in served:
-        service.add_to(server)
-    files = [service.file for service in served if service.file is not None]
+    server = _server(interceptor, (*services, *of_models, health), settings, address)
+    files = [service.file for service in (*services, *of_models, health) if service.file is not None]
     add_reflection(server, files, models.registry if models is not None else None)
+    if torchserve is None:
+        return [server]
+    interceptor = CallInterceptor(_names(of_torchserve), receiver, TorchServePolicy(settings))
+    return [server, _server(interceptor, of_torchserve, settings, torchserve[1])]
+
+
+def _server(
+    interceptor: CallInterceptor, services: Sequence[Service], settings: Settings, address: str
+) -> Server:
+    server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
+    for service in services:
+        service.add_to(server)
     server.add_insecure_port(address)
     return server
 

@@ -103,6 +103,10 @@ class SharedStats:
         part = self._part(queue)
         return part.of_consumers(queue, part.rates)
 
+    def consumers(self, queue: int) -> int:
+        """How many processes take from a queue."""
+        return len(self.rates(queue))
+
     def progressed(self, queue: int) -> float:
         """When a consumer of a queue last made progress; 0 where it has none."""
         part = self._part(queue)

@@ -6,6 +6,7 @@ only to get it back. So they are the same on the wire, and only JSON has to be t
 
 import base64
 import binascii
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any
@@ -17,15 +18,19 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from inference_server.catalogue.names import identifier
 from inference_server.models.encodings import inference
+from inference_server.models.encodings.torchserve_inputs import check_keys, with_file
 from inference_server.models.face_tensors import FaceTensors
 from protos import infer_pb2 as pb
+from utils.codec import decode_detection
+from utils.detection_json import detection_document
 from utils.domain import DetectOptions
 from utils.errors import InvalidBase64, InvalidInput, MalformedRequest, shown
 from utils.json_names import refuse_repeated_names
 
 PACKAGE = "model_grpc_service"
-OPERATIONS = ("typed", "json", *inference.OPERATIONS)
+OPERATIONS = ("typed", "json", *inference.OPERATIONS, "torchserve", "torchserve_http")
 
+_MEMBERS = ("image", "options")
 _ECHOED = {"image_id", "_meta_data"}
 _LEFT_OUT = {"Image": {*_ECHOED, "height", "width"}, "InferResults": _ECHOED}
 _BOUNDS = {option.name: option.metadata["bounds"] for option in fields(DetectOptions)}
@@ -72,15 +77,11 @@ def decode_json(raw: bytes) -> pb.Image:
     if not isinstance(values.get("image"), str):
         raise InvalidInput("The input must have an `image` that is text: base64.", field="image")
     for name in values:
-        if name not in {"image", "options"}:
+        if name not in _MEMBERS:
             raise InvalidInput(
                 f"There is no member {shown(name)!r}; there are image and options.", field=name
             )
-    options = pb.DetectOptions()
-    try:
-        json_format.ParseDict(values.get("options") or {}, options)
-    except (json_format.ParseError, AttributeError) as error:  # the latter of what is no object
-        raise InvalidInput(f"The options do not fit their schema: {error}", field="options") from error
+    options = _options(values.get("options"))
     refuse_repeated_names(raw)
     try:
         image = _decoded(values["image"])
@@ -97,6 +98,39 @@ def encode_json(results: bytes) -> bytes:
         always_print_fields_with_no_presence=True,
     )
     return orjson.dumps({name: value for name, value in values.items() if name not in _ECHOED})
+
+
+def decode_keys(values: Mapping[str, bytes]) -> pb.Image:
+    """An input as TorchServe's clients have it, bytes by keys, as its message.
+
+    Raises:
+        InvalidInput: There is no picture, or something else; or the options are not by their schema.
+        MalformedRequest: The options have a name twice.
+    """
+    values = with_file(values, "image", _MEMBERS)
+    check_keys(values, _MEMBERS)
+    text = values.get("options", b"null")
+    try:
+        options = _options(orjson.loads(text))
+    except ValueError as error:
+        raise InvalidInput(f"options is not JSON: {error}", field="options") from error
+    refuse_repeated_names(text)
+    return pb.Image(raw_data=values["image"], options=options)
+
+
+def encode_document(results: bytes) -> bytes:
+    """Serialized InferResults as the JSON that `POST /predict` answers, with an indent of 2."""
+    detection = decode_detection(pb.InferResults.FromString(results))
+    return orjson.dumps(detection_document(detection), option=orjson.OPT_INDENT_2)
+
+
+def _options(values: Any) -> pb.DetectOptions:  # noqa: ANN401 - any JSON
+    options = pb.DetectOptions()
+    try:
+        json_format.ParseDict(values or {}, options)
+    except (json_format.ParseError, AttributeError) as error:  # the latter of what is no object
+        raise InvalidInput(f"The options do not fit their schema: {error}", field="options") from error
+    return options
 
 
 def _decoded(text: str) -> bytes:

@@ -114,6 +114,13 @@ def members_of(model: type[BaseModel]) -> list[Member]:
     return [_member(f"{model.__name__}.{name}", name, info) for name, info in model.model_fields.items()]
 
 
+def only_bytes(members: Sequence[Member]) -> str | None:
+    """The name of a single member of bytes beside which nothing is required; None where there is none."""
+    names = [m.name for m in members if m.kind is Scalar.BYTES and m.container is Container.SINGLE]
+    required = {member.name for member in members if member.required}
+    return names[0] if len(names) == 1 and required <= {*names} else None
+
+
 _SCALARS = {
     bool: Scalar.BOOL,
     int: Scalar.INT64,

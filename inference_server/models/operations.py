@@ -10,7 +10,8 @@ from functools import partial
 from google.protobuf.message import DecodeError
 from pydantic import BaseModel
 
-from inference_server.models.members import Container, Member, Scalar, members_of
+from inference_server.models.encodings.torchserve import TorchServeEncoding
+from inference_server.models.members import Container, Member, Scalar, members_of, only_bytes
 from inference_server.models.multipart import parse_multipart
 from inference_server.models.schema import Schema
 from protos.articles import Contract, message_class
@@ -49,7 +50,9 @@ def operations_of(schema: Schema) -> dict[str, Operation]:
     """What fits a schema, by name.
 
     typed: bytes of its messages. json: an object each. multipart: a form, whose content type is in the
-    parameters, and JSON. classify: InferenceServer's messages. pipeline: Pipeline's messages.
+    parameters, and JSON. torchserve: TorchServe's messages, and the prediction's bytes. torchserve_http: the
+    body of a request to TorchServe, whose content type is in the parameters, and the same bytes. classify:
+    InferenceServer's messages. pipeline: Pipeline's messages.
     """
     made = {
         "typed": Operation(
@@ -60,7 +63,10 @@ def operations_of(schema: Schema) -> dict[str, Operation]:
     if all(map(_fits_part, schema.input_members)):
         decode = partial(_decode_multipart, schema)
         made["multipart"] = Operation(decode, partial(_json, schema))
-    image = _only_bytes(schema.input_members)
+    torchserve = TorchServeEncoding(schema)
+    made["torchserve"] = Operation(torchserve.decode_message, torchserve.encode)
+    made["torchserve_http"] = Operation(torchserve.decode_body, torchserve.encode)
+    image = only_bytes(schema.input_members)
     if image and any(_is_class_id(member) for member in schema.output_members):
         made["classify"] = Operation(partial(_decode_images, schema, image), _encode_classes, "image")
     results = next((member.name for member in schema.output_members if _has_expressions(member)), None)
@@ -104,13 +110,6 @@ def _part(name: str, content: bytes, member: Member) -> bytes | str:
 
 
 # --- the articles' contracts ---
-
-
-def _only_bytes(members: Sequence[Member]) -> str | None:
-    """The name of a single member of bytes beside which nothing is required."""
-    names = [m.name for m in members if m.kind is Scalar.BYTES and m.container is Container.SINGLE]
-    required = {member.name for member in members if member.required}
-    return names[0] if len(names) == 1 and required <= {*names} else None
 
 
 def _parsed(contract: Contract, name: str, payload: bytes) -> object:

@@ -55,15 +55,19 @@ class Validation:
             raise as_request_error(error) from error
         return made
 
-    def from_json(self, content: bytes) -> BaseModel:
+    def from_json(self, content: bytes, *, by_name: bool = False) -> BaseModel:
         """An object from JSON.
+
+        Args:
+            content: The JSON.
+            by_name: Whether members may come by the fields' own names, where those have aliases.
 
         Raises:
             MalformedRequest: It is not JSON, or no object, or an object in it has a name twice.
             InvalidInput: Its members are not valid.
         """
         try:
-            made: BaseModel = self._validator.validate_json(content)
+            made: BaseModel = self._validator.validate_json(content, by_name=by_name or None)
         except ValidationError as error:
             raise as_request_error(error) from error
         refuse_repeated_names(content)

@@ -28,6 +28,10 @@ class Reservation:
     port: socket.socket
     lock: socket.socket
 
+    def __str__(self) -> str:
+        """The address."""
+        return str(self.address)
+
     def close_connections(self) -> None:
         """Close those of others that asked who has the address; to be called now and then."""
         close_connections(self.lock)

@@ -47,7 +47,8 @@ class Client:
     """Calls with the token; raises what the backend says."""
 
     def __init__(self, address: str, token: str = "Bearer secret") -> None:  # noqa: S107 - of a test
-        self.channel = grpc.insecure_channel(address)
+        # A connection of its own, and none that another client has had to a process that is dead.
+        self.channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
         self._stub: Any = management_pb2_grpc.ManagementStub(self.channel)
         self._metadata = [("authorization", token)] if token else []
 

@@ -149,6 +149,12 @@ def test_a_model_may_come_while_it_goes(served: Managed) -> None:
         ("POST", "/models", [], (400, "MALFORMED_REQUEST", None)),
         ("POST", "/models", b"{", (400, "MALFORMED_REQUEST", None)),
         ("POST", "/models", b"[" * 100_000, (400, "MALFORMED_REQUEST", None)),
+        (
+            "POST",
+            "/models",
+            b'{"url": "echo", "settings": {"nice": ' + b"[" * 900 + b"]" * 900 + b"}}",
+            (400, "MALFORMED_REQUEST", "settings"),
+        ),
         ("POST", "/models?url=echo", {}, (400, "MALFORMED_REQUEST", None)),
         ("POST", "/models", b" " * (1 << 21), (413, "BODY_TOO_LARGE", None)),
         ("PUT", "/models/face_detection", {"min_workers": 2}, (409, "MODEL_CONFLICT", "name")),

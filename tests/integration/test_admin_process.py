@@ -160,8 +160,16 @@ def test_an_address_that_others_have_stops_the_start(served: Managed) -> None:
         )
 
 
-@pytest.mark.parametrize("setting", ["FACET_ADMIN_ADDRESS", "FACET_ADMIN_GRPC_ADDRESS"])
-def test_an_address_that_others_can_reach_needs_a_token(setting: str) -> None:
+@pytest.mark.parametrize(
+    ("setting", "needed"),
+    [
+        ("FACET_ADMIN_ADDRESS", "FACET_ADMIN_TOKEN_FILE"),
+        ("FACET_ADMIN_GRPC_ADDRESS", "FACET_ADMIN_TOKEN_FILE"),
+        ("FACET_TORCHSERVE_MANAGEMENT_ADDRESS", "FACET_TORCHSERVE_KEY_FILE"),
+        ("FACET_TORCHSERVE_HTTP_MANAGEMENT_ADDRESS", "FACET_TORCHSERVE_KEY_FILE"),
+    ],
+)
+def test_an_address_that_others_can_reach_needs_a_token(setting: str, needed: str) -> None:
     """Or else the start fails."""
     environ = {
         "FACET_GRPC_ADDRESS": "127.0.0.1:0",
@@ -171,7 +179,23 @@ def test_an_address_that_others_can_reach_needs_a_token(setting: str) -> None:
     with running(COMMAND, **environ) as process:
         assert process.wait() == 1
         assert setting in process.lines[-1]
-        assert "accepted without FACET_ADMIN_TOKEN_FILE: a loopback address" in process.lines[-1]
+        assert f"accepted without {needed}: a loopback address" in process.lines[-1]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "FACET_ADMIN_GRPC_ADDRESS",
+        "FACET_TORCHSERVE_MANAGEMENT_ADDRESS",
+        "FACET_TORCHSERVE_HTTP_MANAGEMENT_ADDRESS",
+    ],
+)
+def test_without_an_admin_process_it_has_no_other_address(setting: str) -> None:
+    """The start fails rather than that nobody listens there."""
+    environ = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_ADMIN_ADDRESS": "", setting: "127.0.0.1:0"}
+    with running(COMMAND, **environ) as process:
+        assert process.wait() == 1
+        assert f"{setting} is set, and FACET_ADMIN_ADDRESS is empty" in process.lines[-1]
 
 
 def test_a_token_that_others_can_read_stops_the_start(tmp_path: Path) -> None:

@@ -175,6 +175,56 @@ def test_at_the_end_model_workers_are_told_to_stop_when_no_worker_is_left(servic
     assert model.told() == [f"{model.started[1].pid} Stop"]
 
 
+def test_the_group_that_watches_others_is_told_to_stop_when_all_others_have_ended(service: Service) -> None:
+    """Model workers among them; one that crashes meanwhile is replaced."""
+    model = service.add_model("echo", "stubborn")
+    watching = service.add_model("watching", last=True)
+    service.start()
+    wait_for_ready(model, 1)
+    wait_for_ready(watching, 1)
+    service.signal(signal.SIGTERM)
+    wait_until(lambda: len(model.told()) == 1, "the model worker is told to stop")
+    os.kill(watching.started[0].pid, signal.SIGKILL)
+    watching.wait_for_start(2)
+    wait_for_ready(watching, 1)
+    assert watching.told() == []
+    os.kill(model.started[0].pid, signal.SIGKILL)
+    assert service.join() is None
+    assert watching.told() == [f"{watching.started[1].pid} Drain"]
+
+
+def test_at_the_end_none_is_started_for_one_that_only_asks_to_end(service: Service) -> None:
+    """As all do when the whole process group is sent SIGTERM; for one that has ended another is started."""
+    model = service.add_model("echo")
+    service.behave("stubborn")
+    service.start()
+    wait_for_ready(model, 1)
+    service.signal(signal.SIGTERM)
+    wait_until(lambda: len(service.told()) == 2, "the workers drain")
+    asking = model.started[0]
+    os.kill(asking.pid, signal.SIGTERM)
+    wait_until(lambda: asking.retirement_requested, "it asks")
+    os.kill(asking.pid, signal.SIGKILL)
+    model.wait_for_start(2)
+    wait_for_ready(model, 1)
+    assert len(model.started) == 2
+
+
+def test_the_death_of_one_that_takes_no_requests_is_told_to_nobody(service: Service) -> None:
+    """Nobody has sent it any."""
+    model = service.add_model("echo", queue=3)
+    other = service.add_model("watching", queue=None)
+    service.start()
+    wait_for_ready(model, 1)
+    wait_for_ready(other, 1)
+    for fakes in (other, model):
+        os.kill(fakes.started[0].pid, signal.SIGKILL)
+        fakes.wait_for_start(2)
+    wait_until(lambda: len(service.deaths()) == 2, "both workers are told of one death")
+    slot = model.started[0].slot
+    assert {line.split()[1] for line in service.deaths()} == {str(slot)}
+
+
 def test_a_second_signal_ends_all_groups_at_once(service: Service) -> None:
     """Nobody is told to stop any more."""
     model = service.add_model("echo", "stubborn")

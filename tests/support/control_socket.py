@@ -81,7 +81,11 @@ def described(name: str = "iris", version: str = "1.0", **changes: Any) -> dict[
         "settings": {"min_workers": 2, "max_batch_delay": 0.05},
         "workers": 2,
         "ready_workers": 2,
-        "processes": [11, 12],
+        "processes": [
+            {"pid": 11, "slot": 40, "state": "ready", "started": 1.7e9, "memory_bytes": 50 << 20},
+            {"pid": 12, "slot": 41, "state": "starting", "started": 1.7e9, "memory_bytes": 9 << 20},
+        ],
+        "waiting": 3,
         "loaded_at_start": False,
         **changes,
     }

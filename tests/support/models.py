@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import grpc
+import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 
@@ -16,7 +17,8 @@ from inference_server.api.health import HealthServicer, ModelHealth
 from inference_server.api.infer import InferenceService
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.registry import ModelRegistry
-from inference_server.api.server import build_server
+from inference_server.api.server import build_servers
+from inference_server.api.torchserve import TorchServeService
 from inference_server.api.typed_pool import typed_pool
 from inference_server.catalogue.entries import Catalogue, ModelSettings, ModelVersion, Source, State
 from inference_server.catalogue.names import identifier
@@ -27,7 +29,7 @@ from inference_server.models.encoding import pack_answer, pack_error
 from inference_server.models.face_messages import face_card
 from tests.support.facet import free_port
 from tests.unit.test_face_detection import model as face_model
-from utils.errors import InvalidInput
+from utils.errors import FacetError, InvalidInput
 from utils.settings import Settings
 
 SERVICE = "model_grpc_service.ModelgRPCService"
@@ -59,7 +61,7 @@ def card(name: str, *others: str) -> dict[str, Any]:
         "description": f"What {name} does.",
         "display_name": name.title(),
         "max_batch": 4,
-        "operations": ["typed", "json", "multipart", "classify", "pipeline", "oip", "oip_http"],
+        "operations": ["typed", "json", "multipart", "torchserve", "classify", "pipeline", "oip", "oip_http"],
         "descriptor": base64.b64encode(descriptor(name, *others).SerializeToString()).decode(),
         "input_type": f"{prefix}_input",
         "output_type": f"{prefix}_output",
@@ -90,11 +92,15 @@ class Models:
         cancelled: Payloads whose callers have left.
         gate: While it is not set, nothing is answered.
         changed: Set whenever something is dispatched or cancelled.
+        processes: How many take from a queue, where it is not one.
+        error: With what everything is answered, or what the dispatcher itself fails with.
     """
 
     def __init__(self, *versions: ModelVersion) -> None:
         self.works: list[tuple[Work, float]] = []
         self.cancelled: list[bytes] = []
+        self.processes: dict[int, int] = {}
+        self.error: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.changed = asyncio.Event()
@@ -106,6 +112,10 @@ class Models:
         defaults = {one.name: one.version for one in reversed(versions)}
         catalogue = Catalogue(self.publication.generation + 1, versions, defaults)
         self.publication.publish(replace(catalogue, **changes).to_json())  # type: ignore[arg-type]
+
+    def consumers(self, queue: int) -> int:
+        """How many processes take from a queue: one."""
+        return self.processes.get(queue, 1)
 
     def admit(self, load: Load, deadline: float, longest_wait: float, queue: int = 0) -> None:
         """Refuse nothing."""
@@ -122,8 +132,10 @@ class Models:
             self.cancelled.append(work.payload)
             self.changed.set()
             raise
-        if work.payload.endswith(FAULT):
-            raise ZeroDivisionError
+        if isinstance(self.error, FacetError):
+            return pack_error(self.error)
+        if self.error is not None or work.payload.endswith(FAULT):
+            raise self.error or ZeroDivisionError
         if work.payload.endswith(BAD):
             return pack_error(InvalidInput("text is bad", field="text"))
         return pack_answer(work.payload, {"compute_ms": 1.5})
@@ -144,47 +156,77 @@ class Served:
         models: What it calls.
         servicer: Tells the health.
         health: Has the models' told.
+        torchserve: A channel to the address of TorchServe's protocol.
     """
 
     def __init__(
-        self, channel: grpc.aio.Channel, models: Models, servicer: HealthServicer, registry: ModelRegistry
+        self,
+        channel: grpc.aio.Channel,
+        models: Models,
+        servicer: HealthServicer,
+        registry: ModelRegistry,
+        torchserve: grpc.aio.Channel,
     ) -> None:
         self.channel = channel
         self.models = models
         self.servicer = servicer
         self.health = ModelHealth(servicer, registry)
+        self.torchserve = torchserve
 
-    def unary(self, method: str, message: Any, **metadata: str) -> Any:  # noqa: ANN401
+    def unary(
+        self,
+        method: str,
+        message: Any,  # noqa: ANN401
+        *,
+        channel: grpc.aio.Channel | None = None,
+        seconds: float = 60,
+        **metadata: str,
+    ) -> Any:  # noqa: ANN401
         """A call with bytes or a message, which is answered with bytes."""
         raw = message if isinstance(message, bytes) else message.SerializeToString()
-        call: Any = self.channel.unary_unary(method)
-        return call(raw, timeout=60, metadata=tuple((k.replace("_", "-"), v) for k, v in metadata.items()))
+        call: Any = (channel or self.channel).unary_unary(method)
+        pairs = tuple((k.replace("_", "-"), v) for k, v in metadata.items())
+        return call(raw, timeout=seconds, metadata=pairs)
 
-    def stream(self, method: str, messages: AsyncIterator[bytes], **metadata: str) -> Any:  # noqa: ANN401
+    def stream(
+        self,
+        method: str,
+        messages: AsyncIterator[bytes],
+        *,
+        channel: grpc.aio.Channel | None = None,
+        **metadata: str,
+    ) -> Any:  # noqa: ANN401
         """A call with a stream of bytes, which is answered with one."""
-        call: Any = self.channel.stream_stream(method)
+        call: Any = (channel or self.channel).stream_stream(method)
         pairs = tuple((k.replace("_", "-"), v) for k, v in metadata.items())
         return call(messages, timeout=60, metadata=pairs)
 
 
 @asynccontextmanager
-async def serving(models: Models, **limits: int) -> AsyncIterator[Served]:
+async def serving(models: Models, **limits: Any) -> AsyncIterator[Served]:  # noqa: ANN401 - any setting
     """Serve models as a worker does."""
-    settings = replace(Settings.from_environ({}), **limits)  # type: ignore[arg-type]
+    settings = replace(Settings.from_environ({}), **limits)
     registry = ModelRegistry(models.publication, face_card)
     inference = InferenceService(models, face_model(None, **limits), settings)
     caller = ModelCaller(registry, models, FaceModel(inference), settings)
     health = HealthServicer([inference.name])
     address = f"127.0.0.1:{free_port()}"
-    server = build_server([inference], health, settings, address, caller)
-    await server.start()
+    torchserve = f"127.0.0.1:{free_port()}"
+    service = TorchServeService(caller, models.consumers)
+    servers = build_servers([inference], health, settings, address, caller, torchserve=(service, torchserve))
+    for server in servers:
+        await server.start()
     await health.tell(serving=True)
     try:
         options = [("grpc.max_receive_message_length", -1)]
-        async with grpc.aio.insecure_channel(address, options=options) as channel:
-            yield Served(channel, models, health, registry)
+        async with (
+            grpc.aio.insecure_channel(address, options=options) as channel,
+            grpc.aio.insecure_channel(torchserve, options=options) as other,
+        ):
+            yield Served(channel, models, health, registry, other)
     finally:
-        await server.stop(None)
+        for server in servers:
+            await server.stop(None)
 
 
 def play(scene: Callable[[Served], Awaitable[None]], *versions: ModelVersion, **limits: int) -> None:
@@ -195,6 +237,11 @@ def play(scene: Callable[[Served], Awaitable[None]], *versions: ModelVersion, **
             await scene(served)
 
     asyncio.run(played())
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """The fields of the lines of calls."""
+    return [record.__dict__["facet_fields"] for record in caplog.records if record.message == "request"]
 
 
 def message_class(one: ModelVersion, name: str) -> Any:  # noqa: ANN401

@@ -54,6 +54,7 @@ class Fakes:
         patience: float = 30.0,
         boot_seconds: float = 60.0,
         is_urgent: bool = False,
+        queue: int | None = 0,
     ) -> None:
         self.folder = folder
         self.started: list[WorkerProcess] = []
@@ -72,6 +73,7 @@ class Fakes:
             wanted=wanted,
             patience=patience,
             is_urgent=is_urgent,
+            queue=queue,
             on_ready=lambda _, ready: self.said.append(ready),
             on_cannot_start=lambda error: self.failures.append((error.reason, error.permanent)),
         )
@@ -150,15 +152,26 @@ class Service(Fakes):
         *,
         wanted: int = 1,
         is_urgent: bool = False,
+        last: bool = False,
+        queue: int | None = 0,
         **limits: float,
     ) -> Fakes:
         """Add a group of model workers; before the start, or by the supervisor's thread."""
         folder = self.folder / name
         folder.mkdir()
-        model = Fakes(folder, self.stats, slots, f"{name}/1.0", wanted=wanted, is_urgent=is_urgent, **limits)
+        model = Fakes(
+            folder,
+            self.stats,
+            slots,
+            f"{name}/1.0",
+            wanted=wanted,
+            is_urgent=is_urgent,
+            queue=queue,
+            **limits,
+        )
         model.behave(behaviour)
         self.models.append(model)
-        self.supervisor.add_group(model.group)
+        self.supervisor.add_group(model.group, last=last)
         return model
 
     def start(self) -> None:

@@ -7,14 +7,18 @@ import pytest
 from inference_server.catalogue.commands import (
     Command,
     DescribeModel,
+    Drain,
     ListModels,
     Register,
     Scale,
     SetCanary,
     SetDefault,
+    SetLogLevel,
+    SetTraffic,
+    Status,
     Unregister,
 )
-from inference_server.catalogue.lines import decode, decode_answer, encode, encode_answer
+from inference_server.catalogue.lines import decode, decode_answer, decode_id, encode, encode_answer
 from utils.errors import InternalError, InvalidModel, MalformedRequest, TooManyModels
 
 
@@ -27,16 +31,30 @@ from utils.errors import InternalError, InvalidModel, MalformedRequest, TooManyM
         Scale("iris", min_workers=0),
         SetDefault("iris", "2.0"),
         SetCanary("iris", {"2.0": 10}),
+        SetTraffic("iris", {"1.0": 90, "2.0": 10}),
         ListModels(),
         DescribeModel("iris", "1.0"),
+        Status(),
+        Drain(),
+        SetLogLevel("DEBUG"),
     ],
 )
-def test_a_command_is_one_line_and_comes_back(command: Command) -> None:
-    """Whatever is in it."""
-    line = encode(command)
+@pytest.mark.parametrize("number", [None, 0, 7])
+def test_a_command_is_one_line_and_comes_back(command: Command, number: int | None) -> None:
+    """Whatever is in it, with an id or without one."""
+    line = encode(command, number)
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
     assert decode(line) == command
+    assert decode_id(line) == number
+
+
+def test_an_answer_has_the_id_of_its_command() -> None:
+    """Be it what was done, or why it was not; lines of before there were ids have none."""
+    for answer in ({"name": "iris"}, TooManyModels("full")):
+        assert decode_id(encode_answer(answer, 7)) == 7
+        assert decode_id(encode_answer(answer)) is None
+    assert [decode_id(line) for line in (b"{", b"[]", b'{"id": "7"}', b'{"id": null}')] == [None] * 4
 
 
 def test_a_member_that_may_be_missing_has_its_default() -> None:

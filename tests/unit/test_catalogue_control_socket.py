@@ -15,6 +15,7 @@ import pytest
 
 from inference_server.catalogue.commands import Answer, Command, ListModels, Register, Unregister
 from inference_server.catalogue.control_socket import ControlSocket, call
+from inference_server.catalogue.lines import decode_id, encode
 from tests.support.processes import PATIENCE, wait_until
 from utils.errors import BackendUnavailable, DeadlineExceeded, ModelExists
 from utils.settings import InvalidSetting
@@ -29,6 +30,7 @@ class Supervisor:
         self.later: list[Callable[[Answer], None]] = []
         self.socket = ControlSocket(self._execute)
         self.socket.listen(path)
+        self._adopted: list[socket.socket] = []
         self._stop = threading.Event()
         self._loop = threading.Thread(target=self._run)
         self._loop.start()
@@ -47,8 +49,14 @@ class Supervisor:
             case _:
                 reply({"number": len(self.commands), "filler": "x" * 1_000_000})
 
+    def adopt(self, connected: socket.socket) -> None:
+        """Have the loop take a connection."""
+        self._adopted.append(connected)
+
     def _run(self) -> None:
         while not self._stop.is_set():
+            while self._adopted:
+                self.socket.adopt(self._adopted.pop())
             if select.select([self.socket], [], [], 0.05)[0]:
                 self.socket.handle()
 
@@ -122,6 +130,67 @@ def test_commands_of_one_connection_are_carried_out_one_after_the_other(supervis
         answers = [json.loads(line) for line in client.makefile("rb")]
     assert answers[0] == {"ok": {"answered": "late"}}
     assert [answer["error"]["reason"] for answer in answers[1:]] == ["MALFORMED_REQUEST", "MODEL_EXISTS"]
+
+
+def test_commands_with_an_id_wait_for_no_other(supervisor: Supervisor) -> None:
+    """Each answer has the id of its command, a wrong one's, too, and comes when that is done."""
+    with closing(supervisor.connect()) as client:
+        client.sendall(
+            b'{"id": 1, "command": "Register", "url": "later"}\n'
+            b'{"id": 2, "command": "Register", "url": "there"}\n'
+            b'{"id": 3, "command": "Nothing"}\n'
+        )
+        answers = client.makefile("rb")
+        early = [json.loads(answers.readline()) for _ in range(2)]
+        assert [(one["id"], one["error"]["reason"]) for one in early] == [
+            (2, "MODEL_EXISTS"),
+            (3, "MALFORMED_REQUEST"),
+        ]
+        supervisor.call(Unregister("all"))
+        assert json.loads(answers.readline()) == {"id": 1, "ok": {"answered": "late"}}
+
+
+def test_a_command_without_an_id_holds_up_what_comes_after_it(supervisor: Supervisor) -> None:
+    """Ids change nothing for those who have none."""
+    with closing(supervisor.connect()) as client:
+        client.sendall(b'{"command": "Register", "url": "later"}\n{"id": 2, "command": "ListModels"}\n')
+        wait_until(lambda: bool(supervisor.later), "the first command has come")
+        supervisor.call(Unregister("all"))
+        answers = client.makefile("rb")
+        assert [decode_id(answers.readline()) for _ in range(2)] == [None, 2]
+
+
+def test_a_client_that_reads_no_answers_is_given_few(supervisor: Supervisor) -> None:
+    """However many commands it sends: the supervisor's memory is not a client's. Later it gets the rest."""
+    count = 40
+    with closing(supervisor.connect()) as client:
+        client.sendall(b"".join(encode(ListModels(), number) for number in range(count)))
+        wait_until(lambda: bool(supervisor.commands), "a command has come")
+        assert supervisor.call(Unregister("all")) == {}
+        assert len(supervisor.commands) < 10
+        answers = client.makefile("rb")
+        assert [decode_id(answers.readline()) for _ in range(count)] == list(range(count))
+
+
+def test_of_commands_that_take_long_64_are_in_work_at_once(supervisor: Supervisor) -> None:
+    """Of one connection; the others wait, and are carried out when there is room."""
+    with closing(supervisor.connect()) as client:
+        client.sendall(b"".join(encode(Register("later"), number) for number in range(70)))
+        wait_until(lambda: len(supervisor.later) == 64, "64 are carried out")
+        supervisor.call(Unregister("all"))
+        wait_until(lambda: len(supervisor.later) == 70, "the others are carried out")
+
+
+def test_a_connection_of_the_supervisors_own_is_one_more(supervisor: Supervisor) -> None:
+    """As a process inherits it; it is closed when the other end is."""
+    ours, theirs = socket.socketpair()
+    supervisor.adopt(ours)
+    with closing(theirs):
+        theirs.settimeout(PATIENCE)
+        theirs.sendall(encode(Register("there"), 5))
+        assert decode_id(theirs.makefile("rb").readline()) == 5
+    wait_until(lambda: ours.fileno() < 0, "it is closed")
+    assert supervisor.call(ListModels())
 
 
 def test_a_client_that_leaves_undoes_nothing(supervisor: Supervisor) -> None:

@@ -14,6 +14,7 @@ from inference_server.catalogue.commands import (
     Scale,
     SetCanary,
     SetDefault,
+    SetTraffic,
     Unregister,
 )
 from inference_server.catalogue.entries import State
@@ -283,6 +284,23 @@ def test_a_version_that_is_not_loaded_cannot_be_the_default(backend: Backend) ->
     assert isinstance(backend.do(SetCanary("iris", {"2.0": 1})).error(), ModelConflict)
     assert isinstance(backend.do(SetDefault("iris", "3.0")).error(), ModelNotFound)
     assert isinstance(backend.do(SetDefault("tulip", "1.0")).error(), ModelNotFound)
+
+
+def test_traffic_becomes_a_canary_without_the_default_version(backend: Backend) -> None:
+    """Whose share is what is left: none, where it is not among the weights."""
+    backend.serve("iris/1.0")
+    backend.serve("iris/2.0")
+    backend.do(SetTraffic("iris", {"1.0": 75, "2.0": 25})).ok()
+    assert backend.remembered().canary == {"iris": {"2.0": 25}}
+    backend.do(SetTraffic("iris", {"2.0": 100})).ok()
+    assert backend.catalogue.canary == {"iris": {"2.0": 100}}
+    backend.do(SetTraffic("iris", {"1.0": 100})).ok()
+    assert backend.catalogue.canary == {}
+    for weights in ({}, {"1.0": 99}, {"1.0": 60, "2.0": 50}, {"1.0": 110, "2.0": -10}):
+        error = backend.do(SetTraffic("iris", weights)).error()
+        assert (type(error), error.field) == (InvalidModel, "weights")
+    assert isinstance(backend.do(SetTraffic("iris", {"1.0": 50, "3.0": 50})).error(), ModelNotFound)
+    assert isinstance(backend.do(SetTraffic("rose", {"1.0": 100})).error(), ModelNotFound)
 
 
 def test_canary_weights_are_set_published_and_saved(backend: Backend) -> None:

@@ -124,7 +124,8 @@ def test_a_version_is_described_by_what_it_takes_and_gives(control: Control) -> 
     first, second = control.run("describe", "iris").stdout.split("\n\n")
     details = dict(line.split("  ", 1) for line in first.splitlines())
     told = {name.strip(): text.strip() for name, text in details.items()}
-    assert told["processes"] == "11, 12"
+    assert told["processes"] == "11 (50 MiB), 12 (starting, 9 MiB)"
+    assert told["waiting"] == "3"
     assert told["settings"] == "min_workers=2, max_batch_delay=0.05"
     assert told["input"] == "leaf: Leaf, sizes: [number], note?: string or null, picture?: binary, more?: any"
     assert told["output"] == "name: string"

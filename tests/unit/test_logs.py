@@ -5,7 +5,9 @@ import logging
 import sys
 from datetime import datetime
 
-from utils.logs import JsonFormatter, TextFormatter, fields
+import pytest
+
+from utils.logs import JsonFormatter, TextFormatter, current_level, fields, set_level
 
 
 def record(message: str, *, error: bool = False, **values: object) -> logging.LogRecord:
@@ -50,3 +52,24 @@ def test_a_traceback_is_kept_in_both_forms() -> None:
     said = json.loads(JsonFormatter().format(record("failed", error=True)))
     assert "ValueError: why" in said["traceback"]
     assert TextFormatter().format(record("failed", error=True)).endswith("ValueError: why")
+
+
+def test_a_level_is_that_of_our_own_loggers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At DEBUG other libraries still say nothing below INFO: some would write what callers have sent."""
+    names = ("", "cli", "facet_serving", "gateway", "inference_server", "utils")
+    for name in names:
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.INFO)
+    ours, theirs = logging.getLogger("inference_server.somewhere"), logging.getLogger("somebody.elses")
+    assert current_level() == "INFO"
+    for level, heard in (
+        ("DEBUG", (True, False)),
+        ("INFO", (False, False)),
+        ("ERROR", (False, False)),
+    ):
+        set_level(level)
+        assert current_level() == level
+        assert (ours.isEnabledFor(logging.DEBUG), theirs.isEnabledFor(logging.DEBUG)) == heard
+        assert (
+            ours.isEnabledFor(logging.WARNING) == theirs.isEnabledFor(logging.WARNING) == (level != "ERROR")
+        )
+    set_level("INFO")

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel
 
+from protos.torchserve import message_class
 from tests.support import pictures
 from tests.support.loaded_models import ask, call, loaded, of_class, refusal, request
 from utils.errors import (
@@ -258,6 +259,17 @@ def test_a_handlers_answers_are_bytes(size: int, expected: bytes) -> None:
     """Bytes and text as they are, all else as JSON."""
     payload = b"\x0a" + bytes([size]) + b"a" * size
     assert call(loaded(DigitHandler), "typed", payload) == b"\x0a" + bytes([len(expected)]) + expected
+
+
+@pytest.mark.parametrize("key", ["data", "body"])
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(1, b"8"), (2, b"\x00\xff"), (3, b"a text"), (4, b'{\n  "class": 1,\n  "score": 0.5\n}')],
+)
+def test_torchserves_clients_get_what_a_handler_has_returned(size: int, expected: bytes, key: str) -> None:
+    """As TorchServe would have sent it."""
+    sent = message_class("inference", "PredictionsRequest")(input={key: b"a" * size})
+    assert call(loaded(DigitHandler), "torchserve", sent.SerializeToString()) == expected
 
 
 def data(size: int) -> Any:  # noqa: ANN401

@@ -15,7 +15,7 @@ from inference_server.catalogue.entries import State
 from inference_server.models.encoding import unpack_context
 from inference_server.models.face_messages import decode_json, face_card
 from protos import infer_pb2, models_pb2
-from tests.support.models import BAD, FAULT, SERVICE, Served, message_class, play, version
+from tests.support.models import BAD, FAULT, SERVICE, Served, lines, message_class, play, version
 from tests.support.pictures import ASTRONAUT
 from utils.channel import MIB, PREDICT, error_of
 from utils.errors import (
@@ -56,11 +56,6 @@ async def refusal(call: Any) -> FacetError:  # noqa: ANN401
 async def predicted(served: Served, sent: models_pb2.PredictRequest) -> models_pb2.PredictReply:
     """What a request by name is answered with."""
     return models_pb2.PredictReply.FromString(await served.unary(CALL, sent))
-
-
-def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """The fields of the lines of calls."""
-    return [record.__dict__["facet_fields"] for record in caplog.records if record.message == "request"]
 
 
 def test_a_models_own_method_passes_messages_as_they_are() -> None:

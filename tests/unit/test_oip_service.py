@@ -283,7 +283,8 @@ async def streamed(served: Served, messages: Iterable[bytes], **metadata: str) -
             yield message
 
     answer = message_class("ModelStreamInferResponse")
-    return [answer.FromString(one) async for one in served.stream(STREAM, each(), **metadata)]
+    answers = served.stream(STREAM, each(), **metadata)  # type: ignore[arg-type] # none is called channel
+    return [answer.FromString(one) async for one in answers]
 
 
 def test_a_stream_answers_in_order_and_tells_errors_in_their_places(

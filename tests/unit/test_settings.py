@@ -47,10 +47,21 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("IMAGE_FORMATS", "png, JPEG", ("jpeg", "png")),
         ("IMAGE_FORMATS", "", IMAGE_FORMATS),
         ("WORKERS", "", usable_cpus()),
+        ("ADMIN_ADDRESS", "unix:/run/facet/admin.sock", Path("/run/facet/admin.sock")),
+        ("ADMIN_ADDRESS", "[::1]:0", Address("::1", 0)),
+        ("ADMIN_ADDRESS", " ", None),
+        ("ADMIN_GRPC_ADDRESS", "", None),
+        ("TORCHSERVE_ADDRESS", "127.0.0.1:7070", Address("127.0.0.1", 7070)),
+        ("TORCHSERVE_ADDRESS", "", None),
+        ("TORCHSERVE_KEY_FILE", "/run/facet/key_file.json", Path("/run/facet/key_file.json")),
+        ("TORCHSERVE_ALLOWED_URLS", r"https://a\.b/.*, file://.*", (r"https://a\.b/.*", "file://.*")),
+        ("MODEL_API", "on", True),
+        ("MODEL_API", "off", False),
+        ("ADMIN_HOSTS", "Facet.example, 10.0.0.1,[::2]", ("facet.example", "10.0.0.1", "[::2]")),
     ],
 )
 def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object) -> None:
-    """FACET_ and the field's name in capitals; an empty value counts as not set."""
+    """FACET_ and the field's name in capitals; but for one an empty value counts as not set."""
     assert getattr(Settings.from_environ({f"FACET_{name}": text}), name.lower()) == value
 
 
@@ -72,6 +83,9 @@ def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object
         ("IMAGE_FORMATS", "jpeg,", "some of jpeg, png, webp"),
         ("CACHE_DIR", "cache", "absolute"),
         ("LOG_FORMAT", "xml", "text, json"),
+        ("MODEL_API", "yes", "on or off"),
+        ("TORCHSERVE_ALLOWED_URLS", "https://(", "regular expressions"),
+        ("TORCHSERVE_KEY_FILE", "key_file.json", "the absolute path of a file"),
     ],
 )
 def test_an_invalid_value_names_variable_value_and_what_is_accepted(

@@ -1,1 +1,1 @@
-"""Encodings of other protocols, in which a call reaches a model."""
+"""Encodings of public protocols in which models are called: rows of inference_server.models.operations."""

@@ -1,0 +1,80 @@
+"""What surrounds every request to an application of the admin process: its id, its check, its log line."""
+
+import logging
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from utils.errors import FacetError, InternalError
+from utils.logs import fields
+from utils.metadata import request_id
+from utils.problems import failure_of
+
+logger = logging.getLogger(__name__)
+
+READS = ("GET", "HEAD", "OPTIONS")
+_LONGEST_PATH = 200
+_ELSEWHERE = "GET /statusz describes the backend; docs/management.md has the other paths."
+
+Tell = Callable[[FacetError, Exception], Response]
+"""The answer that tells of a failure, and of what was raised."""
+
+
+def surrounded(name: str, check: Callable[[], None], tell: Tell) -> Flask:
+    """An application without routes.
+
+    Args:
+        name: Its own.
+        check: Raises what a request is refused with.
+        tell: Makes the answer of a failure.
+    """
+    app = Flask(name, static_folder=None)
+    app.url_map.merge_slashes = False
+    app.before_request(_begin)
+    app.before_request(check)
+    app.after_request(_end)
+    app.register_error_handler(Exception, lambda error: _answer(error, tell))
+    return app
+
+
+def _begin() -> None:
+    g.began = time.monotonic()
+    g.request_id = request_id(request.headers.get("X-Request-ID"))
+    g.reason = None
+
+
+def _answer(error: Exception, tell: Tell) -> Response:
+    """The answer to whatever a request ended with."""
+    if isinstance(error, FacetError):
+        failure = error
+    elif isinstance(error, HTTPException) and not isinstance(error, InternalServerError):
+        failure = failure_of(error, request.method, _ELSEWHERE)
+    else:
+        logger.error("management request failed", exc_info=error, extra=fields(request_id=g.request_id))
+        failure = InternalError()
+    g.reason = failure.reason
+    return tell(failure, error)
+
+
+def _end(response: Response) -> Response:
+    """Name the request in its answer, and write its line: at DEBUG where it has only looked."""
+    response.headers["X-Request-ID"] = g.request_id
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    looked = request.method in READS and response.status_code < HTTPStatus.BAD_REQUEST
+    level = logging.DEBUG if looked else logging.INFO
+    if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+        level = logging.ERROR
+    line = fields(
+        request_id=g.request_id,
+        method=request.method,
+        path=repr(request.path)[1:-1][:_LONGEST_PATH],
+        status=response.status_code,
+        reason=g.reason,
+        elapsed_ms=round((time.monotonic() - g.began) * 1000, 3),
+    )
+    logger.log(level, "management request", extra=line)
+    return response
