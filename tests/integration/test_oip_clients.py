@@ -12,11 +12,14 @@ import pytest
 from onnx import helper
 
 from protos import models_pb2
+from protos.oip import message_class
 from tests.support import model_store, onnx_models
 from tests.support.client_environment import interpreter
 from tests.support.model_backend import Backend, model_backend
+from tests.support.open_inference import SERVICE, raw, request, tensor
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import PATIENCE, ROOT
+from utils.channel import error_of
 
 _SUPPORT = ROOT / "tests" / "support"
 
@@ -116,6 +119,50 @@ def test_tritonclient_streams_in_both_error_modes(triton: Any) -> None:  # noqa:
 def test_tritonclient_loads_and_unloads_models_where_it_may(triton: Any) -> None:  # noqa: ANN401
     """A second load changes nothing."""
     assert triton["repository"] == [True, True, False]
+
+
+def test_a_load_serves_the_highest_version_that_the_store_has(backend: Backend) -> None:
+    """As the default; one that cannot be loaded changes nothing."""
+    folder = backend.state.parent / "store" / "third"
+
+    def add(number: str, dimension: str | int) -> None:
+        version = model_store.add_version(folder.parent, f"third/{number}", 'kind = "onnx"\n')
+        shapes = [onnx_models.tensor(one, ["batch", dimension]) for one in "xy"]
+        onnx_models.save(version, [helper.make_node("Identity", ["x"], ["y"])], shapes[:1], shapes[1:])
+
+    with grpc.insecure_channel(backend.address) as channel:
+
+        def ask(method: str, content: bytes) -> bytes:
+            call: Any = channel.unary_unary(f"/{SERVICE}/{method}")
+            answer: bytes = call(content, timeout=PATIENCE)
+            return answer
+
+        def load() -> None:
+            # By KServe's message, whose first field is the name.
+            message = message_class("RepositoryModelLoadRequest")(repository_name="third")
+            ask("RepositoryModelLoad", message.SerializeToString())
+
+        def default() -> str:
+            sent = request(tensor("x", "FP32", [1, 1]), raws=[raw("FP32", [1])], model_name="third")
+            answer = message_class("ModelInferResponse").FromString(ask("ModelInfer", sent))
+            return str(answer.model_version)
+
+        add("1.0", "length")
+        load()
+        add("2.0", "length")
+        load()
+        assert default() == "2"
+        (folder / "3.0").mkdir()
+        (folder / "3.0" / "model.toml").write_text('kind = "onnx"\n')
+        with pytest.raises(grpc.RpcError) as caught:
+            load()
+        error = error_of(caught.value)
+        assert error.detail.startswith("failed to load 'third': ")
+        assert str(folder) not in error.detail
+        assert default() == "2"
+        message = message_class("RepositoryModelUnloadRequest")(model_name="third")
+        ask("RepositoryModelUnload", message.SerializeToString())
+        assert not [key for key in backend.listed() if key.startswith("third/")]
 
 
 def test_bodies_that_tritonclient_makes_for_http_are_answered_as_it_reads_them(

@@ -149,11 +149,13 @@ def test_more_rows_than_a_batch_takes_are_computed_in_parts(
     small = request(tensor("x:0", "FP32", [3, 2]), raws=[raw("FP32", values[:3])])
     works = [loaded_models.request("oip", one) for one in (large, small)]
     works.append(loaded_models.request("json", {"x_0": [7, 8]}))
-    contents = [unpack_answer(outcome.answer)[0] for outcome in handled(rows, *works)]
+    found = [unpack_answer(outcome.answer) for outcome in handled(rows, *works)]
+    contents = [content for content, _ in found]
     assert answered(contents[0]) == {"y.1": values}
     assert answered(contents[1]) == {"y.1": values[:3]}
     assert contents[2] == b'{"y_1":[7.0,8.0]}'
     assert runs == [16, 16, 12]
+    assert [log_fields["batch"] for _, log_fields in found] == [16, 12, 12]
 
 
 def test_numbers_that_are_not_finite_pass(rows: LoadedModel) -> None:

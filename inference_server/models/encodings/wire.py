@@ -7,6 +7,8 @@ from utils.errors import MalformedRequest
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
 _LONGEST_VARINT = 10
+_LARGEST_NUMBER = 2**29 - 1
+"""That a field may have."""
 _MOST_FIELDS = 10_000
 """Of a message; each is looked at by Python code."""
 
@@ -46,7 +48,7 @@ def take(
         else:
             raise _malformed()
         fields += 1
-        if place > len(view) or not number or fields > _MOST_FIELDS:
+        if place > len(view) or not 0 < number <= _LARGEST_NUMBER or fields > _MOST_FIELDS:
             raise _malformed()
         if number in kept:
             head.append(view[begin:place])
