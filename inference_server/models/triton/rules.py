@@ -14,19 +14,26 @@ Judgement = tuple[Literal["taken", "ignored", "refused"], str]
 Rule = Judgement | Callable[[Any], Judgement]
 
 _KIND_GPU: Final = 1
+_NO_LIBRARIES: Final = "Facet loads no libraries of models"
 MOST_ITEMS: Final = 64
 """Most items that Facet computes at once."""
 
 
 def _only(accepted: str) -> Rule:
-    """Of a text: one value is accepted."""
+    """Of a text: one value is accepted, and none, as where a configuration was written by a program."""
 
     def judge(value: str) -> Judgement:
-        if value == accepted:
+        if value in {"", accepted}:
             return "taken", 'kind = "onnx"'
         return "refused", f"it is {shown(repr(value))}; accepted: {accepted}"
 
     return judge
+
+
+def _runtime(value: str) -> Judgement:
+    if value in {"", "libtriton_onnxruntime.so"}:
+        return "ignored", "Facet has an ONNX Runtime of its own"
+    return "refused", _NO_LIBRARIES
 
 
 def _unless(reason: str) -> Rule:
@@ -67,7 +74,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "name": ("taken", "the model's name"),
     "platform": _only("onnxruntime_onnx"),
     "backend": _only("onnxruntime"),
-    "runtime": ("refused", "Facet loads no libraries of models"),
+    "runtime": _runtime,
     "version_policy": ("taken", "which versions are imported"),
     "max_batch_size": _max_batch_size,
     "input.name": _GRAPH,
@@ -118,7 +125,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "metric_tags": ("ignored", "there are no metrics of a model"),
     "parameters": ("ignored", "they tune Triton's backend"),
     "model_warmup": ("ignored", "a process is ready when the model is loaded"),
-    "model_operations": ("refused", "Facet loads no libraries of models"),
+    "model_operations": ("refused", _NO_LIBRARIES),
     "model_transaction_policy.decoupled": _unless("each request has one answer"),
     "model_repository_agents": ("refused", "no agents check or change files of the store"),
     "response_cache": ("ignored", "each request is computed"),
