@@ -1,8 +1,7 @@
 """tritonclient, in a process and an environment of its own.
 
 `python triton_client.py grpc ADDRESS PICTURE` calls a backend in many ways and prints what it is answered, as
-JSON. `python triton_client.py request PICTURE BODY` writes the body of a request over HTTP to the file BODY
-and prints the length of its JSON; `python triton_client.py answer BODY LENGTH` reads one that was answered.
+JSON; `python triton_client.py http ADDRESS PICTURE` does so with a gateway.
 """
 
 import json
@@ -149,29 +148,39 @@ class Caller:
         return found
 
 
-def write_request(picture: str, body: str) -> int:
-    """Write the body of a request with two pictures; gives the length of its JSON."""
-    content = Path(picture).read_bytes()
-    inputs = [tensor("image", texts(content, content), "BYTES", triton_http)]
-    written, length = triton_http.InferenceServerClient.generate_request_body(inputs)
-    Path(body).write_bytes(written)
-    return int(length)
-
-
-def read_answer(body: str, length: str) -> dict[str, Any]:
-    """What an answer over HTTP says of faces."""
-    result = triton_http.InferenceServerClient.parse_response_body(
-        Path(body).read_bytes(), header_length=int(length)
-    )
-    return outputs(result, "num_faces", "boxes")
+def over_http(address: str, picture: bytes) -> dict[str, Any]:
+    """What a gateway answers."""
+    client = triton_http.InferenceServerClient(address)
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    x = tensor("x", rows, module=triton_http)
+    plain = triton_http.InferInput("x", rows.shape, "FP32")
+    plain.set_data_from_numpy(rows, binary_data=False)
+    y = triton_http.InferRequestedOutput
+    pictures = tensor("image", texts(picture, picture), "BYTES", triton_http)
+    answer = client.infer("identity", [x], request_id="id-1", model_version="1")
+    answers = {
+        "binary": answer,
+        "json": client.infer("identity", [plain], outputs=[y("y", binary_data=False)]),
+        "gzip": client.infer("identity", [x], request_compression_algorithm="gzip"),
+        "classification": client.infer("identity", [x], outputs=[y("y", class_count=1)]),
+    }
+    return {
+        "server": [client.is_server_live(), client.is_server_ready(), client.get_server_metadata()["name"]],
+        "models": [client.is_model_ready("identity"), client.is_model_ready("none")],
+        "metadata": client.get_model_metadata("identity"),
+        "index": [one["name"] for one in client.get_model_repository_index()],
+        "id": answer.get_response()["id"],
+        "answers": {name: outputs(one, "y")["y"] for name, one in answers.items()},
+        "faces": outputs(client.infer("face_detection", [pictures]), "num_faces", "boxes"),
+        "errors": {
+            "model": outcome(lambda: client.infer("none", [x])),
+            "input": outcome(lambda: client.infer("identity", [pictures])),
+        },
+    }
 
 
 if __name__ == "__main__":
-    command, *arguments = sys.argv[1:]
-    if command == "grpc":
-        printed: Any = Caller(arguments[0], Path(arguments[1]).read_bytes()).run()
-    elif command == "request":
-        printed = write_request(*arguments)
-    else:
-        printed = read_answer(*arguments)
-    sys.stdout.write(json.dumps(printed))
+    protocol, target, file = sys.argv[1:]
+    content = Path(file).read_bytes()
+    found = Caller(target, content).run() if protocol == "grpc" else over_http(target, content)
+    sys.stdout.write(json.dumps(found))
