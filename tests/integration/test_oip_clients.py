@@ -50,6 +50,20 @@ def triton(backend: Backend) -> Any:  # noqa: ANN401
     return ran("triton", "triton_client.py", "grpc", backend.address, ASTRONAUT)
 
 
+def test_the_messages_are_those_of_tritonclient() -> None:
+    """By names, numbers and types; the answers of loading have fields of KServe's that Triton's do not."""
+    assert ran("triton", "triton_client.py", "contract", ROOT / "protos" / "oip" / "inference.binpb") == {
+        "RepositoryModelLoadResponse": [
+            "RepositoryModelLoadResponse.model_name",
+            "RepositoryModelLoadResponse.isLoaded",
+        ],
+        "RepositoryModelUnloadResponse": [
+            "RepositoryModelUnloadResponse.model_name",
+            "RepositoryModelUnloadResponse.isUnloaded",
+        ],
+    }
+
+
 def test_tritonclient_finds_the_server_and_its_models(triton: Any) -> None:  # noqa: ANN401
     """By either form of a version's number."""
     live, ready, metadata = triton["server"]

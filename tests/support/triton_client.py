@@ -1,19 +1,22 @@
 """tritonclient, in a process and an environment of its own.
 
 `python triton_client.py grpc ADDRESS PICTURE` calls a backend in many ways and prints what it is answered, as
-JSON; `python triton_client.py http ADDRESS PICTURE` does so with a gateway.
+JSON; `python triton_client.py http ADDRESS PICTURE` does so with a gateway. `python triton_client.py contract
+FILE` compares a serialized FileDescriptorSet with the messages that tritonclient has.
 """
 
 import json
 import queue
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tritonclient.grpc as triton
 import tritonclient.http as triton_http
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet
+from tritonclient.grpc import model_config_pb2, service_pb2
 from tritonclient.utils import InferenceServerException
 
 TIMEOUT = 60
@@ -179,8 +182,45 @@ def over_http(address: str, picture: bytes) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
-    protocol, target, file = sys.argv[1:]
-    content = Path(file).read_bytes()
-    found = Caller(target, content).run() if protocol == "grpc" else over_http(target, content)
+def differences(file: str) -> dict[str, Any]:
+    """The fields of a file's messages, and its methods, that are other ones in tritonclient, or none."""
+    [ours] = FileDescriptorSet.FromString(Path(file).read_bytes()).file
+    theirs: dict[str, Any] = {}
+    for module in (service_pb2, model_config_pb2):
+        theirs |= module.DESCRIPTOR.message_types_by_name
+    [service] = service_pb2.DESCRIPTOR.services_by_name.values()
+    found: dict[str, Any] = {}
+    for message in ours.message_type:
+        declared = DescriptorProto()
+        theirs[message.name].CopyToProto(declared)
+        fields = {*_fields(declared)}
+        if others := [name for name, *kind in _fields(message) if (name, *kind) not in fields]:
+            found[message.name] = others
+    for method in ours.service[0].method:
+        known = service.methods_by_name[method.name]
+        types = (known.input_type.full_name, known.output_type.full_name)
+        if types != (method.input_type[1:], method.output_type[1:]):
+            found[method.name] = types
+    return found
+
+
+def _fields(message: DescriptorProto) -> Iterator[tuple[Any, ...]]:
+    """Name, number, label and type of each field, those of nested messages included."""
+    for field in message.field:
+        yield f"{message.name}.{field.name}", field.number, field.label, field.type, field.type_name
+    for nested in message.nested_type:
+        yield from _fields(nested)
+
+
+def main() -> None:
+    """Do what the arguments say."""
+    command, target, *files = sys.argv[1:]
+    found = differences(target) if command == "contract" else None
+    if found is None:
+        picture = Path(files[0]).read_bytes()
+        found = Caller(target, picture).run() if command == "grpc" else over_http(target, picture)
     sys.stdout.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
