@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,12 @@ from protos.oip import message_class
 from utils.errors import MalformedRequest
 
 _REQUEST = message_class("ModelInferRequest")
+
+
+def test_the_protocols_messages_are_in_no_pool_that_other_code_uses() -> None:
+    """So that stubs of the same package can be in the process, too."""
+    with pytest.raises(KeyError):
+        descriptor_pool.Default().FindMessageTypeByName("inference.ModelInferRequest")
 
 
 @given(
