@@ -37,7 +37,7 @@ def model_response(model: ModelDescription) -> Response:
 
 def prediction_response(prediction: Prediction) -> Response:
     """A model's own answer, and which version gave it."""
-    response = _json(prediction.json)
+    response = _json(prediction.content)
     response.headers[MODEL] = f"{prediction.name}/{prediction.version}"
     return response
 

@@ -1,35 +1,47 @@
-"""The composition root: settings and client in, a Flask application out."""
+"""The composition root: settings and client in, Flask applications out."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from flask import Flask, request
 from werkzeug.exceptions import NotFound
 
-from gateway import context, problems
-from gateway.arrival import BodyRule, Environ
+from gateway import context, problems, routes
+from gateway.arrival import BodyRules
 from gateway.backend import Backend
-from gateway.routes import add_routes, body_rule
+from gateway.readiness import PROBE_SECONDS, Readiness
+from gateway.routes import torchserve
+from gateway.routes.backend_calls import Permits
+from gateway.routes.model_calls import ModelCalls
+from gateway.routes.torchserve import TorchServeRoutes
 from utils.service_client import ServiceClient
 from utils.settings import Settings
 
 
 class Gateway(Flask):
-    """The Flask application, which tells its server what bodies it accepts."""
+    """A Flask application, which tells its server what else it needs to know.
 
-    def __init__(self, settings: Settings) -> None:
+    Attributes:
+        body_rules: What bodies it accepts.
+        error_format: How it tells failures.
+        others: What answers at the further listeners of the gateway, by the setting that has the address.
+    """
+
+    def __init__(self, body_rules: BodyRules, error_format: problems.ErrorFormat, backend: str) -> None:
         super().__init__("gateway", static_folder=None)
-        self._settings = settings
-
-    def body_rules(self, environ: Environ) -> BodyRule | None:
-        """The rule for the body of a request; None where none is wanted.
-
-        Raises:
-            FacetError: The head says already why the request cannot be answered.
-        """
-        return body_rule(environ, self._settings)
+        self.body_rules = body_rules
+        self.error_format = error_format
+        self.others: Mapping[str, Flask] = {}
+        # A path with two slashes is another path, not one to be redirected with its body.
+        self.url_map.merge_slashes = False
+        self.wsgi_app = _rooted(self.wsgi_app)  # type: ignore[method-assign, assignment] # as Flask has it
+        self.before_request(context.begin)
+        self.before_request(_refuse_other_slashes)
+        self.after_request(context.end)
+        answer = partial(problems.answer, backend=backend, error_format=error_format)
+        self.register_error_handler(Exception, answer)
 
 
 def build(settings: Settings | None = None, client: Backend | None = None) -> Flask:
@@ -43,15 +55,16 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
             max_image_bytes=settings.max_image_bytes,
             max_request_bytes=settings.max_request_bytes,
         )
-    app = Gateway(settings)
-    # A path with two slashes is another path, not one to be redirected with its body.
-    app.url_map.merge_slashes = False
-    app.wsgi_app = _rooted(app.wsgi_app)  # type: ignore[method-assign, assignment] # as Flask has it
-    app.before_request(context.begin)
-    app.before_request(_refuse_other_slashes)
-    app.after_request(context.end)
-    app.register_error_handler(Exception, partial(problems.answer, backend=settings.backend))
-    add_routes(app, client, settings)
+    permits = Permits(settings)
+    calls = ModelCalls(client, settings, permits)
+    readiness = Readiness(lambda: client.check_ready(timeout=PROBE_SECONDS))
+    app = Gateway(partial(routes.body_rule, settings=settings), routes.error_answer, settings.backend)
+    routes.add_routes(app, client, permits, calls, readiness)
+    if settings.torchserve_http_address is not None:
+        views = TorchServeRoutes(calls, readiness)
+        other = Gateway(views.body_rule, torchserve.error_answer, settings.backend)
+        views.add_to(other)
+        app.others = {"torchserve_http_address": other}
     return app
 
 

@@ -1,6 +1,7 @@
 """What the gateway needs of its connection to the backend."""
 
-from typing import Protocol, Unpack
+from collections.abc import Mapping
+from typing import Any, Protocol, Unpack
 
 from utils.domain import Detection, DetectRequest
 from utils.models import ModelDescription, Prediction
@@ -23,6 +24,23 @@ class Backend(Protocol):
         **options: Unpack[BlockingCallOptions],
     ) -> Prediction:
         """Have a model answer a body as it came."""
+
+    def predict_encoded(
+        self,
+        name: str,
+        operation: str,
+        content: bytes,
+        *,
+        parameters: bytes = b"",
+        version: str = "",
+        **options: Unpack[BlockingCallOptions],
+    ) -> Prediction:
+        """Have a model answer an input in any of the encodings that it lists."""
+
+    def inference_protocol(
+        self, method: str, arguments: Mapping[str, Any], **options: Unpack[BlockingCallOptions]
+    ) -> dict[str, Any]:
+        """Ask a method of the Open Inference Protocol whose messages have no tensors."""
 
     def models(self, **options: Unpack[BlockingCallOptions]) -> list[ModelDescription]:
         """Every version of every model."""

@@ -13,7 +13,14 @@ from urllib.parse import quote
 from flask import Response, g, request
 
 from gateway.arrival import Arrival, Environ, arrival_of
-from utils.errors import MORE_TIME_HELPS, Cancelled, DeadlineExceeded, InvalidHeader, shown
+from utils.errors import (
+    MORE_TIME_HELPS,
+    Cancelled,
+    DeadlineExceeded,
+    InternalError,
+    InvalidHeader,
+    shown,
+)
 from utils.logs import fields
 from utils.metadata import request_id, trace_context
 from utils.settings import Settings
@@ -22,7 +29,7 @@ REQUEST_ID = "X-Request-ID"
 REQUEST_TIMEOUT = "X-Request-Timeout"
 
 _log = logging.getLogger("gateway")
-_PROBES = {"healthz", "readyz"}
+_PROBES = {"healthz", "readyz", "ping", "v2_live", "v2_ready"}
 _LONGEST_PATH = 200
 _LONGEST_NUMBER = 32
 _NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -76,7 +83,7 @@ class RequestContext:
             quiet: Whether it is no news.
         """
         level = logging.DEBUG if quiet else logging.INFO
-        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        if self.log_fields.get("reason") == InternalError.reason:
             level = logging.ERROR
         if self.arrival.client.left:
             status = Cancelled.http_status

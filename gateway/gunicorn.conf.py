@@ -28,8 +28,10 @@ except InvalidSetting as error:
 wsgi_app = "gateway:create_app()"
 proc_name = "facet-gateway"
 
+_LISTENERS = ("http_address", "torchserve_http_address")
+_addresses = {name: str(found) for name in _LISTENERS if (found := getattr(_settings, name)) is not None}
 # Explicit, because a Procfile runner sets PORT, which gunicorn would otherwise listen to.
-bind = str(_settings.http_address)
+bind = [*_addresses.values()]
 workers = _settings.http_workers
 threads = _settings.http_threads
 worker_class = "gateway.server.worker.Worker"
@@ -84,14 +86,16 @@ def when_ready(server: Any) -> None:  # noqa: ANN401 - gunicorn's
     """Say where the gateway listens, which port 0 leaves open until now."""
     server.shutdown_flag = ShutdownFlag()
     server.shutdown_flag.install(server)
-    addresses = ", ".join(str(listener).removeprefix("http://") for listener in server.LISTENERS)
-    logging.getLogger("gateway").info("ready", extra=fields(http_address=addresses))
+    listening = [str(listener).removeprefix("http://") for listener in server.LISTENERS]
+    addresses = dict(zip(_addresses, listening, strict=False))
+    logging.getLogger("gateway").info("ready", extra=fields(**addresses))
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ANN401 - gunicorn's
     """Give a worker what it cannot find out by itself."""
     worker.shutdown_flag = server.shutdown_flag
     worker.settings = _settings
+    worker.listener_names = [*_addresses]
 
 
 def post_worker_init(_worker: Any) -> None:  # noqa: ANN401 - gunicorn's

@@ -1,7 +1,12 @@
-"""Failures as the gateway's answers: the one place where an exception becomes one."""
+"""Failures as HTTP answers: the one place where an exception becomes one.
+
+In what form is the application's: an RFC 9457 problem document where it says nothing else.
+"""
 
 import logging
+from collections.abc import Callable
 from http.client import responses
+from typing import NamedTuple
 
 from flask import Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -19,7 +24,19 @@ _ELSEWHERE = "POST /predict finds faces, GET /models lists models; GET / says mo
 _log = logging.getLogger("gateway")
 
 
-def answer(error: Exception, backend: str) -> Response:
+class ErrorAnswer(NamedTuple):
+    """What the caller of a failed request gets, beside header fields."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+ErrorFormat = Callable[[FacetError, RequestContext], ErrorAnswer]
+"""How an application tells a failure."""
+
+
+def answer(error: Exception, backend: str, error_format: ErrorFormat) -> Response:
     """What the caller is told of any exception that a request ended with.
 
     The backend's address is for the log alone: callers may be strangers.
@@ -31,19 +48,27 @@ def answer(error: Exception, backend: str) -> Response:
         cause=failure.cause or None,
         backend=backend if isinstance(failure, errors.BackendUnavailable) else None,
     )
-    response = Response(
-        document(failure, context.request_id), status=failure.http_status, content_type=CONTENT_TYPE
-    )
+    status, content_type, body = error_format(failure, context)
+    response = Response(body, status=status, content_type=content_type)
     response.headers.update(_fields_of(failure, error))
     return response
 
 
-def refusal(error: Exception, environ: Environ) -> tuple[str, list[tuple[str, str]], bytes]:
+def problem(failure: FacetError, context: RequestContext, **others: str) -> ErrorAnswer:
+    """A failure as a problem document, with these other members."""
+    body = document(failure, context.request_id, **others)
+    return ErrorAnswer(failure.http_status, CONTENT_TYPE, body)
+
+
+def refusal(
+    error: Exception, environ: Environ, error_format: ErrorFormat = problem
+) -> tuple[str, list[tuple[str, str]], bytes]:
     """The answer to a request that the application is not asked for; writes its one line into the log.
 
     Args:
         error: What the caller is told, if it is a FacetError; others are faults of ours.
         environ: Its WSGI environment, which has nothing but the arrival where its head could not be read.
+        error_format: How the application tells it.
 
     Returns:
         Status line, header fields and body.
@@ -51,16 +76,16 @@ def refusal(error: Exception, environ: Environ) -> tuple[str, list[tuple[str, st
     context = RequestContext.of(environ)
     failure = error if isinstance(error, FacetError) else unexpected(error, context.request_id)
     context.note(reason=failure.reason)
-    context.log_writer(failure.http_status)()
-    body = document(failure, context.request_id)
+    status, content_type, body = error_format(failure, context)
+    context.log_writer(status)()
     headers = {
-        "Content-Type": CONTENT_TYPE,
+        "Content-Type": content_type,
         "Content-Length": str(len(body)),
         "Connection": "close",
         REQUEST_ID: context.request_id,
         **_fields_of(failure),
     }
-    return f"{failure.http_status} {responses.get(failure.http_status, '')}", [*headers.items()], body
+    return f"{status} {responses.get(status, '')}", [*headers.items()], body
 
 
 def _fields_of(failure: FacetError, error: Exception | None = None) -> dict[str, str]:

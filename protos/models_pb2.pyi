@@ -27,7 +27,7 @@ class DescribeRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class ModelDescription(_message.Message):
-    __slots__ = ("name", "version", "state", "default", "description", "kind", "max_batch", "operations", "input_schema", "output_schema", "descriptor", "input_type", "output_type", "generation", "display_name")
+    __slots__ = ("name", "version", "state", "default", "description", "kind", "max_batch", "operations", "input_schema", "output_schema", "descriptor", "input_type", "output_type", "generation", "display_name", "tensors")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class ModelDescription(_message.Message):
     OUTPUT_TYPE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     state: str
@@ -58,7 +59,8 @@ class ModelDescription(_message.Message):
     output_type: str
     generation: int
     display_name: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[str] = ..., default: _Optional[bool] = ..., description: _Optional[str] = ..., kind: _Optional[str] = ..., max_batch: _Optional[int] = ..., operations: _Optional[_Iterable[str]] = ..., input_schema: _Optional[bytes] = ..., output_schema: _Optional[bytes] = ..., descriptor: _Optional[bytes] = ..., input_type: _Optional[str] = ..., output_type: _Optional[str] = ..., generation: _Optional[int] = ..., display_name: _Optional[str] = ...) -> None: ...
+    tensors: bytes
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[str] = ..., default: _Optional[bool] = ..., description: _Optional[str] = ..., kind: _Optional[str] = ..., max_batch: _Optional[int] = ..., operations: _Optional[_Iterable[str]] = ..., input_schema: _Optional[bytes] = ..., output_schema: _Optional[bytes] = ..., descriptor: _Optional[bytes] = ..., input_type: _Optional[str] = ..., output_type: _Optional[str] = ..., generation: _Optional[int] = ..., display_name: _Optional[str] = ..., tensors: _Optional[bytes] = ...) -> None: ...
 
 class PredictRequest(_message.Message):
     __slots__ = ("name", "version", "message", "json", "body", "encoded")

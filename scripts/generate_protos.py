@@ -11,7 +11,7 @@ from grpc_tools import protoc
 ROOT = Path(__file__).parent.parent
 WELL_KNOWN = Path(grpc_tools.__file__).parent / "_proto"
 GOOGLE_APIS = Path(next(iter(google.rpc.__path__))).parent.parent
-DESCRIBED = ("articles", "torchserve")
+DESCRIBED = ("articles", "oip", "torchserve")
 """Folders of contracts that others have, too, so that none of their code registers itself by its names."""
 
 

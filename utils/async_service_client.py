@@ -15,7 +15,7 @@ from typing import Any, Self, Unpack
 import grpc
 
 from utils import calls
-from utils.calls import RPCS, Call, CallDefaults, CallOptions, T
+from utils.calls import Call, CallDefaults, CallOptions, Methods, T
 from utils.channel import MIB, channel_options, error_of
 from utils.domain import Detection, DetectRequest
 from utils.models import ModelDescription, Prediction
@@ -38,7 +38,7 @@ class AsyncServiceClient:
         self._defaults = CallDefaults(timeout)
         options = channel_options(max(max_image_bytes, max_request_bytes))
         self._channel = grpc.aio.insecure_channel(target, options=options)
-        self._methods = {rpc: self._channel.unary_unary(*rpc.as_grpc()) for rpc in RPCS}
+        self._methods = Methods(self._channel.unary_unary)
 
     async def detect(self, request: DetectRequest | bytes, **options: Unpack[CallOptions]) -> Detection:
         """Find the faces in one encoded picture."""
@@ -67,6 +67,20 @@ class AsyncServiceClient:
         """Have a model answer the body of an HTTP request as it came."""
         return await self._make(calls.predict_raw(name, content_type, content, version), **options)
 
+    async def predict_encoded(
+        self,
+        name: str,
+        operation: str,
+        content: bytes,
+        *,
+        parameters: bytes = b"",
+        version: str = "",
+        **options: Unpack[CallOptions],
+    ) -> Prediction:
+        """Have a model answer an input in any of the encodings that it lists."""
+        call = calls.predict_encoded(name, operation, content, parameters, version)
+        return await self._make(call, **options)
+
     async def models(self, **options: Unpack[CallOptions]) -> list[ModelDescription]:
         """Every version of every model."""
         return await self._make(calls.models(), **options)
@@ -76,6 +90,12 @@ class AsyncServiceClient:
     ) -> ModelDescription:
         """One version of a model."""
         return await self._make(calls.describe(name, version), **options)
+
+    async def inference_protocol(
+        self, method: str, arguments: Mapping[str, Any], **options: Unpack[CallOptions]
+    ) -> dict[str, Any]:
+        """Ask a method of the Open Inference Protocol whose messages have no tensors."""
+        return await self._make(calls.inference_protocol(method, arguments), **options)
 
     async def check_ready(self, *, timeout: float | None = None) -> None:
         """Return when the backend serves."""

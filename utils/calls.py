@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
 
+from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from protos import infer_pb2, models_pb2
+from protos.oip import message_class as protocol_message
 from utils import codec, model_codec
 from utils.channel import DEFAULT_TIMEOUT, PREDICT, SERVICE, require_serving
 from utils.domain import Detection, DetectRequest
@@ -85,8 +87,22 @@ _DESCRIBE = Rpc("/Models/Describe", models_pb2.DescribeRequest, models_pb2.Model
 _PREDICT = Rpc("/Models/Predict", models_pb2.PredictRequest, models_pb2.PredictReply)
 _CHECK = Rpc("/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse)
 
-RPCS = (_DETECT, _LIST, _DESCRIBE, _PREDICT, _CHECK)
-"""All that a client calls."""
+
+class Methods(dict[Rpc, Callable[..., Any]]):
+    """The methods of a channel, each made when it is first called.
+
+    Args:
+        make: Makes one of what `Rpc.as_grpc` gives.
+    """
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, rpc: Rpc) -> Callable[..., Any]:
+        method: Callable[..., Any] = self._make(*rpc.as_grpc())
+        self[rpc] = method
+        return method
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +146,14 @@ def predict_raw(name: str, content_type: str, content: bytes, version: str) -> C
     return Call(_PREDICT, message, model_codec.decode_prediction)
 
 
+def predict_encoded(
+    name: str, operation: str, content: bytes, parameters: bytes, version: str
+) -> Call[Prediction]:
+    """Have a model answer an input in any encoding that it lists; the answer is passed on as it comes."""
+    message = model_codec.encode_encoded(name, version, operation, content, parameters)
+    return Call(_PREDICT, message, model_codec.decode_prediction)
+
+
 def models() -> Call[list[ModelDescription]]:
     """Ask for every version of every model."""
     return Call(_LIST, models_pb2.ListRequest(), model_codec.decode_models)
@@ -138,6 +162,13 @@ def models() -> Call[list[ModelDescription]]:
 def describe(name: str, version: str) -> Call[ModelDescription]:
     """Ask for one version of a model."""
     return Call(_DESCRIBE, models_pb2.DescribeRequest(name=name, version=version), model_codec.decode_model)
+
+
+def inference_protocol(method: str, arguments: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """Ask a method of the Open Inference Protocol whose messages have no tensors."""
+    taken, given = (protocol_message(f"{method}{end}") for end in ("Request", "Response"))
+    rpc = Rpc(f"/inference.GRPCInferenceService/{method}", taken, given)
+    return Call(rpc, ParseDict({**arguments}, taken()), model_codec.decode_fields)
 
 
 def check_ready() -> Call[None]:

@@ -203,7 +203,7 @@ class UnsupportedContentType(InvalidRequest):
 
 
 class UnsupportedContentEncoding(InvalidRequest):
-    """A body that is compressed by something else than gzip."""
+    """A body that is compressed in a way that is not accepted."""
 
     http_status = 415
     reason = "UNSUPPORTED_CONTENT_ENCODING"

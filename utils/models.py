@@ -26,6 +26,7 @@ class ModelDescription:
         descriptor: A serialized google.protobuf.FileDescriptorProto of the model's messages.
         input_type: The name of the input's message in it.
         output_type: The name of the answer's message in it.
+        tensors: Its inputs and outputs as tensors, as models.proto has them; None where they are not known.
     """
 
     name: str
@@ -42,12 +43,19 @@ class ModelDescription:
     descriptor: bytes = b""
     input_type: str = ""
     output_type: str = ""
+    tensors: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A model's answer as it came: a JSON object, and the version that has answered."""
+    """A model's answer as it came, and the version that has answered.
+
+    Attributes:
+        name: The model's.
+        version: One of the model's.
+        content: A JSON object; the answer to an encoded input is in the same encoding.
+    """
 
     name: str
     version: str
-    json: bytes
+    content: bytes

@@ -11,8 +11,8 @@ from utils.errors import FacetError, shown
 CONTENT_TYPE = "application/problem+json"
 
 
-def document(failure: FacetError, name: str) -> bytes:
-    """What the caller of the request of this id is told of a failure."""
+def document(failure: FacetError, name: str, **others: str) -> bytes:
+    """What the caller of the request of this id is told of a failure, with these other members."""
     members = {
         "type": f"urn:facet:problem:{failure.reason.lower().replace('_', '-')}",
         "title": failure.title,
@@ -21,6 +21,7 @@ def document(failure: FacetError, name: str) -> bytes:
         "reason": failure.reason,
         "request_id": name,
         "message": failure.detail,
+        **others,
     }
     if failure.field is not None:
         members["field"] = failure.field

@@ -20,7 +20,7 @@ import grpc
 from grpc.experimental import ChannelOptions
 
 from utils import calls
-from utils.calls import RPCS, Call, CallDefaults, CallOptions, T
+from utils.calls import Call, CallDefaults, CallOptions, Methods, T
 from utils.channel import MIB, channel_options, error_of
 from utils.domain import Detection, DetectRequest
 from utils.errors import Cancelled
@@ -100,10 +100,10 @@ class ServiceClient:
         options = channel_options(max(max_image_bytes, max_request_bytes))
         options.append((ChannelOptions.SingleThreadedUnaryStream, 1))
         self._channel = grpc.insecure_channel(target, options=options)
-        self._methods = {rpc: self._channel.unary_unary(*rpc.as_grpc()) for rpc in RPCS}
+        self._methods = Methods(self._channel.unary_unary)
         # As a stream of one, the only kind of call that gRPC can cancel from another thread without
         # making a thread of its own for it: half of the time that a gateway adds to a call.
-        self._cancellable_methods = {rpc: self._channel.unary_stream(*rpc.as_grpc()) for rpc in RPCS}
+        self._cancellable_methods = Methods(self._channel.unary_stream)
 
     def detect(self, request: DetectRequest | bytes, **options: Unpack[BlockingCallOptions]) -> Detection:
         """Find the faces in one encoded picture with its options, or in just the bytes of its file."""
@@ -151,6 +151,32 @@ class ServiceClient:
         """
         return self._make(calls.predict_raw(name, content_type, content, version), **options)
 
+    def predict_encoded(
+        self,
+        name: str,
+        operation: str,
+        content: bytes,
+        *,
+        parameters: bytes = b"",
+        version: str = "",
+        **options: Unpack[BlockingCallOptions],
+    ) -> Prediction:
+        """Have a model answer an input in any of the encodings that it lists, as another protocol has it.
+
+        Args:
+            name: The model's.
+            operation: The encoding, one of the model's `operations`.
+            content: The input.
+            parameters: What the encoding needs to know beside it, such as its content type. 1,024 bytes at
+                most.
+            version: One of the model's, or empty.
+            **options: As of BlockingCallOptions.
+
+        Returns:
+            The answer in the same encoding.
+        """
+        return self._make(calls.predict_encoded(name, operation, content, parameters, version), **options)
+
     def models(self, **options: Unpack[BlockingCallOptions]) -> list[ModelDescription]:
         """Every version of every model, by name and version."""
         return self._make(calls.models(), **options)
@@ -160,6 +186,21 @@ class ServiceClient:
     ) -> ModelDescription:
         """One version of a model; without one named that which serves calls that name none."""
         return self._make(calls.describe(name, version), **options)
+
+    def inference_protocol(
+        self, method: str, arguments: Mapping[str, Any], **options: Unpack[BlockingCallOptions]
+    ) -> dict[str, Any]:
+        """Ask a method of the Open Inference Protocol, such as ModelMetadata, whose messages have no tensors.
+
+        Args:
+            method: Its name.
+            arguments: Fields of its request.
+            **options: As of BlockingCallOptions.
+
+        Returns:
+            All fields of its answer.
+        """
+        return self._make(calls.inference_protocol(method, arguments), **options)
 
     def check_ready(self, *, timeout: float | None = None) -> None:
         """Return when the backend serves.

@@ -525,6 +525,12 @@ class Settings:
         "TorchServe's own is 7070.",
         shown="off",
     )
+    torchserve_http_address: Address | None = _setting(
+        _ADDRESS,
+        _BY_GATEWAY,
+        "Where the gateway speaks TorchServe's inference protocol over HTTP, too; TorchServe's own is 8080.",
+        shown="off",
+    )
     torchserve_management_address: Address | None = _setting(
         _ADDRESS,
         _BY_BACKEND,
@@ -559,6 +565,14 @@ class Settings:
         "File that the backend's start fills with new keys; where it is set, calls by TorchServe's protocols "
         "must bring one as their token.",
         shown="off: no tokens",
+    )
+    oip: bool = _setting(
+        _SWITCH,
+        _BY_BOTH,
+        "Whether the Open Inference Protocol, version 2, is spoken: on the backend's port, and under /v2 of "
+        "the gateway.",
+        default=True,
+        shown="on",
     )
     log_format: str = _setting(
         _one_of("text", "json"),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from utils.errors import (
+    BodyTooSlow,
     Code,
     DeadlineExceeded,
     FacetError,
@@ -24,6 +25,7 @@ from utils.errors import (
     ModelNotReady,
     Overloaded,
     ParameterMissing,
+    PayloadTooLarge,
     RouteNotFound,
     TokenRefused,
     WorkerCrashed,
@@ -120,6 +122,7 @@ class _Row(NamedTuple):
     http_status: int | None
     java_class: str
     type: str = ""
+    text: str = ""
 
 
 _Rows = Mapping[tuple[type[FacetError], str | None], _Row]
@@ -131,6 +134,8 @@ _NO_PROCESS = _Row(Code.INTERNAL, 503, "InternalServerException.()", type="Servi
 
 _ALL: _Rows = {
     (TokenRefused, None): _Row(None, 400, "", type="InvalidKeyException"),
+    (BodyTooSlow, None): _Row(None, None, f"{_HTTP}RequestTimeoutException"),
+    (PayloadTooLarge, None): _Row(None, None, f"{_HTTP}BadRequestException"),
     (InvalidRequest, None): _Row(None, 400, f"{_HTTP}BadRequestException"),
     (RouteNotFound, None): _Row(None, None, f"{_HTTP}ResourceNotFoundException"),
     (MethodNotAllowed, None): _Row(None, None, f"{_HTTP}MethodNotAllowedException"),
@@ -200,6 +205,17 @@ def prediction_error(error: FacetError, model: str, version: str) -> FacetError:
     called = f'"{model}" Version {version}' if version else f'"{model}"'
     detail = text.format(model=model, version=version, called=called)
     return type(error)(detail, field=error.field, retry_after=error.retry_after)
+
+
+def route_error(error: FacetError) -> FacetError:
+    """An error of a path over HTTP, with TorchServe's text, where TorchServe has one."""
+    match error:
+        case RouteNotFound():
+            return RouteNotFound(NO_SUCH_ROUTE)
+        case MethodNotAllowed():
+            return MethodNotAllowed(NO_SUCH_METHOD)
+        case _:
+            return error
 
 
 def _told(error: FacetError, rows: _Rows) -> Told:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from gateway.forms.compression import gunzip, is_gzip
+from gateway.forms.compression import Coding, coding_of, uncompress
 from utils.errors import PayloadTooLarge
 
 T_co = TypeVar("T_co", covariant=True)
@@ -29,20 +29,23 @@ def under_coding(form: InputForm[T_co], content_encoding: str | None) -> InputFo
     """How to read a body of this form that came under a Content-Encoding.
 
     Raises:
-        UnsupportedContentEncoding: It is compressed by something else than gzip.
+        UnsupportedContentEncoding: It is compressed in a way that is not accepted.
     """
-    if not is_gzip(content_encoding):
+    coding = coding_of(content_encoding)
+    if coding is None:
         return form
-    # gzip adds to what it cannot compress.
-    return _Gzipped(form.limit + form.limit // 1024 + 1024, form)
+    # Compression adds to what it cannot compress.
+    return _Compressed(form.limit + form.limit // 1024 + 1024, form, coding)
 
 
 @dataclass(frozen=True, slots=True)
-class _Gzipped(InputForm[T_co]):
+class _Compressed(InputForm[T_co]):
     content: InputForm[T_co]
+    coding: Coding
 
     def too_large(self, actual: str) -> PayloadTooLarge:
         return self.content.too_large(f"{actual} compressed")
 
     def parse(self, body: bytes, query: str) -> T_co:
-        return self.content.parse(gunzip(body, self.content.limit, self.content.too_large), query)
+        content = uncompress(body, self.coding, self.content.limit, self.content.too_large)
+        return self.content.parse(content, query)

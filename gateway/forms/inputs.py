@@ -4,8 +4,8 @@
     multipart   multipart/form-data; a file; options, image_id and metadata (JSON) as fields
     JSON        {"image": "<base64 or data: URI>", "image_id": "", "metadata": {}, "options": {}}
 
-Each may be compressed by gzip. Options and image_id may also be query parameters, but not given twice. Names
-that are not known are refused everywhere: a typo must not look like an option that has no effect.
+Each may be compressed by gzip or deflate. Options and image_id may also be query parameters, but not given
+twice. Names that are not known are refused everywhere: a typo must not look like an option without effect.
 """
 
 import math
@@ -39,7 +39,7 @@ def input_form(
 
     Raises:
         UnsupportedContentType: In no way; the detail shows two that work, against this host.
-        UnsupportedContentEncoding: It is compressed by something else than gzip.
+        UnsupportedContentEncoding: It is compressed in a way that is not accepted.
     """
     form = _uncompressed(content_type or "application/octet-stream", host, max_image_bytes)
     return under_coding(form, content_encoding)

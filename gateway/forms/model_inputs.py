@@ -1,14 +1,17 @@
-"""The forms of a request to a model, which are passed on as they come: JSON, or multipart/form-data.
+"""The forms of a request to a model, which are passed on as they come: JSON, multipart/form-data, or any.
 
-Either may be compressed by gzip. There are no query parameters: the model's schema says what a body has.
+Each may be compressed by gzip or deflate. There are no query parameters: the model's schema says what a body
+has.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
+from gateway.arrival import Environ
 from gateway.forms.input_form import InputForm, under_coding
 from utils.errors import BodyTooLarge, PayloadTooLarge, UnknownOption, UnsupportedContentType, shown
+from utils.settings import Settings
 
 _JSON = "application/json"
 _MULTIPART = "multipart/form-data"
@@ -17,7 +20,7 @@ _SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class ModelBody:
-    """A body without its coding, and what it is: `application/json`, or multipart with its boundary."""
+    """A body without its coding, and its content type, with a boundary where it has one."""
 
     content_type: str
     content: bytes
@@ -30,7 +33,7 @@ def model_form(
 
     Raises:
         UnsupportedContentType: In no way; the detail shows one that works, against this URL.
-        UnsupportedContentEncoding: It is compressed by something else than gzip.
+        UnsupportedContentEncoding: It is compressed in a way that is not accepted.
     """
     mimetype = (content_type or "").partition(";")[0].strip().lower()
     if content_type is None or mimetype not in {_JSON, _MULTIPART}:
@@ -40,8 +43,18 @@ def model_form(
             f"Try: curl -H 'Content-Type: {_JSON}' -d '{{...}}' {url()}",
             field="Content-Type",
         )
-    passed_on = _JSON if mimetype == _JSON else content_type
-    return under_coding(_PassedOn(max_request_bytes, passed_on), content_encoding)
+    kind = _JSON if mimetype == _JSON else content_type
+    return under_coding(_PassedOn(max_request_bytes, kind), content_encoding)
+
+
+def any_form(environ: Environ, settings: Settings) -> InputForm[ModelBody]:
+    """How to read a body of any type, which is the model's to know.
+
+    Raises:
+        UnsupportedContentEncoding: It is compressed in a way that is not accepted.
+    """
+    body = _PassedOn(settings.max_request_bytes, environ.get("CONTENT_TYPE", ""))
+    return under_coding(body, environ.get("HTTP_CONTENT_ENCODING"))
 
 
 @dataclass(frozen=True, slots=True)

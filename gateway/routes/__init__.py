@@ -2,30 +2,52 @@
 
 faces           POST /predict
 models          /models and what is below it
+oip             the Open Inference Protocol, /v2 and what is below it
 service         the gateway itself: / and its health
+torchserve      TorchServe's inference API, which is another application
 backend_calls   what views share that call the backend
+model_calls     what views share that call models
 """
 
 from flask import Flask
 
 from gateway.arrival import BodyRule, Environ
 from gateway.backend import Backend
-from gateway.routes import faces, models
+from gateway.context import RequestContext
+from gateway.problems import ErrorAnswer, problem
+from gateway.readiness import Readiness
+from gateway.routes import faces, models, oip
 from gateway.routes.backend_calls import Permits
 from gateway.routes.faces import FaceRoutes
+from gateway.routes.model_calls import ModelCalls
 from gateway.routes.models import ModelRoutes
+from gateway.routes.oip import InferenceProtocolRoutes
 from gateway.routes.service import ServiceRoutes
+from utils.errors import FacetError
 from utils.settings import Settings
 
 
-def add_routes(app: Flask, backend: Backend, settings: Settings) -> None:
-    """Give the application all its paths."""
-    permits = Permits(settings)
-    FaceRoutes(backend, settings, permits).add_to(app)
-    ModelRoutes(backend, settings, permits).add_to(app)
-    ServiceRoutes(backend).add_to(app)
+def add_routes(
+    app: Flask, backend: Backend, permits: Permits, calls: ModelCalls, readiness: Readiness
+) -> None:
+    """Give the main application all its paths."""
+    FaceRoutes(backend, calls.settings, permits).add_to(app)
+    ModelRoutes(calls).add_to(app)
+    ServiceRoutes(readiness).add_to(app)
+    if calls.settings.oip:
+        InferenceProtocolRoutes(calls, readiness).add_to(app)
 
 
 def body_rule(environ: Environ, settings: Settings) -> BodyRule | None:
     """As `gateway.app.Gateway.body_rules`."""
-    return faces.body_rule(environ, settings) or models.body_rule(environ, settings)
+    return (
+        faces.body_rule(environ, settings)
+        or models.body_rule(environ, settings)
+        or oip.body_rule(environ, settings)
+    )
+
+
+def error_answer(failure: FacetError, context: RequestContext) -> ErrorAnswer:
+    """As `gateway.app.Gateway.error_format` of the main application."""
+    answer = oip.error_answer if oip.is_of_protocol(context.environ) else problem
+    return answer(failure, context)

@@ -1,4 +1,4 @@
-"""What views share that call the backend: permits, times and bodies."""
+"""What views share that call the backend: permits, times and bodies, and whether it serves."""
 
 import threading
 from collections.abc import Iterator
@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from gateway.arrival import BodyRule, Environ
-from gateway.context import Patience, RequestContext, out_of_time, patience_of
+from gateway.context import Patience, RequestContext, current, out_of_time, patience_of
 from gateway.forms.input_form import InputForm
-from utils.errors import BodyTooSlow, GatewayBusy
+from gateway.readiness import Readiness
+from utils.errors import BackendUnavailable, BodyTooSlow, GatewayBusy, GatewayStopping
 from utils.service_client import BlockingCallOptions, Cancellation
 from utils.settings import Settings
 
@@ -40,6 +41,22 @@ class Permits:
             yield
         finally:
             self._free.release()
+
+
+def require_ready(readiness: Readiness) -> None:
+    """Return where requests may be sent here: the backend serves, and this gateway does not go away.
+
+    Raises:
+        GatewayStopping: It does.
+        BackendUnavailable: The backend does not serve.
+    """
+    if current().arrival.stopping:
+        raise GatewayStopping("This gateway is about to stop.", retry_after=BUSY_SECONDS)
+    failure = readiness.check()
+    if failure is not None:
+        unavailable = BackendUnavailable(failure.detail, retry_after=failure.retry_after or BUSY_SECONDS)
+        unavailable.cause = failure.cause
+        raise unavailable
 
 
 def call_options(context: RequestContext, patience: Patience) -> BlockingCallOptions:

@@ -7,13 +7,13 @@ from werkzeug.routing import BaseConverter
 
 from gateway.answers import model_response, models_response, prediction_response
 from gateway.arrival import BodyRule, Environ
-from gateway.backend import Backend
-from gateway.context import REQUEST_TIMEOUT, Patience, RequestContext, current, patience_of
 from gateway.forms.input_form import InputForm
 from gateway.forms.model_inputs import ModelBody, model_form
-from gateway.routes.backend_calls import Permits, call_options, read_body, rule_of
-from utils.errors import ModelNotFound, shown
-from utils.settings import MODEL_NAME, Settings
+from gateway.routes.backend_calls import rule_of
+from gateway.routes.model_calls import ModelCalls, checked
+from utils.models import Prediction
+from utils.service_client import BlockingCallOptions
+from utils.settings import Settings
 
 _PREDICT_PATH = re.compile(r"/models/([^/]+)(?:/[^/]+)?/predict")
 
@@ -28,10 +28,8 @@ class _VersionConverter(BaseConverter):
 class ModelRoutes:
     """The views, and what they share."""
 
-    def __init__(self, backend: Backend, settings: Settings, permits: Permits) -> None:
-        self._backend = backend
-        self._settings = settings
-        self._permits = permits
+    def __init__(self, calls: ModelCalls) -> None:
+        self._calls = calls
 
     def add_to(self, app: Flask) -> None:
         """Give the application its paths."""
@@ -43,51 +41,23 @@ class ModelRoutes:
 
     def list_models(self) -> Response:
         """List every version of every model."""
-        context, patience = current(), self._patience()
-        with self._permits.one():
-            return models_response(self._backend.models(**call_options(context, patience)))
+        return models_response(self._calls.models())
 
     def describe_model(self, name: str, version: str = "") -> Response:
         """Say what a version takes and answers; without one named that which serves calls that name none."""
-        context, patience = current(), self._patience()
-        _note(context, _checked(name), version)
-        with self._permits.one():
-            return model_response(self._backend.describe(name, version, **call_options(context, patience)))
+        return model_response(self._calls.describe(name, version))
 
     def predict_model(self, name: str, version: str = "") -> Response:
         """Have a model answer the body."""
-        context, patience = current(), self._patience()
-        form = _form_of(request.environ, _checked(name), self._settings)
-        _note(context, name, version)
-        with self._permits.one():
-            body = form.parse(read_body(context), request.environ.get("QUERY_STRING", ""))
-            context.note(bytes=len(body.content))
-            options = call_options(context, patience)
-            prediction = self._backend.predict_raw(
+
+        def send(body: ModelBody, options: BlockingCallOptions) -> Prediction:
+            return self._calls.backend.predict_raw(
                 name, body.content_type, body.content, version=version, **options
             )
-        _note(context, prediction.name, prediction.version)
-        return prediction_response(prediction)
 
-    def _patience(self) -> Patience:
-        return patience_of(request.headers.get(REQUEST_TIMEOUT), self._settings)
-
-
-def _note(context: RequestContext, name: str, version: str) -> None:
-    context.note(model=name, version=version or None)
-
-
-def _checked(name: str) -> str:
-    """A name that a model may have.
-
-    Raises:
-        ModelNotFound: None may.
-    """
-    if not MODEL_NAME.fullmatch(name):
-        raise ModelNotFound(
-            f"There is no model {shown(name)!r}; GET /models lists those there are.", field="name"
-        )
-    return name
+        form = _form_of(request.environ, checked(name), self._calls.settings)
+        query = request.environ.get("QUERY_STRING", "")
+        return prediction_response(self._calls.predict(name, version, form, query, send))
 
 
 def body_rule(environ: Environ, settings: Settings) -> BodyRule | None:
@@ -95,7 +65,7 @@ def body_rule(environ: Environ, settings: Settings) -> BodyRule | None:
     path = _PREDICT_PATH.fullmatch(environ["PATH_INFO"])
     if path is None or environ["REQUEST_METHOD"] != "POST":
         return None
-    name = _checked(path[1].encode("latin-1").decode(errors="replace"))
+    name = checked(path[1].encode("latin-1").decode(errors="replace"))
     return rule_of(_form_of(environ, name, settings), environ, settings)
 
 

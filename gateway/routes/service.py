@@ -3,19 +3,16 @@
 import orjson
 from flask import Flask, Response, request
 
-from gateway.backend import Backend
-from gateway.context import current
 from gateway.forms.hints import curl_lines
-from gateway.readiness import PROBE_SECONDS, Readiness
-from gateway.routes.backend_calls import BUSY_SECONDS
-from utils.errors import BackendUnavailable, GatewayStopping
+from gateway.readiness import Readiness
+from gateway.routes.backend_calls import require_ready
 
 
 class ServiceRoutes:
     """The views, and what they share."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._readiness = Readiness(lambda: backend.check_ready(timeout=PROBE_SECONDS))
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
 
     def add_to(self, app: Flask) -> None:
         """Give the application its paths."""
@@ -29,13 +26,7 @@ class ServiceRoutes:
 
     def readyz(self) -> Response:
         """Say whether requests may be sent here: the backend serves, and this gateway does not go away."""
-        if current().arrival.stopping:
-            raise GatewayStopping("This gateway is about to stop.", retry_after=BUSY_SECONDS)
-        failure = self._readiness.check()
-        if failure is not None:
-            unavailable = BackendUnavailable(failure.detail, retry_after=failure.retry_after or BUSY_SECONDS)
-            unavailable.cause = failure.cause
-            raise unavailable
+        require_ready(self._readiness)
         return _status("ready")
 
     def index(self) -> Response:

@@ -1,4 +1,4 @@
-"""A request of uvicorn's (ASGI) becomes a call of the Flask application (WSGI, PEP 3333)."""
+"""A request of uvicorn's (ASGI) becomes a call of a Flask application (WSGI, PEP 3333)."""
 
 import asyncio
 import io
@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from gateway import problems
 from gateway.arrival import Arrival, BodyRules, Environ
 from gateway.server.body import Body
 from gateway.server.call import Application, Call
@@ -17,6 +18,14 @@ from utils.errors import Cancelled, GatewayBusy
 
 PIPED_THREADS = 4
 """Beside the others, for requests whose body is read while it arrives: they may hold a thread for long."""
+
+_APPLICATION = "application"
+"""Of a request's state: what answers it, which is the listener's."""
+
+
+def state_for(application: Application) -> dict[str, Any]:
+    """The state that the requests of a listener have, so that this application answers them."""
+    return {_APPLICATION: application}
 
 
 class Threads:
@@ -54,11 +63,12 @@ class Threads:
 
 
 class Adapter:
-    """The ASGI application. Made and called on the event loop.
+    """The ASGI application, for all listeners: they share its limits. Made and called on the event loop.
+
+    An application may have `body_rules`, what bodies it accepts (none, where it has no such attribute), and
+    `error_format`, how it tells failures.
 
     Args:
-        application: Answers requests.
-        rules: What bodies it accepts.
         threads: How many requests it answers at once.
         budget: Bytes of bodies that may be held at once.
         pause: Seconds without a byte of a body after which no more is waited for.
@@ -67,30 +77,31 @@ class Adapter:
 
     def __init__(
         self,
-        application: Application,
-        rules: BodyRules,
         *,
         threads: int,
         budget: int,
         pause: float,
         stopping: Callable[[], bool],
     ) -> None:
-        self._application, self._rules, self._stopping = application, rules, stopping
+        self._stopping = stopping
         self._threads, self._piped_threads = Threads(threads), Threads(PIPED_THREADS)
         self._budget, self._pause = budget, pause
 
     async def __call__(self, scope: Any, _receive: Any, _send: Any) -> None:  # noqa: ANN401 - ASGI's
         """Answer one request."""
         connection, cycle, head_ended = scope["state"]["request"]
+        application = scope["state"][_APPLICATION]
         await asyncio.sleep(0)  # for what came with the head: the body, or the end of a client that has left
         await connection.flow.drain()  # who does not take the answers before this one gets no other
         environ = environ_of(scope)
         arrival = Arrival(connection, head_ended, head_ended, self._stopping())
         arrival.add_to(environ)
-        call = Call(self._application, environ, connection, cycle)
+        error_format: problems.ErrorFormat = getattr(application, "error_format", problems.problem)
+        call = Call(application, environ, error_format, connection, cycle)
         threads, pieces = self._threads, list[bytes]()
         try:
-            rule = self._rules(environ)
+            rules: BodyRules = getattr(application, "body_rules", lambda _environ: None)
+            rule = rules(environ)
             if rule is not None:
                 # int() refuses thousands of zeros, which HTTP allows.
                 length = int(environ.get("CONTENT_LENGTH", "").lstrip("0") or 0)

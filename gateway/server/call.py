@@ -20,6 +20,7 @@ class Call:
     Args:
         application: What is called.
         environ: What it is called with.
+        error_format: How it tells failures.
         connection: Where the answer is waited for.
         cycle: uvicorn's, of this request.
 
@@ -31,11 +32,12 @@ class Call:
         self,
         application: Application,
         environ: Environ,
+        error_format: problems.ErrorFormat,
         connection: Protocol,
         cycle: Any,  # noqa: ANN401 - uvicorn's
     ) -> None:
-        self._application, self._environ, self._connection = application, environ, connection
-        self._cycle = cycle
+        self._application, self._environ, self._error_format = application, environ, error_format
+        self._connection, self._cycle = connection, cycle
         self._loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[bytes] = self._loop.create_future()
         self._pieces: Iterable[bytes] = ()
@@ -101,7 +103,7 @@ class Call:
             self._cycle.disconnected = True  # or uvicorn would complain of an answer without end
             self._connection.transport.abort()
         else:
-            self._status, self._fields, body = problems.refusal(failure, self._environ)
+            self._status, self._fields, body = problems.refusal(failure, self._environ, self._error_format)
             await self.send(body, last=True)
 
     async def send(self, piece: bytes, *, last: bool = False) -> None:

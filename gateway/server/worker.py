@@ -66,10 +66,13 @@ class Worker(BaseWorker):  # type: ignore[misc]
     Attributes:
         settings: What the operator decided.
         shutdown_flag: Whether the whole gateway stops.
+        listener_names: The listeners in their order, each by the setting that has its address. Those that
+            the application has in its mapping `others` are answered by what it says, all else by itself.
     """
 
     settings: Settings
     shutdown_flag: ShutdownFlag
+    listener_names: list[str]
     _notify_at, _leave_at = 0.0, inf
 
     @classmethod
@@ -91,10 +94,12 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        protocol = self._protocol()
+        protocol_for = self._protocols()
         listeners = [
-            Listener(each.sock, protocol, self._state.connections, self.cfg.worker_connections)
-            for each in self.sockets
+            Listener(
+                each.sock, protocol_for(application), self._state.connections, self.cfg.worker_connections
+            )
+            for each, application in zip(self.sockets, self._applications(), strict=True)
         ]
         loop.add_signal_handler(signal.SIGTERM, self._drain)
         if not self.alive:  # told to stop while it booted
@@ -115,16 +120,20 @@ class Worker(BaseWorker):  # type: ignore[misc]
             await self._look()
         await asyncio.sleep(_LOOK_SECONDS)  # for the log's lines of the last answers
 
-    def _protocol(self) -> Callable[[], asyncio.Protocol]:
-        """What makes a protocol for each new connection."""
+    def _applications(self) -> list[Any]:
+        """What answers the requests of each listener, in their order."""
+        others = getattr(self.wsgi, "others", {})
+        names = dict(enumerate(self.listener_names))
+        return [others.get(names.get(index), self.wsgi) for index in range(len(self.sockets))]
+
+    def _protocols(self) -> Callable[[Any], Callable[[], asyncio.Protocol]]:
+        """What tells, for an application, what makes a protocol for each new connection."""
         # After the fork, as the application: a reload brings new code of both.
-        from gateway.server.adapter import Adapter  # noqa: PLC0415
+        from gateway.server.adapter import Adapter, state_for  # noqa: PLC0415
         from gateway.server.connection import State  # noqa: PLC0415
         from gateway.server.protocol import Protocol  # noqa: PLC0415
 
         adapter = Adapter(
-            self.wsgi,
-            getattr(self.wsgi, "body_rules", lambda _environ: None),
             threads=self.cfg.threads,
             budget=self.settings.body_budget_bytes,
             pause=self.settings.body_pause_seconds,
@@ -143,7 +152,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         )
         config.load()
         self._state = State()
-        return functools.partial(Protocol, config=config, server_state=self._state, app_state={})
+        protocol = functools.partial(Protocol, config=config, server_state=self._state)
+        return lambda application: functools.partial(protocol, app_state=state_for(application))
 
     def _drain(self) -> None:
         """Begin to leave; the signal may come more than once."""

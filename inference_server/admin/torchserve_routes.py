@@ -14,7 +14,7 @@ from inference_server.admin.torchserve_api import API
 from inference_server.admin.torchserve_documents import pretty, settings_of
 from inference_server.admin.torchserve_urls import Registration
 from utils import torchserve
-from utils.errors import FacetError, MalformedRequest, MethodNotAllowed, RouteNotFound, shown
+from utils.errors import FacetError, MalformedRequest, shown
 from utils.json_names import refuse_repeated_names
 from utils.torchserve_keys import Tokens
 
@@ -136,10 +136,7 @@ def _check(guard: Guard, tokens: Tokens | None) -> None:
 
 def _tell(failure: FacetError, error: Exception) -> Response:
     """A failure as TorchServe tells it."""
-    if failure is not error and isinstance(failure, RouteNotFound | MethodNotAllowed):
-        missing = isinstance(failure, RouteNotFound)
-        failure = type(failure)(torchserve.NO_SUCH_ROUTE if missing else torchserve.NO_SUCH_METHOD)
-    told = torchserve.tell_management_error(failure)
+    told = torchserve.tell_management_error(failure if failure is error else torchserve.route_error(failure))
     return _json(told.document, told.http_status)
 
 

@@ -1,11 +1,15 @@
 """Face detection, which the workers host themselves, called as the other models are."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
+from inference_server.api.interceptor import discard_notes, note
+from inference_server.api.ordered import in_order
+from inference_server.models.encodings import inference
 from inference_server.models.encodings.torchserve_inputs import of_body, of_message
 from inference_server.models.face_messages import (
     OPERATIONS,
@@ -14,8 +18,12 @@ from inference_server.models.face_messages import (
     encode_document,
     encode_json,
 )
+from inference_server.models.face_tensors import face_operations
 from protos import infer_pb2 as pb
-from utils.errors import InvalidInput, MalformedRequest, shown
+from utils.errors import InvalidInput, InvalidRequest, MalformedRequest, shown
+
+_MOST_AT_ONCE = 8
+"""Pictures of one request that are computed, or wait, at once."""
 
 _ENCODERS: Mapping[str, Callable[[bytes], bytes]] = {
     "json": encode_json,
@@ -48,14 +56,26 @@ class FaceModel:
         payload: bytes,
         context: Any,  # noqa: ANN401
         parameters: bytes = b"",
+        key: str = "",
     ) -> bytes:
         """Find the faces in the picture of one input.
+
+        Args:
+            operation: One of OPERATIONS.
+            payload: The input.
+            context: Of the call.
+            parameters: What the operation needs to know beside the input.
+            key: The name and version that face detection is listed as.
 
         Raises:
             MalformedRequest: The payload cannot be read.
             InvalidInput: It does not fit the input's schema, or is in another form.
             FacetError: As `/Inference/Predict`.
         """
+        if operation in inference.OPERATIONS:
+            opening = asyncio.to_thread(face_operations(key)[operation].open, payload, parameters)
+            del payload
+            return await self._by_tensors(*await opening, context)
         match operation:
             case "typed":
                 try:
@@ -80,3 +100,37 @@ class FaceModel:
         results = await found
         encode = _ENCODERS.get(operation)
         return results if encode is None else await asyncio.to_thread(encode, results)
+
+    async def _by_tensors(
+        self,
+        pictures: list[pb.Image],
+        encode: Callable[[Sequence[bytes]], bytes],
+        context: Any,  # noqa: ANN401
+    ) -> bytes:
+        """Find the faces in each picture, of some at the same time.
+
+        Raises:
+            FacetError: As `/Inference/Predict`, of the first that fails; the field says which one it is.
+        """
+        note(items=len(pictures))
+
+        async def answer(number: int, picture: pb.Image) -> bytes:
+            discard_notes()
+            found = self._inference.predict(picture, context)
+            del picture
+            try:
+                return await found
+            except InvalidRequest as error:
+                error.field = f"image.{number}"
+                raise
+
+        async with aclosing(in_order(_each(pictures), answer, _MOST_AT_ONCE)) as answers:
+            results = [one async for one in answers]
+        return await asyncio.to_thread(encode, results)
+
+
+async def _each(pictures: list[pb.Image]) -> AsyncIterator[pb.Image]:
+    """The pictures, each of which waits in its buffer, and nowhere else, once it is taken."""
+    pictures.reverse()
+    while pictures:
+        yield pictures.pop()

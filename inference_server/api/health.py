@@ -35,6 +35,11 @@ class HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]
         self._models: dict[str, bool] = {}
         self._turn = asyncio.Lock()
 
+    @property
+    def serving(self) -> bool:
+        """What it answers for the whole server."""
+        return self._serving
+
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register its methods."""
         health_pb2_grpc.add_HealthServicer_to_server(self, server)

@@ -15,8 +15,8 @@ from utils.settings import Settings
 
 TYPED, JSON, MULTIPART = "typed", "json", "multipart"
 """Operations that every model has: a message of its own type, JSON, a form."""
-TORCHSERVE = "torchserve"
-"""And TorchServe's PredictionsRequest, answered by the bytes of a prediction."""
+OIP, TORCHSERVE = "oip", "torchserve"
+"""And requests of the Open Inference Protocol and of TorchServe, in messages of theirs."""
 CLASSIFY, PIPELINE = "classify", "pipeline"
 """Operations of some models: those of published contracts."""
 
@@ -33,6 +33,7 @@ class Faces(Protocol):
         payload: bytes,
         context: Any,  # noqa: ANN401
         parameters: bytes = b"",
+        key: str = "",
     ) -> bytes:
         """Find the faces in the picture of one input."""
 
@@ -98,7 +99,7 @@ class ModelCaller:
         received = time.monotonic()
         note(bytes=len(payload))
         if version.queue == FaceDetection.queue:
-            found = self._faces.call(operation, payload, context, parameters)
+            found = self._faces.call(operation, payload, context, parameters, version.key)
             del payload
             return await found
         self._check(version, operation, len(payload))

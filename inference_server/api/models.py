@@ -118,6 +118,8 @@ def _described(version: ModelVersion, catalogue: Catalogue) -> pb.ModelDescripti
                 descriptor=base64.b64decode(card["descriptor"]),
                 input_type=card["input_type"],
                 output_type=card["output_type"],
+                # A card that was kept by a release before this member has none.
+                tensors=orjson.dumps(card["tensors"]) if "tensors" in card else b"",
             )
         )
     return described

@@ -52,7 +52,14 @@ class ModelRegistry:
 
     def find(self, name: str, version: str = "", request_id: str = "") -> ModelVersion:
         """The version that is to serve a call, as Catalogue.find chooses and refuses it."""
-        return self.current().find(name, version, request_id)
+        return self.current().find(name, self.meant(name, version), request_id)
+
+    def meant(self, name: str, version: str) -> str:
+        """The version that a caller means: 1 is also 1.0, where there is no 1."""
+        if not version:
+            return version
+        versions = {one.version for one in self.current().of(name)}
+        return f"{version}.0" if version not in versions and f"{version}.0" in versions else version
 
     def name_of(self, identifier: str) -> str:
         """The name of the model that has this identifier in its messages and methods.
@@ -75,7 +82,7 @@ class ModelRegistry:
         versions = {one.version: one for one in catalogue.of(name)}
         if not versions:
             raise ModelNotFound(f"There is no model {shown(name)!r}", field="name")
-        chosen = version or catalogue.defaults.get(name) or [*versions][-1]
+        chosen = self.meant(name, version) or catalogue.defaults.get(name) or [*versions][-1]
         if chosen not in versions:
             raise ModelNotFound(f"The model {name} has no version {shown(chosen)!r}", field="version")
         return versions[chosen]

@@ -11,6 +11,7 @@ from inference_server.api.interceptor import CallInterceptor
 from inference_server.api.messages import MessageReceiver
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.models import ModelsService
+from inference_server.api.oip import InferenceProtocolService
 from inference_server.api.reflection import add_reflection
 from inference_server.api.torchserve import TorchServePolicy, TorchServeService
 from inference_server.api.typed import TypedService
@@ -65,7 +66,7 @@ def build_servers(
     Raises:
         RuntimeError: They cannot listen there.
     """
-    of_models = [] if models is None else _services_of(models, settings)
+    of_models = [] if models is None else _services_of(models, health, settings)
     of_torchserve = [] if torchserve is None else [torchserve[0]]
     # Both servers' messages are received within the limits of one.
     receiver = MessageReceiver(
@@ -112,9 +113,10 @@ def _options(settings: Settings) -> list[tuple[str, Any]]:
     ]
 
 
-def _services_of(models: ModelCaller, settings: Settings) -> list[Service]:
+def _services_of(models: ModelCaller, health: HealthServicer, settings: Settings) -> list[Service]:
     """All those by which models are called."""
-    return [ModelsService(models), TypedService(models), *article_services(models, settings)]
+    protocols = [InferenceProtocolService(models, health, settings)] if settings.oip else []
+    return [ModelsService(models), TypedService(models), *article_services(models, settings), *protocols]
 
 
 def _names(services: Sequence[Service]) -> frozenset[str]:

@@ -49,6 +49,12 @@ def identifier(name: str) -> str:
     return f"_{made}" if made[0].isdigit() else made
 
 
+def whole_number(version: str) -> str:
+    """The version as protocols have it whose versions are whole numbers: 1 for 1.0, others as they are."""
+    number = version.removesuffix(".0")
+    return number if number.isdecimal() else version
+
+
 def version_key(version: str) -> tuple[tuple[tuple[bool, int, str], ...], str]:
     """A key to sort versions by: numbers as numbers (1.10 above 1.9), words above numbers."""
     parts = _NUMBER_OR_WORD.findall(version)

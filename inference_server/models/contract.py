@@ -2,18 +2,21 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from facet_serving import Model
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.catalogue.names import check_version
 from inference_server.dispatch.consumer import Checkpoint, Outcome
 from inference_server.dispatch.work import Work
+from inference_server.models.calls import Batch, Call, Item, batches
 from inference_server.models.encoding import pack_answer, pack_error, unpack_context
+from inference_server.models.encodings import inference
+from inference_server.models.encodings.columns import SchemaTensors
+from inference_server.models.encodings.tensors import Rows, TensorInterface
 from inference_server.models.loading import load_model, read_lock
 from inference_server.models.operations import Operation, operations_of
 from inference_server.models.schema import Schema
@@ -50,36 +53,6 @@ def load(version: ModelVersion, max_answer_bytes: int) -> "LoadedModel":
     return LoadedModel(version, model, schema, max_answer_bytes)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Batch:
-    """One call of `predict`: how many inputs it had, and how long it took."""
-
-    size: int
-    ms: float
-
-
-@dataclass(slots=True, eq=False)
-class _Item:
-    """One input, and what becomes of it."""
-
-    call: "_Call"
-    number: int
-    value: BaseModel
-    batch: _Batch | None = None
-    output: BaseModel | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """One request; `error` is its answer where there is one."""
-
-    work: Work
-    names: dict[str, str | None] = field(default_factory=dict)
-    operation: Operation | None = None
-    items: list[_Item] = field(default_factory=list)
-    error: FacetError | None = None
-
-
 class LoadedModel:
     """A version of a model that was loaded.
 
@@ -104,7 +77,14 @@ class LoadedModel:
         self._model = model
         self._schema = schema
         self._max_answer_bytes = max_answer_bytes
-        self._operations = operations_of(schema)
+        tensors = getattr(model, "tensors", None)
+        if not isinstance(tensors, TensorInterface):
+            tensors = SchemaTensors(schema)
+        by_tensors = inference.operations_of(self.key, tensors, self.max_batch)
+        self._operations: dict[str, Operation | inference.InferenceOperation] = {
+            **operations_of(schema),
+            **by_tensors,
+        }
         self.card = {
             "name": version.name,
             "version": number,
@@ -113,6 +93,7 @@ class LoadedModel:
             "kind": version.source.kind,
             "max_batch": self.max_batch,
             "operations": [*self._operations],
+            "tensors": tensors.describe(),
             **schema.card(),
         }
 
@@ -132,7 +113,7 @@ class LoadedModel:
         started = time.monotonic()
         calls = [self._begin(work) for work in works]
         try:
-            for batch in _batches([item for call in calls for item in call.items], self.max_batch):
+            for batch in batches([item for call in calls for item in call.items], self.max_batch):
                 self._compute(batch, checkpoint)
         except DeadlineExceeded as error:
             for call in calls:
@@ -142,25 +123,26 @@ class LoadedModel:
     encode_error = staticmethod(pack_error)
     """The answer that tells a caller of an error."""
 
-    def _begin(self, work: Work) -> _Call:
-        call = _Call(work)
+    def _begin(self, work: Work) -> Call:
+        call = Call(work)
         try:
             request_id, traceparent, parameters = unpack_context(work.context)
             call.names = {"request_id": request_id, "traceparent": traceparent or None}
             if work.model != self.key:
                 # Its version is gone, and the number of its queue was given to this one.
                 raise ModelNotReady(f"The model {work.model} is served no longer.", retry_after=RETRY_SECONDS)
-            call.operation = self._operations.get(work.operation)
-            if call.operation is None:
+            operation = self._operations.get(work.operation)
+            if operation is None:
                 known = ", ".join(self._operations)
                 raise RouteNotFound(f"The model has no {shown(work.operation)!r}; it has {known}.")
-            inputs = call.operation.decode(work.payload, parameters)
-            call.items = [_Item(call, number, value) for number, value in enumerate(inputs)]
+            call.items_name = operation.items
+            inputs, call.encode = operation.open(work.payload, parameters)
+            call.items = [Item(call, number, value) for number, value in enumerate(inputs)]
         except BaseException as error:  # noqa: BLE001 - an author's validators may raise anything
             call.error = self._told(error, call)
         return call
 
-    def _compute(self, items: Sequence[_Item], checkpoint: Checkpoint) -> None:
+    def _compute(self, items: Sequence[Item], checkpoint: Checkpoint) -> None:
         """Have the model answer inputs, or note why it did not."""
         checkpoint()
         started = time.monotonic()
@@ -175,38 +157,38 @@ class LoadedModel:
             for item in items:
                 self._compute([item], checkpoint)
             return
-        batch = _Batch(len(items), (time.monotonic() - started) * 1000)
+        batch = Batch(sum(item.size for item in items), (time.monotonic() - started) * 1000)
         for item, output in zip(items, outputs, strict=True):
             item.batch = batch
             try:
-                item.output = self._schema.output.check(output)
+                # Arrays are what their model says they are.
+                item.output = output if isinstance(output, Rows) else self._schema.output.check(output)
             except BaseException as error:  # noqa: BLE001 - an author's validators may raise anything
                 self._note(item, error)
 
-    def _predict(self, inputs: list[BaseModel]) -> list[Any]:
+    def _predict(self, inputs: list[Any]) -> list[Any]:
         outputs = list(self._model.predict(inputs))
         if len(outputs) != len(inputs):
             raise ValueError(f"predict gave {len(outputs)} outputs for {len(inputs)} inputs")
         return outputs
 
-    def _note(self, item: _Item, error: BaseException) -> None:
+    def _note(self, item: Item, error: BaseException) -> None:
         told = self._told(error, item.call)
-        operation = item.call.operation
-        if operation is not None and operation.items:
-            told.field = f"{operation.items}.{item.number}"
+        if item.call.items_name:
+            told.field = f"{item.call.items_name}.{item.number}"
         item.call.error = item.call.error or told
 
-    def _finish(self, call: _Call, started: float) -> Outcome:
+    def _finish(self, call: Call, started: float) -> Outcome:
         if call.error is None:
             try:
-                return Outcome(pack_answer(self._encoded(call), _log_fields(call, started)), complete=True)
+                return Outcome(pack_answer(self._encoded(call), call.log_fields(started)), complete=True)
             except Exception as error:  # noqa: BLE001 - it is too large, or its author's code has changed it
                 call.error = self._told(error, call)
         return Outcome(pack_error(call.error), complete=False)
 
-    def _encoded(self, call: _Call) -> bytes:
-        assert call.operation is not None
-        answer = call.operation.encode([item.output for item in call.items if item.output is not None])
+    def _encoded(self, call: Call) -> bytes:
+        assert call.encode is not None
+        answer = call.encode([item.output for item in call.items if item.output is not None])
         if len(answer) > self._max_answer_bytes:
             logger.error("answer too large", extra=fields(model=self.key, bytes=len(answer), **call.names))
             raise AnswerTooLarge(
@@ -215,7 +197,7 @@ class LoadedModel:
             )
         return answer
 
-    def _told(self, error: BaseException, call: _Call) -> FacetError:
+    def _told(self, error: BaseException, call: Call) -> FacetError:
         """What a caller is told of an error; what it is not told is logged."""
         if isinstance(error, FacetError):
             return error
@@ -226,19 +208,6 @@ class LoadedModel:
             self.out_of_memory = self.out_of_memory or isinstance(error, MemoryError)
             logger.error("model failed", exc_info=error, extra=fields(model=self.key, **call.names))
         return ModelFailed(_FAILED)
-
-
-def _batches(items: Sequence[_Item], most: int) -> Iterator[Sequence[_Item]]:
-    return (items[start : start + most] for start in range(0, len(items), most))
-
-
-def _log_fields(call: _Call, started: float) -> dict[str, object]:
-    batches = {item.batch for item in call.items if item.batch is not None}
-    return {
-        "queue_ms": round((started - call.work.received) * 1000, 3),
-        "predict_ms": round(sum(batch.ms for batch in batches), 3),
-        "batch": max((batch.size for batch in batches), default=0),
-    }
 
 
 def _faults(error: ValidationError) -> str:

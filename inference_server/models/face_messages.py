@@ -17,7 +17,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from inference_server.catalogue.names import identifier
+from inference_server.models.encodings import inference
 from inference_server.models.encodings.torchserve_inputs import check_keys, with_file
+from inference_server.models.face_tensors import FaceTensors
 from protos import infer_pb2 as pb
 from utils.codec import decode_detection
 from utils.detection_json import detection_document
@@ -26,7 +28,7 @@ from utils.errors import InvalidBase64, InvalidInput, MalformedRequest, shown
 from utils.json_names import refuse_repeated_names
 
 PACKAGE = "model_grpc_service"
-OPERATIONS = ("typed", "json", "torchserve", "torchserve_http")
+OPERATIONS = ("typed", "json", *inference.OPERATIONS, "torchserve", "torchserve_http")
 
 _MEMBERS = ("image", "options")
 _ECHOED = {"image_id", "_meta_data"}
@@ -54,6 +56,7 @@ def face_card(name: str) -> dict[str, Any]:
         "output_type": made,
         "input_schema": input_schema,
         "output_schema": _schema(pool.FindMessageTypeByName(f"{PACKAGE}.{made}")),
+        "tensors": FaceTensors().describe(),
     }
 
 

@@ -37,6 +37,14 @@ class Operation:
     encode: Encode
     items: str = ""
 
+    def open(self, payload: bytes, parameters: bytes) -> tuple[list[BaseModel], Encode]:
+        """The inputs of a request, and what makes its answer of their outputs.
+
+        Raises:
+            InvalidRequest: They cannot be read.
+        """
+        return self.decode(payload, parameters), self.encode
+
 
 def operations_of(schema: Schema) -> dict[str, Operation]:
     """What fits a schema, by name.

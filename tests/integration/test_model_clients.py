@@ -138,6 +138,19 @@ def test_a_body_of_http_is_passed_on_as_it_came(call: Caller, content_type: str)
         assert (came.message.body.content_type, came.message.body.content) == (content_type, b'\x00{"a"')
 
 
+def test_an_encoded_input_is_passed_on_as_it_came(call: Caller) -> None:
+    """With the name of its encoding and what belongs to it; and so is the answer."""
+    with fake_backend() as backend:
+        answer = call(
+            backend.target, "predict_encoded", "iris", "oip", b"\x00x", parameters=b"p", version="2.10"
+        )
+    assert answer == Prediction("iris", "2.10", b"\x00x")
+    [came] = backend.calls
+    assert (came.message.name, came.message.version) == ("iris", "2.10")
+    encoded = came.message.encoded
+    assert (encoded.operation, encoded.content, encoded.parameters) == ("oip", b"\x00x", b"p")
+
+
 def test_the_models_are_listed_in_the_order_of_the_backend(call: Caller) -> None:
     """What is not known of one that has never been loaded is None or empty."""
     with fake_backend() as backend:
@@ -159,6 +172,7 @@ def test_the_models_are_listed_in_the_order_of_the_backend(call: Caller) -> None
         "descriptor": b"a descriptor",
         "input_type": "iris_input",
         "output_type": "iris_output",
+        "tensors": {"inputs": [], "outputs": [], "batched": True},
     }
 
 
@@ -199,7 +213,7 @@ def test_an_input_of_32_mib_is_sent_and_sent_again(call: Caller) -> None:
     content = b'{"a": "' + b"x" * (32 * MIB - 9) + b'"}'
     with fake_backend(failing(grpc.StatusCode.UNAVAILABLE, times=1)) as backend:
         answer = call(backend.target, "predict_raw", "iris", "application/json", content, timeout=60)
-        assert len(answer.json) == 32 * MIB
+        assert len(answer.content) == 32 * MIB
         assert len(backend.calls) == 2
 
 

@@ -37,6 +37,7 @@ MODELS = [
         descriptor=b"a descriptor",
         input_type="iris_input",
         output_type="iris_output",
+        tensors=b'{"inputs": [], "outputs": [], "batched": true}',
     ),
 ]
 """What a fake backend serves, beside anything that a test calls."""
@@ -107,8 +108,12 @@ def echo(message: Message, _context: Any) -> Message:  # noqa: ANN401
             width = len(message.raw_data)
             return pb.InferResults(image_id=message.image_id, image=pb.ImageInfo(width=width, height=1))
         case models_pb2.PredictRequest():
-            content = message.json or message.body.content
-            return models_pb2.PredictReply(name=message.name, version=message.version or "2.9", json=content)
+            reply = models_pb2.PredictReply(name=message.name, version=message.version or "2.9")
+            if message.HasField("encoded"):
+                reply.encoded = message.encoded.content
+            else:
+                reply.json = message.json or message.body.content
+            return reply
         case models_pb2.ListRequest():
             return models_pb2.ListReply(models=MODELS)
         case models_pb2.DescribeRequest():

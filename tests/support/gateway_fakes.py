@@ -1,7 +1,8 @@
 """A backend made by hand for tests of the gateway without processes."""
 
 import threading
-from typing import Unpack
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 from flask import Flask
 
@@ -52,7 +53,7 @@ MODELS = [
 class FakeBackend:
     """Answers every picture with one face, and every input of a model with `{"answer": 1}`.
 
-    Or fails with `failure`. Remembers what it was asked.
+    An encoded input is its own answer. Or all fail with `failure`. Remembers what it was asked.
     """
 
     def __init__(self, failure: Exception | None = None) -> None:
@@ -60,6 +61,12 @@ class FakeBackend:
         self.requests: list[DetectRequest] = []
         self.predictions: list[tuple[str, str, str, bytes]] = []
         """Name, version, content type and content of each input of a model."""
+        self.encoded: list[tuple[str, str, str, bytes, bytes]] = []
+        """Name, version, operation, parameters and content of each encoded input."""
+        self.asked: list[tuple[str, Mapping[str, Any]]] = []
+        """Method and arguments of each question by the Open Inference Protocol."""
+        self.told: dict[str, Any] = {}
+        """The answer to each of them."""
         self.timeouts: list[float | None] = []
         self.timeouts_named: list[bool] = []
         self.request_ids: list[str] = []
@@ -94,6 +101,27 @@ class FakeBackend:
         self.predictions.append((name, version, content_type, content))
         self._begin(options)
         return Prediction(name, version or "2.9", b'{"answer": 1}')
+
+    def predict_encoded(
+        self,
+        name: str,
+        operation: str,
+        content: bytes,
+        *,
+        parameters: bytes = b"",
+        version: str = "",
+        **options: Unpack[BlockingCallOptions],
+    ) -> Prediction:
+        self.encoded.append((name, version, operation, parameters, content))
+        self._begin(options)
+        return Prediction(name, version or "2.9", content)
+
+    def inference_protocol(
+        self, method: str, arguments: Mapping[str, Any], **options: Unpack[BlockingCallOptions]
+    ) -> dict[str, Any]:
+        self.asked.append((method, arguments))
+        self._begin(options)
+        return self.told
 
     def models(self, **options: Unpack[BlockingCallOptions]) -> list[ModelDescription]:
         self._begin(options)

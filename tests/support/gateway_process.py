@@ -29,10 +29,13 @@ class Reply:
 
 
 class Gateway:
-    """A running gateway: its process and its address."""
+    """A running gateway: its process, an address of its, and what it said when it was ready."""
 
-    def __init__(self, process: processes.Process, address: str) -> None:
+    def __init__(
+        self, process: processes.Process, address: str, ready: Mapping[str, str] | None = None
+    ) -> None:
         self.process = process
+        self.ready = ready or {}
         host, _, port = address.rpartition(":")
         self.address = (host, int(port))
 
@@ -110,7 +113,8 @@ def gateway(target: str, *arguments: str, **environ: str) -> Iterator[Gateway]:
         **environ,
     }
     with processes.running([*COMMAND, *arguments], **settings) as process:
-        running = Gateway(process, process.wait_for("ready")["http_address"])
+        ready = process.wait_for("ready")
+        running = Gateway(process, ready["http_address"], ready)
         assert running.get("/healthz").status == 200
         yield running
 

@@ -34,7 +34,7 @@ from utils.settings import Settings
 
 SERVICE = "model_grpc_service.ModelgRPCService"
 BAD, FAULT = b"bad", b"fault"
-"""Inputs that a model refuses, and at which the dispatcher itself fails."""
+"""What inputs end with that a model refuses, and at which the dispatcher itself fails."""
 
 
 def descriptor(name: str, *others: str) -> FileDescriptorProto:
@@ -61,12 +61,17 @@ def card(name: str, *others: str) -> dict[str, Any]:
         "description": f"What {name} does.",
         "display_name": name.title(),
         "max_batch": 4,
-        "operations": ["typed", "json", "multipart", "torchserve", "classify", "pipeline"],
+        "operations": ["typed", "json", "multipart", "torchserve", "classify", "pipeline", "oip", "oip_http"],
         "descriptor": base64.b64encode(descriptor(name, *others).SerializeToString()).decode(),
         "input_type": f"{prefix}_input",
         "output_type": f"{prefix}_output",
         "input_schema": {"title": f"{prefix}_input"},
         "output_schema": {"title": f"{prefix}_output"},
+        "tensors": {
+            "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1, 3], "required": False}],
+            "outputs": [{"name": "length", "datatype": "INT64", "shape": [-1], "required": True}],
+            "batched": True,
+        },
     }
 
 
@@ -129,9 +134,9 @@ class Models:
             raise
         if isinstance(self.error, FacetError):
             return pack_error(self.error)
-        if self.error is not None or work.payload == FAULT:
+        if self.error is not None or work.payload.endswith(FAULT):
             raise self.error or ZeroDivisionError
-        if work.payload == BAD:
+        if work.payload.endswith(BAD):
             return pack_error(InvalidInput("text is bad", field="text"))
         return pack_answer(work.payload, {"compute_ms": 1.5})
 

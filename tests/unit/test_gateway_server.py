@@ -23,7 +23,7 @@ USED = {
         "on_header", "on_headers_complete", "on_body", "on_message_complete", "on_response_complete",
         "shutdown", "expect_100_continue",
         "transport", "flow", "parser", "cycle", "pipeline", "url", "headers", "scope", "server_state",
-        "loop", "timeout_keep_alive", "_unset_keepalive_if_required",
+        "app_state", "loop", "timeout_keep_alive", "_unset_keepalive_if_required",
     },
     RequestResponseCycle: {
         "receive", "send", "body", "more_body", "keep_alive", "response_complete", "message_event",

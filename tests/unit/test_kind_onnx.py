@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from pydantic import ValidationError
 
 from facet_serving import Double
+from inference_server.models.encodings.tensors import Rows
 from inference_server.models.kinds.onnx import OnnxModel
 from inference_server.models.kinds.tensors import Array
 from tests.support import onnx_models
@@ -30,7 +31,8 @@ def loaded(folder: Path, **options: object) -> OnnxModel:
 
 def answers(model: OnnxModel, *inputs: dict[str, Any]) -> list[dict[str, Any]]:
     """What the model makes of these inputs."""
-    return [answer.model_dump() for answer in model.predict([model.Input(**fields) for fields in inputs])]
+    found = model.predict([model.Input(**fields) for fields in inputs])
+    return [answer.model_dump() for answer in found if not isinstance(answer, Rows)]
 
 
 def identity(folder: Path, dimensions: onnx_models.Dimensions, kind: int = TensorProto.FLOAT) -> OnnxModel:

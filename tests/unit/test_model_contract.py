@@ -261,7 +261,8 @@ def test_an_operation_that_the_model_does_not_have_is_refused_with_those_that_it
     """Its neighbours are answered."""
     bad, good = ask(loaded(Halves), request("classify", b""), *numbers(2))
     assert type(bad) is RouteNotFound
-    assert "'classify'; it has typed, json, multipart, torchserve, torchserve_http." in bad.detail
+    listed = "typed, json, multipart, torchserve, torchserve_http, oip, oip_http"
+    assert f"'classify'; it has {listed}." in bad.detail
     assert good == {"half": 1}
 
 

@@ -480,6 +480,6 @@ def test_a_card_lists_the_operations_that_fit_and_no_others(
     """All are called by their own messages and by JSON; the rest is for who has the members for it."""
     monkeypatch.setattr(Echoes, "Input", given)
     monkeypatch.setattr(Echoes, "Output", made)
-    always = ["torchserve", "torchserve_http"]
+    always = ["torchserve", "torchserve_http", "oip", "oip_http"]
     listed = [name for name in loaded(Echoes).card["operations"] if name not in always]
     assert listed == ["typed", "json", *fitting]

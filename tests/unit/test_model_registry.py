@@ -64,6 +64,16 @@ def test_a_version_is_described_in_any_state() -> None:
     assert registry.defaults() == []
 
 
+def test_a_version_that_is_a_whole_number_is_also_that_with_zero_behind_it() -> None:
+    """Where there is none of just this number, for callers whose protocol has no others."""
+    _, registry = looked_at(version("echo", "1.0"), version("echo", "2"), version("echo", "2.0"))
+    assert registry.find("echo", "1").version == registry.describe("echo", "1").version == "1.0"
+    assert registry.find("echo", "2").version == "2"
+    assert registry.find("echo", "2.0").version == "2.0"
+    with pytest.raises(ModelNotFound, match="'3'"):
+        registry.find("echo", "3")
+
+
 @pytest.mark.parametrize("name", ["face_detection", "my-faces"])
 def test_face_detection_has_its_card_wherever_it_is_listed(name: str) -> None:
     """Of the workers themselves, by the name that it is registered as."""

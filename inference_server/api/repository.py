@@ -1,0 +1,71 @@
+"""Loading and unloading of models by callers of the inference port, where FACET_MODEL_API allows it."""
+
+import asyncio
+from typing import Any
+
+from inference_server.api.registry import ModelRegistry
+from inference_server.catalogue.commands import Command, Register, SetDefault, Unregister
+from inference_server.catalogue.control_socket import NAME, call
+from utils.errors import BackendUnavailable, FacetError, ModelApiDisabled, ModelExists, ModelNotFound, shown
+from utils.settings import Settings
+
+
+class Repository:
+    """Has the supervisor change the models, over its socket.
+
+    Args:
+        registry: Of the models.
+        settings: For the permission, the socket and the times.
+    """
+
+    def __init__(self, registry: ModelRegistry, settings: Settings) -> None:
+        self._registry = registry
+        self._is_allowed = settings.model_api
+        self._folder = settings.state_dir
+        self._seconds = settings.max_timeout_seconds
+
+    async def load(self, name: str, context: Any) -> None:  # noqa: ANN401
+        """Serve the highest version of a model that is in the store or a package, as its default.
+
+        Of one that is served already nothing changes: what a version is never does.
+
+        Raises:
+            ModelApiDisabled: Callers may not.
+            FacetError: It cannot be loaded; the detail begins with `failed to load`.
+        """
+        self._check()
+        try:
+            loaded = await self._execute(Register(name), context)
+            await self._execute(SetDefault(loaded["name"], loaded["version"]), context)
+        except ModelExists:
+            return
+        except FacetError as error:
+            detail = f"failed to load '{shown(name)}': {error.detail}"
+            raise type(error)(detail, field=error.field, retry_after=error.retry_after) from error
+
+    async def unload(self, name: str, context: Any) -> None:  # noqa: ANN401
+        """Serve no version of a model any more.
+
+        Raises:
+            ModelApiDisabled: Callers may not.
+            ModelNotFound: There is no such model.
+        """
+        self._check()
+        catalogue = self._registry.current()
+        versions = [one.version for one in catalogue.of(name)]
+        if not versions:
+            raise ModelNotFound(f"failed to unload '{shown(name)}': it is not loaded", field="model_name")
+        default = catalogue.defaults.get(name)
+        for version in sorted(versions, key=lambda one: one == default):  # the default goes last
+            await self._execute(Unregister(name, version), context)
+
+    def _check(self) -> None:
+        if not self._is_allowed:
+            raise ModelApiDisabled("Models are not loaded and unloaded here: FACET_MODEL_API is off.")
+
+    async def _execute(self, command: Command, context: Any) -> dict[str, Any]:  # noqa: ANN401
+        if self._folder is None:
+            raise BackendUnavailable("This backend takes no changes: it has no FACET_STATE_DIR.")
+        remaining = context.time_remaining()
+        seconds = self._seconds if remaining is None else min(remaining, self._seconds)
+        return await asyncio.to_thread(call, self._folder / NAME, command, seconds)

@@ -1,0 +1,39 @@
+"""Virtual environments of clients whose packages cannot be installed beside ours."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT
+
+CLIENTS = {
+    # They need protobuf below 7.
+    "triton": ("tritonclient[grpc,http]==2.73.0",),
+    "open_inference": ("open-inference-grpc==2.0.0", "grpcio==1.85.1", "protobuf==6.33.6", "numpy==2.4.6"),
+}
+"""What is installed for each."""
+
+_SECONDS = 240
+
+
+def interpreter(client: str) -> Path:
+    """The Python of a client's environment, which is made by the first test run that needs it.
+
+    Skips the test where the packages cannot be had.
+    """
+    packages = CLIENTS[client]
+    tag = hashlib.sha256(" ".join([sys.version, *packages]).encode()).hexdigest()[:8]
+    folder = ROOT / ".cache" / "clients" / f"{client}-{tag}"
+    python, done = folder / "bin" / "python", folder / "done"
+    if done.exists():
+        return python
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=_SECONDS)
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", *packages]
+    made = subprocess.run(pip, check=False, capture_output=True, text=True, timeout=_SECONDS)
+    if made.returncode != 0:
+        pytest.skip(f"{client} cannot be installed: {made.stderr.strip().splitlines()[-1]}")
+    done.touch()
+    return python
