@@ -11,7 +11,7 @@ from inference_server.catalogue.lines import decode, decode_id, encode_answer
 from utils.errors import MalformedRequest
 
 LONGEST_LINE: Final = 1 << 20
-"""Bytes of a command at most."""
+"""Bytes of a command at most, with the end of its line."""
 _MOST_AT_ONCE: Final = 64
 _CHUNK: Final = 65536
 
@@ -62,15 +62,20 @@ class Connection:
             chunk = b""
         self._received += chunk
         self._ended = not chunk
-        if len(self._received) > LONGEST_LINE:
+        if len(self._received) >= LONGEST_LINE and self._received.find(b"\n", 0, LONGEST_LINE) < 0:
             self._ended = True
             self._received.clear()
-            self._unsent += encode_answer(MalformedRequest(f"More than {LONGEST_LINE} bytes came at once"))
+            self._unsent += encode_answer(MalformedRequest(f"The line has more than {LONGEST_LINE} bytes"))
 
     @property
     def _has_room(self) -> bool:
         """Whether its client is to be given more answers: one that does not read is given no more."""
         return self._in_work < _MOST_AT_ONCE and len(self._unsent) <= LONGEST_LINE
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether what has come is to be carried out before more is read."""
+        return len(self._received) >= LONGEST_LINE and b"\n" in self._received
 
     def _carry_out(self) -> bool:
         """Begin the next command that has come; gives whether there was one that could be begun."""
@@ -107,5 +112,5 @@ class Connection:
 
     def _watch(self) -> None:
         if self._socket.fileno() >= 0:  # else it has been closed, and is answered too late
-            reading = 0 if self._ended or not self._has_room else select.EPOLLIN
+            reading = 0 if self._ended or self._is_full or not self._has_room else select.EPOLLIN
             self._epoll.modify(self._socket, reading | (select.EPOLLOUT if self._unsent else 0))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from inference_server.catalogue.commands import Answer, Command, ListModels, Register, Unregister
+from inference_server.catalogue.control_connection import LONGEST_LINE
 from inference_server.catalogue.control_socket import ControlSocket, call
 from inference_server.catalogue.lines import decode_id, encode
 from tests.support.processes import PATIENCE, wait_until
@@ -211,6 +212,24 @@ def test_a_line_without_an_end_is_refused(supervisor: Supervisor) -> None:
         wait_until(lambda: bool(select.select([client], [], [], 0)[0]), "an answer has come")
         assert b"MALFORMED_REQUEST" in client.recv(4096)
     assert supervisor.call(ListModels())
+
+
+def test_only_a_line_of_its_own_is_too_long(supervisor: Supervisor) -> None:
+    """Not the longest accepted one and what comes right behind it, nor many that wait for one before them."""
+    padding = LONGEST_LINE - len(encode(Register(""), 1))
+    longest = encode(Register("x" * padding), 1)
+    assert len(longest) == LONGEST_LINE
+    with closing(supervisor.connect()) as client:
+        answers = client.makefile("rb")
+        client.sendall(longest + encode(Register("there"), 2))
+        assert [decode_id(answers.readline()) for _ in range(2)] == [1, 2]
+        client.sendall(encode(Register("later")))
+        wait_until(lambda: bool(supervisor.later), "the command has come")
+        sending = threading.Thread(target=client.sendall, args=((longest + encode(Register("there"), 2)) * 3,))
+        sending.start()
+        supervisor.call(Unregister("all"))
+        assert [decode_id(answers.readline()) for _ in range(7)] == [None, *[1, 2] * 3]
+        sending.join()
 
 
 def test_nobody_else_can_open_it(tmp_path: Path) -> None:
