@@ -12,7 +12,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
 from inference_server.admin.guard import Guard
-from inference_server.admin.supervisor_client import Execute
+from inference_server.admin.supervisor_client import THREADS, Execute
 from inference_server.catalogue import commands
 from inference_server.catalogue.control_connection import LONGEST_LINE
 from protos import management_pb2 as pb
@@ -24,7 +24,6 @@ from utils.status import encode_error, error_metadata
 
 logger = logging.getLogger(__name__)
 
-_THREADS = 16
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _OPTIONS = (
     # The supervisor has reserved the port; a process that replaces this one listens there, too.
@@ -63,7 +62,7 @@ class GrpcServer:
 
     def __init__(self, service: Service, address: str) -> None:
         self._server = grpc.server(
-            ThreadPoolExecutor(_THREADS, "grpc"), interceptors=[_Surrounding(service)], options=_OPTIONS
+            ThreadPoolExecutor(THREADS, "grpc"), interceptors=[_Surrounding(service)], options=_OPTIONS
         )
         service.add_to(self._server)
         self._server.add_insecure_port(address)

@@ -11,6 +11,7 @@ from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
+from inference_server.admin.supervisor_client import THREADS
 from utils import errors
 from utils.logs import fields
 from utils.metadata import request_id
@@ -19,7 +20,6 @@ from utils.problems import CONTENT_TYPE, document
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1 << 20
-_THREADS = 16
 _LONGEST_HEAD = 65536
 _CONNECTIONS = 100
 _IDLE_SECONDS = 60
@@ -43,7 +43,7 @@ class HttpServer:
         self._map: dict[int, Any] = {}
         self._servers: list[Any] = []
         self._threads = ThreadedTaskDispatcher()
-        self._threads.set_thread_count(_THREADS)
+        self._threads.set_thread_count(THREADS)
 
     def add(self, application: Flask, listener: socket.socket) -> None:
         """Serve an application at a socket that listens."""

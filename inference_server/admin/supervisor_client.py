@@ -15,12 +15,38 @@ from inference_server.catalogue.lines import decode_answer, decode_id, encode
 from utils.errors import BodyTooLarge, TooManyChanges
 
 MOST_LONG = 8
-"""How many commands that wait for processes may be on their way: each of them holds a thread."""
+"""How many changes of a `ChangeLimit` may be waited for."""
+
+THREADS = 3 * MOST_LONG
+"""Of each server of this process: what does not wait finds one, though two such limits are reached."""
 
 _RETRY_SECONDS = 1.0
 
 Execute = Callable[[Command], dict[str, Any]]
 """Has the supervisor carry out a command, waits for it, and gives what was done; raises a FacetError."""
+
+
+class ChangeLimit:
+    """Limits how many changes are waited for at once, because each of them holds a thread."""
+
+    def __init__(self) -> None:
+        self._free = threading.Semaphore(MOST_LONG)
+
+    def __enter__(self) -> None:
+        """Count one more.
+
+        Raises:
+            TooManyChanges: There are as many as may be.
+        """
+        if not self._free.acquire(blocking=False):
+            raise TooManyChanges(
+                f"{MOST_LONG} changes of models are waited for; accepted: no more at once",
+                retry_after=_RETRY_SECONDS,
+            )
+
+    def __exit__(self, *_: object) -> None:
+        """Count one less."""
+        self._free.release()
 
 
 class SupervisorClient:
@@ -36,7 +62,7 @@ class SupervisorClient:
         self._lock = threading.Lock()
         self._waiting: dict[int, Future[bytes]] = {}
         self._closed = False
-        self._long = threading.Semaphore(MOST_LONG)
+        self._changes = ChangeLimit()
         threading.Thread(target=self._receive, name="supervisor", daemon=True).start()
 
     def execute(self, command: Command) -> dict[str, Any]:
@@ -50,15 +76,8 @@ class SupervisorClient:
         """
         if patience(command) < LONG:
             return self._ask(command)
-        if not self._long.acquire(blocking=False):
-            raise TooManyChanges(
-                f"{MOST_LONG} changes of models are waited for; accepted: no more at once",
-                retry_after=_RETRY_SECONDS,
-            )
-        try:
+        with self._changes:
             return self._ask(command)
-        finally:
-            self._long.release()
 
     def close(self) -> None:
         """Wait for no answer any more, and ask nothing."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from inference_server.admin.processes import begin, wait_for
+from inference_server.admin.processes import ProcessChanges
 from inference_server.admin.supervisor_client import Execute
 from inference_server.admin.torchserve_documents import described
 from inference_server.admin.torchserve_urls import ModelUrls, Registration, file_name, is_elsewhere
@@ -58,6 +58,7 @@ class TorchServeManagement:
 
     def __init__(self, execute: Execute, urls: ModelUrls, *, model_api: bool) -> None:
         self._execute = execute
+        self._processes = ProcessChanges(execute)
         self._urls = urls
         self._model_api = model_api
 
@@ -131,8 +132,9 @@ class TorchServeManagement:
         # Without processes it takes no longer than its loading, which shows whether it can be loaded.
         synchronous = wanted.synchronous or not wanted.workers
         command = Register(url, wanted.name, settings=settings, synchronous=synchronous)
+        execute = self._processes.make_and_wait if synchronous else self._execute
         try:
-            answer = self._execute(command)
+            answer = execute(command)
         except ModelExists as error:
             if is_elsewhere(wanted.url):
                 raise _refused(ModelLoadFailed, torchserve.FILE_EXISTS, file=file_name(wanted.url)) from error
@@ -143,8 +145,7 @@ class TorchServeManagement:
             raise _refused(ModelLoadFailed, torchserve.NOT_STARTED, **names) from error
         if not synchronous:
             return Done(torchserve.UPDATING, at_once=False)
-        workers = wanted.workers if settings else answer["workers"]
-        wait_for(self._execute, answer["name"], answer["version"], workers)
+        workers = answer["workers"]
         text = torchserve.REGISTERED if workers else torchserve.REGISTERED_IDLE
         return Done(text.format(model=answer["name"], version=answer["version"], workers=workers))
 
@@ -172,11 +173,10 @@ class TorchServeManagement:
         workers = min(max(there["workers"], least), most)
         command = Scale(name, there["version"], workers, most)
         if synchronous:
-            self._execute(command)
-            wait_for(self._execute, name, there["version"], workers)
+            self._processes.make_and_wait(command)
             text = torchserve.SCALED_VERSION if version else torchserve.SCALED
             return Done(text.format(workers=least, model=name, version=version))
-        begin(self._execute, command)
+        self._processes.begin(command)
         return Done(torchserve.UPDATING, at_once=False)
 
     def set_default(self, name: str, version: str) -> Done:

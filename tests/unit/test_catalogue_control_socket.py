@@ -225,7 +225,9 @@ def test_only_a_line_of_its_own_is_too_long(supervisor: Supervisor) -> None:
         assert [decode_id(answers.readline()) for _ in range(2)] == [1, 2]
         client.sendall(encode(Register("later")))
         wait_until(lambda: bool(supervisor.later), "the command has come")
-        sending = threading.Thread(target=client.sendall, args=((longest + encode(Register("there"), 2)) * 3,))
+        sending = threading.Thread(
+            target=client.sendall, args=((longest + encode(Register("there"), 2)) * 3,)
+        )
         sending.start()
         supervisor.call(Unregister("all"))
         assert [decode_id(answers.readline()) for _ in range(7)] == [None, *[1, 2] * 3]

@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inference_server.admin.supervisor_client import MOST_LONG
 from inference_server.admin.torchserve import TorchServeManagement
 from inference_server.admin.torchserve_documents import settings_of
 from inference_server.admin.torchserve_urls import ModelUrls, Registration
@@ -31,6 +33,7 @@ from utils.errors import (
     ModelExists,
     ModelLoadFailed,
     ModelNotFound,
+    TooManyChanges,
     TooManyModels,
 )
 
@@ -106,7 +109,8 @@ class Supervisor:
                 return self.models[-1]
             case Scale(name, min_workers=workers):
                 [found] = [one for one in self.models if one["name"] == name]
-                found |= {"ready_workers": workers} | self.outcome
+                found |= {"workers": workers, "ready_workers": workers} | self.outcome
+                return found
             case _:
                 pass
         return {}
@@ -344,6 +348,25 @@ def test_processes_that_do_not_come_are_told_to_who_waits_for_them(
     supervisor.outcome = outcome
     with pytest.raises(ModelLoadFailed, match=r"Failed to start workers for model m version: 1\.0"):
         management.scale("m", "", 2, 2, synchronous=True)
+
+
+def test_who_waits_for_processes_leaves_threads_to_others(make: Make) -> None:
+    """One too many is refused, and nothing of it is done; a failure leaves its place to another."""
+    supervisor, management = make(described("m"), described("n"))
+    supervisor.outcome = {"ready_workers": 1}
+    with ThreadPoolExecutor(MOST_LONG) as threads:
+        waiting = [
+            threads.submit(management.scale, "m", "", 2, 2, synchronous=True) for _ in range(MOST_LONG)
+        ]
+        wait_until(lambda: len(supervisor.commands) == MOST_LONG, "all wait")
+        with pytest.raises(TooManyChanges):
+            management.scale("n", "", 2, 2, synchronous=True)
+        assert len(supervisor.commands) == MOST_LONG
+        supervisor.models[0]["state"] = "failed"
+        for one in waiting:
+            assert isinstance(one.exception(PATIENCE), ModelLoadFailed)
+    supervisor.outcome = {}
+    assert management.scale("n", "", 2, 2, synchronous=True).at_once
 
 
 @pytest.fixture
