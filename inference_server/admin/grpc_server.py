@@ -3,8 +3,10 @@
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -12,6 +14,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
 from inference_server.admin.guard import Guard
+from inference_server.admin.request_log import log_request
 from inference_server.admin.supervisor_client import THREADS, Execute
 from inference_server.catalogue import commands
 from inference_server.catalogue.control_connection import LONGEST_LINE
@@ -23,6 +26,9 @@ from utils.metadata import MAX_METADATA, REQUEST_ID, request_id
 from utils.status import encode_error, error_metadata
 
 logger = logging.getLogger(__name__)
+
+_READS = ("/ListModels", "/DescribeModel", "/Status")
+"""Methods that change nothing, of whichever service."""
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _OPTIONS = (
@@ -176,8 +182,9 @@ class _Surrounding(grpc.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(surrounded)
 
     def _answer(self, handler: Any, method: str, content: bytes, context: Any) -> bytes:  # noqa: ANN401
-        metadata = dict(context.invocation_metadata())
-        line = {"request_id": request_id(metadata.get(REQUEST_ID)), "method": method}
+        began, metadata = time.monotonic(), dict(context.invocation_metadata())
+        name = request_id(metadata.get(REQUEST_ID))
+        log = partial(log_request, began, reads=method.endswith(_READS), request_id=name, method=method)
         try:
             self._service.check_token(metadata.get("authorization"))
             answer: bytes = handler.response_serializer(
@@ -186,13 +193,14 @@ class _Surrounding(grpc.ServerInterceptor):
         except FacetError as error:
             failure = error
         except Exception as error:
-            logger.error("management request failed", exc_info=error, extra=fields(**line))
+            about = fields(request_id=name, method=method)
+            logger.error("management request failed", exc_info=error, extra=about)
             failure = InternalError()
         else:
-            logger.info("management request", extra=fields(**line, status="OK"))
+            log(None, status="OK")
             return answer
         code, text = self._service.told(failure)
-        logger.info("management request", extra=fields(**line, status=code.name, reason=failure.reason))
+        log(failure, status=code.name)
         status = encode_error(failure)
         status.code, status.message = code.value, text
         context.set_trailing_metadata(error_metadata(status))

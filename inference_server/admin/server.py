@@ -1,7 +1,7 @@
 """The HTTP server: waitress, whose loop is turned from outside, and whose refusals are problem documents."""
 
-import logging
 import socket
+import time
 from collections.abc import Callable
 from http.client import responses
 from typing import Any
@@ -11,13 +11,11 @@ from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
+from inference_server.admin.request_log import log_request
 from inference_server.admin.supervisor_client import THREADS
 from utils import errors
-from utils.logs import fields
 from utils.metadata import request_id
 from utils.problems import CONTENT_TYPE, document
-
-logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1 << 20
 _LONGEST_HEAD = 65536
@@ -90,8 +88,7 @@ class _Refusal(ErrorTask):  # type: ignore[misc] # waitress has no types
         failure = _REFUSALS.get(error.code, errors.MalformedRequest)(
             f"The request cannot be read: {error.body}"
         )
-        line = fields(request_id=name, status=failure.http_status, reason=failure.reason)
-        logger.info("management request", extra=line)
+        log_request(time.monotonic(), failure, reads=False, request_id=name, status=failure.http_status)
         body = document(failure, name)
         self.status = f"{failure.http_status} {responses[failure.http_status]}"
         self.response_headers.append(("Content-Type", CONTENT_TYPE))

@@ -3,11 +3,11 @@
 import logging
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
+from inference_server.admin.request_log import log_request
 from utils.errors import FacetError, InternalError
 from utils.logs import fields
 from utils.metadata import request_id
@@ -43,7 +43,7 @@ def surrounded(name: str, check: Callable[[], None], tell: Tell) -> Flask:
 def _begin() -> None:
     g.began = time.monotonic()
     g.request_id = request_id(request.headers.get("X-Request-ID"))
-    g.reason = None
+    g.failure = None
 
 
 def _answer(error: Exception, tell: Tell) -> Response:
@@ -55,26 +55,22 @@ def _answer(error: Exception, tell: Tell) -> Response:
     else:
         logger.error("management request failed", exc_info=error, extra=fields(request_id=g.request_id))
         failure = InternalError()
-    g.reason = failure.reason
+    g.failure = failure
     return tell(failure, error)
 
 
 def _end(response: Response) -> Response:
-    """Name the request in its answer, and write its line: at DEBUG where it has only looked."""
+    """Name the request in its answer, and write its line."""
     response.headers["X-Request-ID"] = g.request_id
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
-    looked = request.method in READS and response.status_code < HTTPStatus.BAD_REQUEST
-    level = logging.DEBUG if looked else logging.INFO
-    if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
-        level = logging.ERROR
-    line = fields(
+    log_request(
+        g.began,
+        g.failure,
+        reads=request.method in READS,
         request_id=g.request_id,
         method=request.method,
         path=repr(request.path)[1:-1][:_LONGEST_PATH],
         status=response.status_code,
-        reason=g.reason,
-        elapsed_ms=round((time.monotonic() - g.began) * 1000, 3),
     )
-    logger.log(level, "management request", extra=line)
     return response

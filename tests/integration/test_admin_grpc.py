@@ -137,6 +137,23 @@ def test_what_is_wrong_is_named(
     assert caught.value.field == field
 
 
+def test_what_only_reads_is_not_logged(served: Managed, client: Client) -> None:
+    """Unless it fails. Who asks every second would fill the log."""
+    lines = len(served.backend.process.logged("management request"))
+    client.call("Status", pb.StatusRequest())
+    with pytest.raises(ModelNotFound):
+        client.call("DescribeModel", pb.DescribeModelRequest(name="x"))
+    client.call("SetLogLevel", pb.SetLogLevelRequest(level="INFO"))
+    wait_until(
+        lambda: len(served.backend.process.logged("management request")) >= lines + 2, "both are logged"
+    )
+    failed, changed = served.backend.process.logged("management request")[lines:]
+    said = [(line["method"].rpartition("/")[2], line["status"]) for line in (failed, changed)]
+    assert said == [("DescribeModel", "NOT_FOUND"), ("SetLogLevel", "OK")]
+    assert (failed["level"], failed["reason"], "reason" in changed) == ("info", "MODEL_NOT_FOUND", False)
+    assert changed["elapsed_ms"] > 0
+
+
 def test_bytes_that_are_no_message_are_a_callers_fault(client: Client) -> None:
     """Which gRPC itself would not say."""
     call: Any = client.channel.unary_unary("/facet.management.Management/Scale")
@@ -171,7 +188,11 @@ def test_a_process_that_takes_the_place_of_a_dead_one_has_its_port(client: Clien
 
 def test_a_drain_ends_the_backend(tmp_path: Path) -> None:
     """As SIGTERM does."""
-    environ = {"FACET_ADMIN_GRPC_ADDRESS": "127.0.0.1:0", "FACET_WORKERS": "1"}
+    environ = {
+        "FACET_ADMIN_GRPC_ADDRESS": "127.0.0.1:0",
+        "FACET_WORKERS": "1",
+        "FACET_DRAIN_SECONDS": "0",
+    }
     with managed(tmp_path, **environ) as served:
         [ready] = served.backend.process.logged("ready")
         client = Client(ready["admin_grpc_address"], token="")
