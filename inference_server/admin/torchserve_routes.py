@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from flask import Flask, Response, request
 
+from inference_server.admin.bodies import members
 from inference_server.admin.guard import Guard
 from inference_server.admin.surroundings import surrounded
 from inference_server.admin.torchserve import Done, TorchServeManagement
@@ -15,7 +15,6 @@ from inference_server.admin.torchserve_documents import pretty, settings_of
 from inference_server.admin.torchserve_urls import Registration
 from utils import torchserve
 from utils.errors import FacetError, MalformedRequest, shown
-from utils.json_names import refuse_repeated_names
 from utils.torchserve_keys import Tokens
 
 _LISTED = 100
@@ -81,7 +80,7 @@ class TorchServeRoutes:
 
     def register(self) -> Response:
         """Serve a model of the store; without another word the answer comes when it is served."""
-        given = _members() if request.mimetype == "application/json" else request.args
+        given = members() if request.mimetype == "application/json" else request.args
         numbers = ("batch_size", "max_batch_delay", "response_timeout", "startup_timeout")
         wanted = Registration(
             url=_text(given, "url"),
@@ -146,22 +145,6 @@ def _done(done: Done) -> Response:
 
 def _json(document: object, status: int = HTTPStatus.OK) -> Response:
     return Response(f"{pretty(document)}\n", status, content_type="application/json")
-
-
-def _members() -> Mapping[str, Any]:
-    """The members of the body's JSON object.
-
-    Raises:
-        MalformedRequest: It is none, or has a name twice.
-    """
-    try:
-        values = orjson.loads(request.get_data())
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"The body is no JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise MalformedRequest("The body is no JSON object")
-    refuse_repeated_names(request.get_data())
-    return values
 
 
 def _text(given: Mapping[str, Any], name: str) -> str | None:

@@ -344,6 +344,10 @@ def test_a_call_that_says_too_little_is_refused(strict: TorchServe) -> None:
         status, document = strict.ask("PUT", f"/models/digitmodel?{query}")
         assert (status, document["type"]) == (400, "BadRequestException")
     assert strict.ask("POST", "/models?model_name=a")[0] == 400
+    nested = b'{"url": "x", "a": "x", "b": %s0%s}' % (b"[" * 1000, b"]" * 1000)
+    for body in (b"{", b"[]", b'{"url": "x", "url": "y"}', nested):
+        status, document = strict.ask("POST", "/models", body, Content_Type="application/json")
+        assert (status, document["type"]) == (400, "BadRequestException")
     assert strict.ask("POST", "/models?url=")[0] == 404
     assert strict.ask("GET", "/nothing")[1]["type"] == "ResourceNotFoundException"
     assert strict.ask("PATCH", "/models")[1]["type"] == "MethodNotAllowedException"
