@@ -37,6 +37,7 @@ from utils import logs
 from utils.cpus import usable_cpus
 from utils.errors import ManagementError, TooManyModels
 from utils.settings import InvalidSetting, Settings, unknown_settings
+from utils.torchserve_keys import write_keys
 
 logger = logging.getLogger("inference_server")
 
@@ -75,6 +76,9 @@ def _run(worker: str, started: float, at_end: contextlib.ExitStack) -> int:
         shared = _share(settings.workers)
         backend = Backend(settings, places, shared, worker, started)
         reason = prepare(settings.cache_dir)
+        if reason is None and settings.torchserve_key_file is not None:
+            # Last: the keys of another backend are not replaced by a start that fails.
+            _write_keys(settings.torchserve_key_file)
     except (InvalidSetting, AddressUnavailable, StateUnusable, ManagementError, TooManyModels) as error:
         return _failed(str(error))
     if reason is None:
@@ -209,6 +213,20 @@ def _share(workers: int) -> Shared:
     except OSError as error:
         raise InvalidSetting(
             f"FACET_WORKERS is {workers}, for which the system has no room: {error.strerror}"
+        ) from error
+
+
+def _write_keys(path: Path) -> None:
+    """Make the keys of TorchServe's clients.
+
+    Raises:
+        InvalidSetting: They cannot be written.
+    """
+    try:
+        write_keys(path)
+    except OSError as error:
+        raise InvalidSetting(
+            f"FACET_TORCHSERVE_KEY_FILE is {path}, which cannot be written: {error.strerror}"
         ) from error
 
 

@@ -1,12 +1,10 @@
 """Where the backend's processes listen: the supervisor holds the places, whoever serves there."""
 
-from pathlib import Path
 from typing import NamedTuple, Self
 
 from inference_server.admin_process import AdminPlaces
 from inference_server.supervision.address import Reservation, reserve
-from utils.settings import InvalidSetting, Settings
-from utils.torchserve_keys import write_keys
+from utils.settings import Settings
 
 
 class Places(NamedTuple):
@@ -24,17 +22,15 @@ class Places(NamedTuple):
 
     @classmethod
     def take(cls, settings: Settings) -> Self:
-        """Take the places that settings name, and make the keys that some of them demand.
+        """Take the places that settings name.
 
         Raises:
             AddressUnavailable: One cannot be had.
-            InvalidSetting: One must not be used so, or the keys cannot be written.
+            InvalidSetting: One must not be used so.
         """
-        address, keys = settings.torchserve_address, settings.torchserve_key_file
+        address = settings.torchserve_address
         grpc = reserve(settings.grpc_address)
         torchserve = None if address is None else reserve(address, "FACET_TORCHSERVE_ADDRESS")
-        if keys is not None:
-            _write_keys(keys)
         return cls(grpc, torchserve, AdminPlaces.take(settings))
 
     def look_around(self) -> None:
@@ -50,12 +46,3 @@ class Places(NamedTuple):
         own: dict[str, object] = {"grpc_address": self.grpc, "torchserve_address": self.torchserve}
         places = own | ({} if self.admin is None else self.admin.by_name())
         return {name: None if place is None else str(place) for name, place in places.items()}
-
-
-def _write_keys(path: Path) -> None:
-    try:
-        write_keys(path)
-    except OSError as error:
-        raise InvalidSetting(
-            f"FACET_TORCHSERVE_KEY_FILE is {path}, which cannot be written: {error.strerror}"
-        ) from error

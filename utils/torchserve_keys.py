@@ -6,6 +6,7 @@ reads it again whenever it has changed.
 
 import hmac
 import json
+import logging
 import os
 import secrets
 import tempfile
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from utils.errors import TokenRefused
+from utils.logs import fields
 from utils.torchserve import UNAUTHORIZED
+
+logger = logging.getLogger(__name__)
 
 Port = Literal["management", "inference", "API"]
 """What a key is for: calls to one of the ports, or `API`, which is for renewing the other two."""
@@ -49,6 +53,7 @@ class Tokens:
         self._port = port
         self._seen: tuple[int, int] | None = None
         self._keys: Mapping[str, Any] = {}
+        self._trouble = ""
 
     def for_port(self, port: Port) -> "Tokens":
         """Those of another port, in the same file."""
@@ -69,7 +74,9 @@ class Tokens:
             fits = hmac.compare_digest(wanted.encode(), (authorization or "").encode())
             valid = fits and (end is None or datetime.fromisoformat(end) > datetime.now(UTC))
         except (OSError, ValueError, KeyError, TypeError) as error:
+            self._report(error)
             raise TokenRefused(UNAUTHORIZED) from error
+        self._trouble = ""
         if not valid:
             raise TokenRefused(UNAUTHORIZED)
 
@@ -80,6 +87,14 @@ class Tokens:
             OSError, ValueError: The file cannot be read or written.
         """
         _write(self._path, {**self._read(), port: _new_key()})
+
+    def _report(self, error: Exception) -> None:
+        """Write once why the file lets nobody in; not what is in it."""
+        trouble = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "has no such key"
+        if trouble != self._trouble:
+            self._trouble = trouble
+            told = fields(path=str(self._path), reason=f"{self._port}: it {trouble}")
+            logger.error("token file not usable", extra=told)
 
     def _read(self) -> Mapping[str, Any]:
         status = self._path.stat()

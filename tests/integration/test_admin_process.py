@@ -149,15 +149,22 @@ def test_a_socket_file_is_its_owners_alone(tmp_path: Path) -> None:
         assert served.ask("GET", "/healthz").status == 200
 
 
-def test_an_address_that_others_have_stops_the_start(served: Managed) -> None:
-    """The last line names the setting, and what to do."""
-    environ = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_ADMIN_ADDRESS": served.address}
+def test_an_address_that_others_have_stops_the_start(served: Managed, tmp_path: Path) -> None:
+    """The last line names the setting, and what to do. Keys that others may use stay what they are."""
+    keys = tmp_path / "keys.json"
+    keys.write_text("{}")
+    environ = {
+        "FACET_GRPC_ADDRESS": "127.0.0.1:0",
+        "FACET_ADMIN_ADDRESS": served.address,
+        "FACET_TORCHSERVE_KEY_FILE": str(keys),
+    }
     with running(COMMAND, **environ) as second:
         assert second.wait() == 1
         assert second.lines[-1] == (
             f"inference_server: FACET_ADMIN_ADDRESS is {served.address}, which cannot be used: Address "
             "already in use. Stop what has it, or set FACET_ADMIN_ADDRESS to another address."
         )
+    assert keys.read_text() == "{}"
 
 
 @pytest.mark.parametrize(
