@@ -21,7 +21,8 @@ SLOTS = 2
 
 _MODULE = "inference_server.admin"
 _HTTP, _GRPC = "FACET_ADMIN_ADDRESS", "FACET_ADMIN_GRPC_ADDRESS"
-_TWIN, _TORCHSERVE = "FACET_TORCHSERVE_HTTP_MANAGEMENT_ADDRESS", "FACET_TORCHSERVE_MANAGEMENT_ADDRESS"
+_TORCHSERVE_HTTP = "FACET_TORCHSERVE_HTTP_MANAGEMENT_ADDRESS"
+_TORCHSERVE_GRPC = "FACET_TORCHSERVE_MANAGEMENT_ADDRESS"
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,16 @@ class AdminPlaces:
         with contextlib.ExitStack() as taken:
             http = listen(settings.admin_address, _HTTP)
             taken.callback(http.close)
-            twin = None if _TWIN not in others else listen(others.pop(_TWIN), _TWIN)
+            second = others.pop(_TORCHSERVE_HTTP, None)
+            torchserve = None if second is None else listen(second, _TORCHSERVE_HTTP)
             grpc = {name: reserve(address, name) for name, address in others.items()}
-            local = {_HTTP: http.is_local, _TWIN: twin is None or twin.is_local}
+            local = {_HTTP: http.is_local, _TORCHSERVE_HTTP: torchserve is None or torchserve.is_local}
             local |= {name: is_loopback(place.address) for name, place in grpc.items()}
             for name, is_local in local.items():
                 if not is_local:
                     _demand_token(settings, name)
             taken.pop_all()
-        return cls(http, grpc.get(_GRPC), twin, grpc.get(_TORCHSERVE))
+        return cls(http, grpc.get(_GRPC), torchserve, grpc.get(_TORCHSERVE_GRPC))
 
     def by_name(self) -> dict[str, Listener | Reservation | None]:
         """They, by the names of their settings as fields."""
@@ -123,14 +125,14 @@ class AdminProcess:
     def _spawn(self, slot: int, generation: int, release: int) -> WorkerProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         places = self._places
-        listeners = [place.socket for place in (places.http, places.torchserve_http) if place is not None]
-        http, *twin = (str(listener.fileno()) for listener in listeners)
+        http, torchserve = places.http.socket.fileno(), places.torchserve_http
+        listeners = [http] if torchserve is None else [http, torchserve.socket.fileno()]
         command = [sys.executable, "-m", _MODULE, "--shared", self._shared.described()]
-        command += ["--http-fd", http, "--supervisor-fd", str(theirs.fileno())]
-        command += ["--grpc-address", str(places.grpc or ""), "--torchserve-http-fd", *(twin or [""])]
+        command += ["--http-fd", str(http), "--supervisor-fd", str(theirs.fileno())]
+        command += ["--grpc-address", str(places.grpc or "")]
+        command += ["--torchserve-http-fd", "" if torchserve is None else str(torchserve.socket.fileno())]
         command += ["--torchserve-grpc-address", str(places.torchserve_grpc or "")]
-        descriptors = (listener.fileno() for listener in listeners)
-        inherit = (*self._shared.descriptors, *descriptors, theirs.fileno())
+        inherit = (*self._shared.descriptors, *listeners, theirs.fileno())
         with contextlib.closing(theirs):
             try:
                 process = WorkerProcess(command, slot, generation, release, inherit=inherit)
@@ -154,8 +156,8 @@ def _others(settings: Settings) -> dict[str, Address | None]:
     """Where the process listens beside its own HTTP endpoint, by variables."""
     return {
         _GRPC: settings.admin_grpc_address,
-        _TORCHSERVE: settings.torchserve_management_address,
-        _TWIN: settings.torchserve_http_management_address,
+        _TORCHSERVE_GRPC: settings.torchserve_management_address,
+        _TORCHSERVE_HTTP: settings.torchserve_http_management_address,
     }
 
 

@@ -56,8 +56,8 @@ def main() -> None:
 
             torchserve = torchserve_endpoints.TorchServeEndpoints(client.execute, settings)
             if arguments.torchserve_http_fd:
-                twin = socket.socket(fileno=int(arguments.torchserve_http_fd))
-                http.add(torchserve.http(_guard(settings, twin)), twin)
+                listener = socket.socket(fileno=int(arguments.torchserve_http_fd))
+                http.add(torchserve.http(_guard(settings, listener)), listener)
             if arguments.torchserve_grpc_address:
                 others.append(torchserve.grpc(arguments.torchserve_grpc_address))
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told

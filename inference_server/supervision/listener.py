@@ -88,6 +88,7 @@ def _by_address(address: Address) -> Listener:
 def _by_path(path: Path) -> Listener:
     with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)  # else it would wait where as many others wait as may
             probe.connect(str(path))
         raise OSError(None, "somebody listens there")
     if path.is_socket():  # of a backend that was killed
