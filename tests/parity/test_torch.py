@@ -13,7 +13,10 @@ pytest.importorskip("torch", reason="PyTorch is not installed; docs/models.md sa
 if TYPE_CHECKING:
     from scripts.compare_torch import Classifier
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.timeout(1200),  # PyTorch's threads wait for each other where other programs take the CPUs
+]
 
 
 @pytest.fixture(scope="module")
