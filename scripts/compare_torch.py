@@ -41,7 +41,9 @@ BATCHES = (1, 7, 32)
 """Pictures in one forward pass of PyTorch."""
 
 _SIZE = (224, 224)
+
 _SPREAD = 3.0
+"""The standard deviation of a class's score over pictures, with random weights."""
 
 
 @dataclass(frozen=True)
