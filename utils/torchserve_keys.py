@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import tempfile
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,7 +42,7 @@ def write_keys(path: Path) -> None:
 
 
 class Tokens:
-    """Checks the tokens of calls to one port.
+    """Checks the tokens of calls to one port. Threads may share it.
 
     Args:
         path: Of the file.
@@ -54,6 +55,7 @@ class Tokens:
         self._seen: tuple[int, int] | None = None
         self._keys: Mapping[str, Any] = {}
         self._trouble = ""
+        self._renewing = threading.Lock()
 
     def for_port(self, port: Port) -> "Tokens":
         """Those of another port, in the same file."""
@@ -86,7 +88,8 @@ class Tokens:
         Raises:
             OSError, ValueError: The file cannot be read or written.
         """
-        _write(self._path, {**self._read(), port: _new_key()})
+        with self._renewing:  # else one renewal could bring back the key that another has replaced
+            _write(self._path, {**self._read(), port: _new_key()})
 
     def _report(self, error: Exception) -> None:
         """Write once why the file lets nobody in; not what is in it."""

@@ -2,9 +2,11 @@
 
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -60,6 +62,25 @@ def test_a_key_lets_a_call_in(path: Path) -> None:
     tokens.check(f"Bearer {new['inference']['key']}")
     assert (new["management"], new["API"]) == (old["management"], old["API"])
     tokens.for_port("management").check(f"Bearer {new['management']['key']}")
+
+
+def test_renewals_at_once_lose_none(path: Path) -> None:
+    """Each port has another key after its own."""
+    tokens, together = Tokens(path, "API"), threading.Barrier(2)
+
+    def renew(port: Literal["management", "inference"]) -> None:
+        together.wait()
+        tokens.renew(port)
+
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(50):
+            before = keys(path)
+            both = [threads.submit(renew, "management"), threads.submit(renew, "inference")]
+            for one in both:
+                one.result()
+            after = keys(path)
+            assert before["management"] != after["management"]
+            assert before["inference"] != after["inference"]
 
 
 @pytest.mark.parametrize(
