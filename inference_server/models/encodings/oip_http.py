@@ -127,13 +127,14 @@ def _from_json(name: str, datatype: str, data: list[Any], is_base64: bool, count
     dtype = DTYPES[datatype]
     if datatype in {"FP16", "BF16"}:
         raise wrong(name, f"is of type {datatype}; accepted: its data in binary form")
-    try:
-        found = np.asarray(data).reshape(-1)
-    except ValueError as error:
-        raise wrong(name, "has data in rows of different lengths") from error
+    # As objects: of texts NumPy would make rows in which each is as long as the longest.
+    found = np.asarray(data, object).reshape(-1)
+    kinds = set(map(type, found))
+    if list in kinds:
+        raise wrong(name, "has data in rows of different lengths")
     if found.size != count:
         raise wrong(name, f"has {found.size} elements; accepted for its shape: {count}")
-    if found.dtype.kind not in _KINDS[dtype.kind] and found.size:
+    if not kinds <= _KINDS[dtype.kind]:
         raise wrong(name, f"has data of another type than {datatype}")
     if dtype.kind in "iu":
         return narrowed(name, datatype, found)
@@ -141,8 +142,8 @@ def _from_json(name: str, datatype: str, data: list[Any], is_base64: bool, count
         return found.astype(dtype)
 
 
-_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
-"""The kinds of NumPy's own choice for numbers of JSON that each kind takes."""
+_KINDS = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
+"""The types of JSON's values that each of NumPy's kinds takes."""
 
 
 def _flat(data: Iterable[Any]) -> Iterator[Any]:
