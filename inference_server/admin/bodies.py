@@ -11,6 +11,7 @@ from flask import Response, request
 from inference_server.catalogue.commands import Command
 from inference_server.catalogue.lines import from_values
 from utils.errors import MalformedRequest, shown
+from utils.json_names import refuse_repeated_names
 
 
 def json_response(document: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
@@ -22,7 +23,7 @@ def members() -> dict[str, Any]:
     """The members of the body's JSON object; none where there is no body.
 
     Raises:
-        MalformedRequest: It is no JSON object, or one of lists or of objects of objects.
+        MalformedRequest: It is no JSON object, or one of lists or of objects of objects, or has a name twice.
     """
     body = request.get_data()
     if not body:
@@ -35,6 +36,7 @@ def members() -> dict[str, Any]:
         raise MalformedRequest("The body is no JSON object")
     for name, value in values.items():
         _check_flat(name, value)
+    refuse_repeated_names(body)
     return values
 
 

@@ -142,7 +142,7 @@ def _from_json(name: str, datatype: str, data: list[Any], is_base64: bool, count
         return found.astype(dtype)
 
 
-_KINDS = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
+_KINDS: Mapping[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
 """The types of JSON's values that each of NumPy's kinds takes."""
 
 
