@@ -315,6 +315,21 @@ def strict(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
         yield served
 
 
+def test_a_name_of_any_length_is_told_of(strict: TorchServe) -> None:
+    """The error is no longer than what gRPC carries, so it arrives with its own code."""
+    long = "é" * 100_000
+    for method, request in (
+        ("DescribeModel", {"model_name": long}),
+        ("SetDefault", {"model_name": "digitmodel", "model_version": long}),
+        ("RegisterModel", {"url": long}),
+    ):
+        [(code, text)] = strict.call((method, request))
+        assert (code, text.splitlines()[1]) in {
+            ("NOT_FOUND", f"{MODELS}ModelNotFoundException"),
+            ("NOT_FOUND", f"{MODELS}ModelVersionNotFoundException"),
+        }
+
+
 @pytest.mark.parametrize(
     ("query", "body"),
     [
