@@ -22,6 +22,7 @@ NAMES = (
     "service",
     "models",
     "batching",
+    "protocols",
 )
 
 Figures = dict[str, Any]

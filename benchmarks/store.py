@@ -46,6 +46,21 @@ class Unread(Sink):
         Schema.encode = lambda _schema, _output: b""  # type: ignore[method-assign, assignment]
 
 
+class Returned(Model):
+    """Gives back the bytes of its messages, which are neither read nor written in its process."""
+
+    Input = Output = Payload
+
+    def load(self, _folder: Path | None, _options: Mapping[str, Any]) -> None:
+        """Have this process take a message as the content, and the content as the answer's message."""
+        Schema.decode = lambda _schema, message: Payload.model_construct(content=message)  # type: ignore[method-assign, assignment]
+        Schema.encode = lambda _schema, output: output.content  # type: ignore[method-assign, assignment, attr-defined]
+
+    def predict(self, inputs: Sequence[Payload]) -> list[Payload]:
+        """Give them back."""
+        return [*inputs]
+
+
 class Slow(Sink):
     """Sleeps for a batch and for each of its items, as a model does that computes on a device of its own."""
 

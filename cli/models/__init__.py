@@ -16,5 +16,6 @@ models = LazyGroup(
         "lock": "cli.models.lock:lock",
         "protos": "cli.models.protos:protos",
         "fetch": "cli.models.fetch:fetch",
+        "import-triton": "cli.models.import_triton:import_triton",
     },
 )

@@ -1,12 +1,9 @@
-"""TorchServe's management, whatever carries it: the supervisor's commands, and TorchServe's texts.
-
-What is raised here has TorchServe's text; utils.torchserve says how it is told.
-"""
+"""TorchServe's management, whatever carries it; errors have the texts of utils.torchserve."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from inference_server.admin.background import begin
+from inference_server.admin.processes import begin, wait_for
 from inference_server.admin.supervisor_client import Execute
 from inference_server.admin.torchserve_documents import described
 from inference_server.admin.torchserve_urls import ModelUrls, Registration, file_name, is_elsewhere
@@ -129,11 +126,13 @@ class TorchServeManagement:
         name = wanted.name or found.name
         names = {"model": name, "version": found.version}
         settings = {**wanted.settings, "min_workers": wanted.workers, "max_workers": wanted.workers}
+        if found.name == FACE_DETECTION:  # whose processes are there already
+            settings = {}
         # Without processes it takes no longer than its loading, which shows whether it can be loaded.
         synchronous = wanted.synchronous or not wanted.workers
         command = Register(url, wanted.name, settings=settings, synchronous=synchronous)
         try:
-            answer = self._execute(command if name != FACE_DETECTION else Register(url))
+            answer = self._execute(command)
         except ModelExists as error:
             if is_elsewhere(wanted.url):
                 raise _refused(ModelLoadFailed, torchserve.FILE_EXISTS, file=file_name(wanted.url)) from error
@@ -144,8 +143,10 @@ class TorchServeManagement:
             raise _refused(ModelLoadFailed, torchserve.NOT_STARTED, **names) from error
         if not synchronous:
             return Done(torchserve.UPDATING, at_once=False)
-        text = torchserve.REGISTERED if wanted.workers else torchserve.REGISTERED_IDLE
-        return Done(text.format(model=answer["name"], version=answer["version"], workers=wanted.workers))
+        workers = wanted.workers if settings else answer["workers"]
+        wait_for(self._execute, answer["name"], answer["version"], workers)
+        text = torchserve.REGISTERED if workers else torchserve.REGISTERED_IDLE
+        return Done(text.format(model=answer["name"], version=answer["version"], workers=workers))
 
     def scale(self, name: str, version: str, least: int, most: int, *, synchronous: bool) -> Done:
         """Have as many processes of a version as there are, or what is nearest to that within bounds.
@@ -172,6 +173,7 @@ class TorchServeManagement:
         command = Scale(name, there["version"], workers, most)
         if synchronous:
             self._execute(command)
+            wait_for(self._execute, name, there["version"], workers)
             text = torchserve.SCALED_VERSION if version else torchserve.SCALED
             return Done(text.format(workers=least, model=name, version=version))
         begin(self._execute, command)
@@ -182,7 +184,6 @@ class TorchServeManagement:
 
         Raises:
             ModelNotFound: There is no such model or version.
-            FacetError: What the supervisor says.
         """
         if version not in {one["version"] for one in self._versions(name)}:
             raise _refused(

@@ -1,37 +1,19 @@
-"""Three contracts that were published as articles: their descriptors, for descriptor pools of their own.
+"""Three contracts that were published as articles: their descriptors, in descriptor pools of their own."""
 
-`make protos` writes a serialized FileDescriptorSet beside each `.proto` file. Code that registers itself in
-protobuf's default pool is not made of them, because names of their messages clash.
-"""
+from typing import Any, Literal
 
-from functools import cache
-from importlib.resources import files
-from typing import Literal
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from google.protobuf import message_factory
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
-from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import Message
+from protos import private_pool
 
 Contract = Literal["classifier", "pipeline", "many_models"]
 
 
 def descriptor(contract: Contract) -> FileDescriptorProto:
     """The descriptor of a contract's file, as a copy of the caller's own."""
-    content = files(__name__).joinpath(f"{contract}.binpb").read_bytes()
-    return FileDescriptorSet.FromString(content).file[0]
+    return private_pool.file_proto(__name__, contract)
 
 
-@cache
-def message_class(contract: Contract, name: str) -> type[Message]:
+def message_class(contract: Contract, name: str) -> Any:  # noqa: ANN401 - a class made at run time
     """The class of a contract's message, by its name without the package."""
-    package = descriptor(contract).package
-    full_name = f"{package}.{name}" if package else name
-    return message_factory.GetMessageClass(_pool(contract).FindMessageTypeByName(full_name))
-
-
-@cache
-def _pool(contract: Contract) -> DescriptorPool:
-    pool = DescriptorPool()
-    pool.Add(descriptor(contract))
-    return pool
+    return private_pool.message_class(private_pool.file_descriptor(__name__, contract), name)

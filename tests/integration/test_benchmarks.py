@@ -1,9 +1,12 @@
 """Rules of what the benchmarks start: their load, their peers, their contenders."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -13,9 +16,12 @@ from benchmarks.arena import arena
 from benchmarks.crowd import Call
 from benchmarks.load import Clients, Request
 from benchmarks.pictures import blank
-from benchmarks.scenarios import batching
+from benchmarks.scenarios import batching, protocols
 from inference_server.models.kinds.image_classification import ImageClassification
 from inference_server.models.kinds.pictures import PictureInput
+from protos import infer_pb2
+from protos.torchserve import message_class
+from tests.support import open_inference
 from tests.support.endpoints import ENDPOINTS
 from tests.support.pictures import group_photo, png
 from utils.service_client import ServiceClient
@@ -100,6 +106,26 @@ def test_models_are_called_in_turn_and_in_loops_by_their_own_methods(tmp_path: P
     assert [len(seconds) for seconds in both] == [5, 5]
     assert len(rows) >= 4
     assert all(row.ended >= row.latency > 0 for row in rows)
+
+
+def test_the_protocols_that_are_compared_give_the_same_answers(tmp_path: Path) -> None:
+    """As many faces in the picture, and all bytes of the tensor."""
+
+    def answer(method: unary.Method) -> bytes:
+        with grpc.insecure_channel(method.address, [("grpc.max_receive_message_length", -1)]) as channel:
+            call: Any = channel.unary_unary(method.path)
+            answered: bytes = call(method.request, timeout=60)
+            return answered
+
+    with protocols.served(tmp_path) as methods:
+        faces = {name: answer(method) for name, method in methods["faces"].items()}
+        tensors = {name: answer(method) for name, method in methods["tensors"].items()}
+    found = len(infer_pb2.InferResults.FromString(faces["own"]).results)
+    predicted = message_class("inference", "PredictionResponse").FromString(faces["torchserve"])
+    assert len(json.loads(predicted.prediction)["results"]) == found == 1
+    assert open_inference.answered(faces["oip"])["num_faces"] == [found]
+    assert tensors["raw"] == methods["tensors"]["raw"].request
+    assert open_inference.answered(tensors["oip"])["y"] == [[0.0] * protocols.NUMBERS]
 
 
 def test_networks_with_and_without_a_variable_batch_see_the_same(

@@ -143,6 +143,7 @@ def test_the_health_of_all_services_can_be_listed(channel: grpc.Channel) -> None
         "grpc.reflection",
         "Models.Predict",
         "model_grpc_service.ModelgRPCService.get_models",
+        "inference.GRPCInferenceService.ModelInfer",
     ],
 )
 def test_reflection_knows_services_methods_and_messages(
@@ -164,7 +165,8 @@ def test_reflection_lists_every_service(channel: grpc.Channel) -> None:
     listed = reflection_pb2.ServerReflectionResponse.FromString(raw).list_services_response.service
     reflections = {f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha")}
     ours = {"Inference", "Models", "InferenceServer", "Pipeline", "model_grpc_service.ModelgRPCService"}
-    assert {each.name for each in listed} == {*ours, "grpc.health.v1.Health", *reflections}
+    others = {"inference.GRPCInferenceService", "grpc.health.v1.Health"}
+    assert {each.name for each in listed} == {*ours, *others, *reflections}
 
 
 @pytest.mark.parametrize(("size", "accepted"), [(9_000, True), (15_000, True), (16_500, False)])

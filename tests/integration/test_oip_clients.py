@@ -1,22 +1,22 @@
 """Public clients of the Open Inference Protocol, unmodified, against a real backend."""
 
 import json
-import struct
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from onnx import helper
 
-from protos import models_pb2
-from tests.support import model_store, onnx_models
+from protos.oip import message_class
+from tests.support import gateway_process, model_store, onnx_models
 from tests.support.client_environment import interpreter
 from tests.support.model_backend import Backend, model_backend
+from tests.support.open_inference import SERVICE, raw, request, tensor
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import PATIENCE, ROOT
+from utils.channel import error_of
 
 _SUPPORT = ROOT / "tests" / "support"
 
@@ -48,6 +48,20 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
 def triton(backend: Backend) -> Any:  # noqa: ANN401
     """What tritonclient is answered."""
     return ran("triton", "triton_client.py", "grpc", backend.address, ASTRONAUT)
+
+
+def test_the_messages_are_those_of_tritonclient() -> None:
+    """By names, numbers and types; the answers of loading have fields of KServe's that Triton's do not."""
+    assert ran("triton", "triton_client.py", "contract", ROOT / "protos" / "oip" / "inference.binpb") == {
+        "RepositoryModelLoadResponse": [
+            "RepositoryModelLoadResponse.model_name",
+            "RepositoryModelLoadResponse.isLoaded",
+        ],
+        "RepositoryModelUnloadResponse": [
+            "RepositoryModelUnloadResponse.model_name",
+            "RepositoryModelUnloadResponse.isUnloaded",
+        ],
+    }
 
 
 def test_tritonclient_finds_the_server_and_its_models(triton: Any) -> None:  # noqa: ANN401
@@ -118,26 +132,68 @@ def test_tritonclient_loads_and_unloads_models_where_it_may(triton: Any) -> None
     assert triton["repository"] == [True, True, False]
 
 
-def test_bodies_that_tritonclient_makes_for_http_are_answered_as_it_reads_them(
-    backend: Backend, tmp_path: Path
-) -> None:
-    """By the operation that the gateway passes them on to."""
-    body = tmp_path / "body"
-    length = ran("triton", "triton_client.py", "request", ASTRONAUT, body)
-    encoded = models_pb2.Encoded(
-        operation="oip_http",
-        content=body.read_bytes(),
-        parameters=json.dumps({"header_length": length}).encode(),
-    )
-    request = models_pb2.PredictRequest(name="face_detection", encoded=encoded)
+def test_a_load_serves_the_highest_version_that_the_store_has(backend: Backend) -> None:
+    """As the default; one that cannot be loaded changes nothing."""
+    folder = backend.state.parent / "store" / "third"
+
+    def add(number: str, dimension: str | int) -> None:
+        version = model_store.add_version(folder.parent, f"third/{number}", 'kind = "onnx"\n')
+        shapes = [onnx_models.tensor(one, ["batch", dimension]) for one in "xy"]
+        onnx_models.save(version, [helper.make_node("Identity", ["x"], ["y"])], shapes[:1], shapes[1:])
+
     with grpc.insecure_channel(backend.address) as channel:
-        call: Any = channel.unary_unary("/Models/Predict")
-        reply = models_pb2.PredictReply.FromString(call(request.SerializeToString(), timeout=PATIENCE))
-    [head] = struct.unpack_from("<I", reply.encoded)
-    body.write_bytes(reply.encoded[4:])
-    found = ran("triton", "triton_client.py", "answer", body, head)
-    assert found["num_faces"] == [1, 1]
-    assert len(found["boxes"]) == 2
+
+        def ask(method: str, content: bytes) -> bytes:
+            call: Any = channel.unary_unary(f"/{SERVICE}/{method}")
+            answer: bytes = call(content, timeout=PATIENCE)
+            return answer
+
+        def load() -> None:
+            # By KServe's message, whose first field is the name.
+            message = message_class("RepositoryModelLoadRequest")(repository_name="third")
+            ask("RepositoryModelLoad", message.SerializeToString())
+
+        def default() -> str:
+            sent = request(tensor("x", "FP32", [1, 1]), raws=[raw("FP32", [1])], model_name="third")
+            answer = message_class("ModelInferResponse").FromString(ask("ModelInfer", sent))
+            return str(answer.model_version)
+
+        add("1.0", "length")
+        load()
+        add("2.0", "length")
+        load()
+        assert default() == "2"
+        (folder / "3.0").mkdir()
+        (folder / "3.0" / "model.toml").write_text('kind = "onnx"\n')
+        with pytest.raises(grpc.RpcError) as caught:
+            load()
+        error = error_of(caught.value)
+        assert error.detail.startswith("failed to load 'third': ")
+        assert str(folder) not in error.detail
+        assert default() == "2"
+        message = message_class("RepositoryModelUnloadRequest")(model_name="third")
+        ask("RepositoryModelUnload", message.SerializeToString())
+        assert not [key for key in backend.listed() if key.startswith("third/")]
+
+
+def test_tritonclient_is_served_over_http_as_well(backend: Backend, triton: Any) -> None:  # noqa: ANN401
+    """By the gateway, whichever form its tensors have."""
+    with gateway_process.gateway(backend.address) as gateway:
+        found = ran("triton", "triton_client.py", "http", "{}:{}".format(*gateway.address), ASTRONAUT)
+    assert found["server"] == [True, True, "facet"]
+    assert found["models"] == [True, False]
+    assert [(one["name"], one["shape"]) for one in found["metadata"]["inputs"]] == [("x", [-1, -1])]
+    assert found["index"] == ["classifier", "echo", "face_detection", "identity"]
+    assert found["id"] == "id-1"
+    rows = [[0, 1, 2], [3, 4, 5]]
+    classified = [["2.000000:2"], ["5.000000:2"]]
+    assert found["answers"] == {"binary": rows, "json": rows, "gzip": rows, "classification": classified}
+    assert found["faces"] == {name: triton["inferences"]["faces"][name] for name in ("num_faces", "boxes")}
+    code, text = found["errors"]["model"]
+    assert code == "404"
+    assert text.startswith("Request for unknown model: ")
+    code, text = found["errors"]["input"]
+    assert (code, text) == ("422", "image is no input of the model; it takes x")
 
 
 def test_stubs_of_the_protocol_alone_are_served(backend: Backend) -> None:

@@ -395,6 +395,7 @@ def test_a_model_lives_its_life_by_grpc(torchserve: TorchServe) -> None:
         ("RegisterModel", {"url": "two/1.0"}),
         ("RegisterModel", {"url": "https://some.example/two.mar"}),
         ("ScaleWorker", {**two, "min_worker": 2, "synchronous": True}),
+        ("DescribeModel", two),
         ("ScaleWorker", {**first, "min_worker": 1, "max_worker": 3, "synchronous": True}),
         ("SetDefault", {**two, "model_version": "2.0"}),
         ("ScaleWorker", {**two, "synchronous": True}),
@@ -405,6 +406,8 @@ def test_a_model_lives_its_life_by_grpc(torchserve: TorchServe) -> None:
     )
     idle = "registered with 0 initial workers. Use scale workers API to add workers for the model."
     conflict = f"Cannot remove default version for model two\n{HTTP}InvalidModelVersionException"
+    [described] = json.loads(answers.pop(3))
+    assert [worker["status"] for worker in described["workers"]] == ["READY", "READY"]
     assert answers == [
         f'Model "two" Version: 1.0 {idle}',
         f'Model "two" Version: 2.0 {idle}',

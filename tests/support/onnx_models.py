@@ -50,6 +50,12 @@ def linear(folder: Path, batch: str | int | None = "batch") -> Path:
     )
 
 
+def identity(folder: Path, size: int) -> Path:
+    """A model that gives back an item of so many numbers."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    return save(folder, [node], [tensor("x", ["batch", size])], [tensor("y", ["batch", size])])
+
+
 def iris(folder: Path) -> Path:
     """What scikit-learn's converter writes for a classifier: a label, and a map of probabilities."""
     classifier = helper.make_node(

@@ -1,20 +1,22 @@
 """tritonclient, in a process and an environment of its own.
 
 `python triton_client.py grpc ADDRESS PICTURE` calls a backend in many ways and prints what it is answered, as
-JSON. `python triton_client.py request PICTURE BODY` writes the body of a request over HTTP to the file BODY
-and prints the length of its JSON; `python triton_client.py answer BODY LENGTH` reads one that was answered.
+JSON; `python triton_client.py http ADDRESS PICTURE` does so with a gateway. `python triton_client.py contract
+FILE` compares a serialized FileDescriptorSet with the messages that tritonclient has.
 """
 
 import json
 import queue
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tritonclient.grpc as triton
 import tritonclient.http as triton_http
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet
+from tritonclient.grpc import model_config_pb2, service_pb2
 from tritonclient.utils import InferenceServerException
 
 TIMEOUT = 60
@@ -149,29 +151,76 @@ class Caller:
         return found
 
 
-def write_request(picture: str, body: str) -> int:
-    """Write the body of a request with two pictures; gives the length of its JSON."""
-    content = Path(picture).read_bytes()
-    inputs = [tensor("image", texts(content, content), "BYTES", triton_http)]
-    written, length = triton_http.InferenceServerClient.generate_request_body(inputs)
-    Path(body).write_bytes(written)
-    return int(length)
+def over_http(address: str, picture: bytes) -> dict[str, Any]:
+    """What a gateway answers."""
+    client = triton_http.InferenceServerClient(address)
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    x = tensor("x", rows, module=triton_http)
+    plain = triton_http.InferInput("x", rows.shape, "FP32")
+    plain.set_data_from_numpy(rows, binary_data=False)
+    y = triton_http.InferRequestedOutput
+    pictures = tensor("image", texts(picture, picture), "BYTES", triton_http)
+    answer = client.infer("identity", [x], request_id="id-1", model_version="1")
+    answers = {
+        "binary": answer,
+        "json": client.infer("identity", [plain], outputs=[y("y", binary_data=False)]),
+        "gzip": client.infer("identity", [x], request_compression_algorithm="gzip"),
+        "classification": client.infer("identity", [x], outputs=[y("y", class_count=1)]),
+    }
+    return {
+        "server": [client.is_server_live(), client.is_server_ready(), client.get_server_metadata()["name"]],
+        "models": [client.is_model_ready("identity"), client.is_model_ready("none")],
+        "metadata": client.get_model_metadata("identity"),
+        "index": [one["name"] for one in client.get_model_repository_index()],
+        "id": answer.get_response()["id"],
+        "answers": {name: outputs(one, "y")["y"] for name, one in answers.items()},
+        "faces": outputs(client.infer("face_detection", [pictures]), "num_faces", "boxes"),
+        "errors": {
+            "model": outcome(lambda: client.infer("none", [x])),
+            "input": outcome(lambda: client.infer("identity", [pictures])),
+        },
+    }
 
 
-def read_answer(body: str, length: str) -> dict[str, Any]:
-    """What an answer over HTTP says of faces."""
-    result = triton_http.InferenceServerClient.parse_response_body(
-        Path(body).read_bytes(), header_length=int(length)
-    )
-    return outputs(result, "num_faces", "boxes")
+def differences(file: str) -> dict[str, Any]:
+    """The fields of a file's messages, and its methods, that are other ones in tritonclient, or none."""
+    [ours] = FileDescriptorSet.FromString(Path(file).read_bytes()).file
+    theirs: dict[str, Any] = {}
+    for module in (service_pb2, model_config_pb2):
+        theirs |= module.DESCRIPTOR.message_types_by_name
+    [service] = service_pb2.DESCRIPTOR.services_by_name.values()
+    found: dict[str, Any] = {}
+    for message in ours.message_type:
+        declared = DescriptorProto()
+        theirs[message.name].CopyToProto(declared)
+        fields = {*_fields(declared)}
+        if others := [name for name, *kind in _fields(message) if (name, *kind) not in fields]:
+            found[message.name] = others
+    for method in ours.service[0].method:
+        known = service.methods_by_name[method.name]
+        types = (known.input_type.full_name, known.output_type.full_name)
+        if types != (method.input_type[1:], method.output_type[1:]):
+            found[method.name] = types
+    return found
+
+
+def _fields(message: DescriptorProto) -> Iterator[tuple[Any, ...]]:
+    """Name, number, label and type of each field, those of nested messages included."""
+    for field in message.field:
+        yield f"{message.name}.{field.name}", field.number, field.label, field.type, field.type_name
+    for nested in message.nested_type:
+        yield from _fields(nested)
+
+
+def main() -> None:
+    """Do what the arguments say."""
+    command, target, *files = sys.argv[1:]
+    found = differences(target) if command == "contract" else None
+    if found is None:
+        picture = Path(files[0]).read_bytes()
+        found = Caller(target, picture).run() if command == "grpc" else over_http(target, picture)
+    sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":
-    command, *arguments = sys.argv[1:]
-    if command == "grpc":
-        printed: Any = Caller(arguments[0], Path(arguments[1]).read_bytes()).run()
-    elif command == "request":
-        printed = write_request(*arguments)
-    else:
-        printed = read_answer(*arguments)
-    sys.stdout.write(json.dumps(printed))
+    main()

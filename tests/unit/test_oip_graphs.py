@@ -149,11 +149,13 @@ def test_more_rows_than_a_batch_takes_are_computed_in_parts(
     small = request(tensor("x:0", "FP32", [3, 2]), raws=[raw("FP32", values[:3])])
     works = [loaded_models.request("oip", one) for one in (large, small)]
     works.append(loaded_models.request("json", {"x_0": [7, 8]}))
-    contents = [unpack_answer(outcome.answer)[0] for outcome in handled(rows, *works)]
+    found = [unpack_answer(outcome.answer) for outcome in handled(rows, *works)]
+    contents = [content for content, _ in found]
     assert answered(contents[0]) == {"y.1": values}
     assert answered(contents[1]) == {"y.1": values[:3]}
     assert contents[2] == b'{"y_1":[7.0,8.0]}'
     assert runs == [16, 16, 12]
+    assert [log_fields["batch"] for _, log_fields in found] == [16, 12, 12]
 
 
 def test_numbers_that_are_not_finite_pass(rows: LoadedModel) -> None:
@@ -254,12 +256,12 @@ BAD: dict[str, tuple[bytes, str, str]] = {
     ),
     "too few elements": (
         request(tensor("x:0", "FP32", [1, 2], fp32_contents=[1])),
-        "x:0 has 1 elements; accepted for its shape: 2",
+        "x:0 has 1 elements in fp32_contents; accepted for its shape: 2",
         "x:0",
     ),
     "another field": (
         request(tensor("x:0", "FP32", [1, 2], fp64_contents=[1, 2])),
-        "x:0 has fp64_contents; accepted for FP32: fp32_contents",
+        "x:0 has 0 elements in fp32_contents; accepted for its shape: 2",
         "x:0",
     ),
     "raw and typed": (
@@ -319,6 +321,15 @@ def test_elements_of_bytes_must_be_as_long_as_they_say(tmp_path: Path, case: str
     assert (error.detail, error.field) == (detail, "x:0")
 
 
+def test_very_many_elements_of_bytes_are_taken_raw_only(tmp_path: Path) -> None:
+    """In a field each of them costs more than its bytes."""
+    model = identity(tmp_path, ["batch"], TensorProto.STRING)
+    values, x = [b"a"] * 10_001, tensor("x:0", "BYTES", [10_001])
+    assert answered(call(model, "oip", request(x, raws=[raw("BYTES", values)]))) == {"y.1": values}
+    typed = request(tensor("x:0", "BYTES", [10_001], bytes_contents=values))
+    assert type(refusal(model, "oip", typed)) is MalformedRequest
+
+
 def test_an_empty_dimension_is_refused(tmp_path: Path) -> None:
     """Graphs are not made for it."""
     model = identity(tmp_path, ["batch", "length"])
@@ -344,6 +355,13 @@ def test_inputs_of_a_batch_have_the_same_number_of_items(tmp_path: Path) -> None
 def test_bytes_that_are_no_message_are_malformed(rows: LoadedModel, content: bytes) -> None:
     """Very many fields are not looked at."""
     assert type(refusal(rows, "oip", content)) is MalformedRequest
+
+
+def test_what_stands_beside_the_contents_of_a_request_is_limited(rows: LoadedModel) -> None:
+    """Parsed it may be many times as large."""
+    error = refusal(rows, "oip", request(tensor("x:0", "FP32", [1] * 1_100_000), raws=[PAIR]))
+    assert type(error) is MalformedRequest
+    assert "beside the contents of its inputs; the limit is 1048576" in error.detail
 
 
 def test_shared_memory_is_refused(rows: LoadedModel) -> None:

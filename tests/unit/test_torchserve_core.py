@@ -66,6 +66,7 @@ class Supervisor:
         commands: The changes that were asked for.
         refusal: With what the next one is refused.
         gate: While it is not set, no change is answered.
+        outcome: What becomes of a version that is scaled, where it does not have its processes at once.
     """
 
     def __init__(self, *models: dict[str, Any]) -> None:
@@ -74,6 +75,7 @@ class Supervisor:
         self.refusal: FacetError | None = None
         self.gate = threading.Event()
         self.gate.set()
+        self.outcome: dict[str, Any] = {}
 
     def execute(self, command: Command) -> dict[str, Any]:
         """Answer a command."""
@@ -96,7 +98,18 @@ class Supervisor:
         assert self.gate.wait(PATIENCE)
         if self.refusal is not None:
             raise self.refusal
-        return described("two", "2.0")
+        match command:
+            case Register(name=name, settings=settings):
+                workers = settings.get("min_workers", 3)
+                made = described(name or "two", "2.0", workers=workers, ready_workers=workers)
+                self.models.append(made)
+                return self.models[-1]
+            case Scale(name, min_workers=workers):
+                [found] = [one for one in self.models if one["name"] == name]
+                found |= {"ready_workers": workers} | self.outcome
+            case _:
+                pass
+        return {}
 
 
 @pytest.fixture
@@ -251,6 +264,18 @@ def test_a_registration_without_processes_is_waited_for(make: Make) -> None:
     )
 
 
+def test_face_detection_is_registered_with_the_processes_that_it_has(make: Make) -> None:
+    """Whatever number is asked for."""
+    supervisor, management = make()
+    done = management.register(Registration("face_detection", workers=7, synchronous=True))
+    assert done.text.endswith("registered with 3 initial workers")
+    management.register(Registration("two.mar", "face_detection", workers=1, synchronous=True))
+    first, second = supervisor.commands
+    assert first == Register("face_detection")
+    assert isinstance(second, Register)
+    assert (second.url, second.name) == ("two.mar", "face_detection")  # which the supervisor refuses
+
+
 @pytest.mark.parametrize(
     ("refusal", "kind", "text"),
     [
@@ -302,6 +327,23 @@ def test_scaling_changes_no_more_than_its_bounds_ask(
         == f"Workers scaled to {least} for model: m"
     )
     assert supervisor.commands == [Scale("m", "1.0", workers, most)]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        {"ready_workers": 1, "state": "failed"},
+        {"ready_workers": 1, "settings": {**described("m")["settings"], "startup_timeout": 0.1}},
+    ],
+)
+def test_processes_that_do_not_come_are_told_to_who_waits_for_them(
+    make: Make, outcome: dict[str, Any]
+) -> None:
+    """Whether they cannot start, or take too long."""
+    supervisor, management = make(described("m"))
+    supervisor.outcome = outcome
+    with pytest.raises(ModelLoadFailed, match=r"Failed to start workers for model m version: 1\.0"):
+        management.scale("m", "", 2, 2, synchronous=True)
 
 
 @pytest.fixture

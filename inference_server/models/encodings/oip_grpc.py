@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -22,9 +22,15 @@ from inference_server.models.encodings.wire import prefix, take
 from protos.oip import message_class
 from utils.errors import InvalidInput, MalformedRequest, shown
 
-_RAW_INPUTS, _RAW_OUTPUTS = 7, 6
-"""Numbers of the fields raw_input_contents and raw_output_contents."""
-_OTHERS = range(1, _RAW_INPUTS)
+_INPUTS, _RAW_INPUTS = 5, 7
+"""Numbers of fields of ModelInferRequest: inputs, raw_input_contents."""
+_OTHERS = (1, 2, 3, 4, 6)
+_CONTENTS_OF_INPUT, _OTHERS_OF_INPUT = 5, (1, 2, 3, 4)
+"""Of InferInputTensor: contents, and all else."""
+_RAW_OUTPUTS = 6
+"""Of ModelInferResponse: raw_output_contents."""
+_LONGEST_HEAD = 1024**2
+"""Bytes of a request beside the contents of its inputs; parsed they may take several times as many."""
 _INT64 = 8
 """Bytes of the widest whole numbers."""
 
@@ -45,14 +51,25 @@ _CONTENTS = {
 """The field of InferTensorContents that holds the elements of a datatype; FP16 and BF16 have none."""
 
 
+class _Input(NamedTuple):
+    """An input, and the parts of its serialized contents, which are parsed once they are known to fit."""
+
+    head: Any
+    contents: list[memoryview]
+
+
 def parsed(head: bytes) -> Any:  # noqa: ANN401 - a ModelInferRequest
     """A request of its serialized fields.
 
     Raises:
         MalformedRequest: They are not those of a request.
     """
+    return _parsed(message_class("ModelInferRequest"), head)
+
+
+def _parsed(kind: Any, content: bytes) -> Any:  # noqa: ANN401 - a class, and a message of it
     try:
-        return message_class("ModelInferRequest").FromString(head)
+        return kind.FromString(content)
     except DecodeError as error:
         raise MalformedRequest("The bytes are no message ModelInferRequest of protobuf.") from error
 
@@ -72,17 +89,26 @@ def read(payload: bytes, _parameters: bytes, model: str) -> tuple[Inference, Ite
         MalformedRequest: It is no such message.
         InvalidInput: Some of its contents are raw, and others are not.
     """
-    head, raw = take(payload, _OTHERS, _RAW_INPUTS)
+    head, parts = take(payload, _OTHERS, (_INPUTS, _RAW_INPUTS))
+    taken = [take(one, _OTHERS_OF_INPUT, (_CONTENTS_OF_INPUT,)) for one in parts[_INPUTS]]
+    size = len(head) + sum(len(one) for one, _ in taken)
+    if size > _LONGEST_HEAD:
+        raise MalformedRequest(
+            f"The request has {size} bytes beside the contents of its inputs; the limit is {_LONGEST_HEAD}."
+        )
     request = parsed(head)
+    kind = message_class("ModelInferRequest").InferInputTensor
+    inputs = [_Input(_parsed(kind, one), contents[_CONTENTS_OF_INPUT]) for one, contents in taken]
     outputs = [(one.name, parameters_of(one)) for one in request.outputs]
-    return Inference(request.id, parameters_of(request), outputs), _given(request.inputs, raw, model)
+    given = _given(inputs, parts[_RAW_INPUTS], model)
+    return Inference(request.id, parameters_of(request), outputs), given
 
 
-def _given(inputs: Any, raw: Sequence[memoryview], model: str) -> list[Given]:  # noqa: ANN401
-    for one in inputs:
+def _given(inputs: Sequence[_Input], raw: Sequence[memoryview], model: str) -> list[Given]:
+    for one, contents in inputs:
         if "shared_memory_region" in one.parameters:
             raise wrong(one.name, "is in shared memory; accepted: contents in the request")
-        if raw and one.HasField("contents"):
+        if raw and contents:
             raise InvalidInput(
                 "contents field must not be specified when using raw_input_contents for "
                 f"'{shown(one.name)}' for model '{model}'",
@@ -98,26 +124,28 @@ def _given(inputs: Any, raw: Sequence[memoryview], model: str) -> list[Given]:  
             one.name,
             one.datatype,
             one.shape,
-            partial(from_raw, one.name, one.datatype, raw[number]) if raw else partial(_typed, one),
+            partial(from_raw, one.name, one.datatype, raw[number])
+            if raw
+            else partial(_typed, one.name, one.datatype, contents),
         )
-        for number, one in enumerate(inputs)
+        for number, (one, contents) in enumerate(inputs)
     ]
 
 
-def _typed(tensor: Any, count: int) -> Array:  # noqa: ANN401 - an InferInputTensor
+def _typed(name: str, datatype: str, contents: Sequence[memoryview], count: int) -> Array:
     """The elements in the field of the tensor's datatype."""
-    name, datatype = tensor.name, tensor.datatype
+    kind = message_class("InferTensorContents")
     field = _CONTENTS.get(datatype)
     if field is None:
         raise wrong(name, f"is of type {datatype}; accepted: its contents in raw_input_contents")
-    others = [one.name for one, _ in tensor.contents.ListFields() if one.name != field]
-    if others:
-        raise wrong(name, f"has {others[0]}; accepted for {datatype}: {field}")
-    values = getattr(tensor.contents, field)
+    number = kind.DESCRIPTOR.fields_by_name[field].number
+    # The others may be large, and are of no use.
+    content, _ = take(b"".join(contents), (number,))
+    values = getattr(_parsed(kind, content), field)
     if datatype == "BYTES":
         return objects(name, values, count)
     if len(values) != count:
-        raise wrong(name, f"has {len(values)} elements; accepted for its shape: {count}")
+        raise wrong(name, f"has {len(values)} elements in {field}; accepted for its shape: {count}")
     dtype = DTYPES[datatype]
     if dtype.kind in "iu" and dtype.itemsize < _INT64:
         return narrowed(name, datatype, np.array(values, np.int64))

@@ -19,7 +19,6 @@ from inference_server.models.encodings.arrays import (
     Array,
     Given,
     from_raw,
-    narrowed,
     objects,
     to_raw,
     wrong,
@@ -122,28 +121,30 @@ def _given(inputs: Iterable[Mapping[str, Any]], binary: memoryview) -> Iterator[
 
 def _from_json(name: str, datatype: str, data: list[Any], is_base64: bool, count: int) -> Array:
     """The elements of an array of JSON, which may be nested."""
+    flat = [*_flat(data)]
     if datatype == "BYTES":
-        return objects(name, [_element(name, one, is_base64) for one in _flat(data)], count)
-    dtype = DTYPES[datatype]
+        return objects(name, [_element(name, one, is_base64) for one in flat], count)
     if datatype in {"FP16", "BF16"}:
         raise wrong(name, f"is of type {datatype}; accepted: its data in binary form")
-    # As objects: of texts NumPy would make rows in which each is as long as the longest.
-    found = np.asarray(data, object).reshape(-1)
-    kinds = set(map(type, found))
-    if list in kinds:
-        raise wrong(name, "has data in rows of different lengths")
-    if found.size != count:
-        raise wrong(name, f"has {found.size} elements; accepted for its shape: {count}")
-    if not kinds <= _KINDS[dtype.kind]:
+    if len(flat) != count:
+        raise wrong(name, f"has {len(flat)} elements; accepted for its shape: {count}")
+    dtype = DTYPES[datatype]
+    if not _KINDS[dtype.kind].issuperset(map(type, flat)):
         raise wrong(name, f"has data of another type than {datatype}")
-    if dtype.kind in "iu":
-        return narrowed(name, datatype, found)
-    with np.errstate(over="ignore"):
-        return found.astype(dtype)
+    try:
+        with np.errstate(over="raise"):
+            return np.array(flat, dtype)
+    except (OverflowError, FloatingPointError) as error:
+        raise wrong(name, f"has a number out of the range of {datatype}") from error
 
 
-_KINDS: Mapping[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
-"""The types of JSON's values that each of NumPy's kinds takes."""
+_KINDS: Mapping[str, frozenset[type]] = {
+    "b": frozenset({bool}),
+    "i": frozenset({int}),
+    "u": frozenset({int}),
+    "f": frozenset({int, float}),
+}
+"""The types of Python for JSON that each kind takes."""
 
 
 def _flat(data: Iterable[Any]) -> Iterator[Any]:

