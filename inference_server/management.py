@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from inference_server.catalogue.commands import (
@@ -89,6 +89,11 @@ class Management:
         return {"level": level}
 
     def _status(self) -> dict[str, Any]:
+        models = self._models.described()
+        # A group keeps its first name, which has no version where the model itself says which it is.
+        names = {
+            model["queue"]: "/".join(filter(None, (model["name"], model["version"]))) for model in models
+        }
         return {
             "state": self._state(),
             "pid": os.getpid(),
@@ -97,8 +102,8 @@ class Management:
             "memory_bytes": resident_bytes(os.getpid()),
             "release": self._supervisor.release,
             "log_level": current_level(),
-            "groups": [self._described(group) for group in self._supervisor.groups],
-            "models": self._models.described(),
+            "groups": [self._described(group, names) for group in self._supervisor.groups],
+            "models": models,
             "failures": self._failures.latest(),
         }
 
@@ -107,9 +112,9 @@ class Management:
             return "stopping"
         return "ready" if self._ready() else "starting"
 
-    def _described(self, group: Group) -> dict[str, Any]:
+    def _described(self, group: Group, names: Mapping[int, str]) -> dict[str, Any]:
         return {
-            "name": group.name,
+            "name": names.get(group.queue, group.name) if group.queue else group.name,
             "wanted": group.wanted,
             "ready": group.ready_count,
             "waiting": None if group.queue is None else self._waiting(group.queue),

@@ -71,6 +71,17 @@ def shown(text: str) -> str:
     return text[:SHOWN_CHARACTERS]
 
 
+_LONGEST_DETAIL = 1000
+"""Bytes of a detail. gRPC carries it thrice, each byte as up to three, in metadata that may have 8 KiB."""
+
+
+def _within_limit(detail: str) -> str:
+    encoded = detail.encode(errors="replace")
+    if len(encoded) <= _LONGEST_DETAIL:
+        return detail
+    return encoded[:_LONGEST_DETAIL].decode(errors="ignore") + " ..."
+
+
 _FOLDERS = re.compile(r"(?<=['\"])/(?:[^'\"/]+/)+|(?<![\w.:/])/(?:[^\s/'\":,]+/)+")
 
 
@@ -89,7 +100,7 @@ class FacetError(Exception):
     """A failure with a canonical code, an HTTP status and a stable reason.
 
     Args:
-        detail: One sentence for the caller: what came, what is accepted.
+        detail: One sentence for the caller: what came, what is accepted. A very long one is cut.
         field: The member of the request that is at fault, if one is.
         retry_after: Seconds after which the same request may succeed, if it may.
 
@@ -105,8 +116,8 @@ class FacetError(Exception):
     cause: str = ""
 
     def __init__(self, detail: str, *, field: str | None = None, retry_after: float | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = _within_limit(detail)
+        super().__init__(self.detail)
         self.field = field
         self.retry_after = retry_after
 

@@ -11,8 +11,8 @@ from utils.token_file import TokenFile
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:\d+)?")
 _BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
-_ELSEWHERE = {"cross-site", "same-site"}
-"""What `Sec-Fetch-Site` says of requests that pages of others have made."""
+_OWN = {"", "none", "same-origin"}
+"""What `Sec-Fetch-Site` says of requests that no page of others has made; empty where it says nothing."""
 
 
 class Guard:
@@ -39,9 +39,9 @@ class Guard:
         if "Origin" in headers:
             raise RequestRefused("Origin is there; accepted: requests that no web page makes", field="Origin")
         site = headers.get("Sec-Fetch-Site", "").strip().lower()
-        if site in _ELSEWHERE:
+        if site not in _OWN:
             raise RequestRefused(
-                f"Sec-Fetch-Site is {site}; accepted: requests that no other web page makes",
+                f"Sec-Fetch-Site is {shown(site)!r}; accepted: requests that no other web page makes",
                 field="Sec-Fetch-Site",
             )
 

@@ -1,5 +1,6 @@
 """The HTTP server: waitress, whose loop is turned from outside, and whose refusals are problem documents."""
 
+import contextlib
 import socket
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 from flask import Flask
 from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 from inference_server.admin.request_log import log_request
@@ -21,6 +23,7 @@ MAX_BODY_BYTES = 1 << 20
 _LONGEST_HEAD = 65536
 _CONNECTIONS = 100
 _IDLE_SECONDS = 60
+_MOST_DISCARDED = 32 << 20
 
 _REFUSALS: dict[int, Callable[[str], errors.FacetError]] = {
     413: lambda _: errors.BodyTooLarge(f"The body has more bytes than accepted: {MAX_BODY_BYTES}"),
@@ -66,7 +69,20 @@ class HttpServer:
 
     def turn(self, seconds: float) -> None:
         """Handle what has come, and wait for it so long at most."""
+        self._make_room()
         wasyncore.poll2(seconds, self._map)
+
+    def _make_room(self) -> None:
+        """Close the connection that is quiet for longest where no other would be taken."""
+        if len(self._map) < _CONNECTIONS:
+            return
+        quiet = [channel for channel in self._channels if not channel.requests]
+        if quiet:
+            min(quiet, key=lambda channel: channel.last_activity).handle_close()
+
+    @property
+    def _channels(self) -> list[Any]:
+        return [channel for server in self._servers for channel in server.active_channels.values()]
 
     def stop_accepting(self) -> None:
         """Take no further connections; what has come is answered."""
@@ -76,14 +92,14 @@ class HttpServer:
     @property
     def idle(self) -> bool:
         """Whether no request is answered."""
-        channels = [channel for server in self._servers for channel in server.active_channels.values()]
-        return not any(channel.requests or channel.total_outbufs_len for channel in channels)
+        return not any(channel.requests or channel.total_outbufs_len for channel in self._channels)
 
 
 class _Refusal(ErrorTask):  # type: ignore[misc] # waitress has no types
     """The answer to a request of which no application is told."""
 
     def execute(self) -> None:
+        self.channel.refused = True
         error, name = self.request.error, request_id(None)
         failure = _REFUSALS.get(error.code, errors.MalformedRequest)(
             f"The request cannot be read: {error.body}"
@@ -97,7 +113,40 @@ class _Refusal(ErrorTask):  # type: ignore[misc] # waitress has no types
         self.write(body)
 
 
-class _Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection."""
+class _Parser(HTTPRequestParser):  # type: ignore[misc]
+    """The head of a request, whose body ends where every proxy would say that it ends."""
 
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        if "TRANSFER_ENCODING" in self.headers or (self.chunked and "CONTENT_LENGTH" in self.headers):
+            raise ParsingError("Transfer-Encoding is there beside Content-Length, or in HTTP/1.0")
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection.
+
+    After a refusal it is read on, up to a limit, until the client has closed it. Closed at once,
+    while bytes of a body come, it would be reset, and the client might never read why.
+    """
+
+    parser_class = _Parser
     error_task_class = _Refusal
+    refused = False
+    _left_to_discard = 0
+
+    def handle_close(self) -> None:
+        if self.refused:
+            self.refused = self.will_close = False
+            self._left_to_discard = _MOST_DISCARDED
+            with contextlib.suppress(OSError):  # the client has gone
+                self.socket.shutdown(socket.SHUT_WR)
+                return
+        super().handle_close()
+
+    def received(self, data: bytes) -> bool:
+        if not self._left_to_discard:
+            return bool(super().received(data))
+        self._left_to_discard = max(self._left_to_discard - len(data), 0)
+        if not self._left_to_discard:
+            self.handle_close()
+        return False

@@ -1,5 +1,6 @@
 """TorchServe's management by HTTP: requests to calls of TorchServeManagement, and JSON back."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +21,8 @@ from utils.torchserve_keys import Tokens
 _LISTED = 100
 _RENEWED = ("management", "inference")
 _RENEWAL = "renewal"
+_NUMBER = re.compile(r"[+-]?[0-9]{1,10}")
+_END = 1 << 31
 
 
 def create_torchserve_app(management: TorchServeManagement, guard: Guard, tokens: Tokens | None) -> Flask:
@@ -155,13 +158,15 @@ def _text(given: Mapping[str, Any], name: str) -> str | None:
 
 
 def _whole(given: Mapping[str, Any], name: str, default: int) -> int:
+    """A number of TorchServe's, whose whole numbers have 32 bits."""
     value = given.get(name, default)
-    try:
-        return int(value)
-    except (TypeError, ValueError) as error:
+    if not (type(value) is int or (isinstance(value, str) and _NUMBER.fullmatch(value))) or not (
+        -_END <= int(value) < _END
+    ):
         raise MalformedRequest(
-            f"{name} is {shown(repr(value))}; accepted: a whole number", field=name
-        ) from error
+            f"{name} is {shown(repr(value))}; accepted: a whole number of 32 bits", field=name
+        )
+    return int(value)
 
 
 def _is_true(value: object) -> bool:

@@ -170,6 +170,8 @@ def test_a_model_may_come_while_it_goes(served: Managed) -> None:
         ("DELETE", "/models/echo/9", None, (404, "MODEL_NOT_FOUND", "name")),
         ("DELETE", "/models/echo", {"force": True}, (400, "MALFORMED_REQUEST", "force")),
         ("PUT", "/models/echo/default", {}, (400, "MALFORMED_REQUEST", "version")),
+        ("PUT", "/models/echo/traffic", b'{"1": 50, "1": 100}', (400, "MALFORMED_REQUEST", "1")),
+        ("PUT", "/log-level", b'{"level": "INFO", "level": "DEBUG"}', (400, "MALFORMED_REQUEST", "level")),
         ("POST", "/drain", {"now": True}, (400, "MALFORMED_REQUEST", "now")),
         ("GET", "/nothing", None, (404, "ROUTE_NOT_FOUND", None)),
         ("PATCH", "/models", {}, (405, "METHOD_NOT_ALLOWED", None)),
@@ -205,6 +207,7 @@ def test_a_change_that_no_line_holds_is_refused(served: Managed) -> None:
         ({"Origin": "null"}, "Origin"),
         ({"Sec-Fetch-Site": "cross-site"}, "Sec-Fetch-Site"),
         ({"Sec-Fetch-Site": "same-site"}, "Sec-Fetch-Site"),
+        ({"Sec-Fetch-Site": "none, cross-site"}, "Sec-Fetch-Site"),
         ({"Host": "rebound.example"}, "Host"),
         ({"Host": "localhost.evil.example:8002"}, "Host"),
         ({"Host": ""}, "Host"),
@@ -278,6 +281,50 @@ def test_clients_that_do_not_go_on_hold_up_nobody(served: Managed) -> None:
         deaf.sendall(b"GET /statusz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500)
         assert served.ask("GET", "/statusz").status == 200
         assert served.backend.manage(commands.Status())["state"] == "ready"
+
+
+def test_more_connections_than_are_kept_shut_nobody_out(served: Managed) -> None:
+    """Those that are quiet for longest are closed for those that come."""
+    host, _, port = served.address.rpartition(":")
+    with contextlib.ExitStack() as stack:
+        for _ in range(150):
+            stack.enter_context(socket.create_connection((host, int(port))))
+        assert served.ask("GET", "/models").status == 200
+
+
+def test_a_body_that_is_too_large_may_come_as_a_whole(served: Managed) -> None:
+    """A client that sends all of it before it reads is told why it is refused; none may send for ever."""
+    host, _, port = served.address.rpartition(":")
+    for size, is_told in ((16 << 20, True), (128 << 20, False)):
+        with contextlib.closing(socket.create_connection((host, int(port)))) as made:
+            made.settimeout(PATIENCE)
+            head = f"POST /models HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
+            made.sendall(head.encode())
+            if is_told:
+                made.sendall(bytes(size))
+                assert made.makefile("rb").readline() == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+            else:
+                with pytest.raises(ConnectionError):
+                    made.sendall(bytes(size))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
+        "HTTP/1.0\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive",
+    ],
+)
+def test_a_body_whose_end_proxies_may_see_elsewhere_is_refused(served: Managed, head: str) -> None:
+    """What follows is no request of its own."""
+    host, _, port = served.address.rpartition(":")
+    following = "PUT /log-level HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with contextlib.closing(socket.create_connection((host, int(port)))) as made:
+        made.settimeout(PATIENCE)
+        made.sendall(f"POST /models {head}\r\nHost: localhost\r\n\r\n0\r\n\r\n{following}".encode())
+        with made.makefile("rb") as answer:
+            assert answer.readline().endswith(b" 400 Bad Request\r\n")
+            assert answer.read().count(b"MALFORMED_REQUEST") == 1
 
 
 def test_connections_are_kept(served: Managed) -> None:

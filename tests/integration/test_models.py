@@ -366,6 +366,16 @@ def test_model_workers_are_recycled_after_their_requests_and_nobody_notices(
         assert running.process.logged("worker crashed") == []
 
 
+def test_the_processes_of_a_version_are_listed_under_its_name(
+    tmp_path: Path, package: dict[str, str]
+) -> None:
+    """Also where only the model itself says which version it is."""
+    with model_backend(tmp_path, FACET_MODELS="upper", FACET_WORKERS="1", **package) as running:
+        groups = [group["name"] for group in running.manage(commands.Status())["groups"]]
+        [version] = [key for key in running.listed() if key.startswith("upper/")]
+        assert (version[-1] != "/", version in groups) == (True, True)
+
+
 def test_clients_of_the_published_contracts_are_served(tmp_path: Path) -> None:
     """By stubs generated from the published text alone."""
     script = str(ROOT / "tests/support/published_clients.py")

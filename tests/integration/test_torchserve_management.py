@@ -315,6 +315,45 @@ def strict(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
         yield served
 
 
+def test_a_name_of_any_length_is_told_of(strict: TorchServe) -> None:
+    """The error is no longer than what gRPC carries, so it arrives with its own code."""
+    long = "é" * 100_000
+    for method, request in (
+        ("DescribeModel", {"model_name": long}),
+        ("SetDefault", {"model_name": "digitmodel", "model_version": long}),
+        ("RegisterModel", {"url": long}),
+    ):
+        [(code, text)] = strict.call((method, request))
+        assert (code, text.splitlines()[1]) in {
+            ("NOT_FOUND", f"{MODELS}ModelNotFoundException"),
+            ("NOT_FOUND", f"{MODELS}ModelVersionNotFoundException"),
+        }
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ({"max_batch_delay": "9" * 400}, None),
+        ({"max_batch_delay": str(2**31)}, None),
+        ({"batch_size": "1_0"}, None),
+        ({}, {"batch_size": 1.5}),
+        ({}, {"batch_size": True}),
+    ],
+)
+def test_a_number_that_is_none_of_32_bits_is_refused(
+    strict: TorchServe, query: dict[str, str], body: dict[str, Any] | None
+) -> None:
+    """None is rounded, cut off or taken for something else."""
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    sent = None if body is None else json.dumps({"url": "two.mar", **body}).encode()
+    path = f"/models?{urlencode({'url': 'two.mar', **query} if body is None else {})}"
+    status, answer = strict.ask("POST", path, sent, **headers)
+    [name] = query or body or {}
+    assert (status, answer["type"]) == (400, "BadRequestException")
+    assert answer["message"].startswith(f"{name} is ")
+    assert answer["message"].endswith("; accepted: a whole number of 32 bits")
+
+
 def test_a_call_that_says_too_little_is_refused(strict: TorchServe) -> None:
     """With the parameter that TorchServe names."""
     answers = strict.call(

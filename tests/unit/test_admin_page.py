@@ -74,18 +74,27 @@ def shown(said: dict[str, Any]) -> tuple[Page, dict[str, str], str]:
     return Page(answer.text), dict(answer.headers), answer.text
 
 
-def test_it_shows_processes_queues_models_and_failures() -> None:
+def test_it_shows_groups_failures_models_and_processes() -> None:
     """In words and units that a person reads."""
     page, _, _ = shown(status())
     for words in (
         "Facet is ready",
         "Supervisor 10, up 1 d 2 h, 20.0 MiB, 3 reloads, log level INFO. As of 2027-01-16 10:03:04 UTC.",
         "workers 11 ready 1 d 2 h 50.0 MiB",
-        "workers 7 1 2",
-        "fine fine failed: fine default 3 fine fine",
+        "workers 1 of 2 7 fine 1 of 1 no queue",
+        "fine fine failed default 3 fine fine",
         "2027-01-15 08:00:00 UTC error fine fine: fine",
     ):
         assert words in page.text
+
+
+def test_what_is_not_as_it_should_be_stands_first() -> None:
+    """Before any table, also of many models; of a backend that lacks nothing nothing does."""
+    page, _, _ = shown(status())
+    before, _, _ = page.text.partition("Groups of processes")
+    assert before.endswith("UTC. workers: 1 of 2 processes are ready. fine/fine is failed: fine ")
+    page, _, _ = shown(status(groups=[], models=[]))
+    assert "UTC. Groups of processes" in page.text
 
 
 def test_of_a_new_backend_it_says_what_there_is_not() -> None:
@@ -98,7 +107,7 @@ def test_of_a_new_backend_it_says_what_there_is_not() -> None:
 def test_nothing_that_somebody_else_wrote_becomes_markup() -> None:
     """Neither a model's name or description, nor why it failed, nor a log line's field."""
     page, _, text = shown(status(HOSTILE))
-    assert page.text.count("alert(1)") == 9
+    assert page.text.count("alert(1)") == 12
     assert {tag for tag, _ in page.elements} & {"script", "img"} == set()
     assert "<script>alert" not in text
     assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)

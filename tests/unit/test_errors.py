@@ -144,3 +144,10 @@ def test_errors_and_settings_import_the_standard_library_alone() -> None:
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "\N{GRINNING FACE}", "\ud800"])
+def test_a_detail_fits_what_gRPC_carries_it_in(letter: str) -> None:  # noqa: N802
+    """However long the name is that it repeats; one sentence is not cut."""
+    assert len(InternalError(letter * 100_000).detail.encode()) <= 1004
+    assert InternalError("A sentence.").detail == "A sentence."

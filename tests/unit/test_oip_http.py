@@ -2,6 +2,7 @@
 
 import json
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def test_numbers_that_json_does_not_have_are_answered_in_binary_form(rows: Loade
 
 
 TYPES = {
-    "BOOL": (TensorProto.BOOL, [True, False], [1, 0]),
+    "BOOL": (TensorProto.BOOL, [True, False], [True, 0]),
     "INT8": (TensorProto.INT8, [-128, 127], [0, 128]),
     "UINT32": (TensorProto.UINT32, [0, 2**32 - 1], [-1, 0]),
     "INT64": (TensorProto.INT64, [-(2**63), 2**63 - 1], [0.5, 1]),
@@ -162,6 +163,19 @@ def test_json_must_have_what_the_datatype_has(tmp_path: Path, datatype: str) -> 
     error = refusal(model, "oip_http", *body({"inputs": [{**x, "data": bad}]}))
     assert (type(error), error.field) == (InvalidInput, "x")
     assert datatype in error.detail
+
+
+def test_texts_where_numbers_belong_take_no_more_memory_than_they_have(rows: LoadedModel) -> None:
+    """A row of NumPy's own texts would have the length of the longest for each: here 4 GB."""
+    x = {**X, "shape": [1, 10_000], "data": ["a" * 100_000, *["b"] * 9_999]}
+    sent = body({"inputs": [x]})
+    tracemalloc.start()
+    try:
+        error = refusal(rows, "oip_http", *sent)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+    assert error.detail == "x has data of another type than FP32"
 
 
 def test_halves_are_taken_in_binary_form_only(tmp_path: Path) -> None:
@@ -197,6 +211,11 @@ BAD: dict[str, tuple[dict[str, Any], bytes, str]] = {
         "x has a shape that is no array of whole numbers",
     ),
     "count": ({"inputs": [{**X, "data": [1]}]}, b"", "x has 1 elements; accepted for its shape: 4"),
+    "no elements": (
+        {"inputs": [{**X, "shape": [2**64 - 1, 0], "data": []}]},
+        b"",
+        "x has the shape [18446744073709551615, 0]; accepted: 268435456 elements at most",
+    ),
     "null": ({"inputs": [{**X, "data": [None] * 4}]}, b"", "x has data of another type than FP32"),
     "size": (
         {"inputs": [{**X, "parameters": {"binary_data_size": 17}}]},

@@ -41,6 +41,8 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 
 _LENGTH = struct.Struct("<I")
 _SHOWN_DIMENSIONS = 8
+_MOST_ELEMENTS = 1 << 28
+"""As many as the largest request that can be allowed has bytes; dimensions that are 0 do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ def _check_shape(spec: TensorSpec, given: Given, *, batched: bool) -> None:
         came = ", ".join(map(str, given.shape[:_SHOWN_DIMENSIONS]))
         more = ", ..." if len(given.shape) > _SHOWN_DIMENSIONS else ""
         raise wrong(spec.name, f"has the shape [{came}{more}]; accepted: {list(spec.shape)}, -1 for any")
+    if math.prod(length or 1 for length in given.shape) > _MOST_ELEMENTS:
+        raise wrong(spec.name, f"has the shape {[*given.shape]}; accepted: {_MOST_ELEMENTS} elements at most")
 
 
 def _check_batch(arrays: Mapping[str, Array]) -> None:
