@@ -20,8 +20,15 @@ OIP, TORCHSERVE = "oip", "torchserve"
 CLASSIFY, PIPELINE = "classify", "pipeline"
 """Operations of some models: those of published contracts."""
 
+_LONGEST_NAME = 64
+"""Of a model; of what is none the log has no more."""
 _COST = 1.0
 """Of a call to a model: what its calls take is learned by its own queue."""
+
+
+def note_model(name: str, version: str) -> None:
+    """Have the log line of the current call say which model it is for, whether there is one or not."""
+    note(model=name[:_LONGEST_NAME], version=version[:_LONGEST_NAME] or None)
 
 
 class Faces(Protocol):
@@ -66,7 +73,7 @@ class ModelCaller:
         Raises:
             ModelNotFound, ModelNotReady: As Catalogue.find.
         """
-        note(model=name, version=version or None)
+        note_model(name, version)
         found = self.registry.find(name, version, request_id.get())
         note(version=found.version)
         return found

@@ -12,7 +12,7 @@ import grpc
 
 from inference_server.api.health import HealthServicer
 from inference_server.api.interceptor import discard_notes, failure_of, note
-from inference_server.api.model_call import OIP, ModelCaller
+from inference_server.api.model_call import OIP, ModelCaller, note_model
 from inference_server.api.oip_models import ProtocolModels
 from inference_server.api.ordered import in_order
 from inference_server.api.repository import Repository
@@ -134,6 +134,7 @@ class InferenceProtocolService:
         return await answer
 
     async def _call(self, request: Any, message: bytes, context: Any) -> bytes:  # noqa: ANN401
+        note_model(request.model_name, request.model_version)
         number = self._models.number(request.model_name, request.model_version)
         version = self._caller.find(request.model_name, number)
         answer = self._caller.call(version, OIP, message, _Patient.of(request, context))

@@ -12,7 +12,7 @@ import pytest
 
 from inference_server.catalogue.entries import State
 from protos.oip import message_class
-from tests.support.models import BAD, FAULT, Served, play, version
+from tests.support.models import BAD, FAULT, Served, lines, play, version
 from tests.support.open_inference import SERVICE, answered, raw, request, tensor
 from tests.support.pictures import ASTRONAUT
 from utils.channel import error_of
@@ -446,3 +446,15 @@ def test_the_timeout_of_a_request_is_that_of_each_of_its_pictures() -> None:
         assert deadlines == pytest.approx([7, 7], abs=2)
 
     play(scene, FACES)
+
+
+def test_the_log_names_the_model_of_a_request_that_there_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    """As by all other methods."""
+
+    async def scene(served: Served) -> None:
+        await refusal(served.unary(INFER, request(model_name="none", model_version="3")))
+
+    with caplog.at_level(logging.INFO):
+        play(scene, version("echo"))
+    [line] = lines(caplog)
+    assert (line["model"], line["version"], line["status"]) == ("none", "3", "NOT_FOUND")
