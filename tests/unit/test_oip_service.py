@@ -1,30 +1,39 @@
 """Rules of the Open Inference Protocol's service, as a worker serves it."""
 
 import asyncio
+import base64
+import json
 import logging
 import math
+import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from inference_server.catalogue.entries import State
+from protos import models_pb2
 from protos.oip import message_class
+from tests.support.control_socket import Control, control_socket
 from tests.support.models import BAD, FAULT, Served, lines, play, version
 from tests.support.open_inference import SERVICE, answered, raw, request, tensor
 from tests.support.pictures import ASTRONAUT
 from utils.channel import error_of
 from utils.errors import (
+    BackendUnavailable,
     FacetError,
     ImageEmpty,
     InvalidInput,
     MalformedRequest,
     ModelApiDisabled,
+    ModelExists,
     ModelNotFound,
     ModelNotReady,
     OptionOutOfRange,
+    TooManyChanges,
     UnsupportedImageFormat,
 )
 
@@ -458,3 +467,51 @@ def test_the_log_names_the_model_of_a_request_that_there_is_not(caplog: pytest.L
         play(scene, version("echo"))
     [line] = lines(caplog)
     assert (line["model"], line["version"], line["status"]) == ("none", "3", "NOT_FOUND")
+
+
+# --- the repository ---
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[Control]:
+    """The control socket of a backend."""
+    with control_socket(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("state", [State.LOADING, State.IDLE, State.FAILED])
+def test_a_load_of_what_is_registered_and_not_served_is_no_success(control: Control, state: State) -> None:
+    """Whichever lower versions are served."""
+    versions = [version("echo"), version("echo", "2.0", 2, state=state, failure="no file")]
+    control.answers = [ModelExists("it is there"), ModelExists("it is there")]
+
+    async def scene(served: Served) -> None:
+        error = await refusal(ask(served, "RepositoryModelLoad", model_name="echo"))
+        assert type(error) is ModelNotReady
+        assert error.detail == f"failed to load 'echo': it is registered already, and {state.value}: no file"
+        served.models.publish(*versions[:1])
+        assert (await ask(served, "RepositoryModelLoad", model_name="echo")).isLoaded
+
+    play(scene, *versions, model_api=True, state_dir=control.folder)
+
+
+def test_changes_that_are_waited_for_hold_up_nothing_else(tmp_path: Path) -> None:
+    """And are limited in number, also where their callers have left."""
+    silent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    silent.bind(str(tmp_path / "control.sock"))
+    silent.listen()
+    faces = {"image": base64.b64encode(ASTRONAUT.read_bytes()).decode()}
+    call = models_pb2.PredictRequest(name="face_detection", json=json.dumps(faces).encode())
+
+    async def scene(served: Served) -> None:
+        loads = [asyncio.ensure_future(ask(served, "RepositoryModelLoad", model_name="a")) for _ in range(5)]
+        [refused], waiting = await asyncio.wait(loads, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        assert type(await refusal(refused)) is TooManyChanges
+        waiting.pop().cancel()
+        assert type(await refusal(ask(served, "RepositoryModelLoad", model_name="a"))) is TooManyChanges
+        assert await served.unary("/Models/Predict", call)
+        silent.close()
+        for load in waiting:
+            assert type(await refusal(load)) is BackendUnavailable
+
+    play(scene, FACES, model_api=True, state_dir=tmp_path)
