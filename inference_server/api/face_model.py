@@ -100,9 +100,11 @@ class FaceModel:
             FacetError: As `/Inference/Predict`, of the first that fails; the field says which one it is.
         """
         note(items=len(pictures))
+        is_one = len(pictures) == 1
 
         async def answer(number: int, picture: pb.Image) -> bytes:
-            discard_notes()
+            if not is_one:
+                discard_notes()
             found = self._inference.predict(picture, context)
             del picture
             try:

@@ -4,6 +4,7 @@ Inferences pass through as bytes: whoever hosts the model knows its tensors. Her
 are read that say which model is called, and how long it may take.
 """
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
@@ -219,12 +220,12 @@ class _Patient:
 
     Args:
         context: Of the call.
-        seconds: The time.
+        seconds: The time, from now on.
     """
 
     def __init__(self, context: Any, seconds: float) -> None:  # noqa: ANN401
         self._context = context
-        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
 
     @classmethod
     def of(cls, request: Any, context: Any) -> Any:  # noqa: ANN401
@@ -242,8 +243,9 @@ class _Patient:
 
     def time_remaining(self) -> float:
         """Seconds until the answer is no longer wanted."""
+        left = self._deadline - time.monotonic()
         remaining = self._context.time_remaining()
-        return self._seconds if remaining is None else float(min(remaining, self._seconds))
+        return left if remaining is None else float(min(remaining, left))
 
     def invocation_metadata(self) -> Iterator[Any]:
         """What the call came with, but for saying that its time is a default."""

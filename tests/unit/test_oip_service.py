@@ -21,7 +21,7 @@ from tests.support.control_socket import Control, control_socket
 from tests.support.models import BAD, FAULT, Served, lines, play, version
 from tests.support.open_inference import SERVICE, answered, raw, request, tensor
 from tests.support.pictures import ASTRONAUT
-from utils.channel import error_of
+from utils.channel import MIB, error_of
 from utils.errors import (
     BackendUnavailable,
     FacetError,
@@ -515,3 +515,43 @@ def test_changes_that_are_waited_for_hold_up_nothing_else(tmp_path: Path) -> Non
             assert type(await refusal(load)) is BackendUnavailable
 
     play(scene, FACES, model_api=True, state_dir=tmp_path)
+
+
+def test_the_log_has_of_one_picture_what_it_has_by_other_methods(caplog: pytest.LogCaptureFixture) -> None:
+    """Of several each has its own, and the call has how many there are."""
+    portrait = ASTRONAUT.read_bytes()
+
+    async def scene(served: Served) -> None:
+        for count in (1, 2):
+            await served.unary(INFER, pictures(*[portrait] * count))
+
+    with caplog.at_level(logging.INFO):
+        play(scene, FACES)
+    one, two = lines(caplog)
+    assert (one["items"], one["faces"], two["items"]) == (1, 1, 2)
+    assert "faces" not in two
+
+
+def test_parameters_are_limited_before_a_request_is_routed() -> None:
+    """Parsed they would take more memory than any of what the worker knows of."""
+    made = message_class("ModelInferRequest")(model_name="echo")
+    made.parameters["a"].string_param = "a" * 2 * MIB
+
+    async def scene(served: Served) -> None:
+        assert type(await refusal(served.unary(INFER, made))) is MalformedRequest
+        assert not served.models.works
+
+    play(scene, version("echo"))
+
+
+def test_the_timeout_of_a_request_ends_for_all_of_its_pictures_together() -> None:
+    """However many are before them."""
+    made = message_class("ModelInferRequest").FromString(pictures(*[ASTRONAUT.read_bytes()] * 20))
+    made.parameters["timeout"].int64_param = 30_000_000
+
+    async def scene(served: Served) -> None:
+        await served.unary(INFER, made)
+        deadlines = [work.deadline for work, _ in served.models.works]
+        assert max(deadlines) - min(deadlines) < 0.01
+
+    play(scene, FACES)
