@@ -136,7 +136,8 @@ def _read(operation: str, payload: bytes, parameters: bytes) -> pb.Image:
         case _:
             raise InvalidInput(
                 f"Face detection cannot be called by {shown(operation)!r}; it can by "
-                f"{', '.join(OPERATIONS)}. Forms, and pictures as they are, it takes by POST /predict."
+                f"{', '.join(OPERATIONS)}. Forms, and pictures as they are, it takes by POST /predict.",
+                field="operation",
             )
 
 

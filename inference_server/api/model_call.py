@@ -8,9 +8,9 @@ from inference_server.api.registry import ModelRegistry
 from inference_server.api.submission import Dispatcher, patience_of
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.dispatch.work import Work
-from inference_server.models.encoding import pack_context, unpack_answer
+from inference_server.models.encoding import no_operation, pack_context, unpack_answer
 from inference_server.models.face_detection import FaceDetection
-from utils.errors import InvalidInput, MessageTooLarge
+from utils.errors import MessageTooLarge
 from utils.settings import Settings
 
 TYPED, JSON, MULTIPART = "typed", "json", "multipart"
@@ -135,7 +135,4 @@ class ModelCaller:
             )
         operations = (version.card or {}).get("operations", ())
         if operation not in operations:
-            raise InvalidInput(
-                f"The model {version.name} cannot be called by {operation!r}; it can by "
-                f"{', '.join(operations) or 'nothing'}."
-            )
+            raise no_operation(version.name, operation, operations)

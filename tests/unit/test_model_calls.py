@@ -172,7 +172,7 @@ def test_an_operation_that_a_model_has_not_is_refused() -> None:
 
     async def scene(served: Served) -> None:
         error = await refusal(served.unary(CLASSIFY, b""))
-        assert isinstance(error, InvalidInput)
+        assert (type(error), error.field) == (InvalidInput, "operation")
         assert "'classify'; it can by typed, json" in error.detail
         assert not served.models.works
 

@@ -11,7 +11,7 @@ import pytest
 
 from inference_server.catalogue.entries import ModelSettings, State
 from protos.torchserve import message_class, service_name
-from tests.support.models import Served, lines, play, version
+from tests.support.models import Served, card, lines, play, version
 from utils.channel import MIB
 from utils.errors import InvalidInput, ModelFailed, QueueFull, WorkerCrashed
 
@@ -255,3 +255,15 @@ def test_a_name_of_any_length_is_told_and_logged_in_part(caplog: pytest.LogCaptu
         play(scene, version("echo"))
     [line] = lines(caplog)
     assert len(line["model"]) < 1000
+
+
+def test_a_model_that_has_no_such_encoding_is_told_as_a_wrong_input() -> None:
+    """With the encodings that it has; it is not as if there were no such method."""
+    old = version("echo", card={**card("echo"), "operations": ["typed", "json"]})
+
+    async def scene(served: Served) -> None:
+        code, text = await refusal(called(served, PREDICT, request()))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert text.startswith("The model echo cannot be called by 'torchserve'; it can by typed, json.\n")
+
+    play(scene, old)
