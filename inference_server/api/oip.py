@@ -21,7 +21,7 @@ from inference_server.models.encodings.oip_grpc import parameters_of, parsed
 from inference_server.models.encodings.wire import prefix, take
 from protos.oip import descriptor, message_class
 from utils.errors import InvalidInput, shown
-from utils.metadata import TIMEOUT_IS_DEFAULT
+from utils.metadata import TIMEOUT_IS_DEFAULT, seconds_of
 from utils.settings import Settings
 
 _NAME, _VERSION = "facet", "unreleased"
@@ -234,12 +234,8 @@ class _Patient:
         Raises:
             InvalidInput: It is no whole number.
         """
-        timeout = parameters_of(request).get("timeout", 0)
-        if type(timeout) is not int or timeout < 0:
-            raise InvalidInput(
-                f"timeout is {shown(str(timeout))}; accepted: a whole number of microseconds", field="timeout"
-            )
-        return cls(context, timeout / 1e6) if timeout else context
+        seconds = seconds_of(parameters_of(request).get("timeout", 0))
+        return cls(context, seconds) if seconds else context
 
     def time_remaining(self) -> float:
         """Seconds until the answer is no longer wanted."""
