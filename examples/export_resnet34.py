@@ -1,17 +1,18 @@
 """Put torchvision's ResNet-34, which knows the 1000 classes of ImageNet, into the store of models.
 
-    python examples/export_resnet34.py STORE
+    python examples/export_resnet34.py STORE [--weights FILE]
 
 It needs torch, torchvision and onnxscript, which Facet does not; builds without CUDA are enough:
 
     pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
     pip install onnxscript
 
-The weights, IMAGENET1K_V1, are downloaded by torchvision. The model takes a batch of any size in one forward
-pass; its preprocessing is that of the published example of a ResNet-34 server: 224 x 224 without a crop.
+The weights, IMAGENET1K_V1, are downloaded by torchvision, or are those of FILE, a state dict by torch.save.
+The model takes a batch of any size in one forward pass. Its preprocessing is that of the published example of
+a ResNet-34 server: 224 x 224 without a crop.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import torch
@@ -30,10 +31,17 @@ max_batch = 8
 """
 
 
-def export(folder: Path) -> None:
+def load(weights: Path | None) -> torch.nn.Module:
+    """The network for inference, with the weights of a file, or with torchvision's own."""
+    if weights is None:
+        return resnet34(weights=ResNet34_Weights.IMAGENET1K_V1).eval()
+    network = resnet34()
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return network.eval()
+
+
+def export(network: torch.nn.Module, folder: Path) -> None:
     """Write model.onnx, with its weights beside it, labels.txt and model.toml."""
-    weights = ResNet34_Weights.IMAGENET1K_V1
-    network = resnet34(weights=weights).eval()
     folder.mkdir(parents=True)
     torch.onnx.export(
         network,
@@ -45,10 +53,14 @@ def export(folder: Path) -> None:
         dynamo=True,
         external_data=True,  # which ONNX Runtime maps into memory, instead of reading it
     )
-    labels = "".join(f"{label}\n" for label in weights.meta["categories"])
+    labels = "".join(f"{label}\n" for label in ResNet34_Weights.IMAGENET1K_V1.meta["categories"])
     (folder / "labels.txt").write_text(labels, encoding="utf-8")
     (folder / "model.toml").write_text(MODEL_TOML, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    export(Path(sys.argv[1]) / "resnet34" / "1.0")
+    parser = argparse.ArgumentParser(description="Put torchvision's ResNet-34 into the store of models.")
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--weights", type=Path, help="a state dict by torch.save, instead of a download")
+    arguments = parser.parse_args()
+    export(load(arguments.weights), arguments.store / "resnet34" / "1.0")

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.admin import JSON, Managed, managed
+from tests.support.admin import Managed, managed
 from tests.support.model_backend import clients
+from tests.support.model_package import ODD_ENTRY_POINTS, ODD_MODELS, installed
 from tests.support.processes import PATIENCE, alive, running, wait_until
 from utils.errors import FacetError
 
@@ -135,6 +136,20 @@ def test_it_ends_last_so_that_a_drain_can_be_watched(tmp_path: Path) -> None:
         assert not Path(tmp_path / "admin.sock").exists()
 
 
+def test_a_change_that_is_never_made_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """Who waits for it is told that the backend has ended."""
+    (tmp_path / "package").mkdir()
+    package = installed(tmp_path / "package", "odd_models", ODD_MODELS, ODD_ENTRY_POINTS)
+    with managed(tmp_path, **package) as served, ThreadPoolExecutor(1) as threads:
+        change = threads.submit(served.ask, "POST", "/models", {"url": "load-hangs"})
+        wait_until(lambda: len(served.status()["models"]) == 2, "it loads")
+        served.ask("POST", "/drain", {})
+        assert change.result(PATIENCE).problem == (503, "BACKEND_UNAVAILABLE", None)
+        assert served.backend.process.wait() == 0
+        ended = served.backend.process.logged("worker ended")[-1]
+        assert (ended["process"], ended["how"]) == ("admin", "exited with 0")
+
+
 def test_a_socket_file_is_its_owners_alone(tmp_path: Path) -> None:
     """And one of a backend that was killed is replaced; one that somebody listens at is not."""
     path = tmp_path / "admin.sock"
@@ -252,12 +267,15 @@ def test_a_log_level_is_that_of_all_processes(served: Managed) -> None:
             with pytest.raises(FacetError):
                 client.predict("nobody", {})
         assert len(served.backend.process.logged("request")) == before
-    pid = served.pid()
-    os.kill(pid, signal.SIGKILL)
-    assert served.ask("PUT", "/log-level", {"level": "DEBUG"}, headers=JSON).status == 200
+    assert served.ask("PUT", "/log-level", {"level": "DEBUG"}).status == 200
+    os.kill(served.pid(), signal.SIGKILL)
     assert served.ask("GET", "/log-level").json == {"level": "DEBUG"}
+    pid = served.pid()
+    told = served.backend.process
     wait_until(
-        lambda: any(line["level"] == "debug" for line in served.backend.process.logged("management request")),
+        lambda: any(
+            (one["pid"], one["level"]) == (pid, "debug") for one in told.logged("management request")
+        ),
         "a line of the new process at DEBUG",
     )
     served.ask("PUT", "/log-level", {"level": "INFO"})

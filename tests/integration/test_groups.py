@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from inference_server.supervision import backoff
-from tests.support.processes import ROOT, alive, wait_until
+from tests.support.processes import PATIENCE, ROOT, alive, wait_until
 from tests.support.supervision import MODEL_SLOTS, Fakes, Service
 from utils.logs import JsonFormatter
 
@@ -204,10 +204,12 @@ def test_at_the_end_none_is_started_for_one_that_only_asks_to_end(service: Servi
     asking = model.started[0]
     os.kill(asking.pid, signal.SIGTERM)
     wait_until(lambda: asking.retirement_requested, "it asks")
+    another_round = threading.Event()
+    service.call(another_round.set)
+    assert another_round.wait(PATIENCE)
+    assert len(model.started) == 1
     os.kill(asking.pid, signal.SIGKILL)
     model.wait_for_start(2)
-    wait_for_ready(model, 1)
-    assert len(model.started) == 2
 
 
 def test_the_death_of_one_that_takes_no_requests_is_told_to_nobody(service: Service) -> None:
