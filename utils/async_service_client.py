@@ -16,7 +16,7 @@ import grpc
 
 from utils import calls
 from utils.calls import Call, CallDefaults, CallOptions, Methods, T
-from utils.channel import MIB, channel_options, error_of
+from utils.channel import MIB, channel_options
 from utils.domain import Detection, DetectRequest
 from utils.models import ModelDescription, Prediction
 
@@ -106,7 +106,7 @@ class AsyncServiceClient:
         try:
             reply = await self._methods[call.rpc](call.message, **self._defaults.arguments(**options))
         except grpc.aio.AioRpcError as error:
-            raise error_of(error, call.unanswered) from error
+            raise call.error_of(error) from error
         return call.decode(reply)
 
     async def close(self) -> None:

@@ -14,9 +14,9 @@ from grpc_health.v1 import health_pb2
 from protos import infer_pb2, models_pb2
 from protos.oip import message_class as protocol_message
 from utils import codec, model_codec
-from utils.channel import DEFAULT_TIMEOUT, PREDICT, SERVICE, require_serving
+from utils.channel import DEFAULT_TIMEOUT, PREDICT, SERVICE, error_of, require_serving
 from utils.domain import Detection, DetectRequest
-from utils.errors import LARGER_FACES_HELP
+from utils.errors import LARGER_FACES_HELP, Code, FacetError, InternalError, RouteNotFound
 from utils.metadata import call_metadata
 from utils.models import ModelDescription, Prediction
 from utils.status import UNANSWERED
@@ -114,12 +114,28 @@ class Call(Generic[T]):
         message: What it is sent.
         decode: Says what its reply means; may raise a FacetError.
         unanswered: The detail of a DeadlineExceeded that no backend has sent.
+        not_offered: The detail of a RouteNotFound where the backend does not have the method. Empty: every
+            backend has it.
     """
 
     rpc: Rpc
     message: Message
     decode: Callable[[Any], T]
     unanswered: str = UNANSWERED
+    not_offered: str = ""
+
+    def error_of(self, failed: Any) -> FacetError:  # noqa: ANN401 - an RpcError
+        """What it means that the call failed."""
+        error = error_of(failed, self.unanswered)
+        if self.not_offered and isinstance(error, InternalError) and _is_unimplemented(failed):
+            absent = RouteNotFound(self.not_offered)
+            absent.cause = error.cause
+            return absent
+        return error
+
+
+def _is_unimplemented(failed: Any) -> bool:  # noqa: ANN401 - an RpcError
+    return bool(failed.code().value[0] == Code.UNIMPLEMENTED.value)
 
 
 def detect(request: DetectRequest | bytes) -> Call[Detection]:
@@ -168,7 +184,8 @@ def inference_protocol(method: str, arguments: Mapping[str, Any]) -> Call[dict[s
     """Ask a method of the Open Inference Protocol whose messages have no tensors."""
     taken, given = (protocol_message(f"{method}{end}") for end in ("Request", "Response"))
     rpc = Rpc(f"/inference.GRPCInferenceService/{method}", taken, given)
-    return Call(rpc, ParseDict({**arguments}, taken()), model_codec.decode_fields)
+    not_offered = "The backend does not speak the Open Inference Protocol: FACET_OIP is off there."
+    return Call(rpc, ParseDict({**arguments}, taken()), model_codec.decode_fields, not_offered=not_offered)
 
 
 def check_ready() -> Call[None]:

@@ -3,6 +3,8 @@
 import re
 import secrets
 
+from utils.errors import InvalidInput, shown
+
 REQUEST_ID = "x-request-id"
 """The metadata key of a request's id, which names it in every log line."""
 TRACEPARENT = "traceparent"
@@ -42,6 +44,19 @@ def trace_context(candidate: str | None) -> str:
         return ""
     _, trace, span, _ = candidate.split("-")
     return candidate if trace.strip("0") and span.strip("0") else ""
+
+
+def seconds_of(timeout: object) -> float:
+    """The seconds of a `timeout` in microseconds, as requests of the Open Inference Protocol have it.
+
+    Raises:
+        InvalidInput: It is no whole number, or below 0.
+    """
+    if type(timeout) is not int or timeout < 0:
+        raise InvalidInput(
+            f"timeout is {shown(str(timeout))}; accepted: a whole number of microseconds", field="timeout"
+        )
+    return timeout / 1e6
 
 
 def call_metadata(request_id: str, traceparent: str, *, timeout_named: bool) -> Metadata:

@@ -21,7 +21,7 @@ from grpc.experimental import ChannelOptions
 
 from utils import calls
 from utils.calls import Call, CallDefaults, CallOptions, Methods, T
-from utils.channel import MIB, channel_options, error_of
+from utils.channel import MIB, channel_options
 from utils.domain import Detection, DetectRequest
 from utils.errors import Cancelled
 from utils.models import ModelDescription, Prediction
@@ -221,7 +221,7 @@ class ServiceClient:
         try:
             reply = method(call.message, **self._defaults.arguments(**options))
         except grpc.RpcError as error:
-            raise error_of(error, call.unanswered) from error
+            raise call.error_of(error) from error
         return call.decode(reply)
 
     def close(self) -> None:

@@ -83,6 +83,8 @@ DEFAULT, DOWNLOAD, VERSION = "default", "download", "version"
 OF_PROCESS = ("customized", "customized.version")
 """The same of a model, and of a version, that was to be described by one of its processes."""
 
+_LONGEST_NAME = 256
+
 _MODELS = "org.pytorch.serve.archive.model."
 _HTTP = "org.pytorch.serve.http."
 
@@ -173,6 +175,11 @@ _MANAGEMENT: _Rows = {
 }
 
 
+def filled(text: str, **names: str) -> str:
+    """A text with names that a caller has given, of which it has as much as the status of a call can hold."""
+    return text.format(**{key: name[:_LONGEST_NAME] for key, name in names.items()})
+
+
 def tell_prediction_error(error: FacetError) -> Told:
     """How a call for a prediction is told of an error, whose detail is for its caller."""
     return _told(error, _PREDICTIONS)
@@ -202,8 +209,8 @@ def prediction_error(error: FacetError, model: str, version: str) -> FacetError:
             text = WORKER_DIED
         case _:
             return error
-    called = f'"{model}" Version {version}' if version else f'"{model}"'
-    detail = text.format(model=model, version=version, called=called)
+    called = filled('"{model}" Version {version}' if version else '"{model}"', model=model, version=version)
+    detail = filled(text, model=model, version=version, called=called)
     return type(error)(detail, field=error.field, retry_after=error.retry_after)
 
 

@@ -84,16 +84,41 @@ class ModelCalls:
         return prediction
 
     def predict_encoded(
-        self, name: str, version: str, operation: str, parameters: bytes, query: str
+        self,
+        name: str,
+        version: str,
+        operation: str,
+        parameters: bytes,
+        query: str,
+        *,
+        time_in: Callable[[bytes], float] = lambda _content: 0,
     ) -> Prediction:
-        """Have a model answer the body as it came, in one of the encodings that the model lists."""
+        """Have a model answer the body as it came, in one of the encodings that the model lists.
+
+        Args:
+            name: Of the model.
+            version: Of the model, or empty.
+            operation: The encoding.
+            parameters: What it needs to know beside the body.
+            query: The query string.
+            time_in: The seconds that a body itself gives its request, 0 where it says nothing.
+        """
 
         def send(body: ModelBody, options: BlockingCallOptions) -> Prediction:
+            if seconds := time_in(body.content):
+                options = self._within(seconds, options)
             return self.backend.predict_encoded(
                 name, operation, body.content, parameters=parameters, version=version, **options
             )
 
         return self.predict(checked(name), version, any_form(request.environ, self.settings), query, send)
+
+    def _within(self, seconds: float, options: BlockingCallOptions) -> BlockingCallOptions:
+        """The same options, but for a time that its caller has named; the earlier of two counts."""
+        longest = options["timeout"] if options["timeout_named"] else None
+        if longest is None:
+            longest = self.settings.max_timeout_seconds
+        return {**options, "timeout": min(seconds, longest), "timeout_named": True}
 
     def _patience(self) -> Patience:
         return patience_of(request.headers.get(REQUEST_TIMEOUT), self.settings)

@@ -28,6 +28,7 @@ from utils.errors import (
     ModelNotReady,
     shown,
 )
+from utils.metadata import seconds_of
 from utils.settings import Settings
 
 OPERATION = "oip_http"
@@ -41,6 +42,8 @@ _INFERRING = re.compile(r"/v2/models/[^/]+(?:/versions/[^/]+)?/infer")
 _REPOSITORY = re.compile(r"/v2/repository/(?:index|models/[^/]+/(?:load|unload))")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _HEAD = struct.Struct("<I")
+_LONGEST_READ = 64 * 1024
+"""Bytes of JSON in which a time is looked for: parsed they may take a hundred times as many."""
 
 
 class InferenceProtocolRoutes:
@@ -107,9 +110,12 @@ class InferenceProtocolRoutes:
 
     def infer(self, name: str, version: str = "") -> Response:
         """Have a model answer the body."""
-        parameters = orjson.dumps({"header_length": _header_length(request.environ)})
+        length = _header_length(request.environ)
+        parameters = orjson.dumps({"header_length": length})
         query = request.environ.get("QUERY_STRING", "")
-        prediction = self._calls.predict_encoded(name, version, OPERATION, parameters, query)
+        prediction = self._calls.predict_encoded(
+            name, version, OPERATION, parameters, query, time_in=lambda body: _seconds_in(body, length)
+        )
         return _inferred(prediction.content)
 
     # --- the repository ---
@@ -162,6 +168,27 @@ def _header_length(environ: Environ) -> int | None:
             f"{HEADER_LENGTH} is {shown(text)!r}; accepted: a whole number of bytes", field=HEADER_LENGTH
         )
     return None if text is None else int(text)
+
+
+def _seconds_in(body: bytes, length: int | None) -> float:
+    """The seconds that a request gives itself, 0 where its JSON names none or is longer than is read here.
+
+    Args:
+        body: JSON, perhaps with a binary part behind it.
+        length: Of the JSON; None for all of the body.
+
+    Raises:
+        InvalidInput: It names a time that is none.
+    """
+    length = len(body) if length is None else length
+    if length > _LONGEST_READ:
+        return 0
+    try:
+        parameters = orjson.loads(body[:length])["parameters"]
+        timeout = parameters.get("timeout", 0)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return 0  # what is wrong with it the model says
+    return seconds_of(timeout)
 
 
 def _inferred(content: bytes) -> Response:

@@ -11,7 +11,7 @@ from inference_server.catalogue.commands import DescribeModel, Register, Scale
 from inference_server.catalogue.entries import State
 from utils.errors import FacetError, ModelLoadFailed
 from utils.logs import fields
-from utils.torchserve import NOT_STARTED
+from utils.torchserve import NOT_STARTED, filled
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class ProcessChanges:
                 return
             longest = found["settings"]["startup_timeout"] * count
             if time.monotonic() - started > longest or found["state"] == State.FAILED.value:
-                raise ModelLoadFailed(NOT_STARTED.format(model=name, version=version))
+                raise ModelLoadFailed(filled(NOT_STARTED, model=name, version=version))
             time.sleep(_LOOK_SECONDS)
 
     def _make(self, command: Scale, done: "Future[None]") -> None:

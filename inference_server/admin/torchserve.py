@@ -122,7 +122,7 @@ class TorchServeManagement:
         if wanted.url is None:
             raise ParameterMissing(torchserve.URL_REQUIRED, field="url")
         if wanted.runtime not in _RUNTIMES:
-            raise MalformedRequest(torchserve.WRONG_RUNTIME.format(runtime=wanted.runtime), field="runtime")
+            raise _refused(MalformedRequest, torchserve.WRONG_RUNTIME, "runtime", runtime=wanted.runtime)
         url, found = self._urls.find(wanted.url)
         name = wanted.name or found.name
         names = {"model": name, "version": found.version}
@@ -247,4 +247,4 @@ def _chosen(name: str, version: str, versions: Sequence[dict[str, Any]]) -> dict
 
 def _refused(kind: type[FacetError], text: str, at: str | None = None, **names: str) -> FacetError:
     """An error with TorchServe's text."""
-    return kind(text.format(**names), field=at)
+    return kind(torchserve.filled(text, **names), field=at)

@@ -59,9 +59,9 @@ class ModelUrls:
         if not url:
             raise ModelNotFound(torchserve.EMPTY_URL, field="url")
         if ".." in url:
-            raise ModelNotFound(torchserve.RELATIVE_PATH.format(url=url), field="url")
+            raise ModelNotFound(torchserve.filled(torchserve.RELATIVE_PATH, url=url), field="url")
         if _URL.fullmatch(url) and not any(allowed.fullmatch(url) for allowed in self._allowed):
-            raise ModelNotFound(torchserve.NOT_ALLOWED.format(url=url), field="url")
+            raise ModelNotFound(torchserve.filled(torchserve.NOT_ALLOWED, url=url), field="url")
         known = url if "://" in url or _WITH_VERSION.fullmatch(url) else file_name(url)
         try:
             return known, self._resolve(known)
@@ -71,7 +71,7 @@ class ModelUrls:
             text, at = (torchserve.NOTHING_AT, "url")
             if is_elsewhere(url):
                 text, at = (torchserve.NOT_DOWNLOADED, torchserve.DOWNLOAD)
-            raise ModelNotFound(text.format(url=url), field=at) from error
+            raise ModelNotFound(torchserve.filled(text, url=url), field=at) from error
 
 
 def is_elsewhere(url: str) -> bool:

@@ -76,24 +76,11 @@ class FaceModel:
             opening = asyncio.to_thread(face_operations(key)[operation].open, payload, parameters)
             del payload
             return await self._by_tensors(*await opening, context)
-        match operation:
-            case "typed":
-                try:
-                    message = pb.Image.FromString(payload)
-                except DecodeError as error:
-                    raise MalformedRequest("The bytes are no message of the input's type.") from error
-            case "json":
-                # Of a large picture it takes a moment, in which the event loop has other things to do.
-                message = await asyncio.to_thread(decode_json, payload)
-            case "torchserve":
-                message = decode_keys(of_message(payload))
-            case "torchserve_http":
-                message = decode_keys(of_body(payload, parameters.decode("latin-1")))
-            case _:
-                raise InvalidInput(
-                    f"Face detection cannot be called by {shown(operation)!r}; it can by "
-                    f"{', '.join(OPERATIONS)}. Forms, and pictures as they are, it takes by POST /predict."
-                )
+        if operation == "typed":
+            message = _typed(payload)
+        else:
+            # Of a large input it takes a moment, in which the event loop has other things to do.
+            message = await asyncio.to_thread(_read, operation, payload, parameters)
         del payload
         found = self._inference.predict(message, context)
         del message  # the picture waits in its buffer, and nowhere else
@@ -113,9 +100,11 @@ class FaceModel:
             FacetError: As `/Inference/Predict`, of the first that fails; the field says which one it is.
         """
         note(items=len(pictures))
+        is_one = len(pictures) == 1
 
         async def answer(number: int, picture: pb.Image) -> bytes:
-            discard_notes()
+            if not is_one:
+                discard_notes()
             found = self._inference.predict(picture, context)
             del picture
             try:
@@ -127,6 +116,29 @@ class FaceModel:
         async with aclosing(in_order(_each(pictures), answer, _MOST_AT_ONCE)) as answers:
             results = [one async for one in answers]
         return await asyncio.to_thread(encode, results)
+
+
+def _typed(payload: bytes) -> pb.Image:
+    try:
+        return pb.Image.FromString(payload)
+    except DecodeError as error:
+        raise MalformedRequest("The bytes are no message of the input's type.") from error
+
+
+def _read(operation: str, payload: bytes, parameters: bytes) -> pb.Image:
+    match operation:
+        case "json":
+            return decode_json(payload)
+        case "torchserve":
+            return decode_keys(of_message(payload))
+        case "torchserve_http":
+            return decode_keys(of_body(payload, parameters.decode("latin-1")))
+        case _:
+            raise InvalidInput(
+                f"Face detection cannot be called by {shown(operation)!r}; it can by "
+                f"{', '.join(OPERATIONS)}. Forms, and pictures as they are, it takes by POST /predict.",
+                field="operation",
+            )
 
 
 async def _each(pictures: list[pb.Image]) -> AsyncIterator[pb.Image]:

@@ -8,9 +8,9 @@ from inference_server.api.registry import ModelRegistry
 from inference_server.api.submission import Dispatcher, patience_of
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.dispatch.work import Work
-from inference_server.models.encoding import pack_context, unpack_answer
+from inference_server.models.encoding import no_operation, pack_context, unpack_answer
 from inference_server.models.face_detection import FaceDetection
-from utils.errors import InvalidInput, MessageTooLarge
+from utils.errors import MessageTooLarge
 from utils.settings import Settings
 
 TYPED, JSON, MULTIPART = "typed", "json", "multipart"
@@ -20,8 +20,15 @@ OIP, TORCHSERVE = "oip", "torchserve"
 CLASSIFY, PIPELINE = "classify", "pipeline"
 """Operations of some models: those of published contracts."""
 
+_LONGEST_NAME = 64
+"""Of a model; of what is none the log has no more."""
 _COST = 1.0
 """Of a call to a model: what its calls take is learned by its own queue."""
+
+
+def note_model(name: str, version: str) -> None:
+    """Have the log line of the current call say which model it is for, whether there is one or not."""
+    note(model=name[:_LONGEST_NAME], version=version[:_LONGEST_NAME] or None)
 
 
 class Faces(Protocol):
@@ -66,7 +73,7 @@ class ModelCaller:
         Raises:
             ModelNotFound, ModelNotReady: As Catalogue.find.
         """
-        note(model=name, version=version or None)
+        note_model(name, version)
         found = self.registry.find(name, version, request_id.get())
         note(version=found.version)
         return found
@@ -128,7 +135,4 @@ class ModelCaller:
             )
         operations = (version.card or {}).get("operations", ())
         if operation not in operations:
-            raise InvalidInput(
-                f"The model {version.name} cannot be called by {operation!r}; it can by "
-                f"{', '.join(operations) or 'nothing'}."
-            )
+            raise no_operation(version.name, operation, operations)

@@ -4,6 +4,7 @@ Inferences pass through as bytes: whoever hosts the model knows its tensors. Her
 are read that say which model is called, and how long it may take.
 """
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
@@ -12,7 +13,7 @@ import grpc
 
 from inference_server.api.health import HealthServicer
 from inference_server.api.interceptor import discard_notes, failure_of, note
-from inference_server.api.model_call import OIP, ModelCaller
+from inference_server.api.model_call import OIP, ModelCaller, note_model
 from inference_server.api.oip_models import ProtocolModels
 from inference_server.api.ordered import in_order
 from inference_server.api.repository import Repository
@@ -20,7 +21,7 @@ from inference_server.models.encodings.oip_grpc import parameters_of, parsed
 from inference_server.models.encodings.wire import prefix, take
 from protos.oip import descriptor, message_class
 from utils.errors import InvalidInput, shown
-from utils.metadata import TIMEOUT_IS_DEFAULT
+from utils.metadata import TIMEOUT_IS_DEFAULT, seconds_of
 from utils.settings import Settings
 
 _NAME, _VERSION = "facet", "unreleased"
@@ -134,6 +135,7 @@ class InferenceProtocolService:
         return await answer
 
     async def _call(self, request: Any, message: bytes, context: Any) -> bytes:  # noqa: ANN401
+        note_model(request.model_name, request.model_version)
         number = self._models.number(request.model_name, request.model_version)
         version = self._caller.find(request.model_name, number)
         answer = self._caller.call(version, OIP, message, _Patient.of(request, context))
@@ -218,12 +220,12 @@ class _Patient:
 
     Args:
         context: Of the call.
-        seconds: The time.
+        seconds: The time, from now on.
     """
 
     def __init__(self, context: Any, seconds: float) -> None:  # noqa: ANN401
         self._context = context
-        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
 
     @classmethod
     def of(cls, request: Any, context: Any) -> Any:  # noqa: ANN401
@@ -232,17 +234,14 @@ class _Patient:
         Raises:
             InvalidInput: It is no whole number.
         """
-        timeout = parameters_of(request).get("timeout", 0)
-        if type(timeout) is not int or timeout < 0:
-            raise InvalidInput(
-                f"timeout is {shown(str(timeout))}; accepted: a whole number of microseconds", field="timeout"
-            )
-        return cls(context, timeout / 1e6) if timeout else context
+        seconds = seconds_of(parameters_of(request).get("timeout", 0))
+        return cls(context, seconds) if seconds else context
 
     def time_remaining(self) -> float:
         """Seconds until the answer is no longer wanted."""
+        left = self._deadline - time.monotonic()
         remaining = self._context.time_remaining()
-        return self._seconds if remaining is None else float(min(remaining, self._seconds))
+        return left if remaining is None else float(min(remaining, left))
 
     def invocation_metadata(self) -> Iterator[Any]:
         """What the call came with, but for saying that its time is a default."""

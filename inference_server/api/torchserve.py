@@ -13,7 +13,8 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 
 from inference_server.api.interceptor import Answer, discard_notes, failure_of, note
-from inference_server.api.model_call import TORCHSERVE, ModelCaller
+from inference_server.api.model_call import TORCHSERVE, ModelCaller, note_model
+from inference_server.models.encodings.wire import take
 from protos.torchserve import message_class, service_name
 from utils.errors import FacetError, MalformedRequest, ParameterMissing
 from utils.settings import Settings
@@ -32,6 +33,8 @@ _NAME = service_name("inference")
 _Request: Any = message_class("inference", "PredictionsRequest")
 _Response: Any = message_class("inference", "PredictionResponse")
 _Health: Any = message_class("inference", "TorchServeHealthResponse")
+_ROUTING = (1, 2, 4)
+"""The fields of a request that are read here: model, version and sequence."""
 
 
 class TorchServePolicy:
@@ -104,7 +107,7 @@ class TorchServeService:
 
     async def predict(self, message: bytes, context: Any) -> Any:  # noqa: ANN401
         """Answer one input."""
-        answer = self._call(_parsed(message), message, context)
+        answer = self._call(_routing(message), message, context)
         del message  # it waits in its buffer; who waits for it shall not hold it, too
         return _Response(prediction=await answer)
 
@@ -119,12 +122,12 @@ class TorchServeService:
         counts = {"items": 0, "failed": 0}
         note(**counts)
         async for message in messages:
-            request = _parsed(message)
+            request = _routing(message)
             if not request.sequence_id.strip():
                 note(items=counts["items"] + 1, failed=counts["failed"] + 1)
                 yield _failed(ParameterMissing(SEQUENCE_ID_REQUIRED, field="sequence_id"))
                 return
-            note(model=request.model_name, version=request.model_version or None)
+            note_model(request.model_name, request.model_version)
             answering = asyncio.create_task(self._item(request, message, context))
             del message, request
             answered = await answering
@@ -157,9 +160,11 @@ class TorchServeService:
             raise prediction_error(error, name, version) from error
 
 
-def _parsed(message: bytes) -> Any:  # noqa: ANN401
+def _routing(message: bytes) -> Any:  # noqa: ANN401
+    """A request without its input, which whoever hosts the model reads."""
+    head, _ = take(message, _ROUTING)
     try:
-        return _Request.FromString(message)
+        return _Request.FromString(head)
     except DecodeError as error:
         raise MalformedRequest("The request is not a message of this method's type.") from error
 

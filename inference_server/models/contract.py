@@ -13,7 +13,7 @@ from inference_server.catalogue.names import check_version
 from inference_server.dispatch.consumer import Checkpoint, Outcome
 from inference_server.dispatch.work import Work
 from inference_server.models.calls import Batch, Call, Item, batches
-from inference_server.models.encoding import pack_answer, pack_error, unpack_context
+from inference_server.models.encoding import no_operation, pack_answer, pack_error, unpack_context
 from inference_server.models.encodings import inference
 from inference_server.models.encodings.columns import SchemaTensors
 from inference_server.models.encodings.tensors import Rows, TensorInterface
@@ -26,8 +26,6 @@ from utils.errors import (
     FacetError,
     ModelFailed,
     ModelNotReady,
-    RouteNotFound,
-    shown,
 )
 from utils.logs import fields
 from utils.status import RETRY_SECONDS
@@ -133,8 +131,7 @@ class LoadedModel:
                 raise ModelNotReady(f"The model {work.model} is served no longer.", retry_after=RETRY_SECONDS)
             operation = self._operations.get(work.operation)
             if operation is None:
-                known = ", ".join(self._operations)
-                raise RouteNotFound(f"The model has no {shown(work.operation)!r}; it has {known}.")
+                raise no_operation(self.card["name"], work.operation, self._operations)
             call.items_name = operation.items
             inputs, call.encode = operation.open(work.payload, parameters)
             call.items = [Item(call, number, value) for number, value in enumerate(inputs)]

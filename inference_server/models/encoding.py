@@ -5,13 +5,13 @@ it reads the one and writes the other.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 from google.rpc import status_pb2
 
-from utils.errors import FacetError
+from utils.errors import FacetError, InvalidInput, shown
 from utils.status import decode_error, encode_error
 
 _OK, _ERROR = b"+", b"-"
@@ -28,6 +28,15 @@ def unpack_context(context: bytes) -> tuple[str, str, bytes]:
     """Request id, trace context and the model's part."""
     request_id, traceparent, parameters = context.split(b"\n", 2)
     return request_id.decode(), traceparent.decode(), parameters
+
+
+def no_operation(model: str, operation: str, operations: Iterable[str]) -> InvalidInput:
+    """The error of a request in an encoding that is none of those that its model has."""
+    accepted = ", ".join(operations) or "nothing"
+    return InvalidInput(
+        f"The model {model} cannot be called by {shown(operation)!r}; it can by {accepted}.",
+        field="operation",
+    )
 
 
 def pack_answer(message: bytes, log_fields: Mapping[str, object]) -> bytes:

@@ -24,8 +24,9 @@ from utils.errors import (
     MessageTooLarge,
     OptionOutOfRange,
     QueueFull,
+    RouteNotFound,
 )
-from utils.service_client import ServiceClient
+from utils.service_client import Cancellation, ServiceClient
 
 
 def test_a_call_carries_picture_options_id_and_deadline() -> None:
@@ -190,3 +191,14 @@ def test_a_backend_that_serves_is_ready() -> None:
         ServiceClient(backend.target) as client,
     ):
         client.check_ready(timeout=5)
+
+
+@pytest.mark.parametrize("cancellation", [None, Cancellation()])
+def test_a_backend_without_the_open_inference_protocol_is_told_as_that(
+    cancellation: Cancellation | None,
+) -> None:
+    """And not as a fault of ours; the log has the words of gRPC."""
+    with fake_backend() as backend, ServiceClient(backend.target, timeout=30) as client:
+        with pytest.raises(RouteNotFound, match="FACET_OIP is off there") as caught:
+            client.inference_protocol("ServerMetadata", {}, cancellation=cancellation)
+        assert caught.value.cause.startswith("UNIMPLEMENTED: ")

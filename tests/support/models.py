@@ -229,7 +229,11 @@ async def serving(models: Models, **limits: Any) -> AsyncIterator[Served]:  # no
             await server.stop(None)
 
 
-def play(scene: Callable[[Served], Awaitable[None]], *versions: ModelVersion, **limits: int) -> None:
+def play(
+    scene: Callable[[Served], Awaitable[None]],
+    *versions: ModelVersion,
+    **limits: Any,  # noqa: ANN401 - any setting
+) -> None:
     """Play a scene with a server of these versions."""
 
     async def played() -> None:

@@ -82,6 +82,51 @@ def test_a_compressed_body_is_unpacked_before_it_is_cut(
     assert backend.encoded[0][3:] == (b'{"header_length":6}', body)
 
 
+@pytest.mark.parametrize(
+    ("header", "timeout", "expected"),
+    [
+        (None, 2_500_000, (2.5, True)),
+        (None, 30_000_000, (30, True)),
+        (None, 10**12, (Settings().max_timeout_seconds, True)),
+        ("9", 2_500_000, (2.5, True)),
+        ("1", 2_500_000, (1, True)),
+        (None, 0, (Settings().timeout_seconds, False)),
+    ],
+)
+def test_the_timeout_of_a_request_is_a_time_that_its_caller_names(
+    client: FlaskClient,
+    backend: FakeBackend,
+    header: str | None,
+    timeout: int,
+    expected: tuple[float, bool],
+) -> None:
+    """In microseconds; the earlier one of it and of the header counts."""
+    head = json.dumps({"parameters": {"timeout": timeout}, "inputs": []}).encode()
+    named = {"X_Request_Timeout": header} if header else {}
+    infer(client, head + bytes(100_000), **named, **{HEADER.replace("-", "_"): str(len(head))})
+    assert backend.timeouts[-1] == pytest.approx(expected[0], abs=0.5)
+    assert backend.timeouts_named[-1] is expected[1]
+
+
+@pytest.mark.parametrize("timeout", [-1, "1000", 1.5, True, None])
+def test_a_timeout_that_is_no_whole_number_is_refused(
+    client: FlaskClient, backend: FakeBackend, timeout: object
+) -> None:
+    """As over gRPC."""
+    body = json.dumps({"parameters": {"timeout": timeout}}).encode()
+    assert_error(infer(client, body), 422, "INVALID_INPUT", "timeout")
+    assert not backend.encoded
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"parameters": []}', b'{"parameters": null}', b"{}"])
+def test_what_else_is_wrong_with_a_body_is_the_models_to_say(
+    client: FlaskClient, backend: FakeBackend, body: bytes
+) -> None:
+    """It reaches it as it came."""
+    infer(client, body)
+    assert backend.encoded[-1][-1] == body
+
+
 @pytest.mark.parametrize("length", ["-1", "1.0", "x", "", "9" * 19, "1, 2"])
 def test_a_length_that_is_no_number_is_refused(
     client: FlaskClient, backend: FakeBackend, length: str

@@ -5,12 +5,13 @@ import base64
 import logging
 import math
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import orjson
 import pytest
 
+from inference_server.api.face_model import FaceModel
 from inference_server.catalogue.entries import State
 from inference_server.models.encoding import unpack_context
 from inference_server.models.face_messages import decode_json, face_card
@@ -24,6 +25,7 @@ from utils.errors import (
     InternalError,
     InvalidBase64,
     InvalidInput,
+    InvalidRequest,
     MalformedRequest,
     MessageTooLarge,
     ModelNotFound,
@@ -172,7 +174,7 @@ def test_an_operation_that_a_model_has_not_is_refused() -> None:
 
     async def scene(served: Served) -> None:
         error = await refusal(served.unary(CLASSIFY, b""))
-        assert isinstance(error, InvalidInput)
+        assert (type(error), error.field) == (InvalidInput, "operation")
         assert "'classify'; it can by typed, json" in error.detail
         assert not served.models.works
 
@@ -455,3 +457,33 @@ def test_a_call_whose_caller_leaves_is_cancelled() -> None:
         await asyncio.gather(waiting, return_exceptions=True)
 
     play(scene, version("echo"))
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [
+        ("json", b""),
+        ("torchserve", b""),
+        ("torchserve_http", b"multipart/form-data"),
+        ("oip", b""),
+        ("oip_http", b""),
+    ],
+)
+def test_the_event_loop_goes_on_while_an_input_of_face_detection_is_read(
+    operation: str, parameters: bytes
+) -> None:
+    """A large one takes seconds, in which all other calls of the worker would wait."""
+
+    async def scene() -> None:
+        call = FaceModel(cast(Any, None)).call(operation, b"\xff", None, parameters, "faces/1")
+        refused = asyncio.create_task(call)
+        turns = 0
+        await asyncio.sleep(0)  # in which it begins
+        while not refused.done():
+            await asyncio.sleep(0)
+            turns += 1
+        with pytest.raises(InvalidRequest):
+            await refused
+        assert turns
+
+    asyncio.run(scene())

@@ -32,7 +32,6 @@ from utils.errors import (
     ModelFailed,
     ModelLoadFailed,
     ModelNotReady,
-    RouteNotFound,
 )
 
 JSON = "json"
@@ -260,9 +259,9 @@ def test_an_answer_that_is_too_large_for_its_caller_is_no_fault_of_the_input(
 def test_an_operation_that_the_model_does_not_have_is_refused_with_those_that_it_has() -> None:
     """Its neighbours are answered."""
     bad, good = ask(loaded(Halves), request("classify", b""), *numbers(2))
-    assert type(bad) is RouteNotFound
+    assert (type(bad), bad.field) == (InvalidInput, "operation")
     listed = "typed, json, multipart, torchserve, torchserve_http, oip, oip_http"
-    assert f"'classify'; it has {listed}." in bad.detail
+    assert f"'classify'; it can by {listed}." in bad.detail
     assert good == {"half": 1}
 
 

@@ -268,6 +268,13 @@ def test_the_length_of_the_json_is_within_the_body(rows: LoadedModel, length: ob
     assert (type(error), error.field) == (MalformedRequest, "Inference-Header-Content-Length")
 
 
+@pytest.mark.parametrize("parameters", [b"x", b"[]", b"\xff"])
+def test_parameters_that_are_no_json_object_are_malformed(rows: LoadedModel, parameters: bytes) -> None:
+    """Whoever has sent them: the gateway is not the only one that may."""
+    refused = refusal(rows, "oip_http", b"{}", parameters)
+    assert (type(refused), refused.field) == (MalformedRequest, "parameters")
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"[" * 5000, b"\xff"])
 def test_a_body_that_is_no_json_object_is_malformed(rows: LoadedModel, content: bytes) -> None:
     """However deep it is."""

@@ -1,30 +1,39 @@
 """Rules of the Open Inference Protocol's service, as a worker serves it."""
 
 import asyncio
+import base64
+import json
 import logging
 import math
+import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from inference_server.catalogue.entries import State
+from protos import models_pb2
 from protos.oip import message_class
-from tests.support.models import BAD, FAULT, Served, play, version
+from tests.support.control_socket import Control, control_socket
+from tests.support.models import BAD, FAULT, Served, lines, play, version
 from tests.support.open_inference import SERVICE, answered, raw, request, tensor
 from tests.support.pictures import ASTRONAUT
-from utils.channel import error_of
+from utils.channel import MIB, error_of
 from utils.errors import (
+    BackendUnavailable,
     FacetError,
     ImageEmpty,
     InvalidInput,
     MalformedRequest,
     ModelApiDisabled,
+    ModelExists,
     ModelNotFound,
     ModelNotReady,
     OptionOutOfRange,
+    TooManyChanges,
     UnsupportedImageFormat,
 )
 
@@ -444,5 +453,106 @@ def test_the_timeout_of_a_request_is_that_of_each_of_its_pictures() -> None:
         await served.unary(INFER, made)
         deadlines = [work.deadline - started for work, _ in served.models.works]
         assert deadlines == pytest.approx([7, 7], abs=2)
+
+    play(scene, FACES)
+
+
+def test_the_log_names_the_model_of_a_request_that_there_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    """As by all other methods."""
+
+    async def scene(served: Served) -> None:
+        await refusal(served.unary(INFER, request(model_name="none", model_version="3")))
+
+    with caplog.at_level(logging.INFO):
+        play(scene, version("echo"))
+    [line] = lines(caplog)
+    assert (line["model"], line["version"], line["status"]) == ("none", "3", "NOT_FOUND")
+
+
+# --- the repository ---
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[Control]:
+    """The control socket of a backend."""
+    with control_socket(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("state", [State.LOADING, State.IDLE, State.FAILED])
+def test_a_load_of_what_is_registered_and_not_served_is_no_success(control: Control, state: State) -> None:
+    """Whichever lower versions are served."""
+    versions = [version("echo"), version("echo", "2.0", 2, state=state, failure="no file")]
+    control.answers = [ModelExists("it is there"), ModelExists("it is there")]
+
+    async def scene(served: Served) -> None:
+        error = await refusal(ask(served, "RepositoryModelLoad", model_name="echo"))
+        assert type(error) is ModelNotReady
+        assert error.detail == f"failed to load 'echo': it is registered already, and {state.value}: no file"
+        served.models.publish(*versions[:1])
+        assert (await ask(served, "RepositoryModelLoad", model_name="echo")).isLoaded
+
+    play(scene, *versions, model_api=True, state_dir=control.folder)
+
+
+def test_changes_that_are_waited_for_hold_up_nothing_else(tmp_path: Path) -> None:
+    """And are limited in number, also where their callers have left."""
+    silent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    silent.bind(str(tmp_path / "control.sock"))
+    silent.listen()
+    faces = {"image": base64.b64encode(ASTRONAUT.read_bytes()).decode()}
+    call = models_pb2.PredictRequest(name="face_detection", json=json.dumps(faces).encode())
+
+    async def scene(served: Served) -> None:
+        loads = [asyncio.ensure_future(ask(served, "RepositoryModelLoad", model_name="a")) for _ in range(5)]
+        [refused], waiting = await asyncio.wait(loads, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        assert type(await refusal(refused)) is TooManyChanges
+        waiting.pop().cancel()
+        assert type(await refusal(ask(served, "RepositoryModelLoad", model_name="a"))) is TooManyChanges
+        assert await served.unary("/Models/Predict", call)
+        silent.close()
+        for load in waiting:
+            assert type(await refusal(load)) is BackendUnavailable
+
+    play(scene, FACES, model_api=True, state_dir=tmp_path)
+
+
+def test_the_log_has_of_one_picture_what_it_has_by_other_methods(caplog: pytest.LogCaptureFixture) -> None:
+    """Of several each has its own, and the call has how many there are."""
+    portrait = ASTRONAUT.read_bytes()
+
+    async def scene(served: Served) -> None:
+        for count in (1, 2):
+            await served.unary(INFER, pictures(*[portrait] * count))
+
+    with caplog.at_level(logging.INFO):
+        play(scene, FACES)
+    one, two = lines(caplog)
+    assert (one["items"], one["faces"], two["items"]) == (1, 1, 2)
+    assert "faces" not in two
+
+
+def test_parameters_are_limited_before_a_request_is_routed() -> None:
+    """Parsed they would take more memory than any of what the worker knows of."""
+    made = message_class("ModelInferRequest")(model_name="echo")
+    made.parameters["a"].string_param = "a" * 2 * MIB
+
+    async def scene(served: Served) -> None:
+        assert type(await refusal(served.unary(INFER, made))) is MalformedRequest
+        assert not served.models.works
+
+    play(scene, version("echo"))
+
+
+def test_the_timeout_of_a_request_ends_for_all_of_its_pictures_together() -> None:
+    """However many are before them."""
+    made = message_class("ModelInferRequest").FromString(pictures(*[ASTRONAUT.read_bytes()] * 20))
+    made.parameters["timeout"].int64_param = 30_000_000
+
+    async def scene(served: Served) -> None:
+        await served.unary(INFER, made)
+        deadlines = [work.deadline for work, _ in served.models.works]
+        received = [work.received for work, _ in served.models.works]
+        assert max(deadlines) - min(deadlines) < (max(received) - min(received)) / 2
 
     play(scene, FACES)

@@ -172,6 +172,12 @@ def test_bytes_that_are_no_message_are_a_callers_fault() -> None:
     assert type(refusal(loaded(OfFile), "torchserve", b"\xff")) is MalformedRequest
 
 
+def test_an_input_has_no_more_keys_than_are_looked_at() -> None:
+    """Each takes many times the memory of its bytes."""
+    refused = refusal(loaded(OfFile), "torchserve", message({f"{number}": b"" for number in range(20_000)}))
+    assert type(refused) is MalformedRequest
+
+
 @pytest.mark.parametrize("content_type", [b"", b"image/png", b"application/json"])
 def test_the_body_of_a_request_is_the_file(content_type: bytes) -> None:
     """Whatever it is said to be."""

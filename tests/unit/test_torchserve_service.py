@@ -11,7 +11,7 @@ import pytest
 
 from inference_server.catalogue.entries import ModelSettings, State
 from protos.torchserve import message_class, service_name
-from tests.support.models import Served, lines, play, version
+from tests.support.models import Served, card, lines, play, version
 from utils.channel import MIB
 from utils.errors import InvalidInput, ModelFailed, QueueFull, WorkerCrashed
 
@@ -225,3 +225,45 @@ def test_ping_is_unhealthy_while_the_first_version_of_a_model_loads() -> None:
         assert b"Unhealthy" in raw
 
     play(scene)
+
+
+def test_a_request_has_no_more_fields_than_are_looked_at() -> None:
+    """An input of many keys would take the time of all other calls, and many times its memory."""
+    keys = {f"{number}": b"" for number in range(20_000)}
+    crowded = message_class("inference", "PredictionsRequest")(model_name="echo", input=keys)
+
+    async def scene(served: Served) -> None:
+        code, text = await refusal(called(served, PREDICT, crowded.SerializeToString()))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "10000 fields" in text
+        assert not served.models.works
+
+    play(scene, version("echo"))
+
+
+def test_a_name_of_any_length_is_told_and_logged_in_part(caplog: pytest.LogCaptureFixture) -> None:
+    """All of it would not fit the status of a call."""
+    name = "n" * 100_000
+
+    async def scene(served: Served) -> None:
+        code, text = await refusal(called(served, PREDICT, request(name)))
+        assert code is grpc.StatusCode.INTERNAL
+        assert text.startswith("Model not found: nnn")
+        assert len(text) < 1000
+
+    with caplog.at_level(logging.INFO):
+        play(scene, version("echo"))
+    [line] = lines(caplog)
+    assert len(line["model"]) < 1000
+
+
+def test_a_model_that_has_no_such_encoding_is_told_as_a_wrong_input() -> None:
+    """With the encodings that it has; it is not as if there were no such method."""
+    old = version("echo", card={**card("echo"), "operations": ["typed", "json"]})
+
+    async def scene(served: Served) -> None:
+        code, text = await refusal(called(served, PREDICT, request()))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert text.startswith("The model echo cannot be called by 'torchserve'; it can by typed, json.\n")
+
+    play(scene, old)

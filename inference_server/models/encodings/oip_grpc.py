@@ -58,12 +58,21 @@ class _Input(NamedTuple):
     contents: list[memoryview]
 
 
-def parsed(head: bytes) -> Any:  # noqa: ANN401 - a ModelInferRequest
-    """A request of its serialized fields.
+def parsed(head: bytes, beside: int = 0) -> Any:  # noqa: ANN401 - a ModelInferRequest
+    """A request of its serialized fields, but for those that hold the contents of its inputs.
+
+    Args:
+        head: They.
+        beside: How many bytes others have that are parsed, too.
 
     Raises:
-        MalformedRequest: They are not those of a request.
+        MalformedRequest: They are not those of a request, or too many.
     """
+    size = len(head) + beside
+    if size > _LONGEST_HEAD:
+        raise MalformedRequest(
+            f"The request has {size} bytes beside the contents of its inputs; the limit is {_LONGEST_HEAD}."
+        )
     return _parsed(message_class("ModelInferRequest"), head)
 
 
@@ -91,12 +100,7 @@ def read(payload: bytes, _parameters: bytes, model: str) -> tuple[Inference, Ite
     """
     head, parts = take(payload, _OTHERS, (_INPUTS, _RAW_INPUTS))
     taken = [take(one, _OTHERS_OF_INPUT, (_CONTENTS_OF_INPUT,)) for one in parts[_INPUTS]]
-    size = len(head) + sum(len(one) for one, _ in taken)
-    if size > _LONGEST_HEAD:
-        raise MalformedRequest(
-            f"The request has {size} bytes beside the contents of its inputs; the limit is {_LONGEST_HEAD}."
-        )
-    request = parsed(head)
+    request = parsed(head, sum(len(one) for one, _ in taken))
     kind = message_class("ModelInferRequest").InferInputTensor
     inputs = [_Input(_parsed(kind, one), contents[_CONTENTS_OF_INPUT]) for one, contents in taken]
     outputs = [(one.name, parameters_of(one)) for one in request.outputs]

@@ -57,7 +57,10 @@ def read(payload: bytes, form: bytes, _model: str) -> tuple[Inference, Iterable[
 
 def _header_length(form: bytes, size: int) -> int:
     """How many bytes of a body are JSON."""
-    length = orjson.loads(form or b"{}").get("header_length")
+    try:
+        length = orjson.loads(form or b"{}").get("header_length")
+    except (ValueError, AttributeError) as error:  # the latter of what is no object
+        raise MalformedRequest("The parameters are no JSON object.", field="parameters") from error
     if length is None:
         return size
     if type(length) is not int or not 0 < length <= size:

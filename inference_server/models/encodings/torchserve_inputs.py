@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl
 
 from google.protobuf.message import DecodeError
 
+from inference_server.models.encodings.wire import take
 from inference_server.models.multipart import parse_multipart
 from protos.torchserve import message_class
 from utils.errors import InvalidInput, MalformedRequest, shown
@@ -20,8 +21,9 @@ def of_message(payload: bytes) -> dict[str, bytes]:
     """The input of a serialized PredictionsRequest.
 
     Raises:
-        MalformedRequest: It is none.
+        MalformedRequest: It is none, or has more fields than `take` accepts.
     """
+    take(payload, ())  # a key of the input takes many times the memory of its bytes
     try:
         return dict(message_class("inference", "PredictionsRequest").FromString(payload).input)
     except DecodeError as error:
