@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from inference_server.api.registry import ModelRegistry
-from inference_server.catalogue.commands import Command, Register, SetDefault, Unregister
+from inference_server.catalogue.commands import Command, Register, Reload, SetDefault, Unregister
 from inference_server.catalogue.control_socket import NAME, call
 from utils.errors import BackendUnavailable, FacetError, ModelApiDisabled, ModelExists, ModelNotFound, shown
 from utils.settings import Settings
@@ -27,7 +27,7 @@ class Repository:
     async def load(self, name: str, context: Any) -> None:  # noqa: ANN401
         """Serve the highest version of a model that is in the store or a package, as its default.
 
-        Of one that is served already nothing changes: what a version is never does.
+        Where that is served already, all versions of the model that are served are reloaded.
 
         Raises:
             ModelApiDisabled: Callers may not.
@@ -35,10 +35,12 @@ class Repository:
         """
         self._check()
         try:
-            loaded = await self._execute(Register(name), context)
-            await self._execute(SetDefault(loaded["name"], loaded["version"]), context)
-        except ModelExists:
-            return
+            try:
+                loaded = await self._execute(Register(name), context)
+                await self._execute(SetDefault(loaded["name"], loaded["version"]), context)
+            except ModelExists:
+                for version in self._registry.current().of(name):
+                    await self._execute(Reload(name, version.version), context)
         except FacetError as error:
             detail = f"failed to load '{shown(name)}': {error.detail}"
             raise type(error)(detail, field=error.field, retry_after=error.retry_after) from error
