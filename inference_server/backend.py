@@ -27,6 +27,7 @@ from inference_server.places import Places
 from inference_server.recent_failures import RecentFailures
 from inference_server.supervision.address import AddressUnavailable
 from inference_server.supervision.engine_log import EngineLog
+from inference_server.supervision.exchange import ExchangeableGroup
 from inference_server.supervision.group import Group
 from inference_server.supervision.liveness import LivenessMonitor
 from inference_server.supervision.processes import reap_orphans
@@ -150,17 +151,18 @@ class Backend:
         finally:
             self._control_socket.close()
 
-    def _start_models(self) -> tuple[ModelManager[Group], Path | None]:
+    def _start_models(self) -> tuple[ModelManager[ExchangeableGroup], Path | None]:
         """The manager of the models, and the folder of state if it is this backend's alone."""
         settings = self._settings
         store, file = Store(settings.model_store), StateFile(settings.state_dir)
         state, desired = starting_state(settings.models, file, store)
         processes = ModelProcesses(self._supervisor, self._shared, settings.grace_seconds, self._limits)
-        manager: ModelManager[Group] = ModelManager(
+        manager: ModelManager[ExchangeableGroup] = ModelManager(
             store,
             state,
             self._shared.publication,
             start_group=processes.start,
+            exchange_group=processes.exchange,
             remove_group=processes.remove,
             waiting=self._waiting,
             face_workers=settings.workers,

@@ -18,6 +18,7 @@ from inference_server.catalogue.manager import ModelManager
 from inference_server.catalogue.table import Reply
 from inference_server.recent_failures import RecentFailures
 from inference_server.supervision.control import SetLogLevel as LogLevelChanged
+from inference_server.supervision.exchange import ExchangeableGroup
 from inference_server.supervision.group import Group
 from inference_server.supervision.recycling import resident_bytes
 from inference_server.supervision.supervisor import Supervisor
@@ -41,7 +42,7 @@ class Management:
     def __init__(
         self,
         supervisor: Supervisor,
-        models: ModelManager[Group],
+        models: ModelManager[ExchangeableGroup],
         *,
         waiting: Callable[[int], int],
         failures: RecentFailures,

@@ -11,8 +11,8 @@ from inference_server.catalogue.groups import GroupCallbacks
 from inference_server.catalogue.model_settings import MOST_PROCESSES
 from inference_server.dispatch.shared import Shared
 from inference_server.supervision.control import BootFailed
-from inference_server.supervision.group import Group
-from inference_server.supervision.liveness import LivenessMonitor
+from inference_server.supervision.exchange import ExchangeableGroup
+from inference_server.supervision.liveness import LivenessMonitor, Times
 from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.worker_process import WorkerProcess
@@ -40,10 +40,10 @@ class ModelProcesses:
         slots = shared.slots
         self._slots = range(slots, slots + MOST_PROCESSES)
 
-    def start(self, version: ModelVersion, callbacks: GroupCallbacks) -> Group:
+    def start(self, version: ModelVersion, callbacks: GroupCallbacks) -> ExchangeableGroup:
         """Have `version.workers` processes of a version started by the supervisor's loop."""
         settings = version.settings
-        group = Group(
+        group = ExchangeableGroup(
             version.key,
             partial(self._spawn, version),
             self._slots,
@@ -63,7 +63,13 @@ class ModelProcesses:
         self._supervisor.add_group(group)
         return group
 
-    def remove(self, group: Group) -> None:
+    def exchange(self, group: ExchangeableGroup, version: ModelVersion) -> None:
+        """Replace the processes of a version by some that load it as it is now."""
+        settings = version.settings
+        times = Times(settings.response_timeout, settings.startup_timeout)
+        group.exchange(partial(self._spawn, version), times)
+
+    def remove(self, group: ExchangeableGroup) -> None:
         """Forget a group whose processes have ended."""
         self._supervisor.remove_group(group)
 

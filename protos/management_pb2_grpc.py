@@ -59,6 +59,11 @@ class ManagementStub:
                 request_serializer=protos_dot_management__pb2.ScaleRequest.SerializeToString,
                 response_deserializer=protos_dot_management__pb2.ModelVersion.FromString,
                 _registered_method=True)
+        self.Reload = channel.unary_unary(
+                '/facet.management.Management/Reload',
+                request_serializer=protos_dot_management__pb2.ReloadRequest.SerializeToString,
+                response_deserializer=protos_dot_management__pb2.ModelVersion.FromString,
+                _registered_method=True)
         self.SetDefault = channel.unary_unary(
                 '/facet.management.Management/SetDefault',
                 request_serializer=protos_dot_management__pb2.SetDefaultRequest.SerializeToString,
@@ -119,6 +124,13 @@ class ManagementServicer:
 
     def Scale(self, request, context):
         """Change how many processes a version has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reload(self, request, context):
+        """Have a version serve what the store has of it now. Answered when all of its processes do.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -185,6 +197,11 @@ def add_ManagementServicer_to_server(servicer, server):
             'Scale': grpc.unary_unary_rpc_method_handler(
                     servicer.Scale,
                     request_deserializer=protos_dot_management__pb2.ScaleRequest.FromString,
+                    response_serializer=protos_dot_management__pb2.ModelVersion.SerializeToString,
+            ),
+            'Reload': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reload,
+                    request_deserializer=protos_dot_management__pb2.ReloadRequest.FromString,
                     response_serializer=protos_dot_management__pb2.ModelVersion.SerializeToString,
             ),
             'SetDefault': grpc.unary_unary_rpc_method_handler(
@@ -347,6 +364,33 @@ class Management:
             target,
             '/facet.management.Management/Scale',
             protos_dot_management__pb2.ScaleRequest.SerializeToString,
+            protos_dot_management__pb2.ModelVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/facet.management.Management/Reload',
+            protos_dot_management__pb2.ReloadRequest.SerializeToString,
             protos_dot_management__pb2.ModelVersion.FromString,
             options,
             channel_credentials,

@@ -11,6 +11,7 @@ models = LazyGroup(
         "register": "cli.models.register:register",
         "unregister": "cli.models.change:unregister",
         "scale": "cli.models.change:scale",
+        "reload": "cli.models.change:reload",
         "default": "cli.models.change:default",
         "canary": "cli.models.change:canary",
         "lock": "cli.models.lock:lock",

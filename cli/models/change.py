@@ -1,4 +1,4 @@
-"""`facet models unregister`, `scale`, `default` and `canary`."""
+"""`facet models unregister`, `scale`, `reload`, `default` and `canary`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import click
 
 from cli.models.backend import Backend, asks_backend, prints_json
 from cli.text import one_line, show_json
-from inference_server.catalogue.commands import Scale, SetCanary, SetDefault, Unregister
+from inference_server.catalogue.commands import Reload, Scale, SetCanary, SetDefault, Unregister
 
 
 def show_version(version: Mapping[str, Any], *, as_json: bool) -> None:
@@ -49,6 +49,20 @@ def scale(backend: Backend, name: str, version: str, low: int, high: int | None,
     Without VERSION, the default one.
     """
     show_version(backend.ask(Scale(name, version, low, high)), as_json=as_json)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("version", default="")
+@asks_backend
+@prints_json
+def reload(backend: Backend, name: str, version: str, *, as_json: bool) -> None:
+    """Serve what the store has of a version now.
+
+    Without VERSION, the default one. It ends when all of its processes serve that. Where it cannot be loaded,
+    the version is served as before.
+    """
+    show_version(backend.ask(Reload(name, version)), as_json=as_json)
 
 
 @click.command()

@@ -137,6 +137,9 @@ class _ManagementService(management_pb2_grpc.ManagementServicer):
         command = commands.Scale(request.name, request.version, request.min_workers, most)
         return self._done(command, pb.ModelVersion())
 
+    def Reload(self, request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
+        return self._done(commands.Reload(request.name, request.version), pb.ModelVersion())
+
     def SetDefault(self, request: Any, _context: Any) -> Message:  # noqa: ANN401, N802
         return self._done(commands.SetDefault(request.name, request.version), pb.ModelVersion())
 

@@ -11,6 +11,7 @@ from inference_server.catalogue.commands import (
     DescribeModel,
     ListModels,
     Register,
+    Reload,
     Scale,
     SetDefault,
     SetTraffic,
@@ -37,6 +38,7 @@ class ModelRoutes:
             app.add_url_rule(path, view_func=self.describe)
             app.add_url_rule(path, view_func=self.scale, methods=["PUT"])
             app.add_url_rule(path, view_func=self.unregister, methods=["DELETE"])
+            app.add_url_rule(f"{path}/reload", view_func=self.reload, methods=["POST"])
         app.add_url_rule("/models/<name>/default", view_func=self.set_default, methods=["PUT"])
         app.add_url_rule("/models/<name>/traffic", view_func=self.set_traffic, methods=["PUT"])
 
@@ -69,6 +71,10 @@ class ModelRoutes:
     def unregister(self, name: str, version: str = "") -> Response:
         """Serve a version no longer: answered when no request waits for it."""
         return json_response(self._execute(command(Unregister, name=name, version=version)))
+
+    def reload(self, name: str, version: str = "") -> Response:
+        """Have a version serve what the store has of it now: answered when all of its processes do."""
+        return json_response(self._execute(command(Reload, name=name, version=version)))
 
     def set_default(self, name: str) -> Response:
         """Have calls that name no version served by another one."""

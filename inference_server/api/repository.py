@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_server.api.registry import ModelRegistry
-from inference_server.catalogue.commands import Command, Register, SetDefault, Unregister
+from inference_server.catalogue.commands import Command, Register, Reload, SetDefault, Unregister
 from inference_server.catalogue.control_socket import NAME, call
 from inference_server.catalogue.entries import State
 from utils.errors import (
@@ -47,7 +47,7 @@ class Repository:
     async def load(self, name: str, context: Any) -> None:  # noqa: ANN401
         """Serve the highest version of a model that is in the store or a package, as its default.
 
-        Of one that is served already nothing changes: what a version is never does.
+        Where that is served already, all versions of the model that are served are reloaded.
 
         Raises:
             ModelApiDisabled: Callers may not.
@@ -59,6 +59,8 @@ class Repository:
             try:
                 loaded = await self._execute(Register(name), context)
             except ModelExists:
+                for version in self._registry.current().of(name):
+                    await self._execute(Reload(name, version.version), context)
                 self._check_served(name)
             else:
                 await self._execute(SetDefault(loaded["name"], loaded["version"]), context)

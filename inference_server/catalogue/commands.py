@@ -50,6 +50,17 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class Reload:
+    """Have a version serve what the store has of it now. Without a version the default one.
+
+    It is answered when all of its processes do, at once where they do already.
+    """
+
+    name: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SetDefault:
     """Have calls that name no version served by this one."""
 
@@ -112,7 +123,7 @@ class SetLogLevel:
 
 
 ModelCommand = (
-    Register | Unregister | Scale | SetDefault | SetCanary | SetTraffic | ListModels | DescribeModel
+    Register | Unregister | Scale | Reload | SetDefault | SetCanary | SetTraffic | ListModels | DescribeModel
 )
 BackendCommand = Status | Drain | SetLogLevel
 Command = ModelCommand | BackendCommand
@@ -128,4 +139,4 @@ Answer = Mapping[str, Any] | FacetError
 
 def patience(command: Command) -> float:
     """Seconds after which there should be an answer."""
-    return LONG if isinstance(command, Register | Unregister | Scale) else AT_ONCE
+    return LONG if isinstance(command, Register | Unregister | Scale | Reload) else AT_ONCE

@@ -36,6 +36,16 @@ class ModelGroup(Protocol):
     def scale(self, wanted: int, /) -> None:
         """Have so many from now on."""
 
+    @property
+    def is_exchanged(self) -> bool:
+        """Whether as many serve as shall, and none is left of before its last exchange."""
+
+    def keep_exchange(self) -> None:
+        """Go on with the processes that an exchange has brought."""
+
+    def undo_exchange(self) -> None:
+        """End those processes, and go on with those of before, unless the exchange was kept."""
+
     def retire(self) -> None:
         """Have all of them finish what they do and end, and start no other."""
 

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Generic
 
+from inference_server.catalogue.contents import Contents
 from inference_server.catalogue.entries import ModelVersion, State
 from inference_server.catalogue.groups import GroupCallbacks
 from inference_server.catalogue.growth import check_identity
 from inference_server.catalogue.leaving import Leaving, LeavingVersions
 from inference_server.catalogue.names import check_version
-from inference_server.catalogue.registration import check_beside
+from inference_server.catalogue.reloading import Reloader
 from inference_server.catalogue.table import AnyGroup, Entry, Pending
 from inference_server.catalogue.writer import CatalogueWriter
 from utils.errors import FacetError, ModelLoadFailed, without_folders
@@ -31,6 +32,7 @@ class Loader(Generic[AnyGroup]):
         writer: Of the catalogue.
         leaving: Where versions go that could not be registered, until their processes have ended.
         start_group: Starts the processes of a version.
+        reloader: Is told what becomes of the new processes of a version that is reloaded.
     """
 
     def __init__(
@@ -38,23 +40,28 @@ class Loader(Generic[AnyGroup]):
         writer: CatalogueWriter[AnyGroup],
         leaving: LeavingVersions[AnyGroup],
         start_group: StartGroup[AnyGroup],
+        reloader: Reloader[AnyGroup],
     ) -> None:
         self._writer = writer
         self._leaving = leaving
         self._start_group = start_group
+        self._reloader = reloader
 
-    def begin(self, version: ModelVersion, pending: Pending | None = None) -> Entry[AnyGroup]:
+    def begin(
+        self, version: ModelVersion, contents: Contents | None, pending: Pending | None = None
+    ) -> Entry[AnyGroup]:
         """Add a version, and have its first processes started: one, where it shall have none.
 
         Args:
             version: With its queue.
+            contents: What the store has of it, if that is known.
             pending: What is to be done when it is loaded; None for one that is desired already.
 
         Raises:
             ModelLoadFailed: The system has no room for it.
         """
         workers = max(version.settings.min_workers, 1)
-        entry: Entry[AnyGroup] = Entry(replace(version, workers=workers), None, pending)
+        entry: Entry[AnyGroup] = Entry(replace(version, workers=workers), None, pending, contents=contents)
         callbacks = GroupCallbacks(
             lambda card: self._on_ready(entry, card),
             lambda error: self._on_cannot_start(entry, error),
@@ -86,12 +93,19 @@ class Loader(Generic[AnyGroup]):
             return
         self._writer.desired = desired
         entry.version, entry.pending, entry.new_card = version, None, None
+        if pending is not None and pending.reload is not None:
+            self._keep(entry, pending.reload.contents)
         if version.state is State.IDLE:
             self._scale(entry, 0)
         self._writer.publish()
         logger.info("model ready", extra=fields(model=version.key, workers=version.workers))
         if pending is not None:
             pending.answer(self._writer.described(entry))
+
+    def _keep(self, entry: Entry[AnyGroup], contents: Contents | None) -> None:
+        assert entry.group is not None
+        entry.contents = contents
+        entry.group.keep_exchange()
 
     def _loaded(self, version: ModelVersion, card: Mapping[str, Any]) -> ModelVersion:
         """The version as it is served.
@@ -110,19 +124,15 @@ class Loader(Generic[AnyGroup]):
             failure="",
             workers=version.settings.min_workers,
         )
-        self._check_others(loaded, version.key)
+        self._writer.check_others(loaded, version.key)
         return loaded
-
-    def _check_others(self, version: ModelVersion, key: str) -> None:
-        for other in self._writer.table.versions:
-            if other.key != key:
-                check_beside(version, other)
 
     def _another_ready(self, entry: Entry[AnyGroup], card: Mapping[str, Any]) -> None:
         """Take in a further process of a version that has been loaded."""
+        self._writer.tell(entry, "")
         if card != entry.version.card:
             entry.new_card = card
-        self._tell(entry, "")
+        self._reloader.take_over(entry, card)
 
     def replace_cards(self) -> None:
         """Publish each card that all processes of a version have by now, in the place of an earlier one."""
@@ -134,28 +144,25 @@ class Loader(Generic[AnyGroup]):
     def _replace_card(self, entry: Entry[AnyGroup]) -> None:
         version, entry.new_card = replace(entry.version, card=entry.new_card), None
         try:
-            self._check_others(version, version.key)
+            self._writer.check_others(version, version.key)
             self._writer.save(self._writer.desired.with_version(version))
         except FacetError as error:
             logger.error("model card not replaced", extra=fields(model=version.key, reason=error.detail))
-            self._tell(entry, error.detail)
+            self._writer.tell(entry, error.detail)
+            self._reloader.failed(entry, error)
             return
         entry.version = version
         self._writer.publish()
         logger.info("model card replaced", extra=fields(model=version.key))
 
-    def _tell(self, entry: Entry[AnyGroup], failure: str) -> None:
-        """Have operators told why a version that serves is not all that it should be; empty where it is."""
-        if entry.version.failure != failure:
-            entry.version = replace(entry.version, failure=failure)
-            self._writer.publish()
-
     def _on_cannot_start(self, entry: Entry[AnyGroup], error: FacetError) -> None:
         assert entry.group is not None
         told = _not_loaded(entry.version, error)
+        if entry in self._writer.table and entry.version.state is State.READY:
+            self._reloader.failed(entry, told)
         if entry.group.ready_count:
             if entry in self._writer.table:
-                self._tell(entry, told.detail)
+                self._writer.tell(entry, told.detail)
             return  # others serve
         self._leaving.cannot_serve(entry.group)
         if entry in self._writer.table and entry.version.state is not State.IDLE:
@@ -183,6 +190,7 @@ class Loader(Generic[AnyGroup]):
         before, entry.pending = entry.pending.before, None
         if before is not None:
             entry.version = before
+            entry.group.undo_exchange()
             self._scale(entry, before.workers)
         else:
             self._writer.table.remove(entry)

@@ -16,12 +16,14 @@ from inference_server.catalogue.commands import (
     ListModels,
     ModelCommand,
     Register,
+    Reload,
     Scale,
     SetCanary,
     SetDefault,
     SetTraffic,
     Unregister,
 )
+from inference_server.catalogue.contents import Contents, known_contents
 from inference_server.catalogue.desired_state import Desired, DesiredState
 from inference_server.catalogue.entries import Catalogue, ModelVersion, State
 from inference_server.catalogue.groups import Publisher
@@ -30,6 +32,7 @@ from inference_server.catalogue.loader import Loader, StartGroup
 from inference_server.catalogue.model_settings import check_traffic, check_weights
 from inference_server.catalogue.names import FACE_DETECTION
 from inference_server.catalogue.registration import new_version
+from inference_server.catalogue.reloading import ExchangeGroup, Reloader
 from inference_server.catalogue.scaling import Scaler
 from inference_server.catalogue.store import Store
 from inference_server.catalogue.table import AnyGroup, Entry, Pending, Reply
@@ -48,6 +51,7 @@ class ModelManager(Generic[AnyGroup]):
         state: Remembers them.
         publication: Tells all processes of them.
         start_group: Starts the processes of a version.
+        exchange_group: Replaces them by others.
         remove_group: Forgets a group whose processes have ended.
         waiting: How many requests wait in a queue.
         face_workers: How many processes find faces, which are none of its own.
@@ -61,6 +65,7 @@ class ModelManager(Generic[AnyGroup]):
         publication: Publisher,
         *,
         start_group: StartGroup[AnyGroup],
+        exchange_group: ExchangeGroup[AnyGroup],
         remove_group: Callable[[AnyGroup], None],
         waiting: Callable[[int], int],
         face_workers: int,
@@ -70,7 +75,8 @@ class ModelManager(Generic[AnyGroup]):
         self._writer: CatalogueWriter[AnyGroup] = CatalogueWriter(state, publication, waiting)
         self._table = self._writer.table
         self._leaving = LeavingVersions(waiting, remove_group)
-        self._loader = Loader(self._writer, self._leaving, start_group)
+        self._reloader = Reloader(self._writer, store, exchange_group)
+        self._loader = Loader(self._writer, self._leaving, start_group, self._reloader)
         self._scaler = Scaler(self._writer, self._leaving, self._check_room)
         self._face_workers = face_workers
         self._clock = clock
@@ -88,7 +94,8 @@ class ModelManager(Generic[AnyGroup]):
                 self._list_faces(version)
             else:
                 self._check_room(max(version.settings.min_workers, 1))
-                self._loader.begin(replace(version, queue=self._free_queue()))
+                contents = known_contents(self._store, version)
+                self._loader.begin(replace(version, queue=self._free_queue()), contents)
         self._writer.publish()
 
     def execute(self, command: ModelCommand, reply: Reply) -> None:
@@ -99,8 +106,8 @@ class ModelManager(Generic[AnyGroup]):
                     self._register(command, reply)
                 case Unregister():
                     self._unregister(command, reply)
-                case Scale():
-                    self._scaler.scale(self._find(command.name, command.version), command, reply)
+                case Scale() | Reload():
+                    self._change_processes(command, reply)
                 case SetDefault(name, version):
                     self._set_default(name, version, reply)
                 case SetCanary() | SetTraffic():
@@ -118,6 +125,7 @@ class ModelManager(Generic[AnyGroup]):
     def tick(self) -> float:
         """Go on with what takes time; gives the seconds after which this is to be called again."""
         self._loader.replace_cards()
+        self._reloader.tick()
         return self._leaving.tick(self._clock())
 
     @property
@@ -140,7 +148,8 @@ class ModelManager(Generic[AnyGroup]):
         else:
             self._check_room(max(version.settings.min_workers, 1))
             pending = Pending(before=None, replies=[reply] if command.synchronous else [])
-            entry = self._loader.begin(replace(version, queue=self._free_queue()), pending)
+            contents = Contents.read(self._store, version)
+            entry = self._loader.begin(replace(version, queue=self._free_queue()), contents, pending)
         self._writer.publish()
         if entry.pending is None or not command.synchronous:
             reply(self._writer.described(entry))
@@ -169,6 +178,13 @@ class ModelManager(Generic[AnyGroup]):
         self._leaving.stop_draining(entry.group)
         serving = may_serve(version, entry.group)
         self._leaving.add(Leaving(version, entry.group, serving, on_quiet=lambda: reply(answer)))
+
+    def _change_processes(self, command: Scale | Reload, reply: Reply) -> None:
+        entry = self._find(command.name, command.version)
+        if isinstance(command, Scale):
+            self._scaler.scale(entry, command, reply)
+        else:
+            self._reloader.reload(entry, reply)
 
     def _set_default(self, name: str, version: str, reply: Reply) -> None:
         entry = self._find(name, version)

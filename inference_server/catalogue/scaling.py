@@ -45,7 +45,7 @@ class Scaler(Generic[AnyGroup]):
             raise ModelConflict(
                 f"{FACE_DETECTION} runs in the workers; FACET_WORKERS says how many there are", field="name"
             )
-        if entry.version.state is State.LOADING:
+        if entry.pending is not None or entry.version.state is State.LOADING:
             raise ModelConflict(f"{entry.version.key} is loading", field="name")
         version = _scaled(entry.version, command)
         self._check_room(version.workers - entry.version.workers)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from inference_server.catalogue.commands import Answer
+from inference_server.catalogue.contents import Contents
 from inference_server.catalogue.desired_state import Desired
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.catalogue.groups import ModelGroup
@@ -24,16 +25,31 @@ AnyGroup = TypeVar("AnyGroup", bound=ModelGroup)
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """A version, and what it is loaded from.
+
+    Attributes:
+        version: With the source and the settings that this has.
+        contents: What the store had; None where that is not known.
+    """
+
+    version: ModelVersion
+    contents: Contents | None
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
     """A change that is made when the version has been loaded.
 
     Attributes:
         before: What the version was before, and is again if it cannot be loaded; None where it is new.
         replies: Who waits for it.
+        reload: What it is loaded from anew; None where that is what it was.
     """
 
     before: ModelVersion | None
     replies: list[Reply] = field(default_factory=list)
+    reload: Renewal | None = None
 
     def answer(self, answer: Answer) -> None:
         """Tell all that wait."""
@@ -48,7 +64,8 @@ class Entry(Generic[AnyGroup]):
     Attributes:
         version: As it is published.
         group: Its processes; None for face detection, which has none of its own.
-        pending: What waits for it to be loaded.
+        pending: What waits for it to be loaded, or to be reloaded while it is READY.
+        contents: What the store had when it was loaded; None where that is not known.
         new_card: What a later process has said, where it is not what is published.
     """
 
@@ -56,6 +73,7 @@ class Entry(Generic[AnyGroup]):
     group: AnyGroup | None = None
     pending: Pending | None = None
     new_card: Mapping[str, Any] | None = None
+    contents: Contents | None = None
 
 
 class VersionTable(Generic[AnyGroup]):

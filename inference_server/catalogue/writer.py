@@ -1,12 +1,14 @@
 """Where the catalogue is changed: what is remembered of it, and what all processes see."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Generic
 
 from inference_server.catalogue.description import describe
 from inference_server.catalogue.desired_state import Desired, DesiredState
-from inference_server.catalogue.entries import Catalogue
+from inference_server.catalogue.entries import Catalogue, ModelVersion
 from inference_server.catalogue.groups import Publisher
+from inference_server.catalogue.registration import check_beside
 from inference_server.catalogue.table import AnyGroup, Entry, VersionTable
 
 
@@ -47,9 +49,25 @@ class CatalogueWriter(Generic[AnyGroup]):
         self._state.save(desired)
         self.desired = desired
 
+    def check_others(self, version: ModelVersion, key: str) -> None:
+        """Refuse a version that cannot be there together with those of the table, but for that of this key.
+
+        Raises:
+            InvalidModel, ModelExists: As `check_beside`.
+        """
+        for other in self.table.versions:
+            if other.key != key:
+                check_beside(version, other)
+
     def described(self, entry: Entry[AnyGroup], *, with_card: bool = False) -> dict[str, Any]:
         """A version as it is now, as operators are told of it."""
         return describe(entry, self.desired, self._waiting(entry.version.queue), with_card=with_card)
+
+    def tell(self, entry: Entry[AnyGroup], failure: str) -> None:
+        """Have operators told why a version that serves is not all that it should be; empty where it is."""
+        if entry.version.failure != failure:
+            entry.version = replace(entry.version, failure=failure)
+            self.publish()
 
     def publish(self) -> None:
         """Have every call that begins from now on see the table as it is."""

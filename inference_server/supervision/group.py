@@ -107,12 +107,7 @@ class Group:
         """Tell all processes to finish what they have and end, and start no other. Once is enough."""
         if not self._retired:
             self._retired = True
-            for process in self.processes:
-                process.retire(message, self._patience)
-
-    def forget_poison(self) -> None:
-        """Have what was in flight when its processes died refused no longer."""
-        self._liveness.forget_poison()
+            self._retire(self.processes, message)
 
     def kill(self) -> None:
         """End all processes now, and start no other."""
@@ -159,17 +154,7 @@ class Group:
     def check_liveness(self) -> None:
         """Kill those that hang or have not stopped in time; have those replaced that have reached a limit."""
         self._liveness.look()
-        now = time.monotonic()
-        for process in [process for process in self.processes if not process.killed]:
-            starting, monitor = process.state is State.STARTING, self._liveness
-            hang = monitor.boot_report(process.started) if starting else monitor.hang_report(process.slot)
-            # Killed first: writing the line may take long, and the process may be well again after it.
-            if hang is not None:
-                process.kill(blame_request=hang.blame_request)
-                logger.error("worker hung", extra=self._fields(worker=process.pid, how=hang.reason))
-            elif process.stop_by <= now:
-                process.kill()
-                logger.warning("worker killed: grace period exceeded", extra=self._fields(worker=process.pid))
+        self._recycler.kill_overdue(self.processes, self._liveness)
         if not (self._retired or self._going_away or any(map(self._is_due, self.processes))):
             self._recycler.recycle_one(self._ready(), self._liveness)
 
@@ -193,8 +178,11 @@ class Group:
         """Tell those to stop that are ready and not wanted; the first are those that are to be replaced."""
         ready = sorted(self._ready(), key=lambda process: (not self._is_due(process), process.started))
         surplus = 0 if self._retired else max(len(ready) - self.wanted, 0)
-        for process in ready[:surplus]:
-            process.retire(Stop(), self._patience)
+        self._retire(ready[:surplus])
+
+    def _retire(self, processes: list[WorkerProcess], message: Drain | Stop = Stop()) -> None:  # noqa: B008
+        for process in processes:
+            process.retire(message, self._patience)
 
     def _ready(self) -> list[WorkerProcess]:
         return [process for process in self.processes if process.state is State.READY]
@@ -223,7 +211,8 @@ class Group:
         place = {"worker": process.pid, "slot": process.slot, "release": process.release}
         logger.info("worker ready", extra=self._fields(**place, seconds=seconds))
         self._recycler.check_baseline(process)
-        self._on_ready(process, ready)
+        if process.state is State.READY:  # and was not told to stop before it could say so
+            self._on_ready(process, ready)
 
     def _ended(self, process: WorkerProcess, status: int) -> None:
         if process.state is State.STOPPING:
@@ -240,8 +229,8 @@ class Group:
     def _could_not_boot(self, error: BootFailed, *, started: float) -> None:
         """Report it, and abandon a reload whose code cannot boot while the old processes serve."""
         permanent = self._starter.boot_failed(started) or error.permanent
+        if not self._retired:
+            self.on_cannot_start(replace(error, permanent=permanent))  # which may undo an exchange
         if permanent and any(map(self._starter.is_stale, self._ready())):
             logger.error("reload abandoned", extra=self._fields(how=error.reason))
             self._starter.abandon_reload(self.processes)
-        if not self._retired:
-            self.on_cannot_start(replace(error, permanent=permanent))

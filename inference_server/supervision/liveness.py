@@ -43,13 +43,29 @@ class HangReport:
     blame_request: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long a worker may take.
+
+    Attributes:
+        hang_seconds: One that has a request in flight and made no progress for so long is hung.
+        boot_seconds: One that is not ready so long after its start is hung.
+    """
+
+    hang_seconds: float
+    boot_seconds: float = _BOOT_SECONDS
+
+
 class LivenessMonitor:
     """Gives slots to workers, sees who is hung, and records in the table of poison who died of what.
 
+    Attributes:
+        times: After which a worker is hung; they may be set to others.
+
     Args:
         stats: What all workers of all groups share.
-        hang_seconds: A consumer that has a request in flight and made no progress for so long is hung.
-        boot_seconds: A worker that is not ready so long after its start is hung.
+        hang_seconds: As in `Times`.
+        boot_seconds: As in `Times`.
         heartbeat_while_busy: Whether the event loop must turn while a request is in flight. False for code
             that may hold the interpreter lock until it is done: then progress alone counts.
     """
@@ -63,8 +79,7 @@ class LivenessMonitor:
         heartbeat_while_busy: bool = True,
     ) -> None:
         self._stats = stats
-        self._hang_seconds = hang_seconds
-        self._boot_seconds = boot_seconds
+        self.times = Times(hang_seconds, boot_seconds)
         self._heartbeat_while_busy = heartbeat_while_busy
         self._blamed: set[bytes] = set()  # of what is in the table, what died in this group
         self._looked = self._judge_from = time.monotonic()
@@ -114,15 +129,15 @@ class LivenessMonitor:
 
     def boot_report(self, started: float) -> HangReport | None:
         """Why a worker that was started then and is not ready is hung, None where it is not."""
-        if self._since(started) > self._boot_seconds:
-            return HangReport(f"it was not ready within {self._boot_seconds:g} s", blame_request=False)
+        if self._since(started) > (most := self.times.boot_seconds):
+            return HangReport(f"it was not ready within {most:g} s", blame_request=False)
         return None
 
     def hang_report(self, slot: int) -> HangReport | None:
         """Why the worker in a slot, which was ready, is hung, None where it is not."""
         row = self._stats.rows[slot]
-        if row.busy and self._since(row.progress_due) > self._hang_seconds:
-            why = f"its consumer has made no progress for {self._hang_seconds:g} s"
+        if row.busy and self._since(row.progress_due) > (most := self.times.hang_seconds):
+            why = f"its consumer has made no progress for {most:g} s"
             return HangReport(why, blame_request=True)
         silent = self._since(row.heartbeat) > HEARTBEAT_SECONDS
         if silent and not self._heartbeat_while_busy:

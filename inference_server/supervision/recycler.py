@@ -1,10 +1,11 @@
-"""Has the processes of a group replaced that have reached a limit."""
+"""Has the processes of a group replaced that have reached a limit, and kills those that hang."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 
 from inference_server.supervision.liveness import LivenessMonitor
-from inference_server.supervision.worker_process import WorkerProcess
+from inference_server.supervision.worker_process import State, WorkerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,20 @@ class Recycler:
         if memory and not self._warned_of_memory:
             self._warned_of_memory = True
             logger.warning("memory limit has no effect", extra=self._fields(limit=limit, memory=memory))
+
+    def kill_overdue(self, processes: Iterable[WorkerProcess], liveness: LivenessMonitor) -> None:
+        """Kill those of these processes that hang, or have not stopped in time."""
+        now = time.monotonic()
+        for process in [process for process in processes if not process.killed]:
+            starting = process.state is State.STARTING
+            hang = liveness.boot_report(process.started) if starting else liveness.hang_report(process.slot)
+            # Killed first: writing the line may take long, and the process may be well again after it.
+            if hang is not None:
+                process.kill(blame_request=hang.blame_request)
+                logger.error("worker hung", extra=self._fields(worker=process.pid, how=hang.reason))
+            elif process.stop_by <= now:
+                process.kill()
+                logger.warning("worker killed: grace period exceeded", extra=self._fields(worker=process.pid))
 
     def recycle_one(self, processes: Iterable[WorkerProcess], liveness: LivenessMonitor) -> None:
         """Have the first of these processes replaced that has reached a limit, if one has."""

@@ -89,6 +89,7 @@ def test_models_are_managed_as_over_http(client: Client) -> None:
     assert [(model.name, model.card) for model in listed] == [("face_detection", b""), ("parrot", b"")]
     scaled = client.call("Scale", pb.ScaleRequest(name="parrot", min_workers=0))
     assert (scaled.state, scaled.workers) == ("idle", 0)
+    assert client.call("Reload", pb.ReloadRequest(name="parrot")).state == "idle"
     assert client.call("SetDefault", pb.SetDefaultRequest(name="parrot", version="1.0")).default
     shared = client.call("SetTraffic", pb.SetTrafficRequest(name="parrot", weights={"1.0": 100}))
     assert [model.canary for model in shared.models] == [0]

@@ -55,6 +55,9 @@ def test_a_model_is_registered_described_scaled_and_unregistered(served: Managed
     assert process["started"] <= served.status()["started"] + served.status()["uptime_seconds"]
     scaled = served.ask("PUT", "/models/bird", {"min_workers": 2, "max_workers": 4})
     assert (scaled.status, scaled.json["workers"], scaled.json["settings"]["max_workers"]) == (200, 2, 4)
+    for path in ("/models/bird/reload", "/models/bird/1/reload"):
+        reloaded = served.ask("POST", path, {})
+        assert (reloaded.status, reloaded.json["state"], reloaded.json["workers"]) == (200, "ready", 2)
     names = [model["name"] for model in served.ask("GET", "/models").json["models"]]
     assert names == ["face_detection", "bird"]
     gone = served.ask("DELETE", "/models/bird")

@@ -1,5 +1,7 @@
 """Public clients of the Open Inference Protocol, unmodified, against a real backend."""
 
+import contextlib
+import http.client
 import json
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from tests.support.open_inference import SERVICE, raw, request, tensor
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import PATIENCE, ROOT
 from utils.channel import error_of
+from utils.errors import InvalidModel
 
 _SUPPORT = ROOT / "tests" / "support"
 
@@ -204,3 +207,59 @@ def test_stubs_of_the_protocol_alone_are_served(backend: Backend) -> None:
         "answer": ["identity", "1", "id-1"],
         "y": [0.5, 1, -2],
     }
+
+
+def test_a_load_of_what_is_loaded_serves_what_the_store_has_now(backend: Backend) -> None:
+    """By gRPC and HTTP; where that cannot be loaded, the model answers as before."""
+    folder = model_store.add_version(backend.state.parent / "store", "fourth/1.0", 'kind = "onnx"\n')
+    shapes = [onnx_models.tensor(one, ["batch", 1]) for one in "xy"]
+
+    def put(operation: str) -> None:
+        onnx_models.save(folder, [helper.make_node(operation, ["x"], ["y"])], shapes[:1], shapes[1:])
+
+    put("Identity")
+    with (
+        grpc.insecure_channel(backend.address) as channel,
+        gateway_process.gateway(backend.address) as gateway,
+    ):
+
+        def ask(method: str, content: bytes) -> bytes:
+            call: Any = channel.unary_unary(f"/{SERVICE}/{method}")
+            answer: bytes = call(content, timeout=PATIENCE)
+            return answer
+
+        def load() -> None:
+            message = message_class("RepositoryModelLoadRequest")(model_name="fourth")
+            ask("RepositoryModelLoad", message.SerializeToString())
+
+        def load_by_http() -> tuple[int, bytes]:
+            connection = http.client.HTTPConnection(*gateway.address, timeout=PATIENCE)
+            with contextlib.closing(connection):
+                connection.request("POST", "/v2/repository/models/fourth/load", b"{}")
+                response = connection.getresponse()
+                return response.status, response.read()
+
+        def computed() -> bytes:
+            sent = request(tensor("x", "FP32", [1, 1]), raws=[raw("FP32", [1])], model_name="fourth")
+            answer = message_class("ModelInferResponse").FromString(ask("ModelInfer", sent))
+            [content] = answer.raw_output_contents
+            return bytes(content)
+
+        load()
+        assert computed() == raw("FP32", [1])
+        put("Neg")
+        load()
+        assert computed() == raw("FP32", [-1])
+        (folder / "model.onnx").write_bytes(b"no graph")
+        with pytest.raises(grpc.RpcError) as caught:
+            load()
+        error = error_of(caught.value)
+        assert type(error) is InvalidModel
+        assert error.detail.startswith("failed to load 'fourth': ")
+        status, document = load_by_http()
+        assert (status, json.loads(document)["error"][:24]) == (400, "failed to load 'fourth':")
+        assert computed() == raw("FP32", [-1])
+        put("Identity")
+        assert load_by_http()[0] == 200
+        assert computed() == raw("FP32", [1])
+    backend.unregister("fourth")

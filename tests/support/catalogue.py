@@ -40,6 +40,8 @@ class FakeGroup:
         self.ready_count = 0
         self.retired = self.poison_forgotten = False
         self.processes: Sequence[Process] = [Process(number) for number in range(version.workers)]
+        self.exchanged_with: list[ModelVersion] = []
+        self.is_exchanged = self.is_kept = False
 
     @property
     def is_empty(self) -> bool:
@@ -50,6 +52,22 @@ class FakeGroup:
         self.wanted = wanted
         if not wanted:
             self.ready_count, self.processes = 0, []
+
+    def exchange(self, version: ModelVersion) -> None:
+        """Start processes of another version from now on."""
+        self.exchanged_with.append(version)
+        self.is_exchanged = self.is_kept = False
+
+    def keep_exchange(self) -> None:
+        self.is_kept = True
+
+    def undo_exchange(self) -> None:
+        if not self.is_kept and self.exchanged_with:
+            self.exchanged_with.pop()
+
+    def all_are_exchanged(self) -> None:
+        """No process is left of before the exchange."""
+        self.is_exchanged = True
 
     def retire(self) -> None:
         assert not self.retired
@@ -145,6 +163,7 @@ class Backend:
             state,
             self.publication,
             start_group=self._start_group,
+            exchange_group=lambda group, version: group.exchange(version),
             remove_group=self.removed.append,
             waiting=lambda queue: self.waiting.get(queue, 0),
             face_workers=2,

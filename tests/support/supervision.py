@@ -10,8 +10,8 @@ from pathlib import Path
 
 from inference_server.dispatch.stats import SharedStats
 from inference_server.supervision.control import Ready
-from inference_server.supervision.group import Group
-from inference_server.supervision.liveness import HangReport, LivenessMonitor
+from inference_server.supervision.exchange import ExchangeableGroup
+from inference_server.supervision.liveness import HangReport, LivenessMonitor, Times
 from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.worker_process import WorkerProcess
@@ -65,7 +65,7 @@ class Fakes:
         self.can_spawn = True
         self.behave("ok")
         self.liveness = Trusting(stats, boot_seconds)
-        self.group = Group(
+        self.group = ExchangeableGroup(
             name,
             self._spawn,
             slots,
@@ -88,6 +88,10 @@ class Fakes:
         worker = WorkerProcess(command, slot, generation, release, limits=limits, own_session=self._is_model)
         self.started.append(worker)
         return worker
+
+    def exchange(self, boot_seconds: float = 60.0) -> None:
+        """Have all of them replaced; by the supervisor's thread."""
+        self.group.exchange(self._spawn, Times(3600, boot_seconds))
 
     def behave(self, how: str) -> None:
         """Say how processes started from now on behave."""
