@@ -55,6 +55,7 @@ class HttpCaller:
     """
 
     content_type = "image/jpeg"
+    repeats = True
 
     def __init__(self, address: str, path: str = "/predict", *, patient: bool = False) -> None:
         self._path = path
@@ -70,6 +71,8 @@ class HttpCaller:
             try:
                 response = self._send(picture)
             except (BrokenPipeError, ConnectionResetError):  # closed before the first byte of an answer
+                if not self.repeats:
+                    raise
                 self._connection.close()
                 repeated = True
                 response = self._send(picture)
@@ -94,7 +97,7 @@ class HttpCaller:
         return Answer(
             refused=response.status == 429 and when is not None,
             gone=response.status == 503 and when is not None,
-            trouble=f"{response.status} {said.get('reason')}: {said.get('detail')}",
+            trouble=f"{response.status}: {said}",
             repeated=repeated,
         )
 

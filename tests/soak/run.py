@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 
 from tests.soak.events import EVENTS, full_queue, slow_bodies
@@ -113,5 +114,5 @@ def _ending(facet: Stage) -> list[str]:
     found = [f"exit statuses {statuses}"] if statuses != (0, 0) else []
     found += [f"process {pid} still lives" for pid in pids if alive(pid)]
     return found + [
-        f"somebody listens at {address}" for address in (facet.http, facet.grpc) if listens(address)
+        f"somebody listens at {address}" for address in astuple(facet.addresses) if listens(address)
     ]

@@ -7,8 +7,8 @@ from tests.soak.load import Tally, Traffic
 from tests.soak.photos import Photo
 from tests.soak.stage import Stage
 
-ONCE = "model, once"
-"""The endpoint of the clients that never try again, which are there during events of models alone."""
+ONCE = ("model, once", "TorchServe, once", "OIP, once")
+"""The endpoints of the clients that never try again, which are there during events of models alone."""
 
 
 @dataclass
