@@ -14,7 +14,14 @@ from functools import partial
 
 import pytest
 
-from inference_server.catalogue.commands import Register, Scale, SetDefault, SetTraffic, Unregister
+from inference_server.catalogue.commands import (
+    ModelCommand,
+    Register,
+    Scale,
+    SetDefault,
+    SetTraffic,
+    Unregister,
+)
 from tests.soak.changes import Book, is_settled
 from tests.soak.endpoints import Caller
 from tests.soak.load import Load, Tally, Traffic
@@ -25,7 +32,7 @@ from tests.soak.scene import ONCE, Event, Scene
 from tests.soak.stage import GUEST, MODEL_WORKERS
 from tests.support.model_backend import clients
 from tests.support.processes import PATIENCE, alive, wait_until
-from utils.errors import ModelLoadFailed, ModelNotFound
+from utils.errors import BackendUnavailable, ModelExists, ModelLoadFailed, ModelNotFound
 
 _CONNECTIONS = 6
 _PAUSE_SECONDS = 0.02
@@ -76,7 +83,7 @@ def scale_model(scene: Scene) -> None:
     """More processes, and fewer."""
     with asked(scene) as load:
         for count in (2, 4, 1, MODEL_WORKERS):
-            _scale(scene, count)
+            scene.stage.operators.manage(Scale(MODEL, "", count, count))
             wait_until(lambda: bool(scene.stage.model_workers()), "a process serves")
             load.go_on(_ANSWERS)
 
@@ -123,11 +130,11 @@ def reload_amid_changes(scene: Scene) -> None:
     before = [*stage.ready(), *stage.model_workers()]
     with asked(scene) as load:
         stage.reload()
-        stage.operators.manage(Register(GUEST))
-        _scale(scene, MODEL_WORKERS + 1)
+        _insist(scene, Register(GUEST))
+        _insist(scene, Scale(MODEL, "", MODEL_WORKERS + 1, MODEL_WORKERS + 1))
         load.turn()
-        stage.operators.manage(Unregister(GUEST))
-        _scale(scene, MODEL_WORKERS)
+        _insist(scene, Unregister(GUEST))
+        _insist(scene, Scale(MODEL, "", MODEL_WORKERS, MODEL_WORKERS))
         wait_until(lambda: not any(map(alive, before)), "the old processes are gone")
 
 
@@ -158,8 +165,13 @@ def _kill_admin(scene: Scene, way: str) -> None:
         stage.operators.by(way, Unregister(name))
 
 
-def _scale(scene: Scene, count: int) -> None:
-    scene.stage.operators.manage(Scale(MODEL, "", count, count))
+def _insist(scene: Scene, change: ModelCommand) -> None:
+    """Make a change though those leave who are asked: gRPC may end a call that comes at that very moment."""
+    try:
+        scene.stage.operators.manage(change)
+    except BackendUnavailable:
+        with contextlib.suppress(ModelExists, ModelNotFound):  # it was made all the same
+            scene.stage.operators.manage(change)
 
 
 MODEL_EVENTS = (

@@ -14,6 +14,7 @@ from tests.soak.report import Report, Row
 from tests.soak.scene import Event, Scene
 from tests.soak.stage import ENDPOINTS, Stage, stage
 from tests.support.processes import alive
+from utils.errors import FacetError
 
 CALM = Event("calm", lambda _: None)
 _PICTURES = 24
@@ -93,9 +94,10 @@ def _events(
                 event.happen(Scene(facet, traffic, pictures[number % len(pictures)], tallies))
                 facet.settle()
                 traffic.turn()
-            except AssertionError as error:  # the table is wanted all the same
+            except (AssertionError, FacetError) as error:  # the table is wanted all the same
                 last = facet.journal.tail()
-                report.troubles.append(f"{event.name}: {error}; the backend's last lines:\n{last}")
+                notes = " ".join(getattr(error, "__notes__", ()))
+                report.troubles.append(f"{event.name}: {error} {notes}; the backend's last lines:\n{last}")
                 return
             say(f"{event.name}: {time.monotonic() - started:.1f} s, {_summary(tallies)}")
 
