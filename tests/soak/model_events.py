@@ -51,10 +51,13 @@ def asked(scene: Scene) -> Iterator[Traffic]:
         [partial(TypedOnce, at.grpc), partial(JsonOnce, at.grpc)],
         [partial(TorchServeOnce, at.torchserve), partial(TorchServeHttpOnce, at.torchserve_http)],
         [partial(TensorsOnce, at.grpc), partial(TensorsHttpOnce, at.http)],
+        [client.connect for client in scene.stage.kserve],
     )
     with contextlib.ExitStack() as stack:
         loads = {}
         for endpoint, each in zip(ONCE, callers, strict=True):
+            if not each:
+                continue
             tally = scene.tallies.setdefault(endpoint, Tally())
             said = [words(f"{endpoint}, event {next(_numbers)}")]
             loads[endpoint] = stack.enter_context(Load(each, said, tally, pause=_PAUSE_SECONDS))

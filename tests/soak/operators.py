@@ -8,9 +8,9 @@ import http.client
 import itertools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlencode
 
 import grpc
@@ -25,8 +25,8 @@ from inference_server.catalogue.commands import (
     Unregister,
 )
 from protos import management_pb2, management_pb2_grpc, oip, torchserve
+from tests.soak.addresses import Addresses
 from tests.support.endpoints import http_request
-from tests.support.facet import free_port
 from tests.support.processes import PATIENCE
 from utils.channel import error_of
 from utils.errors import BackendUnavailable, FacetError, ModelLoadFailed, error_class
@@ -36,44 +36,6 @@ Way = Callable[[ModelCommand], object]
 _JSON = {"Content-Type": "application/json"}
 _NOT_LOADED = "Failed to start workers"
 """How TorchServe begins to tell that a model could not be loaded."""
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """All addresses of a backend, and of the gateway before it: `http` and `torchserve_http`."""
-
-    http: str
-    torchserve_http: str
-    grpc: str
-    torchserve: str
-    admin_http: str
-    admin_grpc: str
-    torchserve_http_management: str
-    torchserve_management: str
-
-    @classmethod
-    def free(cls) -> Self:
-        """Such as nobody listens at now."""
-        return cls(*(f"127.0.0.1:{free_port()}" for _ in fields(cls)))
-
-    def backend(self) -> dict[str, str]:
-        """The settings of a backend that listens at all of them."""
-        return {
-            "FACET_GRPC_ADDRESS": self.grpc,
-            "FACET_TORCHSERVE_ADDRESS": self.torchserve,
-            "FACET_ADMIN_ADDRESS": self.admin_http,
-            "FACET_ADMIN_GRPC_ADDRESS": self.admin_grpc,
-            "FACET_TORCHSERVE_HTTP_MANAGEMENT_ADDRESS": self.torchserve_http_management,
-            "FACET_TORCHSERVE_MANAGEMENT_ADDRESS": self.torchserve_management,
-        }
-
-    def gateway(self) -> dict[str, str]:
-        """The settings of the gateway."""
-        return {
-            "FACET_HTTP_ADDRESS": self.http,
-            "FACET_TORCHSERVE_HTTP_ADDRESS": self.torchserve_http,
-            "FACET_BACKEND": self.grpc,
-        }
 
 
 OF_ADMIN = ("admin HTTP", "admin gRPC", "TorchServe HTTP", "TorchServe gRPC")

@@ -21,7 +21,9 @@ _PICTURES = 24
 _PAUSE_SECONDS = 0.2
 
 
-def soak(folder: Path, seconds: float, *, calm: int, say: Callable[[str], None]) -> tuple[Report, list[str]]:
+def soak(
+    folder: Path, seconds: float, *, calm: int, say: Callable[[str], None], kserve: Path | None = None
+) -> tuple[Report, list[str]]:
     """Run the soak; gives its report and everything that is wrong.
 
     Args:
@@ -29,10 +31,11 @@ def soak(folder: Path, seconds: float, *, calm: int, say: Callable[[str], None])
         seconds: How long it takes in all, about; each event happens at least once.
         calm: Requests before the first event and after the last, between which memory is compared.
         say: Told what happens.
+        kserve: The interpreter of an environment with that package; None where its clients are left out.
     """
     report = Report()
     end = time.monotonic() + seconds
-    with stage(folder) as facet:
+    with stage(folder, kserve) as facet:
         pictures = photos(_PICTURES)
         started = time.monotonic()
         _crowd(facet, pictures, report)

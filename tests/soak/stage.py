@@ -12,10 +12,12 @@ from pathlib import Path
 
 from inference_server.catalogue import commands
 from inference_server.catalogue.names import FACE_DETECTION
+from tests.soak.addresses import Addresses
 from tests.soak.endpoints import Caller, GrpcCaller, HttpCaller
+from tests.soak.kserve import KServe
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.model_callers import MODEL, HttpModelCaller, ModelCaller, words
-from tests.soak.operators import Addresses, Operators, ways
+from tests.soak.operators import Operators, ways
 from tests.soak.photos import Photo
 from tests.support.endpoints import answers
 from tests.support.facet import PATHS, ROOMY, procfile
@@ -72,7 +74,7 @@ class Journal:
 class Stage:
     """Backend and gateway, and what an event needs to disturb them."""
 
-    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+    def __init__(self, folder: Path, stack: contextlib.ExitStack, kserve: Path | None) -> None:
         self._stack = stack
         self.token = folder / "die"
         self.addresses = Addresses.free()
@@ -97,6 +99,10 @@ class Stage:
         settings = {**_SETTINGS, **self.addresses.gateway()}
         self.gateway = stack.enter_context(running(procfile()["web"], **settings))
         wait_until(self.serves, "the gateway is ready")
+        clients = (("grpc", self.grpc), ("http", self.http))
+        self.kserve = [KServe(kserve, *client) for client in clients if kserve]
+        for each in self.kserve:
+            stack.callback(each.end)
 
     def start_backend(self) -> None:
         """Start the backend where it was, or for the first time."""
@@ -202,7 +208,7 @@ def _callers(
 
 
 @contextlib.contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
-    """The whole of Facet, ended whatever happens."""
+def stage(folder: Path, kserve: Path | None) -> Iterator[Stage]:
+    """The whole of Facet, ended whatever happens; with clients of kserve by this interpreter, if any."""
     with contextlib.ExitStack() as stack:
-        yield Stage(folder, stack)
+        yield Stage(folder, stack, kserve)
