@@ -1,5 +1,6 @@
 """Rules of changes over HTTP that meet each other, a store that is still written, or a full disk."""
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -103,8 +104,6 @@ def _wanted(served: Managed) -> int | None:
 def test_what_cannot_be_written_down_is_refused_and_what_was_is_served(served: Managed) -> None:
     """By each change; when there is room again, it is made."""
     register(served, "echo")
-    blocked = served.backend.state / "catalogue.json.new"  # where the next state would be written
-    blocked.mkdir()
     changes: list[tuple[str, str, object]] = [
         ("POST", "/models", {"url": "echo", "name": "other"}),
         ("PUT", "/models/echo", {"min_workers": 2}),
@@ -112,11 +111,21 @@ def test_what_cannot_be_written_down_is_refused_and_what_was_is_served(served: M
         ("PUT", "/models/echo/traffic", {"1.0": 100}),
         ("DELETE", "/models/echo", None),
     ]
-    for change in changes:
-        assert served.ask(*change).problem == (409, "STATE_NOT_WRITABLE", None)
-    assert served.backend.listed() == {"face_detection/1.0": "ready", "echo/1.0": "ready"}
-    assert len(served.processes("echo/1.0")) == 1
-    with clients(served.backend.address, 1) as [client]:
-        assert client.predict("echo", {"text": "a"}) == {"text": "a"}
-    blocked.rmdir()
+    with blocked(served.backend.state / "catalogue.json.new"):  # where the next state would be written
+        for change in changes:
+            assert served.ask(*change).problem == (409, "STATE_NOT_WRITABLE", None)
+        assert served.backend.listed() == {"face_detection/1.0": "ready", "echo/1.0": "ready"}
+        assert len(served.processes("echo/1.0")) == 1
+        with clients(served.backend.address, 1) as [client]:
+            assert client.predict("echo", {"text": "a"}) == {"text": "a"}
     assert [served.ask(*change).status for change in changes] == [201, 200, 200, 200, 200]
+
+
+@contextlib.contextmanager
+def blocked(path: Path) -> Iterator[None]:
+    """No file can be written there."""
+    path.mkdir()
+    try:
+        yield
+    finally:
+        path.rmdir()
