@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tests.soak.photos import Faces, of_domain, of_json
-from utils.errors import BackendUnavailable, FacetError, QueueFull
+from utils.errors import BackendUnavailable, FacetError, ModelNotReady, QueueFull
 from utils.service_client import ServiceClient
 from utils.settings import parse_address
 
@@ -25,7 +25,7 @@ class Answer:
         faces: Where it was answered.
         wrong: It was answered, and its caller has found it wrong: what it was, and what it should have been.
         refused: It was not, because too much is waiting, and it was said when to come again.
-        gone: It was not, because there is no backend, and it was said when to come again.
+        gone: It was not, because there is no backend, or its models load, and it was said when to come again.
         trouble: What else went wrong.
         repeated: It was sent again because its first connection was closed before the answer's first byte.
     """
@@ -136,6 +136,6 @@ def of_error(error: FacetError) -> Answer:
     said_when = error.retry_after is not None
     return Answer(
         refused=isinstance(error, QueueFull) and said_when,
-        gone=isinstance(error, BackendUnavailable) and said_when,
+        gone=isinstance(error, (BackendUnavailable, ModelNotReady)) and said_when,
         trouble=f"{error.reason}: {error.detail}",
     )
