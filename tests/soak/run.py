@@ -46,6 +46,7 @@ def soak(
         _events(facet, pictures, report, end - took, say)
         _calm(facet, pictures, report, calm)
         report.after = footprint(facet)
+        say(f"changes of models: {', '.join(f'{way} {n}' for way, n in facet.operators.counts.items())}")
         report.troubles += report.before.leaks(report.after)
         report.troubles += _ending(facet)
         twice = sum(len(journal["answered twice"]) for journal in facet.journals)
