@@ -4,14 +4,25 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.soak.report import MOST_GROWTH
 from tests.soak.run import soak
 from tests.soak.sudden_ends import sudden_ends
+from tests.support.client_environment import NotInstalled, environment
 
 _FIRST_REQUESTS = 2000
 _SUDDEN_ENDS = 20
+
+
+def _kserve(say: Callable[[str], None]) -> Path | None:
+    """The interpreter of kserve's clients."""
+    try:
+        return environment("kserve")
+    except NotInstalled as error:
+        say(f"without clients of kserve: {error}")
+        return None
 
 
 def main() -> int:
@@ -23,7 +34,7 @@ def main() -> int:
         print(f"{time.monotonic() - started:6.0f} s  {what}", flush=True)
 
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
-        report, faults = soak(Path(folder), seconds, calm=_FIRST_REQUESTS, say=say)
+        report, faults = soak(Path(folder), seconds, calm=_FIRST_REQUESTS, say=say, kserve=_kserve(say))
         faults += sudden_ends(Path(other), _SUDDEN_ENDS, say)
     faults += [
         f"memory of the {role} has grown by {report.growth(role):.1%}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tests.soak.photos import Faces, of_domain, of_json
-from utils.errors import BackendUnavailable, FacetError, QueueFull
+from utils.errors import BackendUnavailable, FacetError, ModelNotReady, QueueFull
 from utils.service_client import ServiceClient
 from utils.settings import parse_address
 
@@ -25,7 +25,7 @@ class Answer:
         faces: Where it was answered.
         wrong: It was answered, and its caller has found it wrong: what it was, and what it should have been.
         refused: It was not, because too much is waiting, and it was said when to come again.
-        gone: It was not, because there is no backend, and it was said when to come again.
+        gone: It was not, because there is no backend, or its models load, and it was said when to come again.
         trouble: What else went wrong.
         repeated: It was sent again because its first connection was closed before the answer's first byte.
     """
@@ -55,6 +55,7 @@ class HttpCaller:
     """
 
     content_type = "image/jpeg"
+    repeats = True
 
     def __init__(self, address: str, path: str = "/predict", *, patient: bool = False) -> None:
         self._path = path
@@ -70,6 +71,8 @@ class HttpCaller:
             try:
                 response = self._send(picture)
             except (BrokenPipeError, ConnectionResetError):  # closed before the first byte of an answer
+                if not self.repeats:
+                    raise
                 self._connection.close()
                 repeated = True
                 response = self._send(picture)
@@ -94,7 +97,7 @@ class HttpCaller:
         return Answer(
             refused=response.status == 429 and when is not None,
             gone=response.status == 503 and when is not None,
-            trouble=f"{response.status} {said.get('reason')}: {said.get('detail')}",
+            trouble=f"{response.status}: {said}",
             repeated=repeated,
         )
 
@@ -133,6 +136,6 @@ def of_error(error: FacetError) -> Answer:
     said_when = error.retry_after is not None
     return Answer(
         refused=isinstance(error, QueueFull) and said_when,
-        gone=isinstance(error, BackendUnavailable) and said_when,
+        gone=isinstance(error, (BackendUnavailable, ModelNotReady)) and said_when,
         trouble=f"{error.reason}: {error.detail}",
     )

@@ -46,6 +46,7 @@ def roles(stage: Stage) -> dict[str, list[int]]:
         "supervisor": [stage.inference.pid],
         "worker": stage.ready(),
         "model worker": stage.model_workers(),
+        "admin": stage.admin(),
         "gunicorn": [stage.gateway.pid],
         "gateway": stage.gateway.children(),
     }

@@ -37,7 +37,7 @@ class HttpModelCaller(HttpCaller):
         return json.dumps({"text": picture.decode()}).encode()
 
     def _found(self, picture: bytes, said: dict[str, Any]) -> Answer:
-        return _compared(picture, said["text"])
+        return compared(picture, said["text"])
 
 
 class ModelCaller:
@@ -48,7 +48,7 @@ class ModelCaller:
 
     def ask(self, picture: bytes) -> Answer:
         try:
-            return _compared(picture, self._client.predict(MODEL, {"text": picture.decode()})["text"])
+            return compared(picture, self._client.predict(MODEL, {"text": picture.decode()})["text"])
         except FacetError as error:
             return of_error(error)
 
@@ -65,7 +65,7 @@ class JsonOnce:
 
     def ask(self, picture: bytes) -> Answer:
         try:
-            return _compared(picture, self._client.predict(MODEL, {"text": picture.decode()})["text"])
+            return compared(picture, self._client.predict(MODEL, {"text": picture.decode()})["text"])
         except FacetError as error:
             return of_error(error)
 
@@ -86,7 +86,7 @@ class TypedOnce:
 
     def ask(self, picture: bytes) -> Answer:
         try:
-            return _compared(
+            return compared(
                 picture, self._predict(self._message(text=picture.decode()), timeout=PATIENCE).text
             )
         except grpc.RpcError as error:
@@ -96,6 +96,7 @@ class TypedOnce:
         self._channel.close()
 
 
-def _compared(picture: bytes, text: str) -> Answer:
+def compared(picture: bytes, text: str) -> Answer:
+    """Whether the model says what it should."""
     expected = picture.decode().upper()
     return Answer(RIGHT) if text == expected else Answer(wrong=f"{text!r} instead of {expected!r}")

@@ -1,76 +1,109 @@
-"""What happens to models during the soak, beside clients of one of them that never try again."""
+"""What happens to models during the soak, beside clients of one of them that never try again.
+
+Changes are made by all ways in which operators make them, in turn.
+"""
 
 import contextlib
 import itertools
 import os
+import random
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
 
-from inference_server.catalogue import commands
-from tests.soak.load import Load, Tally
+from inference_server.catalogue.commands import (
+    ModelCommand,
+    Register,
+    Scale,
+    SetDefault,
+    SetTraffic,
+    Unregister,
+)
+from tests.soak.changes import Book, is_settled
+from tests.soak.endpoints import Caller
+from tests.soak.load import Load, Tally, Traffic
 from tests.soak.model_callers import MODEL, JsonOnce, TypedOnce, words
+from tests.soak.operators import OF_ADMIN, can
+from tests.soak.protocol_callers import TensorsHttpOnce, TensorsOnce, TorchServeHttpOnce, TorchServeOnce
 from tests.soak.scene import ONCE, Event, Scene
-from tests.soak.stage import MODEL_WORKERS
+from tests.soak.stage import GUEST, MODEL_WORKERS
 from tests.support.model_backend import clients
-from tests.support.processes import alive, wait_until
-from utils.errors import ModelLoadFailed, ModelNotFound
+from tests.support.processes import PATIENCE, alive, wait_until
+from utils.errors import BackendUnavailable, ModelExists, ModelLoadFailed, ModelNotFound
 
 _CONNECTIONS = 6
-_GUEST = "guest"
 _PAUSE_SECONDS = 0.02
-_ANSWERS = 40
-"""That are waited for after a change."""
+_ANSWERS = 20
+"""That are waited for after a change, from each protocol's clients."""
+_LONGEST_SECONDS = 2.0
+_CANARY = 10
 _numbers = itertools.count()
 
 
 @contextlib.contextmanager
-def asked(scene: Scene) -> Iterator[Load]:
-    """Typed clients and clients with JSON that never try again, until all had an answer after the event."""
-    tally = scene.tallies.setdefault(ONCE, Tally())
-    callers = [partial(kind, scene.stage.grpc) for kind in (TypedOnce, JsonOnce)] * 2
-    with Load(callers, [words(f"event {next(_numbers)}")], tally, pause=_PAUSE_SECONDS) as load:
-        load.turn()
-        yield load
-        load.turn()
+def asked(scene: Scene) -> Iterator[Traffic]:
+    """Clients of all protocols that never try again, until all had an answer after the event."""
+    at = scene.stage.addresses
+    callers: tuple[list[Callable[[], Caller]], ...] = (
+        [partial(TypedOnce, at.grpc), partial(JsonOnce, at.grpc)],
+        [partial(TorchServeOnce, at.torchserve), partial(TorchServeHttpOnce, at.torchserve_http)],
+        [partial(TensorsOnce, at.grpc), partial(TensorsHttpOnce, at.http)],
+        [client.connect for client in scene.stage.kserve],
+    )
+    with contextlib.ExitStack() as stack:
+        loads = {}
+        for endpoint, each in zip(ONCE, callers, strict=True):
+            if not each:
+                continue
+            tally = scene.tallies.setdefault(endpoint, Tally())
+            said = [words(f"{endpoint}, event {next(_numbers)}")]
+            loads[endpoint] = stack.enter_context(Load(each, said, tally, pause=_PAUSE_SECONDS))
+        traffic = Traffic(loads)
+        traffic.turn()
+        yield traffic
+        traffic.turn()
 
 
 def come_and_go(scene: Scene) -> None:
-    """A model answers from the first call after it is registered until it is not."""
-    stage = scene.stage
+    """A model answers from the first call after it is registered until it is not, whoever does that."""
+    stage, register = scene.stage, Register(GUEST)
     with asked(scene), clients(stage.grpc, _CONNECTIONS) as connections:
-        for _ in range(3):
-            stage.models.register(MODEL, name=_GUEST)
+        for way in stage.operators.ways:
+            assert can(way, register)
+            stage.operators.by(way, register)
             for client in connections:
-                assert client.predict(_GUEST, {"text": "a"})["text"] == "A"
-            stage.models.unregister(_GUEST)
+                assert client.predict(GUEST, {"text": "a"})["text"] == "A"
+            stage.operators.by(way, Unregister(GUEST))
             for client in connections:
                 with pytest.raises(ModelNotFound):
-                    client.predict(_GUEST, {"text": "a"})
+                    client.predict(GUEST, {"text": "a"})
 
 
 def scale_model(scene: Scene) -> None:
     """More processes, and fewer."""
     with asked(scene) as load:
         for count in (2, 4, 1, MODEL_WORKERS):
-            _scale(scene, count)
+            scene.stage.operators.manage(Scale(MODEL, "", count, count))
             wait_until(lambda: bool(scene.stage.model_workers()), "a process serves")
             load.go_on(_ANSWERS)
 
 
 def renew(scene: Scene) -> None:
-    """A new version is registered and becomes the default, and the old one goes."""
-    models = scene.stage.models
+    """A new version is registered, gets a tenth of the calls, becomes the default, and the old one goes."""
+    operators, old = scene.stage.operators, scene.stage.models.default(MODEL)
+    new = "2.0" if old == "1.0" else "1.0"
     with asked(scene) as load:
-        old = models.default(MODEL)
-        new = "2.0" if old == "1.0" else "1.0"
-        models.register(MODEL, version=new, min_workers=MODEL_WORKERS)
-        load.go_on(_ANSWERS)
-        models.manage(commands.SetDefault(MODEL, new))
-        load.go_on(_ANSWERS)
-        models.unregister(MODEL, old)
+        for change in (
+            Register(MODEL, "", new, {"min_workers": MODEL_WORKERS}),
+            SetTraffic(MODEL, {old: 100 - _CANARY, new: _CANARY}),
+            SetDefault(MODEL, new),
+        ):
+            operators.manage(change)
+            load.go_on(_ANSWERS)
+        operators.manage(Unregister(MODEL, old))
 
 
 def kill_models(scene: Scene) -> None:
@@ -90,7 +123,7 @@ def refuse_loads(scene: Scene) -> None:
     with asked(scene):
         for name in ("load-raises", "load-crashes", "load-hangs", "load-exits"):
             with pytest.raises(ModelLoadFailed):
-                scene.stage.models.register(name, startup_timeout=2.0)
+                scene.stage.operators.manage(Register(name, settings={"startup_timeout": 2.0}))
             assert not any(key.startswith(name) for key in scene.stage.models.listed())
 
 
@@ -100,21 +133,54 @@ def reload_amid_changes(scene: Scene) -> None:
     before = [*stage.ready(), *stage.model_workers()]
     with asked(scene) as load:
         stage.reload()
-        stage.models.register(MODEL, name=_GUEST)
-        _scale(scene, MODEL_WORKERS + 1)
+        _insist(scene, Register(GUEST))
+        _insist(scene, Scale(MODEL, "", MODEL_WORKERS + 1, MODEL_WORKERS + 1))
         load.turn()
-        stage.models.unregister(_GUEST)
-        _scale(scene, MODEL_WORKERS)
+        _insist(scene, Unregister(GUEST))
+        _insist(scene, Scale(MODEL, "", MODEL_WORKERS, MODEL_WORKERS))
         wait_until(lambda: not any(map(alive, before)), "the old processes are gone")
 
 
-def _scale(scene: Scene, count: int) -> None:
-    scene.stage.models.manage(commands.Scale(MODEL, "", count, count))
+def kill_admin(scene: Scene) -> None:
+    """The admin process dies amid changes, which are made or not; those it has answered hold."""
+    with asked(scene) as load:
+        for way in OF_ADMIN:
+            _kill_admin(scene, way)
+            load.turn()
+
+
+def _kill_admin(scene: Scene, way: str) -> None:
+    """It dies while somebody makes changes in this way; another one takes its place."""
+    stage, book, killed = scene.stage, Book(), threading.Event()
+    [victim] = stage.admin()
+    make = partial(stage.operators.by, way)
+    changes = threading.Thread(target=book.change, args=(make, next(_numbers), killed.is_set))
+    changes.start()
+    killed.wait(random.uniform(0, _LONGEST_SECONDS))
+    os.kill(victim, signal.SIGKILL)
+    killed.set()
+    changes.join(PATIENCE)
+    wait_until(lambda: bool(stage.admin()) and victim not in stage.admin(), "another admin process serves")
+    wait_until(lambda: is_settled(stage.models), "no process of a model is on its way")
+    faults = [*book.compare(stage.models), *book.refused]
+    assert not faults, (way, faults)
+    for name in book.acknowledged:
+        stage.operators.by(way, Unregister(name))
+
+
+def _insist(scene: Scene, change: ModelCommand) -> None:
+    """Make a change though those leave who are asked: gRPC may end a call that comes at that very moment."""
+    try:
+        scene.stage.operators.manage(change)
+    except BackendUnavailable:
+        with contextlib.suppress(ModelExists, ModelNotFound):  # it was made all the same
+            scene.stage.operators.manage(change)
 
 
 MODEL_EVENTS = (
     Event("models come and go", come_and_go),
     Event("kill -9 of a model's processes", kill_models),
+    Event("kill -9 of the admin process amid changes", kill_admin),
     Event("model scaled 2, 4, 1, 2", scale_model),
     Event("models that cannot be loaded", refuse_loads),
     Event("new version of a model, and the old one gone", renew),

@@ -98,7 +98,7 @@ def _faults(event: Event, endpoint: str, tally: Tally, killed: set[str]) -> list
     found = list(tally.troubles)
     if tally.refused and not event.refuses:
         found.append(f"{tally.refused} refused")
-    if tally.gone and not event.goes and not (event.leaves and endpoint == ONCE):
+    if tally.gone and not event.goes and not (event.leaves and endpoint in ONCE):
         found.append(f"{tally.gone} were told that there is no backend")
     if not set(tally.crashed) <= killed:
         found.append(f"WORKER_CRASHED for pictures that were not in flight at two deaths: {tally.crashed}")

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 
 from tests.soak.events import EVENTS, full_queue, slow_bodies
@@ -13,13 +14,16 @@ from tests.soak.report import Report, Row
 from tests.soak.scene import Event, Scene
 from tests.soak.stage import ENDPOINTS, Stage, stage
 from tests.support.processes import alive
+from utils.errors import FacetError
 
 CALM = Event("calm", lambda _: None)
 _PICTURES = 24
 _PAUSE_SECONDS = 0.2
 
 
-def soak(folder: Path, seconds: float, *, calm: int, say: Callable[[str], None]) -> tuple[Report, list[str]]:
+def soak(
+    folder: Path, seconds: float, *, calm: int, say: Callable[[str], None], kserve: Path | None = None
+) -> tuple[Report, list[str]]:
     """Run the soak; gives its report and everything that is wrong.
 
     Args:
@@ -27,10 +31,11 @@ def soak(folder: Path, seconds: float, *, calm: int, say: Callable[[str], None])
         seconds: How long it takes in all, about; each event happens at least once.
         calm: Requests before the first event and after the last, between which memory is compared.
         say: Told what happens.
+        kserve: The interpreter of an environment with that package; None where its clients are left out.
     """
     report = Report()
     end = time.monotonic() + seconds
-    with stage(folder) as facet:
+    with stage(folder, kserve) as facet:
         pictures = photos(_PICTURES)
         started = time.monotonic()
         _crowd(facet, pictures, report)
@@ -41,6 +46,7 @@ def soak(folder: Path, seconds: float, *, calm: int, say: Callable[[str], None])
         _events(facet, pictures, report, end - took, say)
         _calm(facet, pictures, report, calm)
         report.after = footprint(facet)
+        say(f"changes of models: {', '.join(f'{way} {n}' for way, n in facet.operators.counts.items())}")
         report.troubles += report.before.leaks(report.after)
         report.troubles += _ending(facet)
         twice = sum(len(journal["answered twice"]) for journal in facet.journals)
@@ -92,9 +98,10 @@ def _events(
                 event.happen(Scene(facet, traffic, pictures[number % len(pictures)], tallies))
                 facet.settle()
                 traffic.turn()
-            except AssertionError as error:  # the table is wanted all the same
+            except (AssertionError, FacetError) as error:  # the table is wanted all the same
                 last = facet.journal.tail()
-                report.troubles.append(f"{event.name}: {error}; the backend's last lines:\n{last}")
+                notes = " ".join(getattr(error, "__notes__", ()))
+                report.troubles.append(f"{event.name}: {error} {notes}; the backend's last lines:\n{last}")
                 return
             say(f"{event.name}: {time.monotonic() - started:.1f} s, {_summary(tallies)}")
 
@@ -113,5 +120,5 @@ def _ending(facet: Stage) -> list[str]:
     found = [f"exit statuses {statuses}"] if statuses != (0, 0) else []
     found += [f"process {pid} still lives" for pid in pids if alive(pid)]
     return found + [
-        f"somebody listens at {address}" for address in (facet.http, facet.grpc) if listens(address)
+        f"somebody listens at {address}" for address in astuple(facet.addresses) if listens(address)
     ]

@@ -7,8 +7,9 @@ from tests.soak.load import Tally, Traffic
 from tests.soak.photos import Photo
 from tests.soak.stage import Stage
 
-ONCE = "model, once"
-"""The endpoint of the clients that never try again, which are there during events of models alone."""
+ONCE = ("model, once", "TorchServe, once", "OIP, once", "KServe, once")
+"""The endpoints of the clients that never try again, which are there during events of models alone; those of
+kserve only where its package is."""
 
 
 @dataclass

@@ -12,14 +12,18 @@ from pathlib import Path
 
 from inference_server.catalogue import commands
 from inference_server.catalogue.names import FACE_DETECTION
+from tests.soak.addresses import Addresses
 from tests.soak.endpoints import Caller, GrpcCaller, HttpCaller
+from tests.soak.kserve import KServe
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.model_callers import MODEL, HttpModelCaller, ModelCaller, words
+from tests.soak.operators import Operators, ways
 from tests.soak.photos import Photo
 from tests.support.endpoints import answers
-from tests.support.facet import PATHS, ROOMY, free_port, procfile
+from tests.support.facet import PATHS, ROOMY, procfile
 from tests.support.model_backend import Backend
 from tests.support.model_package import ODD_ENTRY_POINTS, ODD_MODELS, installed
+from tests.support.model_store import add_version
 from tests.support.processes import Line, Process, parse, running, wait_until
 
 WORKERS = 3
@@ -34,6 +38,8 @@ _SETTINGS = {
     "FACET_HANG_SECONDS": "10",
     "TEST_LONGEST_DELAY": "1",
 }
+GUEST = "guest"
+"""A model of the store, the same as MODEL, for what is registered and unregistered."""
 
 
 class Journal:
@@ -68,26 +74,35 @@ class Journal:
 class Stage:
     """Backend and gateway, and what an event needs to disturb them."""
 
-    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+    def __init__(self, folder: Path, stack: contextlib.ExitStack, kserve: Path | None) -> None:
         self._stack = stack
         self.token = folder / "die"
-        self.http = f"127.0.0.1:{free_port()}"
-        self.grpc = f"127.0.0.1:{free_port()}"
+        self.addresses = Addresses.free()
+        self.http, self.grpc = self.addresses.http, self.addresses.grpc
         self.journals: list[Journal] = []
         package = folder / "package"
         package.mkdir()
+        add_version(folder / "store", f"{GUEST}/1.0", 'kind = "python"\nclass = "odd_models:Upper"\n')
         self._environ = {
             **_SETTINGS,
             **installed(package, "odd_models", ODD_MODELS, ODD_ENTRY_POINTS),
-            "FACET_GRPC_ADDRESS": self.grpc,
+            **self.addresses.backend(),
+            "FACET_MODEL_API": "on",
+            "FACET_MODEL_STORE": str(folder / "store"),
             "FACET_STATE_DIR": str(folder / "state"),
             "TEST_DIE_BEFORE_CLAIM": str(self.token),
         }
         self.start_backend()
+        by_command_line = {"command line": self.models.manage}
+        self.operators = Operators({**by_command_line, **ways(self.addresses)})
         self.models.register(MODEL, min_workers=MODEL_WORKERS)
-        settings = {**_SETTINGS, "FACET_HTTP_ADDRESS": self.http, "FACET_BACKEND": self.grpc}
+        settings = {**_SETTINGS, **self.addresses.gateway()}
         self.gateway = stack.enter_context(running(procfile()["web"], **settings))
         wait_until(self.serves, "the gateway is ready")
+        clients = (("grpc", self.grpc), ("http", self.http))
+        self.kserve = [KServe(kserve, *client) for client in clients if kserve]
+        for each in self.kserve:
+            stack.callback(each.end)
 
     def start_backend(self) -> None:
         """Start the backend where it was, or for the first time."""
@@ -111,11 +126,15 @@ class Stage:
 
     def ready(self) -> list[int]:
         """The process ids of the workers that serve."""
-        return self._living(line for line in self.journal["worker ready"] if "model" not in line)
+        return self._living(line for line in self._workers_ready() if "model" not in line)
+
+    def admin(self) -> list[int]:
+        """The process id of the admin process that serves; none while there is none."""
+        return self._living(line for line in self.journal["worker ready"] if "process" in line)
 
     def model_workers(self) -> list[int]:
         """The process ids of the models' processes that serve."""
-        return self._living(line for line in self.journal["worker ready"] if "model" in line)
+        return self._living(line for line in self._workers_ready() if "model" in line)
 
     def registered(self) -> set[tuple[str, str, bool, int]]:
         """Name, version, whether it is the default, and number of processes of every model."""
@@ -128,10 +147,10 @@ class Stage:
         def settled() -> bool:
             assert self.inference.alive(), self.inference.log()
             workers, models = len(self.ready()), len(self.model_workers())
-            if not workers == WORKERS == len(self._newest()) - models:
+            if not workers == WORKERS == len(self._newest()) - models or len(self.admin()) != 1:
                 return False
             wanted = sum(count for name, *_, count in self.registered() if name != FACE_DETECTION)
-            return models == wanted == len(self.inference.children()) - workers
+            return models == wanted == len(self.inference.children()) - workers - len(self.admin())
 
         wait_until(settled, "all workers serve")
 
@@ -144,7 +163,11 @@ class Stage:
     def _newest(self) -> list[int]:
         """The processes that run what the last reload brought: the others are about to leave."""
         release = max((line["release"] for line in self.journal["reload"]), default=0)
-        return self._living(line for line in self.journal["worker ready"] if line["release"] == release)
+        return self._living(line for line in self._workers_ready() if line["release"] == release)
+
+    def _workers_ready(self) -> Iterable[Line]:
+        """What all but the admin process have said when they were ready."""
+        return (line for line in self.journal["worker ready"] if "process" not in line)
 
     def _living(self, ready: Iterable[Line]) -> list[int]:
         """Those of the processes of these lines that still live, in their order."""
@@ -185,7 +208,7 @@ def _callers(
 
 
 @contextlib.contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
-    """The whole of Facet, ended whatever happens."""
+def stage(folder: Path, kserve: Path | None) -> Iterator[Stage]:
+    """The whole of Facet, ended whatever happens; with clients of kserve by this interpreter, if any."""
     with contextlib.ExitStack() as stack:
-        yield Stage(folder, stack)
+        yield Stage(folder, stack, kserve)

@@ -12,6 +12,7 @@ from tests.support.processes import ROOT
 CLIENTS = {
     # They need protobuf below 7.
     "triton": ("tritonclient[grpc,http]==2.73.0",),
+    "kserve": ("kserve==0.21.0",),  # 450 MB: for the soak alone
     "open_inference": ("open-inference-grpc==2.0.0", "grpcio==1.85.1", "protobuf==6.33.6", "numpy==2.4.6"),
 }
 """What is installed for each."""
@@ -19,10 +20,23 @@ CLIENTS = {
 _SECONDS = 240
 
 
-def interpreter(client: str) -> Path:
-    """The Python of a client's environment, which is made by the first test run that needs it.
+class NotInstalled(Exception):
+    """The packages of a client cannot be had."""
 
-    Skips the test where the packages cannot be had.
+
+def interpreter(client: str) -> Path:
+    """As `environment`; skips the test where the packages cannot be had."""
+    try:
+        return environment(client)
+    except NotInstalled as error:
+        pytest.skip(str(error))
+
+
+def environment(client: str) -> Path:
+    """The Python of a client's environment, which is made by the first run that needs it.
+
+    Raises:
+        NotInstalled: The packages cannot be had.
     """
     packages = CLIENTS[client]
     tag = hashlib.sha256(" ".join([sys.version, *packages]).encode()).hexdigest()[:8]
@@ -34,6 +48,6 @@ def interpreter(client: str) -> Path:
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", *packages]
     made = subprocess.run(pip, check=False, capture_output=True, text=True, timeout=_SECONDS)
     if made.returncode != 0:
-        pytest.skip(f"{client} cannot be installed: {made.stderr.strip().splitlines()[-1]}")
+        raise NotInstalled(f"{client} cannot be installed: {made.stderr.strip().splitlines()[-1]}")
     done.touch()
     return python

@@ -3,12 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 from zlib import crc32
 
 import pytest
 
 from inference_server.catalogue.entries import Catalogue, ModelSettings, ModelVersion, Source, State
 from utils.errors import InvalidModel, ModelNotFound, ModelNotReady
+from utils.metadata import request_id
 
 
 def made(name: str = "iris", version: str = "1.0", state: State = State.READY) -> ModelVersion:
@@ -88,6 +90,23 @@ def test_canary_weights_choose_by_the_request_id() -> None:
     assert chosen == {one: "2.0" if crc32(f"iris{one}".encode()) % 100 < 30 else "1.0" for one in ids}
     assert 200 < list(chosen.values()).count("2.0") < 400
     assert {both.find("iris", "1.0", one).version for one in ids} == {"1.0"}
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [request_id(None) for _ in range(10_000)],
+        [f"request-{number}" for number in range(10_000)],
+        [f"{number:08d}" for number in range(5_000_000, 5_010_000)],
+        [str(UUID(int=number << 64 | 0x8000 << 48, version=4)) for number in range(10_000)],
+    ],
+    ids=["made by the gateway", "counted", "digits", "UUIDs that differ in a few digits"],
+)
+def test_a_canary_gets_its_share_of_many_calls(ids: list[str]) -> None:
+    """Within two percent of all calls, whoever makes the ids."""
+    both = catalogue(made(), made(version="2.0"), canary={"2.0": 10})
+    chosen = [both.find("iris", request_id=each).version for each in ids]
+    assert 800 <= chosen.count("2.0") <= 1200
 
 
 def test_several_canaries_have_their_own_share() -> None:
