@@ -22,7 +22,7 @@ MODEL_HEADER: Element = {
     "schema": {"type": "string"},
 }
 NAME = in_path("name", "Of the model.", pattern=f"^{MODEL_NAME.pattern}$")
-VERSION = in_path("version", "Of the model; 1 is also 1.0.", pattern="^(?!predict$)[^/]+$")
+VERSION = in_path("version", "Of the model; 1 is also 1.0.", pattern="^(?!predict$)[!-.0-~]+$")
 
 
 def predicted(described: Element) -> dict[str, Element]:

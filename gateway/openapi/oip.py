@@ -21,7 +21,7 @@ _TEXT: Element = {"type": "string"}
 _OBJECT: Element = {"type": "object"}
 _TEXTS = array(_TEXT)
 _SHAPE = array({"type": "integer"}, "-1 where any length is accepted.")
-_VERSION = in_path("version", "Of the model; 1 is also 1.0.", pattern="^[^/]+$")
+_VERSION = in_path("version", "Of the model; 1 is also 1.0.", pattern="^[!-.0-~]+$")
 _LENGTH = "Inference-Header-Content-Length"
 _LENGTH_HEADER: Element = {
     "description": "How many bytes of the body are JSON, where the rest is binary.",

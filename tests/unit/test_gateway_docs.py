@@ -1,4 +1,4 @@
-"""Rules of the page /docs: it is complete, it is what was published, and it asks nobody outside. And of /version."""
+"""Rules of the page /docs, which is complete, as published, and asks nobody outside; and of /version."""
 
 import gzip
 import hashlib
