@@ -11,9 +11,13 @@ from werkzeug.exceptions import NotFound
 from gateway import context, problems, routes
 from gateway.arrival import BodyRules
 from gateway.backend import Backend
+from gateway.cors import NO_ORIGINS, OriginRules
+from gateway.openapi.description import FETCH_SECONDS, FRESH_SECONDS, ApiDescription
 from gateway.readiness import PROBE_SECONDS, Readiness
+from gateway.recent import Recent
 from gateway.routes import torchserve
 from gateway.routes.backend_calls import Permits
+from gateway.routes.description import PAGE_FILES, DescriptionRoutes
 from gateway.routes.model_calls import ModelCalls
 from gateway.routes.torchserve import TorchServeRoutes
 from utils.service_client import ServiceClient
@@ -26,13 +30,21 @@ class Gateway(Flask):
     Attributes:
         body_rules: What bodies it accepts.
         error_format: How it tells failures.
+        origins: Which web pages may read its answers.
         others: What answers at the further listeners of the gateway, by the setting that has the address.
     """
 
-    def __init__(self, body_rules: BodyRules, error_format: problems.ErrorFormat, backend: str) -> None:
+    def __init__(
+        self,
+        body_rules: BodyRules,
+        error_format: problems.ErrorFormat,
+        backend: str,
+        origins: OriginRules = NO_ORIGINS,
+    ) -> None:
         super().__init__("gateway", static_folder=None)
         self.body_rules = body_rules
         self.error_format = error_format
+        self.origins = origins
         self.others: Mapping[str, Flask] = {}
         # A path with two slashes is another path, not one to be redirected with its body.
         self.url_map.merge_slashes = False
@@ -40,6 +52,7 @@ class Gateway(Flask):
         self.before_request(context.begin)
         self.before_request(_refuse_other_slashes)
         self.after_request(context.end)
+        self.after_request(origins.add_to)
         answer = partial(problems.answer, backend=backend, error_format=error_format)
         self.register_error_handler(Exception, answer)
 
@@ -58,8 +71,14 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     permits = Permits(settings)
     calls = ModelCalls(client, settings, permits)
     readiness = Readiness(lambda: client.check_ready(timeout=PROBE_SECONDS))
-    app = Gateway(partial(routes.body_rule, settings=settings), routes.error_answer, settings.backend)
+    body_rules = partial(routes.body_rule, settings=settings)
+    origins = OriginRules(settings.allowed_origins)
+    app = Gateway(body_rules, routes.error_answer, settings.backend, origins)
     routes.add_routes(app, client, permits, calls, readiness)
+    models = Recent(
+        lambda: client.models(timeout=FETCH_SECONDS), fresh_seconds=FRESH_SECONDS, patience=FETCH_SECONDS
+    )
+    DescriptionRoutes(ApiDescription(settings, PAGE_FILES, models)).add_to(app)
     if settings.torchserve_http_address is not None:
         views = TorchServeRoutes(calls, readiness)
         other = Gateway(views.body_rule, torchserve.error_answer, settings.backend)

@@ -33,6 +33,10 @@ UNIX = "unix:"
 """Before the path of a socket, where a setting may be an address, too."""
 
 _HOST = re.compile(r"[a-z0-9_.-]+|\[[0-9a-f:.]+\]")
+# As browsers send it: in lower case, without the scheme's own port.
+_ORIGIN = re.compile(
+    rf"(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://(?:{_HOST.pattern})(?::\d{{1,5}})?"
+)
 
 # What Kubernetes puts into the environment of every pod for a Service called facet or facet-...:
 # never a setting of ours, so never worth a warning.
@@ -154,6 +158,13 @@ def _hosts(text: str) -> tuple[str, ...]:
     return hosts
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(part.strip() for part in text.split(","))
+    if origins != ("*",) and not all(_ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError(text)
+    return origins
+
+
 def _models(text: str) -> tuple[str, ...]:
     models = tuple(part.strip() for part in text.split(","))
     if not all(models):
@@ -190,6 +201,11 @@ _LISTENER = _Kind(
     empty_counts=True,
 )
 _HOSTS = _Kind("names of hosts with commas between them, without ports", _hosts)
+_ORIGINS = _Kind(
+    "origins with commas between them, such as https://example.org, without a path or the scheme's own port; "
+    "or `*`, which is all",
+    _origins,
+)
 _TARGET = _Kind("the backend's host:port, or another gRPC target", _target)
 _FOLDER = _Kind("the absolute path of a folder", _folder)
 _MODELS = _Kind("models with commas between them, each NAME, NAME/VERSION or NAME=SOURCE", _models)
@@ -362,6 +378,13 @@ class Settings:
         "Bytes of bodies that each gateway process may hold at once.",
         default=256 * 1024**2,
         shown="268435456 (256 MiB)",
+    )
+    allowed_origins: tuple[str, ...] = _setting(
+        _ORIGINS,
+        _BY_GATEWAY,
+        "Origins of web pages that may read what the gateway answers (CORS).",
+        default=(),
+        shown="none",
     )
     engine: str = _setting(
         _one_of(*ENGINES),

@@ -3,6 +3,7 @@
 faces           POST /predict
 models          /models and what is below it
 oip             the Open Inference Protocol, /v2 and what is below it
+description     /openapi.json, the page /docs, and the release
 service         the gateway itself: / and its health
 torchserve      TorchServe's inference API, which is another application
 backend_calls   what views share that call the backend

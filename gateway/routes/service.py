@@ -35,6 +35,7 @@ class ServiceRoutes:
         text = (
             f"Facet finds faces:\n\n{faces}\n\n"
             f"and serves other models, of which it has a list:\n\n    curl http://{request.host}/models\n\n"
+            f"All paths: http://{request.host}/docs\n\n"
             "Documentation: README.md and docs/ of the repository.\n"
         )
         return Response(text, content_type="text/plain; charset=utf-8")

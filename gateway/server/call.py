@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway import problems
 from gateway.arrival import Environ
+from gateway.cors import NO_ORIGINS, OriginRules
 from gateway.server.protocol import Protocol
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -104,6 +105,8 @@ class Call:
             self._connection.transport.abort()
         else:
             self._status, self._fields, body = problems.refusal(failure, self._environ, self._error_format)
+            origins: OriginRules = getattr(self._application, "origins", NO_ORIGINS)
+            self._fields += origins.header_fields(self._environ).items()
             await self.send(body, last=True)
 
     async def send(self, piece: bytes, *, last: bool = False) -> None:

@@ -23,8 +23,9 @@ from protos.oip import descriptor, message_class
 from utils.errors import InvalidInput, shown
 from utils.metadata import TIMEOUT_IS_DEFAULT, seconds_of
 from utils.settings import Settings
+from utils.version import VERSION
 
-_NAME, _VERSION = "facet", "unreleased"
+_NAME = "facet"
 _EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "parameters")
 _ROUTING = range(1, 5)
 """The fields of a request that are read here: model, version, id and parameters."""
@@ -95,7 +96,7 @@ class InferenceProtocolService:
     async def server_metadata(self, _request: Any, _context: Any) -> Any:  # noqa: ANN401
         """Name the server, and the extensions that it has."""
         answer = message_class("ServerMetadataResponse")
-        return answer(name=_NAME, version=_VERSION, extensions=self._extensions)
+        return answer(name=_NAME, version=VERSION, extensions=self._extensions)
 
     async def model_ready(self, request: Any, _context: Any) -> Any:  # noqa: ANN401
         """Say whether calls to a model are served."""

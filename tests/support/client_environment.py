@@ -13,6 +13,8 @@ CLIENTS = {
     # They need protobuf below 7.
     "triton": ("tritonclient[grpc,http]==2.73.0",),
     "kserve": ("kserve==0.21.0",),  # 450 MB: for the soak alone
+    # Schemathesis brings plugins for pytest, which would be loaded by all tests.
+    "openapi": ("schemathesis==4.32.5", "openapi-spec-validator==0.9.0"),
     "open_inference": ("open-inference-grpc==2.0.0", "grpcio==1.85.1", "protobuf==6.33.6", "numpy==2.4.6"),
 }
 """What is installed for each."""

@@ -67,6 +67,8 @@ class FakeBackend:
         """Method and arguments of each question by the Open Inference Protocol."""
         self.told: dict[str, Any] = {}
         """The answer to each of them."""
+        self.listed = MODELS
+        """Every version of every model."""
         self.timeouts: list[float | None] = []
         self.timeouts_named: list[bool] = []
         self.request_ids: list[str] = []
@@ -124,8 +126,11 @@ class FakeBackend:
         return self.told
 
     def models(self, **options: Unpack[BlockingCallOptions]) -> list[ModelDescription]:
-        self._begin(options)
-        return MODELS
+        if "cancellation" in options:  # else the gateway itself wants to know, for any number of callers
+            self._begin(options)
+        elif self.failure is not None:
+            raise self.failure
+        return self.listed
 
     def describe(
         self, name: str, version: str = "", **options: Unpack[BlockingCallOptions]

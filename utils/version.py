@@ -1,0 +1,4 @@
+"""Which release this is."""
+
+VERSION = "unreleased"
+"""As CHANGELOG.md calls it."""
