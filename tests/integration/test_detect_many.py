@@ -101,6 +101,13 @@ def end(context: Any, error: FacetError) -> None:  # noqa: ANN401
     context.abort(getattr(grpc.StatusCode, error.code.name), error.detail)
 
 
+def first_alone(requests: Iterator[pb.PredictStreamRequest], _context: Any) -> Iterator[Any]:  # noqa: ANN401
+    """The answer to the first picture, and to no other."""
+    yield replied(next(requests))
+    for _ in requests:
+        pass
+
+
 GONE = BackendUnavailable("This worker stops.", retry_after=1.0)
 
 
@@ -297,13 +304,8 @@ def test_an_error_of_the_source_reaches_the_caller_and_gives_up_what_is_under_wa
         yield from [b"x"] * 16
         raise ZeroDivisionError
 
-    def first(requests: Iterator[pb.PredictStreamRequest], _context: Any) -> Iterator[Any]:  # noqa: ANN401
-        yield replied(next(requests))
-        for _ in requests:
-            pass
-
     with fake_backend() as backend:
-        backend.answer_stream = first
+        backend.answer_stream = first_alone
         with pytest.raises(ZeroDivisionError):
             list(many(backend.target, source(), timeout=PATIENCE))
         assert backend.cancelled.wait(PATIENCE)
@@ -332,8 +334,8 @@ def test_pictures_may_come_one_after_the_others_outcome() -> None:
     assert outcomes == [0, 1, 2]
 
 
-def test_no_thread_is_left_behind() -> None:
-    """Of streams that ended, that were left, and that never began."""
+def test_who_leaves_gives_up_what_is_under_way_and_leaves_no_thread_behind() -> None:
+    """Of streams that ended, that were left while their client stays, and that never began."""
 
     def threads() -> set[threading.Thread]:
         return {one for one in threading.enumerate() if "Executor" not in one.name}  # the fake backend's
@@ -341,8 +343,11 @@ def test_no_thread_is_left_behind() -> None:
     before = threads()
     with fake_backend() as backend, ServiceClient(backend.target, timeout=PATIENCE) as client:
         assert len(list(client.detect_many([b"x"] * 20))) == 20
+        assert not backend.cancelled.is_set()
+        backend.answer_stream = first_alone
         for _ in client.detect_many([b"x"] * 20):
             break
+        assert backend.cancelled.wait(PATIENCE)
         with ServiceClient("127.0.0.1:1") as nobody:
             list(nobody.detect_many([b"x"]))
     wait_until(lambda: threads() <= before, "all threads have ended")

@@ -96,7 +96,8 @@ class Backend(infer_pb2_grpc.InferenceServicer):
     def PredictStream(self, requests: Any, context: Any) -> Iterator[Any]:  # noqa: ANN401, N802
         stream = Stream([], dict(context.invocation_metadata()), context.time_remaining())
         self.streams.append(stream)
-        context.add_callback(lambda: None if context.is_active() else self._ended(context))
+        all_sent = threading.Event()
+        context.add_callback(lambda: None if all_sent.is_set() else self.cancelled.set())
 
         def remembered() -> Iterator[pb.PredictStreamRequest]:
             for request in requests:
@@ -105,6 +106,7 @@ class Backend(infer_pb2_grpc.InferenceServicer):
             stream.half_closed.set()
 
         yield from self.answer_stream(remembered(), context)
+        all_sent.set()
 
     def _answer_each(
         self,
