@@ -334,6 +334,21 @@ def test_pictures_may_come_one_after_the_others_outcome() -> None:
     assert outcomes == [0, 1, 2]
 
 
+def test_who_leaves_an_awaited_stream_gives_up_what_is_under_way() -> None:
+    """While the client stays."""
+
+    async def scenario(target: str, cancelled: threading.Event) -> None:
+        async with AsyncServiceClient(target, timeout=PATIENCE) as client:
+            outcomes: Any = client.detect_many([b"x"] * 20)
+            await anext(outcomes)
+            await outcomes.aclose()
+            assert await asyncio.to_thread(cancelled.wait, PATIENCE)
+
+    with fake_backend() as backend:
+        backend.answer_stream = first_alone
+        asyncio.run(scenario(backend.target, backend.cancelled))
+
+
 def test_who_leaves_gives_up_what_is_under_way_and_leaves_no_thread_behind() -> None:
     """Of streams that ended, that were left while their client stays, and that never began."""
 
