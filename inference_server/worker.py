@@ -23,6 +23,7 @@ import uvloop
 from inference_server.api.face_model import FaceModel
 from inference_server.api.health import HealthServicer, ModelHealth
 from inference_server.api.infer import InferenceService
+from inference_server.api.messages import MessageReceiver
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.registry import ModelRegistry
 from inference_server.api.server import Server, build_servers
@@ -112,7 +113,7 @@ class Worker:
             models = ModelCaller(self._models, self._dispatcher, FaceModel(inference), self._settings)
             stats = self._membership.shared.stats
             torchserve = (TorchServeService(models, stats.consumers), torchserve_address)
-            servers = build_servers(
+            servers, receiver = build_servers(
                 [inference],
                 self._health,
                 self._settings,
@@ -136,7 +137,7 @@ class Worker:
         self._control.send(ready)
         await self._stop.wait()
         announcing.cancel()
-        await self._leave(servers, consumer)
+        await self._leave(servers, receiver, consumer)
 
     async def _announce(self) -> None:
         """Be SERVING from when all models that are served from the start have been loaded, or have failed."""
@@ -144,7 +145,7 @@ class Worker:
             await asyncio.sleep(_LOOK_SECONDS)
         await self._health.tell(serving=True)
 
-    async def _leave(self, servers: Sequence[Server], consumer: Consumer) -> None:
+    async def _leave(self, servers: Sequence[Server], receiver: MessageReceiver, consumer: Consumer) -> None:
         """Take no more calls, finish those that were accepted, and end."""
         if self._whole_backend_stops:
             # Health is the backend's: a worker that leaves alone stays SERVING.
@@ -154,6 +155,7 @@ class Worker:
         # Calls whose message is still on its way are known to the server alone.
         stopping = asyncio.gather(*(server.stop(grace) for server in servers))
         self._health.leave()
+        receiver.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._finish()

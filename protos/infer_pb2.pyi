@@ -136,3 +136,37 @@ class Timings(_message.Message):
     detect_ms: float
     total_ms: float
     def __init__(self, queue_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., detect_ms: _Optional[float] = ..., total_ms: _Optional[float] = ...) -> None: ...
+
+class PredictStreamRequest(_message.Message):
+    __slots__ = ("number", "image", "timeout_seconds")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    image: Image
+    timeout_seconds: float
+    def __init__(self, number: _Optional[int] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., timeout_seconds: _Optional[float] = ...) -> None: ...
+
+class PredictStreamReply(_message.Message):
+    __slots__ = ("number", "results", "problem")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    results: InferResults
+    problem: Problem
+    def __init__(self, number: _Optional[int] = ..., results: _Optional[_Union[InferResults, _Mapping]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
+
+class Problem(_message.Message):
+    __slots__ = ("code", "reason", "detail", "field", "retry_after_seconds")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    reason: str
+    detail: str
+    field: str
+    retry_after_seconds: float
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., field: _Optional[str] = ..., retry_after_seconds: _Optional[float] = ...) -> None: ...

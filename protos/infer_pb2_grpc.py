@@ -39,6 +39,11 @@ class InferenceStub:
                 request_serializer=protos_dot_infer__pb2.Image.SerializeToString,
                 response_deserializer=protos_dot_infer__pb2.InferResults.FromString,
                 _registered_method=True)
+        self.PredictStream = channel.stream_stream(
+                '/Inference/PredictStream',
+                request_serializer=protos_dot_infer__pb2.PredictStreamRequest.SerializeToString,
+                response_deserializer=protos_dot_infer__pb2.PredictStreamReply.FromString,
+                _registered_method=True)
 
 
 class InferenceServicer:
@@ -53,6 +58,14 @@ class InferenceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PredictStream(self, request_iterator, context):
+        """Finds the faces in each picture of a stream. Each is a request of its own, which has a time and fails
+        alone. Answers come as they are ready, in any order; whatever they say, the call ends with OK.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +73,11 @@ def add_InferenceServicer_to_server(servicer, server):
                     servicer.Predict,
                     request_deserializer=protos_dot_infer__pb2.Image.FromString,
                     response_serializer=protos_dot_infer__pb2.InferResults.SerializeToString,
+            ),
+            'PredictStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.PredictStream,
+                    request_deserializer=protos_dot_infer__pb2.PredictStreamRequest.FromString,
+                    response_serializer=protos_dot_infer__pb2.PredictStreamReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -89,6 +107,33 @@ class Inference:
             '/Inference/Predict',
             protos_dot_infer__pb2.Image.SerializeToString,
             protos_dot_infer__pb2.InferResults.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PredictStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/Inference/PredictStream',
+            protos_dot_infer__pb2.PredictStreamRequest.SerializeToString,
+            protos_dot_infer__pb2.PredictStreamReply.FromString,
             options,
             channel_credentials,
             insecure,

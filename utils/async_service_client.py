@@ -8,17 +8,19 @@
 Build it in the event loop that uses it, after any fork. Cancelling a task cancels its call.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 import grpc
 
 from utils import calls
-from utils.calls import Call, CallDefaults, CallOptions, Methods, T
+from utils.async_stream import Requests, detect_many
+from utils.calls import Call, CallDefaults, CallOptions, Methods, Streams, T
 from utils.channel import MIB, channel_options
 from utils.domain import Detection, DetectRequest
 from utils.models import ModelDescription, Prediction
+from utils.window import Outcome
 
 
 class AsyncServiceClient:
@@ -36,13 +38,20 @@ class AsyncServiceClient:
         max_request_bytes: int = 32 * MIB,
     ) -> None:
         self._defaults = CallDefaults(timeout)
-        options = channel_options(max(max_image_bytes, max_request_bytes))
+        most_bytes = max(max_image_bytes, max_request_bytes)
+        options = channel_options(most_bytes)
         self._channel = grpc.aio.insecure_channel(target, options=options)
         self._methods = Methods(self._channel.unary_unary)
+        self._streams = Streams(self._channel.stream_stream, self._defaults, most_bytes)
 
     async def detect(self, request: DetectRequest | bytes, **options: Unpack[CallOptions]) -> Detection:
         """Find the faces in one encoded picture."""
         return await self._make(calls.detect(request), **options)
+
+    def detect_many(self, requests: Requests, **options: Unpack[CallOptions]) -> AsyncIterator[Outcome]:
+        """Find the faces in any number of pictures, which may be awaited, too; gives what comes of each."""
+        connect, window = self._streams.begin(**options)
+        return detect_many(connect, requests, window)
 
     async def predict(
         self,

@@ -5,7 +5,8 @@ Both clients make these, the blocking one and that for asyncio: they differ in h
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
+from functools import partial
+from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, Unpack
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
@@ -14,12 +15,21 @@ from grpc_health.v1 import health_pb2
 from protos import infer_pb2, models_pb2
 from protos.oip import message_class as protocol_message
 from utils import codec, model_codec
-from utils.channel import DEFAULT_TIMEOUT, PREDICT, SERVICE, error_of, require_serving
+from utils.channel import (
+    DEFAULT_TIMEOUT,
+    PREDICT,
+    PREDICT_STREAM,
+    SERVICE,
+    RetryBudget,
+    error_of,
+    require_serving,
+)
 from utils.domain import Detection, DetectRequest
 from utils.errors import LARGER_FACES_HELP, Code, FacetError, InternalError, RouteNotFound
-from utils.metadata import call_metadata
+from utils.metadata import TIMEOUT_IS_DEFAULT, call_metadata
 from utils.models import ModelDescription, Prediction
 from utils.status import UNANSWERED
+from utils.window import Window
 
 T = TypeVar("T")
 
@@ -70,7 +80,7 @@ class CallDefaults:
 
 
 class Rpc(NamedTuple):
-    """A method of the backend's, which answers one message with one."""
+    """A method of the backend's, which answers messages of one type with messages of another."""
 
     path: str
     request: type[Message]
@@ -82,6 +92,7 @@ class Rpc(NamedTuple):
 
 
 _DETECT = Rpc(PREDICT, infer_pb2.Image, infer_pb2.InferResults)
+_DETECT_MANY = Rpc(PREDICT_STREAM, infer_pb2.PredictStreamRequest, infer_pb2.PredictStreamReply)
 _LIST = Rpc("/Models/List", models_pb2.ListRequest, models_pb2.ListReply)
 _DESCRIBE = Rpc("/Models/Describe", models_pb2.DescribeRequest, models_pb2.ModelDescription)
 _PREDICT = Rpc("/Models/Predict", models_pb2.PredictRequest, models_pb2.PredictReply)
@@ -103,6 +114,30 @@ class Methods(dict[Rpc, Callable[..., Any]]):
         method: Callable[..., Any] = self._make(*rpc.as_grpc())
         self[rpc] = method
         return method
+
+
+class Streams:
+    """The streams of pictures of a client.
+
+    Args:
+        make: Makes a method of what `Rpc.as_grpc` gives.
+        defaults: Of the client's calls.
+        most_bytes: Of the largest picture that is to be sent.
+    """
+
+    def __init__(self, make: Callable[..., Any], defaults: CallDefaults, most_bytes: int) -> None:
+        self._methods = Methods(make)
+        self._defaults = defaults
+        self._most_bytes = most_bytes
+        self._budget = RetryBudget()
+
+    def begin(self, **options: Unpack[CallOptions]) -> tuple[Callable[[Any], Any], Window]:
+        """What begins a stream, given the messages that it sends, and the window of a `detect_many`."""
+        arguments = self._defaults.arguments(**options)
+        timeout = arguments.pop("timeout")  # of each picture: a stream lasts as long as there are any
+        named = TIMEOUT_IS_DEFAULT not in arguments["metadata"]
+        window = Window(timeout, self._most_bytes, self._budget, timeout_named=named)
+        return partial(self._methods[_DETECT_MANY], **arguments), window
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ Build it after a fork, never before: gRPC's threads do not survive one. A proces
 of a megabyte and more gains from `utils.memory.tune_heap`, called once at its start.
 """
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -20,45 +19,13 @@ import grpc
 from grpc.experimental import ChannelOptions
 
 from utils import calls
-from utils.calls import Call, CallDefaults, CallOptions, Methods, T
+from utils.blocking_stream import detect_many
+from utils.calls import Call, CallDefaults, CallOptions, Methods, Streams, T
+from utils.cancellation import Cancellation
 from utils.channel import MIB, channel_options
 from utils.domain import Detection, DetectRequest
-from utils.errors import Cancelled
 from utils.models import ModelDescription, Prediction
-
-
-class Cancellation:
-    """Gives up one call of a ServiceClient from another thread, at any time before, during or after it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._requested = False
-        self._call: Any = None
-
-    def cancel(self) -> None:
-        """Give the call up; nothing happens where it has ended."""
-        with self._lock:
-            self._requested = True
-            if self._call is not None:
-                self._call.cancel()
-
-    def of(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """A method whose answer is a stream of one, as one that blocks until the answer or a `cancel`."""
-
-        def blocking(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - a stub's
-            with self._lock:
-                self._call = method(*args, **kwargs)
-                if self._requested:
-                    self._call.cancel()
-            try:
-                [reply] = self._call
-            except grpc.RpcError as error:
-                if self._requested:
-                    raise Cancelled("The caller went away.") from error
-                raise
-            return reply
-
-        return blocking
+from utils.window import Outcome
 
 
 class BlockingCallOptions(CallOptions, total=False):
@@ -97,17 +64,37 @@ class ServiceClient:
         max_request_bytes: int = 32 * MIB,
     ) -> None:
         self._defaults = CallDefaults(timeout)
-        options = channel_options(max(max_image_bytes, max_request_bytes))
+        most_bytes = max(max_image_bytes, max_request_bytes)
+        options = channel_options(most_bytes)
         options.append((ChannelOptions.SingleThreadedUnaryStream, 1))
         self._channel = grpc.insecure_channel(target, options=options)
         self._methods = Methods(self._channel.unary_unary)
         # As a stream of one, the only kind of call that gRPC can cancel from another thread without
         # making a thread of its own for it: half of the time that a gateway adds to a call.
         self._cancellable_methods = Methods(self._channel.unary_stream)
+        self._streams = Streams(self._channel.stream_stream, self._defaults, most_bytes)
 
     def detect(self, request: DetectRequest | bytes, **options: Unpack[BlockingCallOptions]) -> Detection:
         """Find the faces in one encoded picture with its options, or in just the bytes of its file."""
         return self._make(calls.detect(request), **options)
+
+    def detect_many(
+        self, requests: Iterable[DetectRequest | bytes], **options: Unpack[CallOptions]
+    ) -> Iterator[Outcome]:
+        """Find the faces in any number of pictures, 16 at once; gives what comes of each as it is done.
+
+        Each has the time of a call, from when it is taken from `requests` on. One that a worker has no room
+        for is sent again within that, and so is one whose worker goes away.
+
+        Args:
+            requests: Pictures. The next one is asked for, in this thread, while fewer than 16 are under way.
+            **options: As of CallOptions, for each picture.
+
+        Returns:
+            The place of a picture in `requests`, counted from 0, and its faces, or why there are none.
+        """
+        connect, window = self._streams.begin(**options)
+        return detect_many(connect, requests, window)
 
     def predict(
         self,

@@ -65,9 +65,7 @@ def decode_error(status: status_pb2.Status, unanswered: str = UNANSWERED) -> Fac
     info = _detail(status, error_details_pb2.ErrorInfo)
     known = error_class(info.reason) if info is not None and info.domain == ERROR_DOMAIN else None
     if known is None:
-        error = _foreign_error(status, unanswered)
-        error.cause = f"{Code(status.code).name}: {status.message}"[:_LONGEST_CAUSE]
-        return error
+        return foreign_error(status, unanswered)
     bad = _detail(status, error_details_pb2.BadRequest)
     retry = _detail(status, error_details_pb2.RetryInfo)
     return known(
@@ -86,8 +84,14 @@ def _detail(status: status_pb2.Status, kind: Any) -> Any:  # noqa: ANN401 - gene
     return None
 
 
-def _foreign_error(status: status_pb2.Status, unanswered: str) -> FacetError:
-    """What a status means that gRPC itself or a proxy made, and no code of ours."""
+def foreign_error(status: status_pb2.Status, unanswered: str = UNANSWERED) -> FacetError:
+    """What a status means that gRPC itself, a proxy or a later release made, with its words as cause."""
+    error = _by_code(status, unanswered)
+    error.cause = f"{Code(status.code).name}: {status.message}"[:_LONGEST_CAUSE]
+    return error
+
+
+def _by_code(status: status_pb2.Status, unanswered: str) -> FacetError:
     if status.code in {code_pb2.UNAVAILABLE, code_pb2.CANCELLED}:
         # CANCELLED: a server that stops cancels what it has not finished. Our own cancellation does
         # not come this way.

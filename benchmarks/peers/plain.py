@@ -50,7 +50,7 @@ class OwnThread:
 async def serve(address: str, model: FaceDetection, settings: Settings) -> None:
     """Serve until killed; `ready` is logged when it listens."""
     inference = InferenceService(OwnThread(model), model, settings)
-    [server] = build_servers([inference], HealthServicer([inference.name]), settings, address)
+    [server], _ = build_servers([inference], HealthServicer([inference.name]), settings, address)
     await server.start()
     logger.info("ready")
     await server.wait_for_termination()

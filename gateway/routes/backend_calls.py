@@ -9,8 +9,9 @@ from gateway.arrival import BodyRule, Environ
 from gateway.context import Patience, RequestContext, current, out_of_time, patience_of
 from gateway.forms.input_form import InputForm
 from gateway.readiness import Readiness
+from utils.cancellation import Cancellation
 from utils.errors import BackendUnavailable, BodyTooSlow, GatewayBusy, GatewayStopping
-from utils.service_client import BlockingCallOptions, Cancellation
+from utils.service_client import BlockingCallOptions
 from utils.settings import Settings
 
 RESERVED_THREADS = 8

@@ -1,11 +1,13 @@
-"""`/Inference/Predict`: a message becomes work, and its answer is sent as it comes from the detector."""
+"""`/Inference`: a message becomes work, and its answer is sent as it comes from the detector."""
 
 import time
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 import grpc
 
+from inference_server.api.infer_stream import answer_stream
 from inference_server.api.interceptor import note, request_id, traceparent
 from inference_server.api.submission import Dispatcher, patience_of
 from inference_server.dispatch.admission import Load
@@ -30,11 +32,13 @@ class InferenceService:
         self._settings = settings
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Register its method, whose answer is bytes already."""
+        """Register its methods, whose answers are bytes already."""
         predict: Any = grpc.unary_unary_rpc_method_handler(self.predict, pb.Image.FromString)
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(self.name, {"Predict": predict}),)
+        predict_stream: Any = grpc.stream_stream_rpc_method_handler(
+            partial(answer_stream, self.predict), pb.PredictStreamRequest.FromString
         )
+        handlers = {"Predict": predict, "PredictStream": predict_stream}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(self.name, handlers),))
 
     async def predict(self, message: pb.Image, context: Any) -> bytes:  # noqa: ANN401
         """Find the faces in one picture; gives a serialized InferResults."""

@@ -3,9 +3,9 @@
 gRPC hands a message over when it is whole, and its sender decides when that is. Of a message that nobody
 has asked for it takes in one flow-control window, which server.py keeps small; of one that was asked for,
 all. So a call needs a place before its message is asked for, and there are few places. Calls to models have
-their own, for theirs may be larger than pictures, and so have streams of them, which have a place while they
-wait for their next message. Health and reflection each have a few of their own: their messages are small, and
-must not wait for slow pictures.
+their own, for theirs may be larger than pictures, and so have streams of either, which have a place while
+they wait for their next message. Health and reflection each have a few of their own: their messages are
+small, and must not wait for slow pictures.
 """
 
 import asyncio

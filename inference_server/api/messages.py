@@ -14,7 +14,7 @@ from inference_server.api.message_limits import (
     Place,
     Places,
 )
-from utils.errors import DeadlineExceeded, MalformedRequest, TooManyUnfinishedMessages
+from utils.errors import BackendUnavailable, DeadlineExceeded, MalformedRequest, TooManyUnfinishedMessages
 from utils.memory import trim_heap
 from utils.status import RETRY_SECONDS
 
@@ -36,7 +36,8 @@ class MessageReceiver:
     """Receives messages for all calls of a worker, on its event loop.
 
     What it raises: MalformedRequest for what cannot be parsed, TooManyUnfinishedMessages where a message has
-    no place or others need it, DeadlineExceeded where it did not arrive in time.
+    no place or others need it, DeadlineExceeded where it did not arrive in time, BackendUnavailable to a
+    stream when the worker leaves.
 
     Args:
         own: Names of the services whose messages are pictures, and not those of health or reflection.
@@ -64,6 +65,8 @@ class MessageReceiver:
         self._health = Places.for_small(MOST_UNFINISHED_OF_HEALTH)
         self._reflection = Places.for_small(MOST_UNFINISHED_OF_REFLECTION)
         self._longest_seconds = longest_seconds
+        self._awaited: set[Place] = set()
+        self._left = False
         self._given_up = 0
         self._trims = False
 
@@ -74,15 +77,30 @@ class MessageReceiver:
     async def each(self, method: str, context: Any, parse: Parse) -> AsyncIterator[Any]:  # noqa: ANN401
         """The messages of a call, as they arrive."""
         places = self._places_for(method, stream=True)
-        while (raw := await self._receive(places, context, _read)) is not None:
+        while (raw := await self._receive(places, context, _read, stream=True)) is not None:
             yield _parsed(raw, parse)
+
+    def leave(self) -> None:
+        """Take no further message of a stream: it ends when those that came before are answered.
+
+        A stream may be open for as long as its caller likes, whom another worker can answer as well.
+        """
+        self._left = True
+        now = asyncio.get_running_loop().time()
+        for place in self._awaited:
+            if not place.ends:
+                place.limit.reschedule(now)
 
     async def _receive(
         self,
         places: Places,
         context: Any,  # noqa: ANN401
         read: Callable[[Any], Awaitable[bytes | None]],
+        *,
+        stream: bool = False,
     ) -> Any:  # noqa: ANN401
+        if stream and self._left:
+            raise _leaving()
         remaining: float | None = context.time_remaining()
         seconds = self._longest_seconds if remaining is None else min(remaining, self._longest_seconds)
         limit = asyncio.timeout(seconds)
@@ -90,6 +108,8 @@ class MessageReceiver:
         has_place = False
         try:
             async with limit:
+                if stream:
+                    self._awaited.add(place)
                 await places.take(place)
                 has_place = True
                 # A read that is given up in the middle would leak what arrives in that moment.
@@ -97,6 +117,8 @@ class MessageReceiver:
                 reading.add_done_callback(_retrieve)
                 return await asyncio.shield(reading)
         except TimeoutError:
+            if stream and self._left:
+                raise _leaving() from None
             if not has_place:
                 detail = "No place to receive the message became free in time."
                 raise TooManyUnfinishedMessages(detail, retry_after=RETRY_SECONDS) from None
@@ -110,14 +132,15 @@ class MessageReceiver:
                 self._give_up()
             raise
         finally:
+            self._awaited.discard(place)
             places.give_back(place)
 
     def _places_for(self, method: str, *, stream: bool = False) -> Places:
         service = service_of(method)
-        if service in self._of_models:
-            return self._streams if stream else self._models
-        if service in self._own:
-            return self._pictures
+        if service in self._of_models or service in self._own:
+            if stream:
+                return self._streams
+            return self._pictures if service in self._own else self._models
         # A stream of reflection has a place while it is idle, which must not hold up health, either.
         return self._health if method.startswith("/grpc.health.") else self._reflection
 
@@ -136,6 +159,13 @@ class MessageReceiver:
         trim_heap()
         if self._given_up:  # meanwhile, so that its memory may not have been free yet
             self._trim_later()
+
+
+def _leaving() -> BackendUnavailable:
+    return BackendUnavailable(
+        "This worker stops or is replaced. Send what is not answered in a new stream.",
+        retry_after=RETRY_SECONDS,
+    )
 
 
 def _retrieve(reading: "asyncio.Future[bytes | None]") -> None:

@@ -4,8 +4,7 @@ Inferences pass through as bytes: whoever hosts the model knows its tensors. Her
 are read that say which model is called, and how long it may take.
 """
 
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -17,11 +16,12 @@ from inference_server.api.model_call import OIP, ModelCaller, note_model
 from inference_server.api.oip_models import ProtocolModels
 from inference_server.api.ordered import in_order
 from inference_server.api.repository import Repository
+from inference_server.api.submission import OwnTime
 from inference_server.models.encodings.oip_grpc import parameters_of, parsed
 from inference_server.models.encodings.wire import prefix, take
 from protos.oip import descriptor, message_class
 from utils.errors import InvalidInput, shown
-from utils.metadata import TIMEOUT_IS_DEFAULT, seconds_of
+from utils.metadata import seconds_of
 from utils.settings import Settings
 from utils.version import VERSION
 
@@ -139,7 +139,7 @@ class InferenceProtocolService:
         note_model(request.model_name, request.model_version)
         number = self._models.number(request.model_name, request.model_version)
         version = self._caller.find(request.model_name, number)
-        answer = self._caller.call(version, OIP, message, _Patient.of(request, context))
+        answer = self._caller.call(version, OIP, message, _timed(request, context))
         del message
         return await answer
 
@@ -216,34 +216,11 @@ def _named(request: Any) -> str:  # noqa: ANN401 - a request to load or to unloa
     return name
 
 
-class _Patient:
-    """A call whose request names a time of its own, in microseconds, beside the call's deadline.
+def _timed(request: Any, context: Any) -> Any:  # noqa: ANN401
+    """The context of a call with the time of a request, in microseconds, where it names one.
 
-    Args:
-        context: Of the call.
-        seconds: The time, from now on.
+    Raises:
+        InvalidInput: It is no whole number.
     """
-
-    def __init__(self, context: Any, seconds: float) -> None:  # noqa: ANN401
-        self._context = context
-        self._deadline = time.monotonic() + seconds
-
-    @classmethod
-    def of(cls, request: Any, context: Any) -> Any:  # noqa: ANN401
-        """The context of a call with the time of a request, where it names one.
-
-        Raises:
-            InvalidInput: It is no whole number.
-        """
-        seconds = seconds_of(parameters_of(request).get("timeout", 0))
-        return cls(context, seconds) if seconds else context
-
-    def time_remaining(self) -> float:
-        """Seconds until the answer is no longer wanted."""
-        left = self._deadline - time.monotonic()
-        remaining = self._context.time_remaining()
-        return left if remaining is None else float(min(remaining, left))
-
-    def invocation_metadata(self) -> Iterator[Any]:
-        """What the call came with, but for saying that its time is a default."""
-        return (pair for pair in self._context.invocation_metadata() or () if pair != TIMEOUT_IS_DEFAULT)
+    seconds = seconds_of(parameters_of(request).get("timeout", 0))
+    return OwnTime(context, seconds) if seconds else context

@@ -1,4 +1,4 @@
-"""Answers to a stream of items in their order, some of them being computed at the same time."""
+"""Answers to a stream of items, some of them being computed at the same time, in either order."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
@@ -7,14 +7,17 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+Answering = Callable[[int, Item], Coroutine[Any, Any, Answer]]
 
-async def in_order(
-    items: AsyncIterator[Item], answer: Callable[[int, Item], Coroutine[Any, Any, Answer]], most: int
+
+def in_order(
+    items: AsyncIterator[Item], answer: Answering[Item, Answer], most: int
 ) -> AsyncGenerator[Answer, None]:
-    """Answer items as they come; none is taken while `most` of them are not answered.
+    """Answer items as they come, in their order; none is taken while `most` of them are not answered.
 
-    Where `items` ends with an error, what came before is answered first. When this is closed early, all is
-    cancelled that is not done.
+    An item is answered once its answer has been taken here and the next one is asked for. Where `items` ends
+    with an error, what came before is answered first. When this is closed early, all is cancelled that is
+    not done.
 
     Args:
         items: What is asked.
@@ -24,6 +27,19 @@ async def in_order(
     Raises:
         Exception: What `items` or `answer` raised.
     """
+    return _answers(items, answer, most, ordered=True)
+
+
+def as_finished(
+    items: AsyncIterator[Item], answer: Answering[Item, Answer], most: int
+) -> AsyncGenerator[Answer, None]:
+    """The same, but each answer as soon as it is there."""
+    return _answers(items, answer, most, ordered=False)
+
+
+async def _answers(
+    items: AsyncIterator[Item], answer: Answering[Item, Answer], most: int, *, ordered: bool
+) -> AsyncGenerator[Answer, None]:
     room = asyncio.Semaphore(most)
     answers: asyncio.Queue[asyncio.Task[Answer] | None] = asyncio.Queue()
     begun: set[asyncio.Task[Any]] = set()
@@ -36,15 +52,23 @@ async def in_order(
                 task = asyncio.create_task(answer(index, item))
                 del item  # which may be large, while there is no room for the next one
                 begun.add(task)
-                answers.put_nowait(task)
+                if ordered:
+                    answers.put_nowait(task)
+                else:
+                    task.add_done_callback(answers.put_nowait)
                 index += 1
                 await room.acquire()
         finally:
             answers.put_nowait(None)
 
     taking = asyncio.create_task(take())
+    all_taken = False
     try:
-        while (task := await answers.get()) is not None:
+        while begun or not all_taken:
+            task = await answers.get()
+            if task is None:
+                all_taken = True
+                continue
             yield await task
             begun.discard(task)
             room.release()

@@ -51,8 +51,8 @@ def build_servers(
     models: ModelCaller | None = None,
     *,
     torchserve: tuple[TorchServeService, str] | None = None,
-) -> list[Server]:
-    """Servers that will listen at addresses, which they share with other workers.
+) -> tuple[list[Server], MessageReceiver]:
+    """Servers that will listen at addresses, which they share with other workers, and what receives for them.
 
     Args:
         services: Those whose calls are requests for faces: logged, and with room for pictures. Health and
@@ -81,9 +81,9 @@ def build_servers(
     files = [service.file for service in (*services, *of_models, health) if service.file is not None]
     add_reflection(server, files, models.registry if models is not None else None)
     if torchserve is None:
-        return [server]
+        return [server], receiver
     interceptor = CallInterceptor(_names(of_torchserve), receiver, TorchServePolicy(settings))
-    return [server, _server(interceptor, of_torchserve, settings, torchserve[1])]
+    return [server, _server(interceptor, of_torchserve, settings, torchserve[1])], receiver
 
 
 def _server(

@@ -1,6 +1,8 @@
 """What every call that becomes work has in common: how long it may take and wait, and where it goes."""
 
 import math
+import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 from inference_server.dispatch.admission import Load
@@ -17,6 +19,29 @@ class Dispatcher(Protocol):
 
     async def submit(self, work: Work, longest_wait: float) -> bytes:
         """Have work done; gives its answer."""
+
+
+class OwnTime:
+    """The context of a call for one request of it that names a time of its own, beside the call's deadline.
+
+    Args:
+        context: Of the call.
+        seconds: The time, from now on.
+    """
+
+    def __init__(self, context: Any, seconds: float) -> None:  # noqa: ANN401
+        self._context = context
+        self._deadline = time.monotonic() + seconds
+
+    def time_remaining(self) -> float:
+        """Seconds until the answer is no longer wanted."""
+        left = self._deadline - time.monotonic()
+        remaining = self._context.time_remaining()
+        return left if remaining is None else float(min(remaining, left))
+
+    def invocation_metadata(self) -> Iterator[Any]:
+        """What the call came with, but for saying that its time is a default."""
+        return (pair for pair in self._context.invocation_metadata() or () if pair != TIMEOUT_IS_DEFAULT)
 
 
 class Patience(NamedTuple):

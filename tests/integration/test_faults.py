@@ -30,9 +30,10 @@ from tests.support.hooked_worker import BLUE, GREEN, RED, YELLOW
 from tests.support.pictures import ASTRONAUT, png
 from tests.support.processes import PATIENCE, Process, alive, running, standing_still, wait_until
 from tests.support.relay import relay
+from utils.cancellation import Cancellation
 from utils.domain import Detection, DetectOptions, DetectRequest
 from utils.errors import BackendUnavailable, DeadlineExceeded, QueueFull, WorkerCrashed
-from utils.service_client import Cancellation, ServiceClient
+from utils.service_client import ServiceClient
 
 
 def coloured(colour: tuple[int, int, int], shade: int = 0) -> bytes:

@@ -7,8 +7,9 @@ import pytest
 
 from tests.support import processes
 from tests.support.fake_backend import Backend, failing, fake_backend
+from utils.cancellation import Cancellation
 from utils.errors import BackendUnavailable, BrokenImage, Cancelled, DeadlineExceeded
-from utils.service_client import Cancellation, ServiceClient
+from utils.service_client import ServiceClient
 
 
 @pytest.fixture

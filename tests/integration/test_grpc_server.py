@@ -138,6 +138,7 @@ def test_the_health_of_all_services_can_be_listed(channel: grpc.Channel) -> None
     [
         "Inference",
         "Inference.Predict",
+        "Inference.PredictStream",
         "Image",
         "grpc.health.v1.Health.Check",
         "grpc.reflection",

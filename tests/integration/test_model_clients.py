@@ -14,6 +14,7 @@ import pytest
 from tests.support.fake_backend import echo, failing, fake_backend
 from tests.support.processes import PATIENCE
 from utils.async_service_client import AsyncServiceClient
+from utils.cancellation import Cancellation
 from utils.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -23,7 +24,7 @@ from utils.errors import (
     ModelNotFound,
 )
 from utils.models import ModelDescription, Prediction
-from utils.service_client import Cancellation, ServiceClient
+from utils.service_client import ServiceClient
 
 MIB = 1024**2
 

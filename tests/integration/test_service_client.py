@@ -14,6 +14,7 @@ from tests.support.facet import found
 from tests.support.fake_backend import failing, fake_backend
 from tests.support.processes import wait_until
 from utils import codec
+from utils.cancellation import Cancellation
 from utils.domain import DetectOptions, DetectRequest
 from utils.errors import (
     AnswerTooLarge,
@@ -26,7 +27,7 @@ from utils.errors import (
     QueueFull,
     RouteNotFound,
 )
-from utils.service_client import Cancellation, ServiceClient
+from utils.service_client import ServiceClient
 
 
 def test_a_call_carries_picture_options_id_and_deadline() -> None:

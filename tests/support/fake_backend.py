@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -18,6 +18,9 @@ from utils.status import encode_error, error_metadata
 
 Answer = Callable[[Any, Any], Any]
 """Takes a message and gRPC's context; gives the message that is the answer."""
+
+StreamAnswer = Callable[[Iterator[pb.PredictStreamRequest], Any], Iterator[pb.PredictStreamReply]]
+"""Takes the messages of a stream and gRPC's context; gives the answers."""
 
 MODELS = [
     models_pb2.ModelDescription(name="face_detection", version="1.0", state="ready", default=True),
@@ -52,11 +55,30 @@ class Call:
     remaining: float
 
 
+@dataclass(frozen=True)
+class Stream:
+    """A stream of pictures: what came, and whether its sender has said that this was all."""
+
+    requests: list[pb.PredictStreamRequest]
+    metadata: dict[str, str]
+    remaining: float | None
+    half_closed: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def numbers(self) -> list[int]:
+        return [request.number for request in self.requests]
+
+
 class Backend(infer_pb2_grpc.InferenceServicer):
-    """Answers each call by `answer`; remembers the calls, and counts those that were cancelled."""
+    """Answers each call by `answer`; remembers the calls, and counts those that were cancelled.
+
+    Streams of pictures it answers by `answer_stream`, and remembers in `streams`.
+    """
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
+        self.answer_stream: StreamAnswer = self._answer_each
+        self.streams: list[Stream] = []
         self.port = 0
         self.calls: list[Call] = []
         self.began = threading.Semaphore(0)
@@ -70,6 +92,30 @@ class Backend(infer_pb2_grpc.InferenceServicer):
         self.began.release()
         answer: Message = self.answer(message, context)
         return answer
+
+    def PredictStream(self, requests: Any, context: Any) -> Iterator[Any]:  # noqa: ANN401, N802
+        stream = Stream([], dict(context.invocation_metadata()), context.time_remaining())
+        self.streams.append(stream)
+        all_sent = threading.Event()
+        context.add_callback(lambda: None if all_sent.is_set() else self.cancelled.set())
+
+        def remembered() -> Iterator[pb.PredictStreamRequest]:
+            for request in requests:
+                stream.requests.append(request)
+                yield request
+            stream.half_closed.set()
+
+        yield from self.answer_stream(remembered(), context)
+        all_sent.set()
+
+    def _answer_each(
+        self,
+        requests: Iterator[pb.PredictStreamRequest],
+        context: Any,  # noqa: ANN401
+    ) -> Iterator[pb.PredictStreamReply]:
+        for request in requests:
+            answer = self.answer(request.image, context)
+            yield pb.PredictStreamReply(number=request.number, results=answer)
 
     def _ended(self, context: Any) -> None:  # noqa: ANN401
         if context.code() is None:

@@ -15,6 +15,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from inference_server.api.face_model import FaceModel
 from inference_server.api.health import HealthServicer, ModelHealth
 from inference_server.api.infer import InferenceService
+from inference_server.api.messages import MessageReceiver
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.registry import ModelRegistry
 from inference_server.api.server import build_servers
@@ -157,6 +158,7 @@ class Served:
         servicer: Tells the health.
         health: Has the models' told.
         torchserve: A channel to the address of TorchServe's protocol.
+        receiver: Receives its messages.
     """
 
     def __init__(
@@ -166,12 +168,15 @@ class Served:
         servicer: HealthServicer,
         registry: ModelRegistry,
         torchserve: grpc.aio.Channel,
+        *,
+        receiver: MessageReceiver,
     ) -> None:
         self.channel = channel
         self.models = models
         self.servicer = servicer
         self.health = ModelHealth(servicer, registry)
         self.torchserve = torchserve
+        self.receiver = receiver
 
     def unary(
         self,
@@ -213,7 +218,8 @@ async def serving(models: Models, **limits: Any) -> AsyncIterator[Served]:  # no
     address = f"127.0.0.1:{free_port()}"
     torchserve = f"127.0.0.1:{free_port()}"
     service = TorchServeService(caller, models.consumers)
-    servers = build_servers([inference], health, settings, address, caller, torchserve=(service, torchserve))
+    both = (service, torchserve)
+    servers, receiver = build_servers([inference], health, settings, address, caller, torchserve=both)
     for server in servers:
         await server.start()
     await health.tell(serving=True)
@@ -223,7 +229,7 @@ async def serving(models: Models, **limits: Any) -> AsyncIterator[Served]:  # no
             grpc.aio.insecure_channel(address, options=options) as channel,
             grpc.aio.insecure_channel(torchserve, options=options) as other,
         ):
-            yield Served(channel, models, health, registry, other)
+            yield Served(channel, models, health, registry, other, receiver=receiver)
     finally:
         for server in servers:
             await server.stop(None)
