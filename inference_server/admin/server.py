@@ -23,6 +23,8 @@ MAX_BODY_BYTES = 1 << 20
 _LONGEST_HEAD = 65536
 _CONNECTIONS = 100
 _IDLE_SECONDS = 60
+_QUIET_SECONDS = 0.5
+"""By a connection that was quiet for so long no request is on its way."""
 _MOST_DISCARDED = 32 << 20
 
 _REFUSALS: dict[int, Callable[[str], errors.FacetError]] = {
@@ -85,14 +87,19 @@ class HttpServer:
         return [channel for server in self._servers for channel in server.active_channels.values()]
 
     def stop_accepting(self) -> None:
-        """Take no further connections; what has come is answered."""
+        """Take no further connections; what has come is answered, and ends its connection."""
         for server in self._servers:
             self._map.pop(server.socket.fileno(), None)
+            server.adj.closing = True
 
     @property
     def idle(self) -> bool:
-        """Whether no request is answered."""
-        return not any(channel.requests or channel.total_outbufs_len for channel in self._channels)
+        """Whether no request is answered, and none may be on its way by a connection that is there."""
+        since = time.time() - _QUIET_SECONDS
+        return not any(
+            channel.requests or channel.total_outbufs_len or channel.last_activity > since
+            for channel in self._channels
+        )
 
 
 class _Refusal(ErrorTask):  # type: ignore[misc] # waitress has no types
@@ -120,6 +127,8 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
         super().parse_header(header_plus)
         if "TRANSFER_ENCODING" in self.headers or (self.chunked and "CONTENT_LENGTH" in self.headers):
             raise ParsingError("Transfer-Encoding is there beside Content-Length, or in HTTP/1.0")
+        if getattr(self.adj, "closing", False):
+            self.headers["CONNECTION"] = "close"
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]

@@ -29,7 +29,7 @@ def members(document: Any) -> Any:  # noqa: ANN401 - JSON
 def test_every_command_is_answered_as_the_page_says(tmp_path: Path) -> None:
     """With the status, and with the members, or the very answer where it is short."""
     commands = [command for command, *_ in SHOWN.findall(PAGE) if command]
-    assert len(commands) == 14
+    assert len(commands) == 15
     token = tmp_path / "token"
     token.write_text("secret")
     token.chmod(0o600)
