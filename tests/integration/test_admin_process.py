@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.admin import Managed, managed
+from tests.support.admin import Managed, connection, managed
 from tests.support.model_backend import clients
 from tests.support.model_package import ODD_ENTRY_POINTS, ODD_MODELS, installed
 from tests.support.processes import PATIENCE, alive, running, wait_until
@@ -87,6 +87,20 @@ def test_a_reload_replaces_it_and_nobody_is_refused(served: Managed) -> None:
         pass
     assert not alive(pid)
     assert served.ask("GET", "/healthz").status == 200
+
+
+def test_who_asks_again_and_again_by_one_connection_holds_up_no_reload(served: Managed) -> None:
+    """The answer after it is the connection's last, and says so; the next one is the new process's."""
+    pid, closed = served.pid(), False
+    with contextlib.closing(connection(served.address)) as kept:
+        served.backend.process.send(signal.SIGHUP)
+        while alive(pid):
+            kept.request("GET", "/healthz")
+            response = kept.getresponse()
+            assert response.read()
+            assert response.status == 200
+            closed |= response.getheader("Connection") == "close"
+    assert closed
 
 
 def test_a_change_that_is_waited_for_is_answered_by_the_one_that_is_replaced(served: Managed) -> None:
