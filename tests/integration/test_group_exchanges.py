@@ -92,9 +92,9 @@ def test_what_was_kept_is_not_undone(service: Service, model: Fakes) -> None:
 
 def test_one_that_starts_is_ended(service: Service) -> None:
     """What it would load is not wanted any more, and counts as no crash."""
-    model = service.add_model("echo", "slow")
+    model = service.add_model("echo", "late")
     service.start()
-    model.wait_for_start(1)
+    wait_until((model.folder / "late").exists, "it boots, and has read how to behave")
     model.behave("ok")
     service.call(model.exchange)
     wait_until(lambda: model.group.is_exchanged, "another serves")

@@ -156,26 +156,30 @@ def test_a_reload_that_fails_halfway_is_told_and_can_be_tried_again(
     group.cannot_start()
     assert "some of its processes serve what is new" in answers.error().detail
     assert (len(group.exchanged_with), served(backend).settings.nice) == (1, 5)
-    change(backend, "nice = 6")
     again = backend.do(Reload("iris"))
+    assert len(group.exchanged_with) == 2
+    change(backend, "nice = 6")
+    backend.do(Reload("iris"))
     group.becomes_ready()
     group.all_are_exchanged()
     backend.tick()
     assert again.ok()["settings"]["nice"] == 6
 
 
-def test_settings_of_an_operator_stay(backend: Backend) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_settings_of_an_operator_stay(backend: Backend, workers: int) -> None:
     """Also how many processes there are, which is changed by scaling alone."""
     change(backend, "max_batch = 2\nnice = 1")
     group = backend.serve("iris", nice=3)
-    backend.do(Scale("iris", "", 2))
+    backend.do(Scale("iris", "", workers))
     change(backend, "max_batch = 4\nnice = 5\nmin_workers = 7\nmax_workers = 7")
     answers = backend.do(Reload("iris"))
     group.becomes_ready()
     group.all_are_exchanged()
     backend.tick()
     settings = answers.ok()["settings"]
-    assert [settings[name] for name in ("max_batch", "nice", "min_workers", "max_workers")] == [4, 3, 2, 2]
+    names = ("max_batch", "nice", "min_workers", "max_workers")
+    assert [settings[name] for name in names] == [4, 3, workers, workers]
 
 
 @pytest.mark.parametrize("changed_again", [False, True])
