@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inference_server.supervision import backoff, group
+from inference_server.supervision import backoff, recycler
 from inference_server.supervision.control import Ready
 from inference_server.supervision.recycling import Limits
 from tests.support.processes import PATIENCE, ROOT, alive, wait_until
@@ -344,7 +344,7 @@ def test_a_hung_worker_is_killed_before_anything_is_written_of_it(
             killed.append(victim.killed)
         return True
 
-    monkeypatch.setattr(group.logger, "filters", [write])
+    monkeypatch.setattr(recycler.logger, "filters", [write])
     service.liveness.hung.add(victim.slot)
     wait_until(lambda: not alive(victim.pid), "the hung worker is killed")
     service.liveness.hung.clear()
