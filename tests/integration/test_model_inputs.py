@@ -181,7 +181,7 @@ BAD = {
     "deep and not a number": Bad(
         "nested", {"points": [{"x": 1, "y": math.nan}]}, field="points.0.y", by=MESSAGES
     ),
-    "no form for it": Bad("nested", {"points": 1}, by=FORMS),
+    "no form for it": Bad("nested", {"points": 1}, field="operation", by=FORMS),
     "no object": Bad("exacting", error=MalformedRequest, text=b"[1]", by=JSON),
     "no JSON": Bad("exacting", error=MalformedRequest, text=b'{"number": ', by=JSON),
     "a member twice": Bad(
@@ -229,7 +229,7 @@ BAD = {
         "face_detection", {"image": b"text"}, UnsupportedImageFormat, "image", by=MESSAGES + JSON
     ),
     "faces, truncated": Bad("face_detection", {"image": TRUNCATED}, BrokenImage, "image", by=MESSAGES + JSON),
-    "faces, a form": Bad("face_detection", {"image": b"text"}, by=FORMS),
+    "faces, a form": Bad("face_detection", {"image": b"text"}, field="operation", by=FORMS),
     "too many bytes": Bad("echo", {"text": "a" * LIMIT}, MessageTooLarge),
     "too many bytes of an answer": Bad("echo", {"text": "a" * 2**19, "repeat": 21}, AnswerTooLarge),
 }

@@ -483,7 +483,8 @@ def control(tmp_path: Path) -> Iterator[Control]:
 def test_a_load_of_what_is_registered_and_not_served_is_no_success(control: Control, state: State) -> None:
     """Whichever lower versions are served."""
     versions = [version("echo"), version("echo", "2.0", 2, state=state, failure="no file")]
-    control.answers = [ModelExists("it is there"), ModelExists("it is there")]
+    there = ModelExists("it is there")
+    control.answers = [there, {}, {}, there, {}]  # each version that is there is reloaded
 
     async def scene(served: Served) -> None:
         error = await refusal(ask(served, "RepositoryModelLoad", model_name="echo"))
