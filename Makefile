@@ -14,16 +14,19 @@ endif
 # The native engine is compiled again whenever its sources change.
 NATIVE := native/CMakeLists.txt native/pyproject.toml $(wildcard native/src/*)
 
-.PHONY: help serve test setup lint protos docs soak bench clean
+.PHONY: help serve test test-system setup lint protos docs soak bench clean
 
 help:  ## Show this list.
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 serve: $(VENV)/serve.done $(VENV)/native.done  ## Start the backend and the gateway; Ctrl-C stops them.
 	@exec python -m scripts.serve
 
 test: $(VENV)/dev.done $(VENV)/native.done  ## Run linters, types, import contract and every test.
 	@python -m scripts.check
+
+test-system: $(VENV)/dev.done $(VENV)/native.done  ## Test with a browser, other languages, public clients, a short soak.
+	@python -m pytest tests/system
 
 setup: $(VENV)/dev.done $(VENV)/native.done  ## Make the whole environment, TensorFlow and test tools included.
 

@@ -1,4 +1,4 @@
-"""Tests: unit, integration (real servers), e2e (the Procfile's processes), parity (the reference), soak.
+"""Tests: unit, integration (real servers), e2e (the Procfile's processes), parity (the reference), system.
 
-What they share is in `support`.
+`soak` is longer than a test. What they share is in `support`.
 """

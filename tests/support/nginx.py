@@ -3,18 +3,14 @@
 import contextlib
 import os
 import re
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.support.endpoints import answers
 from tests.support.facet import free_port
 from tests.support.processes import ROOT, running, wait_until
-
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+from tests.support.tools import tool
 
 _MAIN = """
 daemon off;
@@ -52,11 +48,9 @@ def configuration(folder: Path, listen: int, gateways: list[int]) -> Path:
 @contextlib.contextmanager
 def nginx(folder: Path, gateways: list[int]) -> Iterator[str]:
     """A real nginx before these gateways; gives its address."""
-    if NGINX is None:
-        assert "CI" not in os.environ, "nginx is not installed"
-        pytest.skip("nginx is not installed")
+    program = tool("nginx", "nginx-light")
     port = free_port()
-    command = [NGINX, "-e", "stderr", "-c", str(configuration(folder, port, gateways))]
+    command = [program, "-e", "stderr", "-c", str(configuration(folder, port, gateways))]
     with running(command) as process:
         wait_until(lambda: answers(f"127.0.0.1:{port}", "/healthz", 200) or not process.alive(), "nginx")
         assert process.alive(), process.log()

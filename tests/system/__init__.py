@@ -1,0 +1,1 @@
+"""What needs more than `make setup` and nginx: a browser, other languages, public clients."""
