@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from werkzeug.http import parse_options_header
 
-from gateway.forms.hints import curl_lines, refuse_reference
+from gateway.forms.hints import curl_lines, refuse_reference, refuse_urls
 from gateway.forms.members import load_json, metadata_from, numbers, request_from, unique
 from utils.domain import MAX_METADATA_CHARACTERS, OPTION_NAMES, DetectRequest, checked_image
 from utils.errors import ImageMissing, MalformedRequest, shown
@@ -50,7 +50,7 @@ def parse_multipart(
     parts = unique(_parts(body, b"--" + boundary.encode()))
     picture = parts.pop(_image_name(parts, host))
     if not picture.is_file:
-        refuse_reference(picture.content[:_LONGEST_REFERENCE].decode(errors="replace"), host)
+        refuse_reference(_reference(picture), host)
     image = checked_image(picture.content, max_image_bytes)
     texts = {name: _text(name, part.content) for name, part in parts.items()}
     metadata = metadata_from(load_json(texts.pop("metadata", "{}").encode(), "metadata", field="metadata"))
@@ -63,18 +63,25 @@ def _image_name(parts: Mapping[str, _Part], host: Callable[[], str]) -> str:
 
     Raises:
         ImageMissing: There is none, or one of several files would have to be chosen.
+        MalformedRequest: There is a URL instead.
     """
     if "image" in parts:
         return "image"
     files = [name for name, part in parts.items() if part.is_file and name not in _FIELDS]
     if len(files) == 1:
         return files[0]
+    refuse_urls(((name, _reference(part)) for name, part in parts.items() if name not in _FIELDS), host)
     came = ", ".join(repr(shown(name)) for name in [*parts][:_NAMES_SHOWN]) or "no part at all"
     raise ImageMissing(
         f"There is no part named image, and {'more than one' if files else 'no'} file; what came: {came}. "
         f"Send one file: {curl_lines(host())[0]}",
         field="image",
     )
+
+
+def _reference(part: _Part) -> str:
+    """What of a part could say where a picture is."""
+    return part.content[:_LONGEST_REFERENCE].decode(errors="replace")
 
 
 def _parts(body: bytes, mark: bytes) -> Iterator[tuple[str, _Part]]:

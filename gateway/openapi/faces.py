@@ -25,9 +25,10 @@ _DESCRIPTION = (
 
 def paths() -> dict[str, Element]:
     """Each path and its methods."""
+    options = {name: _without_default(option) for name, option in option_schemas().items()}
     query = [
         {"name": name, "in": "query", "schema": described}
-        for name, described in {**option_schemas(), "image_id": _IMAGE_ID}.items()
+        for name, described in {**options, "image_id": _IMAGE_ID}.items()
     ]
     # The file itself comes first: pages that send requests offer to choose one.
     content = media(
@@ -48,3 +49,14 @@ def paths() -> dict[str, Element]:
             )
         }
     }
+
+
+def _without_default(option: Element) -> Element:
+    """An option with its default in words.
+
+    Programs would send it, and so give the option twice where the body has it, too.
+    """
+    told = {name: value for name, value in option.items() if name != "default"}
+    if "default" in option:
+        told["description"] = f"{option['description']} Without it {option['default']}."
+    return told

@@ -78,10 +78,11 @@ def _face_requests(settings: Settings) -> dict[str, Element]:
     limit = f"At most {settings.max_image_bytes} bytes (FACET_MAX_IMAGE_BYTES)."
     picture = {**_TEXT, "contentEncoding": "base64", "description": f"Base64, or a data: URI of it. {limit}"}
     members = {"image": picture, **{name: _nullable(one) for name, one in _echoed().items()}}
-    members["options"] = _nullable(_closed({"type": "object", "properties": nullable}))
+    members["options"] = {"anyOf": [schema("FaceOptions"), {"type": "null"}]}
     file = {**BINARY, "description": f"The file; its part may have any other name, too. {limit}"}
     form = {"image": file, **options, **_echoed()}
     return {
+        "FaceOptions": _closed({"type": "object", "properties": nullable}),
         "FaceRequest": _closed({"type": "object", "properties": members, "required": ["image"]}),
         # Not closed: where there is one file only, its part may have any name.
         "FaceForm": {"type": "object", "properties": form, "required": ["image"]},
