@@ -23,8 +23,8 @@ const ONCE_MORE = {
 
 /** A client, whose methods are `predict` and `predictStream`. */
 export function connect(address) {
-  // In the messages a oneof has a member that says which of it is there.
-  const contract = protoLoader.loadSync(CONTRACT, { longs: Number, arrays: true, oneofs: true });
+  // Zeros are not sent, so they are put in again; of a oneof there is a member that says what of it is there.
+  const contract = protoLoader.loadSync(CONTRACT, { defaults: true, oneofs: true, longs: Number });
   const { Inference } = grpc.loadPackageDefinition(contract);
   const options = { "grpc.service_config": JSON.stringify(ONCE_MORE) };
   return new Inference(address, grpc.credentials.createInsecure(), options);

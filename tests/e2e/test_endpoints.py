@@ -75,7 +75,7 @@ GOOD = {
     "none": (png(np.full((64, 64, 3), 128, np.uint8)), 0),
 }
 """Pictures, and how many faces each has."""
-HEIC = "odd_images/pillow_heif/heif_other/RGB_8_chroma444.heif"
+HEIC = "odd_images/pillow/avif/hopper.heif"
 
 Reasons = dict[str, str | None]
 OF_SCHEMAS: Reasons = {"unknown": "INVALID_INPUT", "no number": "INVALID_INPUT"}
@@ -157,7 +157,7 @@ def test_too_many_candidates_are_refused(service: Facet, endpoint: str) -> None:
     assert answer.reason == "TOO_MANY_CANDIDATES"
 
 
-@pytest.mark.parametrize("endpoint", ["raw", "form", "json", "grpc"])
+@pytest.mark.parametrize("endpoint", ["raw", "grpc"])
 @pytest.mark.parametrize("min_face_size", [10, 20])
 def test_the_worst_picture_is_answered_or_refused_within_its_deadline(
     service: Facet, endpoint: str, min_face_size: int
@@ -172,21 +172,22 @@ def test_the_worst_picture_is_answered_or_refused_within_its_deadline(
 @pytest.mark.parametrize("name", GOOD)
 def test_every_endpoint_finds_the_same_faces(service: Facet, name: str) -> None:
     """To the last digit of a float32; a picture without faces is an answer without faces."""
-    picture, count = GOOD[name]
+    check_faces(service, *GOOD[name])
+
+
+@pytest.mark.skipif("PHOTOS_DIR" not in os.environ, reason="PHOTOS_DIR names no folder of photographs")
+def test_every_endpoint_finds_the_same_face_in_a_heic_file(service: Facet) -> None:
+    """Which nothing here can write."""
+    check_faces(service, (Path(os.environ["PHOTOS_DIR"]) / HEIC).read_bytes(), 1)
+
+
+def check_faces(service: Facet, picture: bytes, count: int) -> None:
+    """Fail where an endpoint does not find so many faces, or others than the first one."""
     found = [ask(service, endpoint, picture, {"min_face_size": 24}).faces for endpoint in ENDPOINTS]
     first = np.array(found[0], np.float32)
     assert first.shape == ((count, 15) if count else (0,))
     for other in found:
         assert np.array_equal(first, np.array(other, np.float32))
-
-
-@pytest.mark.skipif("PHOTOS_DIR" not in os.environ, reason="PHOTOS_DIR names no folder of photographs")
-def test_every_endpoint_reads_heic(service: Facet) -> None:
-    """Which nothing here can write."""
-    picture = (Path(os.environ["PHOTOS_DIR"]) / HEIC).read_bytes()
-    for endpoint in ENDPOINTS:
-        answer = ask(service, endpoint, picture, {"min_face_size": 24})
-        assert (answer.reason, len(answer.faces or [])) == (None, 1)
 
 
 def test_an_answer_has_every_member_of_the_contract(service: Facet) -> None:

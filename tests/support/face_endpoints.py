@@ -78,7 +78,10 @@ def stream(service: Facet, picture: bytes, options: Options, seconds: float) -> 
 
 def of_many(service: Facet, picture: bytes, options: Options, seconds: float) -> Answer:
     """`detect_many` of the client."""
-    request = DetectRequest(picture, DetectOptions(**options))
+    try:
+        request = DetectRequest(picture, DetectOptions(**options))
+    except FacetError as error:
+        return refusal(error)
     with ServiceClient(service.grpc, timeout=seconds, max_image_bytes=_MOST_BYTES) as client:
         [(_, outcome)] = client.detect_many([request])
     return refusal(outcome) if isinstance(outcome, FacetError) else found(outcome)
