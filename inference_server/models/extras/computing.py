@@ -15,14 +15,14 @@ from inference_server.models.extras.quality import ALIGNED_SIDE, quality
 from utils.domain import Face
 from utils.extras import ALIGNED, Crops, Picture, Wanted
 
-# What is computed beside a pixel to search, which takes 45 ns (`make bench NAME=roofline`).
+# What takes how long (`make bench NAME=extras`), beside the 45 ns of a pixel to search (NAME=roofline).
 _REDUCING = 0.1
 """A pixel of a picture that is drawn into."""
-_ENCODING = 0.2
+_ENCODING = 0.1
 """A pixel of what that is reduced to."""
-_QUALITY = 13_000
+_QUALITY = 10_000
 """The quality of a face."""
-_CROP = 1.0
+_CROP = 0.7
 """A pixel of a crop."""
 _FACES = 4
 """How many a picture is expected to have, before they are looked for."""

@@ -57,8 +57,9 @@ def _reduced(pixels: Pixels, longest_side: int) -> Pixels:
         return pixels.copy()
     scale = longest_side / max(height, width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
+    # By means of whole squares as far as they go, which takes a third of the time.
     picture = Image.fromarray(pixels)
-    return np.array(picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return np.array(picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0))
 
 
 class Canvas:
