@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from google.protobuf import descriptor_pool, json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
 from inference_server.catalogue.names import identifier
 from inference_server.models.encodings import inference
@@ -157,7 +157,9 @@ def _file(prefix: str) -> FileDescriptorProto:
     names = {message.name: f"{prefix}_{message.name}" for message in file.message_type}
     names |= {"Image": f"{prefix}_input", "InferResults": f"{prefix}_output"}
     for message in file.message_type:
-        _remove(message.field, _LEFT_OUT.get(message.name, set()))
+        if message.name in _LEFT_OUT:
+            _remove(message.field, _LEFT_OUT[message.name])
+            _remove_empty_oneofs(message)
         message.name = names[message.name]
         for field in message.field:
             if field.type_name:
@@ -171,6 +173,17 @@ def _remove(declared: Any, names: set[str]) -> None:  # noqa: ANN401 - a repeate
     kept = [one for one in declared if one.name not in names]
     del declared[:]
     declared.extend(kept)
+
+
+def _remove_empty_oneofs(message: DescriptorProto) -> None:
+    """Remove those whose fields are gone: each `optional` one has its own."""
+    in_oneofs = [field for field in message.field if field.HasField("oneof_index")]
+    used = sorted({field.oneof_index for field in in_oneofs})
+    kept = [message.oneof_decl[index] for index in used]
+    for field in in_oneofs:
+        field.oneof_index = used.index(field.oneof_index)
+    del message.oneof_decl[:]
+    message.oneof_decl.extend(kept)
 
 
 def _schema(message: Descriptor) -> dict[str, Any]:
