@@ -1,5 +1,9 @@
-"""The path of face detection."""
+"""The paths of face detection."""
 
+import json
+from collections.abc import Sequence
+
+from gateway.forms.extras import ANNOTATED, INCLUDED
 from gateway.openapi import failures
 from gateway.openapi.elements import (
     BINARY,
@@ -13,7 +17,7 @@ from gateway.openapi.elements import (
     operation,
     schema,
 )
-from gateway.openapi.schemas import option_schemas
+from gateway.openapi.face_schemas import option_schemas
 from utils.domain import MAX_IMAGE_ID_CHARACTERS
 
 _IMAGE_ID: Element = {"type": "string", "maxLength": MAX_IMAGE_ID_CHARACTERS, "description": "Comes back."}
@@ -25,30 +29,50 @@ _DESCRIPTION = (
 
 def paths() -> dict[str, Element]:
     """Each path and its methods."""
-    options = {name: _without_default(option) for name, option in option_schemas().items()}
+    found = answer("The faces, none in a picture without any.", {JSON: schema("Detection")})
+    count: Element = {
+        "description": "How many faces there are.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    }
+    drawn = answer("The picture with its faces drawn into it.", {"image/jpeg": BINARY}, X_Facet_Faces=count)
+    return {
+        "/predict": _path("predict", "Find the faces in one picture", "Face", INCLUDED, found),
+        "/predict/annotated": _path(
+            "predictAnnotated", "Draw the faces into one picture", "AnnotatedFace", [ANNOTATED], drawn
+        ),
+    }
+
+
+def _path(identifier: str, summary: str, bodies: str, kinds: Sequence[str], success: Element) -> Element:
+    """What is done by POST.
+
+    Args:
+        identifier: Names it among all.
+        summary: A few words.
+        bodies: How the names of the schemas of its bodies begin.
+        kinds: What its answer may include beside the faces.
+        success: Its answer.
+    """
+    options = {name: _without_default(option) for name, option in option_schemas(kinds).items()}
     query = [
         {"name": name, "in": "query", "schema": described}
         for name, described in {**options, "image_id": _IMAGE_ID}.items()
     ]
     # The file itself comes first: pages that send requests offer to choose one.
-    content = media(
-        {BYTES: BINARY, "image/*": BINARY, MULTIPART: schema("FaceForm"), JSON: schema("FaceRequest")}
-    )
+    form, document = schema(f"{bodies}Form"), schema(f"{bodies}Request")
+    content = media({BYTES: BINARY, "image/*": BINARY, MULTIPART: form, JSON: document})
     content[MULTIPART]["encoding"] = {"metadata": {"contentType": JSON}}
-    found = answer("The faces, none in a picture without any.", {JSON: schema("Detection")})
-    return {
-        "/predict": {
-            "post": operation(
-                "predict",
-                "faces",
-                "Find the faces in one picture",
-                {"200": found, **failures.FACES.answers()},
-                parameters=query,
-                request=body(content, "The picture."),
-                description=_DESCRIPTION,
-            )
-        }
-    }
+    made = operation(
+        identifier,
+        "faces",
+        summary,
+        {"200": success, **failures.FACES.answers()},
+        parameters=query,
+        request=body(content, "The picture."),
+        description=_DESCRIPTION,
+    )
+    return {"post": made}
 
 
 def _without_default(option: Element) -> Element:
@@ -58,5 +82,5 @@ def _without_default(option: Element) -> Element:
     """
     told = {name: value for name, value in option.items() if name != "default"}
     if "default" in option:
-        told["description"] = f"{option['description']} Without it {option['default']}."
+        told["description"] = f"{option['description']} Without it {json.dumps(option['default'])}."
     return told
