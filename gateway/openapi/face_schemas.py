@@ -1,5 +1,6 @@
 """What is sent to find faces, and what is answered, as JSON Schemas."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import Field, fields
 from typing import Any
@@ -35,6 +36,9 @@ _ABOUT_OPTIONS = {
 def option_schemas(kinds: Sequence[str]) -> dict[str, Element]:
     """Each option of a detection, and those of what may be included in its answer.
 
+    Defaults are in words alone: programs would send them, where they are not wanted, or the option is given
+    elsewhere.
+
     Args:
         kinds: Some of INCLUDED.
     """
@@ -57,7 +61,9 @@ def _option(name: str, option: Field[Any]) -> Element:
         made |= {"type": "boolean"}
     else:
         made |= {"type": "string", "enum": [*option.metadata["choices"]]}
-    return made if option.default is None else made | {"default": option.default}
+    if option.default is not None:
+        made["description"] += f" Without it {json.dumps(option.default)}."
+    return made
 
 
 def _nullable(described: Element) -> Element:

@@ -1,6 +1,5 @@
 """The paths of face detection."""
 
-import json
 from collections.abc import Sequence
 
 from gateway.forms.extras import ANNOTATED, INCLUDED
@@ -54,10 +53,9 @@ def _path(identifier: str, summary: str, bodies: str, kinds: Sequence[str], succ
         kinds: What its answer may include beside the faces.
         success: Its answer.
     """
-    options = {name: _without_default(option) for name, option in option_schemas(kinds).items()}
     query = [
         {"name": name, "in": "query", "schema": described}
-        for name, described in {**options, "image_id": _IMAGE_ID}.items()
+        for name, described in {**option_schemas(kinds), "image_id": _IMAGE_ID}.items()
     ]
     # The file itself comes first: pages that send requests offer to choose one.
     form, document = schema(f"{bodies}Form"), schema(f"{bodies}Request")
@@ -73,14 +71,3 @@ def _path(identifier: str, summary: str, bodies: str, kinds: Sequence[str], succ
         description=_DESCRIPTION,
     )
     return {"post": made}
-
-
-def _without_default(option: Element) -> Element:
-    """An option with its default in words.
-
-    Programs would send it, and so give the option twice where the body has it, too.
-    """
-    told = {name: value for name, value in option.items() if name != "default"}
-    if "default" in option:
-        told["description"] = f"{option['description']} Without it {json.dumps(option['default'])}."
-    return told
