@@ -37,7 +37,9 @@ Options = Mapping[str, Any]
 
 
 def numbers(value: Any) -> list[float]:  # noqa: ANN401 - any JSON
-    """All numbers of a document, in its order."""
+    """All numbers of a document, in its order; null is none."""
+    if value is None:
+        return []
     if isinstance(value, int | float):
         return [value]
     members = value.values() if isinstance(value, Mapping) else value

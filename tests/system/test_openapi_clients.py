@@ -75,7 +75,12 @@ def test_a_generated_python_client_finds_faces_and_calls_models(url: str, tmp_pa
     assert "Unable" not in told
     done = ran(tmp_path, python, SUPPORT / "generated_client.py", tmp_path / "made", url, ASTRONAUT)
     answers: dict[str, Any] = json.loads(done.stdout)
-    assert answers == {"left": [LEFT], "reason": "INVALID_BASE64", "text": "hellohello", "middle": 1.5}
+    assert answers == {
+        "left": [LEFT, LEFT],
+        "reason": "INVALID_BASE64",
+        "text": "hellohello",
+        "middle": 1.5,
+    }
 
 
 def test_a_generated_typescript_client_finds_faces_and_calls_models(url: str, tmp_path: Path) -> None:
