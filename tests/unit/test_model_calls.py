@@ -530,7 +530,8 @@ class Crowd:
     async def predict(self, _message: infer_pb2.Image, _context: object) -> bytes:
         """Results of a thousand faces."""
         face = infer_pb2.Result(confidence=0.5)
-        return infer_pb2.InferResults(results=[face] * 1000).SerializeToString()
+        timings = infer_pb2.Timings(total_ms=1)
+        return infer_pb2.InferResults(results=[face] * 1000, timings=timings).SerializeToString()
 
 
 @pytest.mark.parametrize(
