@@ -11,12 +11,13 @@ from PIL import ExifTags, Image
 
 from inference_server.detector.choice import choose
 from tests.support.endpoints import HTTP_ENDPOINTS, Answer, Options, http_request, post_json, post_raw
-from tests.support.face_endpoints import ENDPOINTS, FREE
+from tests.support.face_endpoints import COUNTING, ENDPOINTS, FREE
 from tests.support.facet import TORCHSERVE, Facet, facet
 from tests.support.pictures import ASTRONAUT, bare_png, encoded, group_photo, png, png_chunk, portrait
 from tests.support.processes import PATIENCE
 
-every_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS)
+EVERY = {**ENDPOINTS, **COUNTING}
+every_endpoint = pytest.mark.parametrize("endpoint", EVERY)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def ask(
     service: Facet, endpoint: str, picture: bytes, options: Options | None = None, seconds: float = PATIENCE
 ) -> Answer:
     """What an endpoint answers."""
-    return ENDPOINTS[endpoint](service, picture, options or {}, seconds)
+    return EVERY[endpoint](service, picture, options or {}, seconds)
 
 
 def one_bit_png(width: int, height: int) -> bytes:
@@ -83,7 +84,7 @@ OF_PREDICT: Reasons = {"unknown": "UNKNOWN_OPTION", "no number": "OPTION_OUT_OF_
 # Parameters of the Open Inference Protocol may be meant for others.
 OF_TENSORS: Reasons = OF_SCHEMAS | {"unknown": None}
 NO_OPTION: dict[str, Reasons] = {
-    **dict.fromkeys(HTTP_ENDPOINTS, OF_PREDICT),
+    **dict.fromkeys([*HTTP_ENDPOINTS, *COUNTING], OF_PREDICT),
     **{name: OF_TENSORS for name in FREE if name.startswith("OIP")},
 }
 """Reasons for what is no option, by endpoint; OF_SCHEMAS at the others."""
@@ -122,7 +123,7 @@ def test_an_option_out_of_range_is_refused(
         assert answer.body["field"] == f"options.{next(iter(options))}"
 
 
-@pytest.mark.parametrize("endpoint", FREE)
+@pytest.mark.parametrize("endpoint", [*FREE, *COUNTING])
 @pytest.mark.parametrize(
     ("case", "options"), [("unknown", {"min_size": 20}), ("no number", {"max_faces": "few"})]
 )
@@ -157,7 +158,7 @@ def test_too_many_candidates_are_refused(service: Facet, endpoint: str) -> None:
     assert answer.reason == "TOO_MANY_CANDIDATES"
 
 
-@pytest.mark.parametrize("endpoint", ["raw", "grpc"])
+@pytest.mark.parametrize("endpoint", ["raw", "client"])
 @pytest.mark.parametrize("min_face_size", [10, 20])
 def test_the_worst_picture_is_answered_or_refused_within_its_deadline(
     service: Facet, endpoint: str, min_face_size: int
@@ -188,6 +189,8 @@ def check_faces(service: Facet, picture: bytes, count: int) -> None:
     assert first.shape == ((count, 15) if count else (0,))
     for other in found:
         assert np.array_equal(first, np.array(other, np.float32))
+    for endpoint in COUNTING:
+        assert len(ask(service, endpoint, picture, {"min_face_size": 24}).faces or []) == count
 
 
 def test_an_answer_has_every_member_of_the_contract(service: Facet) -> None:

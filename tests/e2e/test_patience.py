@@ -63,7 +63,7 @@ def test_pictures_that_are_given_time_are_all_answered(service: Facet, picture: 
     with ThreadPoolExecutor(count) as threads:
         sends = [
             threads.submit(partial(ENDPOINTS[endpoint], service, picture, {}, 60))
-            for endpoint in ("raw", "raw", "raw", "grpc") * (count // 4 + 1)
+            for endpoint in ("raw", "raw", "raw", "client") * (count // 4 + 1)
         ][:count]
         wait_until(refused, "a request without a time is refused")
         answers = [send.result() for send in sends]

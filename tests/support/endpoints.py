@@ -9,12 +9,15 @@ import gzip
 import http.client
 import json
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
+import grpc
+
+from utils.channel import error_of
 from utils.domain import Detection, DetectOptions, DetectRequest
-from utils.errors import FacetError, error_class
+from utils.errors import Code, FacetError, error_class
 from utils.service_client import ServiceClient
 from utils.settings import parse_address
 
@@ -31,6 +34,9 @@ class Answer:
     http_status: int
     body: dict[str, Any] | None = None
 
+
+ANY_SIZE = [("grpc.max_send_message_length", -1)]
+"""Of a channel that sends what only the server refuses."""
 
 Options = Mapping[str, Any]
 """Of a detection; some that are sent to be refused have no name or type of any option."""
@@ -125,6 +131,19 @@ def found(detection: Detection) -> Answer:
 def refusal(error: FacetError) -> Answer:
     """An error as an answer."""
     return Answer(error.reason, None, error.http_status)
+
+
+def called(call: Callable[[], Any], read: Callable[[Any], Answer]) -> Answer:
+    """What a call of gRPC answers; fails where its code is not that of its reason."""
+    try:
+        answer = call()
+    except grpc.RpcError as error:
+        failed = error
+    else:
+        return read(answer)
+    meant = error_of(failed)
+    assert Code(failed.code().value[0]) is meant.code
+    return refusal(meant)
 
 
 def problem(status: int, headers: Mapping[str, str], said: dict[str, Any]) -> Answer:
