@@ -18,7 +18,7 @@ NATIVE := native/CMakeLists.txt native/pyproject.toml $(wildcard native/src/*) l
 PIP_INSTALL := python -m pip install --disable-pip-version-check --progress-bar on
 LOCKED := $(PIP_INSTALL) --require-hashes -r locks
 
-.PHONY: help serve test test-system setup protos docs lock soak bench clean
+.PHONY: help serve test test-system setup protos docs lock sbom soak bench clean
 
 help:  ## Show this list.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -41,7 +41,10 @@ docs: $(VENV)/dev.done  ## Write the generated parts of the documentation.
 	python -m scripts.document_settings
 
 lock: $(VENV)/dev.done  ## Write locks/ from requirements*.txt; make lock UPGRADE="idna six" upgrades these.
-	@python -m scripts.lock $(UPGRADE)
+	@python -m scripts.write_locks $(UPGRADE)
+
+sbom: $(VENV)/dev.done  ## Write sbom.cdx.json: what serves, with versions and licences, as CycloneDX.
+	@python -m scripts.write_sbom
 
 soak: $(VENV)/dev.done $(VENV)/native.done  ## Break everything again and again under load: ten minutes, or SOAK_SECONDS.
 	@python -m tests.soak
@@ -50,7 +53,7 @@ bench: $(VENV)/bench.done $(VENV)/native.done  ## Measure: make bench NAME="bala
 	@python -m benchmarks $(NAME)
 
 clean:  ## Remove the environment and what tools left behind.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) sbom.cdx.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@echo "Making a Python environment in $(VENV) ..."

@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
+from scripts.locks import SERVE, applies, pins
 from tests.support.endpoints import call_grpc, post_raw
 from tests.support.facet import ROOMY, free_port
-from tests.support.locks import applies, pins
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import ROOT, running, wait_until
 
@@ -89,7 +89,7 @@ def test_what_is_installed_was_copied_before_and_is_all_that_the_program_imports
     tools = "pip install --require-hashes -r locks/requirements-native.txt --target ${PREFIX}/tools"
     compiled = "PYTHONPATH=${PREFIX}/tools pip install --no-build-isolation --no-deps ./native"
     assert steps.index(compiled) > steps.index("native native/") > steps.index(tools) > lists
-    installed = {pin.name for pin in pins("requirements-serve.txt") if applies(pin.requirement)}
+    installed = {pin.name for pin in pins(SERVE) if applies(pin.requirement)}
     nodes = [
         node
         for package in PACKAGES

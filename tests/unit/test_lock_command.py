@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import lock
+from scripts import write_locks
 
 
 class Project:
@@ -46,8 +46,8 @@ class Project:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """One whose packages are in its own index alone."""
     made = Project(tmp_path)
-    monkeypatch.setattr(lock, "ROOT", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["lock"])
+    monkeypatch.setattr(write_locks, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["write_locks"])
     monkeypatch.setenv("UV_NO_INDEX", "1")
     monkeypatch.setenv("UV_FIND_LINKS", str(made.index))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
@@ -58,7 +58,7 @@ def test_a_lock_has_hashes_of_what_is_asked_for_and_of_what_it_brings_along(proj
     """And the place where the files lie is not in it."""
     hashes = project.release("asked", "1.0", "brought"), project.release("brought", "2.0")
     project.ask(dev="asked==1.0\n")
-    assert lock.main() == 0
+    assert write_locks.main() == 0
     text = project.locked("dev")
     assert "asked==1.0 \\" in text
     assert "brought==2.0 \\" in text
@@ -73,14 +73,14 @@ def test_a_new_release_is_not_taken_unless_it_is_asked_for(
     project.release("asked", "1.0", "brought<3")
     project.release("brought", "2.0")
     project.ask(dev="asked==1.0\n")
-    assert lock.main() == 0
+    assert write_locks.main() == 0
     before = project.locked("dev")
     project.release("brought", "2.1")
     project.release("brought", "3.0")
-    assert lock.main() == 0
+    assert write_locks.main() == 0
     assert project.locked("dev") == before
-    monkeypatch.setattr(sys, "argv", ["lock", "brought"])
-    assert lock.main() == 0
+    monkeypatch.setattr(sys, "argv", ["write_locks", "brought"])
+    assert write_locks.main() == 0
     assert "brought==2.1 \\" in project.locked("dev")
 
 
@@ -90,8 +90,8 @@ def test_locks_agree_where_they_share_a_package(project: Project, monkeypatch: p
         project.release("shared", version)
     project.release("tool", "1.0", "shared<2")
     project.ask(dev="-r requirements-serve.txt\ntool==1.0\n", serve="shared\n")
-    monkeypatch.setattr(sys, "argv", ["lock", "shared"])
-    assert lock.main() == 0
+    monkeypatch.setattr(sys, "argv", ["write_locks", "shared"])
+    assert write_locks.main() == 0
     assert all("shared==1.0 \\" in project.locked(name) for name in ("dev", "serve"))
 
 
@@ -101,9 +101,9 @@ def test_inputs_that_cannot_be_met_fail_and_leave_the_lock_as_it_was(
     """With a line that names the package."""
     project.release("asked", "1.0")
     project.ask(dev="asked==1.0\n")
-    assert lock.main() == 0
+    assert write_locks.main() == 0
     before = project.locked("dev")
     project.ask(dev="asked==4.0\n")
-    assert lock.main() != 0
+    assert write_locks.main() != 0
     assert "asked==4.0" in capfd.readouterr().err
     assert project.locked("dev") == before

@@ -11,10 +11,17 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.locks import INPUTS, LOCKS, PLACES, applies, asked, pins
+from scripts.locks import DEV, NATIVE, applies, pins, requirements
 from tests.support.processes import ROOT
 
-DEV = "requirements-dev.txt"
+INPUTS = sorted(path.name for path in ROOT.glob("requirements*.txt"))
+LOCKS = sorted(path.name for path in (ROOT / "locks").iterdir())
+PLACES = [
+    {"python_version": python, "python_full_version": f"{python}.9", "platform_machine": machine}
+    for python in ("3.11", "3.12", "3.13")
+    for machine in ("x86_64", "aarch64")
+]
+"""What markers are evaluated for: each Python and processor architecture that Facet runs on, under Linux."""
 
 
 def versions(lock: str, place: dict[str, str]) -> dict[str, str]:
@@ -50,7 +57,7 @@ def test_a_lock_has_what_its_input_asks_for_in_a_version_that_it_allows(lock: st
     """For every Python and processor architecture that Facet runs on."""
     for place in PLACES:
         found = versions(lock, place)
-        for requirement in asked(lock):
+        for requirement in requirements(lock):
             if applies(requirement, place):
                 pinned = found.get(canonicalize_name(requirement.name), "missing")
                 assert pinned in requirement.specifier, f"{requirement}, {pinned}: run `make lock`"
@@ -60,7 +67,7 @@ def test_a_lock_has_what_its_input_asks_for_in_a_version_that_it_allows(lock: st
 def test_a_lock_has_nothing_that_its_input_asks_for_no_more(lock: str) -> None:
     """What a lock says that an input asks for is asked for."""
     direct = {pin.name for pin in pins(lock) if pin.inputs}
-    assert direct == {canonicalize_name(requirement.name) for requirement in asked(lock)}
+    assert direct == {canonicalize_name(requirement.name) for requirement in requirements(lock)}
 
 
 def test_no_lock_contradicts_another() -> None:
@@ -81,7 +88,7 @@ def test_this_environment_has_the_versions_of_the_lock() -> None:
 
 def test_a_lock_has_all_that_its_packages_bring_along() -> None:
     """Or pip would refuse to install it."""
-    for lock in set(LOCKS) - {"requirements-bench.txt", "requirements-native.txt"}:
+    for lock in set(LOCKS) - {"requirements-bench.txt", NATIVE}:
         names = {pin.name for pin in pins(lock) if applies(pin.requirement)}
         for name in names:
             needed = [other for other in map(Requirement, requires(name) or ()) if applies(other)]
@@ -92,7 +99,7 @@ def test_the_native_engine_is_built_with_the_tools_of_its_lock() -> None:
     """Its pyproject.toml asks for those of the lock's input."""
     project = tomllib.loads((ROOT / "native" / "pyproject.toml").read_text())
     wanted = {str(Requirement(text)) for text in project["build-system"]["requires"]}
-    assert wanted <= {str(requirement) for requirement in asked("requirements-native.txt")}
+    assert wanted <= {str(requirement) for requirement in requirements(NATIVE)}
 
 
 def test_make_image_and_ci_install_from_locks_alone(tmp_path: Path) -> None:

@@ -6,11 +6,8 @@ to the newest release that the inputs allow.
 
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-_LARGEST = "requirements-dev.txt"
-"""It has what serves, too; the other locks agree with its lock where they share packages."""
+from scripts.locks import DEV, ROOT
 
 _COMPILE = (
     *(sys.executable, "-m", "uv", "pip", "compile"),
@@ -25,8 +22,9 @@ def main() -> int:
     """Write all locks; gives uv's exit status where one cannot be written."""
     upgrades = [f"--upgrade-package={name}" for name in sys.argv[1:]]
     inputs = {path.name for path in ROOT.glob("requirements*.txt")}
-    for name in (_LARGEST, *sorted(inputs - {_LARGEST})):
-        agreed = [] if name == _LARGEST else ["--constraint", f"locks/{_LARGEST}"]
+    # The development lock has most packages, those that serve among them: the others take its versions.
+    for name in (DEV, *sorted(inputs - {DEV})):
+        agreed = [] if name == DEV else ["--constraint", f"locks/{DEV}"]
         command = [*_COMPILE, *upgrades, *agreed, "--output-file", f"locks/{name}", name]
         status = subprocess.run(command, cwd=ROOT, check=False).returncode
         if status != 0:
