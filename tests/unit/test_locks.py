@@ -63,6 +63,14 @@ def test_a_lock_has_what_its_input_asks_for_in_a_version_that_it_allows(lock: st
                 assert pinned in requirement.specifier, f"{requirement}, {pinned}: run `make lock`"
 
 
+@pytest.mark.parametrize("name", INPUTS)
+def test_each_package_that_is_asked_for_has_a_row_in_the_documentation(name: str) -> None:
+    """Which says why it is here."""
+    page = (ROOT / "docs" / "dependencies.md").read_text().lower()
+    rows = set(re.findall(r"[\w-]+", " ".join(re.findall(r"(?m)^\| ([^|]*) \|", page))))
+    assert {requirement.name.lower() for requirement in requirements(name)} <= rows
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_has_nothing_that_its_input_asks_for_no_more(lock: str) -> None:
     """What a lock says that an input asks for is asked for."""
