@@ -40,7 +40,7 @@ LICENCES = {
     "uvloop==0.23.0": "Apache-2.0 OR MIT",
     "waitress==3.0.2": "ZPL-2.1",
 }
-"""Of packages without an SPDX expression in their metadata: what this version's licence files, or classifiers, say."""
+"""What the licence files or classifiers of packages without an SPDX expression in their metadata say."""
 
 
 def main() -> int:
