@@ -3,13 +3,16 @@
 import contextlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.select import Select
 
 from tests.support.processes import PATIENCE, wait_until
 from tests.support.tools import tool
@@ -19,6 +22,7 @@ PHONE = (360, 740)
 PICTURES = os.environ.get("PAGE_PICTURES", "")
 """The folder for the pictures of the documentation; none are taken where it is not named."""
 
+_REFUSED = re.compile(r"the server responded with a status of 4\d\d")
 _ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",  # which root, as in containers, cannot have
@@ -74,10 +78,13 @@ class Browser:
         field.clear()
         field.send_keys(text)
 
+    def select(self, name: str, value: str) -> None:
+        """Choose one of the values of a field."""
+        Select(self.element(name)).select_by_value(value)
+
     def press(self, *keys: str) -> None:
         """Press these keys, one after the other, wherever the focus is."""
-        for key in keys:
-            self._driver.switch_to.active_element.send_keys(key)
+        ActionChains(self._driver).send_keys(*keys).perform()
 
     def focused(self) -> str:
         """The id of what has the focus, or else its label."""
@@ -120,9 +127,13 @@ class Browser:
             (Path(PICTURES) / f"{name}.png").write_bytes(self._driver.get_screenshot_as_png())
 
     def console(self) -> list[str]:
-        """Warnings and errors since the last call: of scripts, of the network, of the page's policy."""
+        """Warnings and errors since the last call: of scripts, of the network, of the page's policy.
+
+        Without those that only say that the server has refused something, which is for the page to tell.
+        """
         entries = cast(list[dict[str, Any]], self._driver.get_log("browser"))  # type: ignore[no-untyped-call]
-        return [entry["message"] for entry in entries if entry["level"] in {"WARNING", "SEVERE"}]
+        messages = [entry["message"] for entry in entries if entry["level"] in {"WARNING", "SEVERE"}]
+        return [message for message in messages if not _REFUSED.search(message)]
 
     def requested(self) -> list[str]:
         """Addresses of all requests since the last call."""

@@ -94,7 +94,8 @@ export class Gallery extends EventTarget {
   #label(picture) {
     const button = this.#buttons.get(picture);
     const words = make("span", { className: picture.state }, picture.words);
-    button.replaceChildren(picture.thumbnail ?? make("span", { className: "blank" }), words);
+    const blank = make("span", { className: "blank" }, picture.state === "failed" ? "!" : "…");
+    button.replaceChildren(picture.thumbnail ?? blank, words);
     button.setAttribute("aria-label", `${picture.name}: ${picture.words}`);
   }
 }

@@ -7,7 +7,7 @@ import { Models } from "./models.js";
 import { chosen, onOptions } from "./options.js";
 import { Overlay } from "./overlay.js";
 import { json, request } from "./request.js";
-import { Stage, count, explain, times } from "./stage.js";
+import { Stage, command, count, explain, frame, times } from "./stage.js";
 
 const READY_AGAIN_MILLISECONDS = 3000;
 
@@ -30,7 +30,14 @@ function showPicture() {
   document.body.classList.toggle("working", Boolean(picture) || camera.isOn);
   $("work").hidden = !picture && !camera.isOn;
   $("clear").hidden = gallery.pictures.length < 2;
-  if (picture && !camera.isOn) stage.show(picture);
+  if (camera.isOn) return;
+  if (picture) stage.show(picture);
+  else overlay.show(null);
+}
+
+function remove(...pictures) {
+  gallery.remove(...pictures);
+  if (!gallery.shown) $("files").focus();
 }
 
 gallery.addEventListener("show", showPicture);
@@ -58,8 +65,8 @@ addEventListener("drop", (event) => {
 });
 
 $("retry").addEventListener("click", () => gallery.retry(gallery.shown));
-$("remove").addEventListener("click", () => gallery.remove(gallery.shown));
-$("clear").addEventListener("click", () => gallery.remove(...gallery.pictures));
+$("remove").addEventListener("click", () => remove(gallery.shown));
+$("clear").addEventListener("click", () => remove(...gallery.pictures));
 $("copy").addEventListener("click", async () => {
   $("answer").open ||= !navigator.clipboard;
   const said = await copy(JSON.stringify(gallery.shown.answer), $("json"));
@@ -92,6 +99,7 @@ function showCamera(isOn) {
   $("camera-start").disabled = isOn;
   if (!isOn) return showPicture();
   for (const id of ["shown", "unshown", "retry", "problem", "progress"]) $(id).hidden = true;
+  frame({ width: $("video").videoWidth, height: $("video").videoHeight });
   overlay.show(null);
   showPicture();
 }
@@ -160,5 +168,6 @@ async function showVersion() {
   $("version").textContent = (await json(await request("GET", "version"))).version;
 }
 
+$("example").textContent = command("photo.jpg", {});
 watchReadiness();
 showVersion().catch((failure) => tell($("notice"), failure.message));

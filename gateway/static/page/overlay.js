@@ -7,7 +7,7 @@ const MOST_LISTED = 200;
 const SMALL_PIXELS = 48;
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
-const percent = (share) => `${(share * 100).toFixed(1)} %`;
+const percent = (share) => `${(Math.floor(share * 10_000) / 100).toFixed(2)} %`; // 100 only where it is
 
 /** What a person wants to know of a face of an answer. */
 function facts({ box: { upLeft, lowerRight }, confidence }) {

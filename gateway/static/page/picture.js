@@ -24,8 +24,9 @@ export class Picture extends EventTarget {
   query = {}; // of the last search
   thumbnail = null; // a canvas
   address = ""; // of what an <img> can show; empty where nothing can be shown yet
+  size = null; // of the upright picture
   #running = null;
-  #isShowable = null;
+  #isOwn = null; // whether the file itself is shown, and not what the service has drawn
 
   constructor(file) {
     super();
@@ -48,7 +49,6 @@ export class Picture extends EventTarget {
     this.query = query;
     this.#change("sending", { progress: 0, failure: null });
     try {
-      this.#isShowable ??= await this.#prepare();
       await this.#search(query, running.signal);
       this.#change("done");
     } catch (error) {
@@ -69,26 +69,29 @@ export class Picture extends EventTarget {
   }
 
   async #search(query, signal) {
-    const answer = await this.#ask(query, signal);
-    const { width, height } = answer.image;
-    const { naturalWidth, naturalHeight } = this.#isShowable || {};
-    if (naturalWidth === width && naturalHeight === height) {
-      this.answer = answer;
-    } else if (answer.annotated) {
-      await this.#take(answer.annotated, signal);
-      this.answer = answer;
-    } else {
-      // The browser cannot show it, or turns it in another way than the service.
-      this.#isShowable = false;
-      await this.#search(query, signal);
+    this.#isOwn ??= await this.#prepare();
+    const answer = await this.#ask(this.#isOwn ? query : { ...query, include: "annotated" }, signal);
+    if (this.#isOwn && !(await this.#isShownAlike(answer.image))) {
+      this.#isOwn = false;
+      return this.#search(query, signal);
     }
+    if (!this.#isOwn) await this.#take(answer.annotated, signal);
+    this.size = answer.image;
+    this.answer = answer;
+  }
+
+  /** Whether the browser turns the file as the service does. It does for JPEG; for others it may not look at EXIF. */
+  async #isShownAlike({ width, height, exif_orientation: orientation }) {
+    if (this.size.width !== width || this.size.height !== height) return false;
+    if (orientation === 1) return true;
+    const [first, second] = new Uint8Array(await this.file.slice(0, 2).arrayBuffer());
+    return first === 0xff && second === 0xd8;
   }
 
   async #ask(query, signal) {
-    const asked = this.#isShowable ? query : { ...query, include: "annotated" };
     const answered = await patiently(
       () => request("POST", "predict", {
-        query: asked,
+        query,
         body: this.file,
         type: "application/octet-stream",
         signal,
@@ -102,13 +105,13 @@ export class Picture extends EventTarget {
     return json(answered);
   }
 
-  /** Whether the browser can show the file: the decoded image, or false. */
+  /** Show the file itself; false where the browser cannot. */
   async #prepare() {
     const address = URL.createObjectURL(this.file);
     const image = await decoded(address);
     if (image) this.#display(address, image);
     else URL.revokeObjectURL(address);
-    return image;
+    return Boolean(image);
   }
 
   /** Show the picture that the service has drawn. */
@@ -123,6 +126,7 @@ export class Picture extends EventTarget {
 
   #display(address, image) {
     this.address = address;
+    this.size = { width: image.naturalWidth, height: image.naturalHeight };
     const scale = THUMBNAIL_PIXELS / Math.min(image.naturalWidth, image.naturalHeight);
     const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
     const canvas = make("canvas", { width: THUMBNAIL_PIXELS, height: THUMBNAIL_PIXELS });
@@ -137,14 +141,14 @@ export class Picture extends EventTarget {
   }
 }
 
-/** The image at this address; false where the browser cannot show it. */
+/** The image at this address; null where the browser cannot show it. */
 async function decoded(address) {
   const image = new Image();
   image.src = address;
   try {
     await image.decode();
   } catch {
-    return false;
+    return null;
   }
   return image;
 }

@@ -142,22 +142,20 @@ class Field {
 
   #select(values, preset) {
     const choices = values.map((value) => make("option", { value: JSON.stringify(value) }, String(value)));
-    if (!this.isRequired) choices.unshift(make("option", { value: "" }, "–"));
+    if (!this.isRequired && preset === undefined) choices.unshift(make("option", { value: "" }, "–"));
     const select = make("select", {}, ...choices);
     if (preset !== undefined) select.value = JSON.stringify(preset);
     return select;
   }
 
   #note() {
-    const kinds = { json: "JSON", file: "a file", files: "files", integer: "a whole number", number: "a number" };
-    const { minimum, maximum, exclusiveMinimum, exclusiveMaximum, description } = this.schema;
-    const bounds = [
-      minimum === undefined ? "" : `at least ${minimum}`,
-      exclusiveMinimum === undefined ? "" : `above ${exclusiveMinimum}`,
-      maximum === undefined ? "" : `at most ${maximum}`,
-      exclusiveMaximum === undefined ? "" : `below ${exclusiveMaximum}`,
-    ];
-    return [description, kinds[this.kind], ...bounds].filter(Boolean).join(", ");
+    const kinds = { json: "JSON", file: "File", files: "Files", integer: "Whole number", number: "Number" };
+    const { minimum, maximum, exclusiveMinimum, exclusiveMaximum, description = "" } = this.schema;
+    const bounds = [["at least", minimum], ["above", exclusiveMinimum], ["at most", maximum], ["below", exclusiveMaximum]];
+    const told = bounds.filter(([, bound]) => bound !== undefined).map((bound) => bound.join(" "));
+    const facts = [kinds[this.kind], ...told].filter(Boolean).join(", ");
+    const sentences = [description.replace(/\.$/, ""), facts].filter(Boolean);
+    return sentences.map((sentence) => `${sentence}.`).join(" ");
   }
 
   complain(message) {

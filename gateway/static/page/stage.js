@@ -20,19 +20,25 @@ export function explain(element, failure) {
 export function times({ timings }, seconds) {
   const parts = `waiting ${milliseconds(timings.queue_ms)}, decoding ${milliseconds(timings.decode_ms)}, `
     + `finding ${milliseconds(timings.detect_ms)}`;
-  return `${milliseconds(timings.total_ms)} in the service (${parts}); ${milliseconds(seconds * 1000)} with the way there and back`;
+  return `${milliseconds(timings.total_ms)} in the service (${parts}), ${milliseconds(seconds * 1000)} with the network`;
 }
 
 /** How many faces, in words. */
 export function count({ results }) {
-  return results.length === 0 ? "No face was found." : results.length === 1 ? "1 face" : `${results.length} faces`;
+  return results.length === 0 ? "No face" : results.length === 1 ? "1 face" : `${results.length} faces`;
 }
 
-/** The same request as a command. */
-function command({ file, query }) {
-  const fields = Object.entries(query).map(([name, value]) => ` -F ${name}=${value}`).join("");
-  const name = (file.name || "picture").replaceAll("'", `'\\''`);
-  return `curl -F 'image=@${name}'${fields} ${new URL("predict", document.baseURI)}`;
+/** A request as a command. */
+export function command(name, query) {
+  const fields = Object.entries(query).map(([option, value]) => ` -F ${option}=${value}`).join("");
+  const quoted = /^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", `'\\''`)}'`;
+  return `curl -F image=@${quoted}${fields} ${new URL("predict", document.baseURI)}`;
+}
+
+/** Make room for a picture of this size. */
+export function frame({ width, height }) {
+  $("frame").style.setProperty("--width", width);
+  $("frame").style.setProperty("--height", height);
 }
 
 export class Stage {
@@ -62,7 +68,7 @@ export class Stage {
     $("problem").hidden = !failure;
     if (failure && this.failure !== failure) explain($("problem"), failure);
     this.failure = failure;
-    $("command").textContent = command(picture);
+    $("command").textContent = command(picture.name, picture.query);
     if (state === "retrying") tell($("summary"), `${waitsFor.failure.message} Trying again in ${waitsFor.left} s.`);
     else if (isBusy) tell($("summary"), { waiting: "Waiting…", sending: "Sending…", searching: "Looking for faces…" }[state]);
     else tell($("summary"), answer ? `${count(answer)} in ${picture.name}` : "");
@@ -83,6 +89,7 @@ export class Stage {
     if (image.src !== address) image.src = address;
     image.hidden = !address;
     image.alt = name;
+    if (address) frame(picture.size);
     if (!address || !answer || this.drawn === answer) return;
     this.drawn = answer;
     announce(`${name}: ${count(answer)}`);
