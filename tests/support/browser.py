@@ -34,6 +34,7 @@ _ARGUMENTS = (
     "--force-color-profile=srgb",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
+    "--host-resolver-rules=MAP facet.example 127.0.0.1",  # a name that is not this machine's to the browser
 )
 
 
@@ -116,6 +117,28 @@ class Browser:
         data = {"items": [], "files": [*map(str, files)], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             self._tell("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
+
+    def upload_at(self, bytes_per_second: int) -> None:
+        """Bound how fast the page can send; 0 for not at all."""
+        self._tell(
+            "Network.emulateNetworkConditions",
+            {
+                "offline": False,
+                "latency": 0,
+                "downloadThroughput": -1,
+                "uploadThroughput": bytes_per_second or -1,
+            },
+        )
+
+    def unnamed(self) -> list[str]:
+        """What can be operated, but has no name for a screen reader."""
+        roles = {"button", "link", "textbox", "spinbutton", "slider", "checkbox", "combobox", "image", "img"}
+        nodes = self._driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        return [
+            node["role"]["value"]
+            for node in nodes
+            if not node["ignored"] and node["role"]["value"] in roles and not node["name"]["value"]
+        ]
 
     def save_into(self, folder: Path) -> None:
         """Have downloads lie there."""

@@ -275,6 +275,20 @@ def test_a_crowd_can_be_walked_through_by_keys(page: Browser, service: Facet, tm
     assert "Face" not in page.focused()
 
 
+def test_the_answer_can_be_copied_as_json(page: Browser, service: Facet) -> None:
+    """The whole of it."""
+    answer = answer_of(service, ASTRONAUT.read_bytes())
+    page.choose(ASTRONAUT)
+    drawn(page, 1)
+    page.run(
+        "Object.defineProperty(navigator, 'clipboard',"
+        " {value: {writeText: (text) => Promise.resolve(window.copied = text)}})"
+    )
+    page.click("copy")
+    page.wait_for_text("summary", "Copied.")
+    assert json.loads(page.run("return window.copied"))["results"] == answer["results"]
+
+
 # --- options ----------------------------------------------------------------------------------------
 
 
@@ -293,7 +307,7 @@ def test_options_take_effect_while_they_are_changed(page: Browser, service: Face
     assert_boxes_are_right(page, large)
     page.requested()
     page.fill("min_face_size", "9")
-    page.wait_for_text("options-problem", "Smallest face, pixels: 10 to 2000.")
+    page.wait_for_text("options-problem", "Smallest face, px: 10 to 2000.")
     page.click("defaults")
     page.wait_for(lambda: not page.text("options-problem"), "no complaint")
     drawn(page, len(answer_of(service, group.read_bytes())["results"]))
@@ -322,6 +336,29 @@ def test_what_cannot_be_answered_is_told_in_words(
     browser.wait_for_text("problem", words)
     assert "Request " in browser.text("problem")
     assert browser.element("problem").get_attribute("role") == "alert"
+
+
+def test_a_large_file_shows_how_much_of_it_has_been_sent(page: Browser) -> None:
+    """Until it all has."""
+    page.upload_at(400_000)
+    page.choose(ASTRONAUT)
+    page.wait_for(lambda: 0 < page.run("return document.getElementById('progress').value") < 1, "a part")
+    assert page.element("progress").is_displayed()
+    page.upload_at(0)
+    drawn(page, 1)
+    assert not page.element("progress").is_displayed()
+
+
+def test_what_is_no_file_is_not_taken(browser: Browser, service: Facet) -> None:
+    """A link is never fetched, and a folder cannot be read."""
+    browser.open(f"http://{service.http}/")
+    browser.run(
+        "const data = new DataTransfer(); data.setData('text/uri-list', 'http://elsewhere.example/a.jpg');"
+        "document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true}));"
+    )
+    browser.wait_for_text("notice", "a link is never fetched")
+    browser.drop("drop", ASTRONAUT.parent)
+    browser.wait_for_text("problem", "The file cannot be read.")
 
 
 def test_a_busy_service_is_asked_again_when_it_said(browser: Browser) -> None:
@@ -361,6 +398,19 @@ def test_faces_before_the_camera_are_boxed_as_they_move(page: Browser) -> None:
     page.click("camera-stop")
     assert not page.element("video").is_displayed()
     page.wait_for_text("summary", "in camera ")
+
+
+def test_without_https_the_page_says_why_there_is_no_camera(browser: Browser, service: Facet) -> None:
+    """Pictures are taken all the same."""
+    browser.open(f"http://facet.example:{service.http.rpartition(':')[2]}/")
+    assert "HTTPS" in browser.text("camera-note")
+    assert not browser.element("camera-start").is_enabled()
+    browser.choose(ASTRONAUT)
+    drawn(browser, 1)
+    browser.click("copy")
+    browser.wait_for_text("summary", "Selected: copy it with Ctrl+C.")
+    assert '"results"' in browser.run("return String(getSelection())")
+    assert browser.console() == []
 
 
 def test_frames_are_sent_one_at_a_time(page: Browser) -> None:
@@ -463,3 +513,16 @@ def test_everything_can_be_reached_by_tab(page: Browser) -> None:
     assert any(name.startswith("Face 1 of 1: confidence 99.91 %, 83 \u00d7 107 px") for name in met), met
     assert met.index("files") < met.index("save") < met.index("min_face_size")
     assert page.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_everything_has_a_name_for_a_screen_reader(page: Browser) -> None:
+    """What is operated, and what is looked at; the outcome is announced."""
+    assert page.unnamed() == []
+    page.choose(ASTRONAUT)
+    drawn(page, 1)
+    page.run("for (const one of document.querySelectorAll('details')) one.open = true")
+    assert page.unnamed() == []
+    assert page.run("return document.getElementById('news').textContent") == "astronaut.png: 1 face"
+    page.run("location.hash = 'models'")
+    page.wait_for_text("input", "repeat")
+    assert page.unnamed() == []

@@ -98,7 +98,8 @@ function showCamera(isOn) {
   for (const id of ["save", "copy", "remove"]) $(id).hidden = isOn;
   $("camera-start").disabled = isOn;
   if (!isOn) return showPicture();
-  for (const id of ["shown", "unshown", "retry", "problem", "progress"]) $(id).hidden = true;
+  for (const id of ["shown", "retry", "problem", "progress"]) $(id).hidden = true;
+  $("stage").hidden = false;
   frame({ width: $("video").videoWidth, height: $("video").videoHeight });
   overlay.show(null);
   showPicture();

@@ -39,6 +39,7 @@ export class Failure extends Error {
     this.detail = problem.detail ?? "";
     this.field = problem.field ?? "";
     this.requestId = problem.request_id ?? "";
+    this.mayPass = !(problem.status < 500) || problem.status === 429;
     this.retryAfter = retryAfter;
   }
 }
@@ -101,7 +102,7 @@ export async function patiently(send, signal, onWait) {
 
 async function failure(call) {
   const text = await call.response.text();
-  let problem = { title: `The service answered ${call.status} ${call.statusText}.` };
+  let problem = { status: call.status, title: `The service answered ${call.status} ${call.statusText}.` };
   try {
     problem = JSON.parse(text);
   } catch {

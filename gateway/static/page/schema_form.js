@@ -33,8 +33,8 @@ function kindOf(schema, root) {
   return ["boolean", "integer", "number", "string"].includes(schema.type) ? schema.type : ANYTHING;
 }
 
-/** A value that a schema might take, for a person to change. */
-export function example(schema, root, depth = 0) {
+/** A value that a schema might take, for a person to change, with all members that an object may have. */
+function example(schema, root, depth = 0) {
   const found = resolved(schema ?? {}, root);
   if (found.default !== undefined) return found.default;
   if (found.enum) return found.enum[0];
@@ -44,8 +44,8 @@ export function example(schema, root, depth = 0) {
     case "array":
       return [example(found.items, root, depth + 1)];
     case "object": {
-      const names = found.required ?? [];
-      return Object.fromEntries(names.map((name) => [name, example(found.properties?.[name], root, depth + 1)]));
+      const members = Object.entries(found.properties ?? {});
+      return Object.fromEntries(members.map(([name, part]) => [name, example(part, root, depth + 1)]));
     }
     case "string":
       return "";
@@ -133,9 +133,9 @@ class Field {
       case "string":
         return make("textarea", { rows: 2, value });
       default: {
-        const shown = preset ?? (this.isRequired ? example(this.schema, root) : undefined);
-        const text = shown === undefined || shown === null ? "" : JSON.stringify(shown);
-        return make("textarea", { rows: 4, className: "code", spellcheck: false, value: text });
+        const value = preset === undefined || preset === null ? "" : JSON.stringify(preset);
+        const placeholder = `Such as ${JSON.stringify(example(this.schema, root))}`;
+        return make("textarea", { rows: 4, className: "code", spellcheck: false, value, placeholder });
       }
     }
   }
@@ -149,7 +149,7 @@ class Field {
   }
 
   #note() {
-    const kinds = { json: "JSON", file: "File", files: "Files", integer: "Whole number", number: "Number" };
+    const kinds = { json: "JSON", integer: "Whole number", number: "Number" };
     const { minimum, maximum, exclusiveMinimum, exclusiveMaximum, description = "" } = this.schema;
     const bounds = [["at least", minimum], ["above", exclusiveMinimum], ["at most", maximum], ["below", exclusiveMaximum]];
     const told = bounds.filter(([, bound]) => bound !== undefined).map((bound) => bound.join(" "));

@@ -62,16 +62,16 @@ export class Stage {
     $("stage").setAttribute("aria-busy", isBusy);
     $("progress").hidden = state !== "sending";
     $("progress").value = picture.progress;
-    $("retry").hidden = state !== "failed";
+    $("retry").hidden = !failure?.mayPass;
     $("save").disabled = $("copy").disabled = state !== "done";
-    $("unshown").hidden = Boolean(picture.address) || isBusy;
+    $("stage").hidden = state === "failed" && !picture.address;
     $("problem").hidden = !failure;
     if (failure && this.failure !== failure) explain($("problem"), failure);
     this.failure = failure;
     $("command").textContent = command(picture.name, picture.query);
     if (state === "retrying") tell($("summary"), `${waitsFor.failure.message} Trying again in ${waitsFor.left} s.`);
-    else if (isBusy) tell($("summary"), { waiting: "Waiting…", sending: "Sending…", searching: "Looking for faces…" }[state]);
-    else tell($("summary"), answer ? `${count(answer)} in ${picture.name}` : "");
+    else if (isBusy && !answer) tell($("summary"), { waiting: "Waiting…", sending: "Sending…", searching: "Looking for faces…" }[state]);
+    else tell($("summary"), answer ? `${count(answer)} in ${picture.name}` : picture.name);
     this.#picture(picture);
     if (state !== "done") return;
     $("timings").textContent = `${answer.image.width} × ${answer.image.height} pixels, ${times(answer, picture.seconds)}`;
@@ -86,16 +86,17 @@ export class Stage {
       this.drawn = null;
       $("timings").textContent = $("json").textContent = "";
     }
-    if (image.src !== address) image.src = address;
+    if (address && image.src !== address) image.src = address;
     image.hidden = !address;
     image.alt = name;
     if (address) frame(picture.size);
     if (!address || !answer || this.drawn === answer) return;
     this.drawn = answer;
     announce(`${name}: ${count(answer)}`);
-    // What the overlay draws depends on the size in which the picture is shown.
-    image.decode().then(() => {
+    const draw = () => {
       if (this.drawn === answer) this.overlay.show(answer, image);
-    });
+    };
+    // Refused where another picture is to be shown meanwhile, which is then drawn by its own update.
+    image.decode().then(draw, draw);
   }
 }
