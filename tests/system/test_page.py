@@ -7,6 +7,7 @@ also takes the pictures of the page that the documentation shows.
 
 import http.client
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,42 @@ def test_a_picture_that_is_stored_turned_is_shown_upright_with_its_boxes(
     shown = np.array(page.run(SHOWN, 32)).reshape(32, 32, 4)[:, :, :3]
     expected = np.asarray(upright.resize((32, 32), Image.Resampling.BOX))
     assert np.abs(shown - expected).mean() < 12
+
+
+def test_a_picture_that_the_browser_cannot_show_is_shown_as_the_service_draws_it(
+    page: Browser, service: Facet, tmp_path: Path
+) -> None:
+    """With its boxes where they belong, although it comes reduced."""
+    large = Image.fromarray(pictures.group_photo()).resize((1600, 1200))
+    path = saved(tmp_path, "scan.tif", pictures.encoded(np.asarray(large), "TIFF"))
+    answer = answer_of(service, path.read_bytes())
+    page.choose(path)
+    drawn(page, len(answer["results"]))
+    assert page.run("return document.getElementById('shown').naturalWidth") == 1280
+    assert_boxes_are_right(page, answer)
+    assert "annotated" not in page.run("return document.getElementById('json').textContent")
+
+
+@pytest.mark.skipif(not os.environ.get("PHOTOS_DIR"), reason="PHOTOS_DIR names no folder of photographs")
+def test_a_photograph_of_a_phone_in_heic_is_shown(page: Browser) -> None:
+    """Although Chromium cannot show such files."""
+    page.choose(Path(os.environ["PHOTOS_DIR"]) / "odd_images/exif_samples/heic/IMG_5195.HEIC")
+    page.wait_for_text("summary", "in IMG_5195.HEIC")
+    assert page.run("return document.getElementById('shown').naturalWidth") > 0
+
+
+def test_the_picture_can_be_saved_with_its_boxes(page: Browser, tmp_path: Path) -> None:
+    """As the service draws it, in its own size."""
+    page.save_into(tmp_path)
+    page.choose(ASTRONAUT)
+    drawn(page, 1)
+    page.click("save")
+    path = tmp_path / "astronaut with boxes.jpg"
+    page.wait_for(path.exists, "the file")
+    with Image.open(path) as image:
+        assert (image.format, image.size) == ("JPEG", (512, 512))
+        difference = np.abs(np.asarray(image, np.int16) - pictures.portrait()).max(2)
+    assert (difference > 100).any()
 
 
 def test_several_pictures_have_each_their_own_outcome(page: Browser, service: Facet, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import { Overlay } from "./overlay.js";
 import { json, request } from "./request.js";
 import { Stage, command, count, explain, frame, times } from "./stage.js";
 
+const LONGEST_SIDE = 4096; // the most that the service draws
 const READY_AGAIN_MILLISECONDS = 3000;
 
 const overlay = new Overlay($("overlay"), $("tip"), $("list"));
@@ -75,7 +76,8 @@ $("copy").addEventListener("click", async () => {
 });
 $("save").addEventListener("click", async () => {
   const { file, name, query } = gallery.shown;
-  const options = { query, body: file, type: "application/octet-stream" };
+  const drawn = { annotated_longest_side: LONGEST_SIDE, annotated_landmarks: $("marks").checked };
+  const options = { query: { ...query, ...drawn }, body: file, type: "application/octet-stream" };
   try {
     const { blob } = await request("POST", "predict/annotated", options);
     save(blob, `${name.replace(/\.\w+$/, "")} with boxes.jpg`);

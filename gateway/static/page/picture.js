@@ -26,7 +26,7 @@ export class Picture extends EventTarget {
   address = ""; // of what an <img> can show; empty where nothing can be shown yet
   size = null; // of the upright picture
   #running = null;
-  #isOwn = null; // whether the file itself is shown, and not what the service has drawn
+  #isOwn = null; // a promise: whether the file itself is shown, and not what the service has drawn
 
   constructor(file) {
     super();
@@ -69,13 +69,16 @@ export class Picture extends EventTarget {
   }
 
   async #search(query, signal) {
-    this.#isOwn ??= await this.#prepare();
-    const answer = await this.#ask(this.#isOwn ? query : { ...query, include: "annotated" }, signal);
-    if (this.#isOwn && !(await this.#isShownAlike(answer.image))) {
-      this.#isOwn = false;
+    this.#isOwn ??= this.#prepare();
+    const isOwn = await this.#isOwn;
+    const asked = isOwn ? query : { ...query, include: "annotated" };
+    const { annotated, ...answer } = await this.#ask(asked, signal);
+    if (isOwn && !(await this.#isShownAlike(answer.image))) {
+      this.#isOwn = Promise.resolve(false);
       return this.#search(query, signal);
     }
-    if (!this.#isOwn) await this.#take(answer.annotated, signal);
+    if (!isOwn) await this.#take(annotated, signal);
+    signal.throwIfAborted();
     this.size = answer.image;
     this.answer = answer;
   }
