@@ -1,6 +1,7 @@
 """A headless Chromium, and what a test asks of the page in it."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from PIL import Image
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -17,7 +19,7 @@ from selenium.webdriver.support.select import Select
 from tests.support.processes import PATIENCE, wait_until
 from tests.support.tools import tool
 
-DESKTOP = (1280, 900)
+DESKTOP = (1200, 800)
 PHONE = (360, 740)
 PICTURES = os.environ.get("PAGE_PICTURES", "")
 """The folder for the pictures of the documentation; none are taken where it is not named."""
@@ -147,7 +149,9 @@ class Browser:
     def picture(self, name: str) -> None:
         """Take the picture of this name for the documentation, where it is wanted."""
         if PICTURES:
-            (Path(PICTURES) / f"{name}.png").write_bytes(self._driver.get_screenshot_as_png())
+            with Image.open(io.BytesIO(self._driver.get_screenshot_as_png())) as taken:
+                few_colours = taken.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+            few_colours.save(Path(PICTURES) / f"{name}.png", optimize=True)
 
     def console(self) -> list[str]:
         """Warnings and errors since the last call: of scripts, of the network, of the page's policy.

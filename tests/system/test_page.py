@@ -165,12 +165,13 @@ def crowd() -> np.ndarray:
 
 def test_a_photograph_that_is_dropped_has_its_boxes_where_they_belong(page: Browser, service: Facet) -> None:
     """Within a pixel of the answer to any other client."""
-    page.picture("page-start")
     page.drop("drop", ASTRONAUT)
     drawn(page, 1)
     assert_boxes_are_right(page, answer_of(service, ASTRONAUT.read_bytes()))
     assert page.text("summary") == "1 face in astronaut.png"
     assert "512 \u00d7 512 pixels" in page.text("timings")
+    page.run("document.querySelector('#overlay [tabindex]').focus()")
+    page.picture("page")
 
 
 def test_a_picture_may_be_chosen_or_pasted(page: Browser) -> None:
@@ -282,7 +283,6 @@ def test_several_pictures_have_each_their_own_outcome(page: Browser, service: Fa
     page.run("document.querySelectorAll('#strip button')[1].click()")
     drawn(page, found)
     assert_boxes_are_right(page, answer_of(service, group.read_bytes()))
-    page.picture("page")
     page.run("document.querySelectorAll('#strip button')[2].click()")
     page.wait_for_text("summary", "No face in wall.png")
     page.click("clear")
@@ -505,9 +505,9 @@ def test_face_detection_is_a_model_like_others(page: Browser) -> None:
     page.select("model", "models/face_detection/1.0")
     page.wait_for_text("input", "image")
     page.choose(ASTRONAUT, name="input-image")
-    page.picture("page-models")
     page.run("document.querySelector('#input [type=submit]').click()")
     page.wait_for_text("prediction-json", '"confidence"')
+    page.picture("page-models")
 
 
 # --- everybody --------------------------------------------------------------------------------------
@@ -516,10 +516,12 @@ def test_face_detection_is_a_model_like_others(page: Browser) -> None:
 def test_a_phone_needs_no_scrolling_sideways(browser: Browser, service: Facet, tmp_path: Path) -> None:
     """The start, a picture with its faces, and the models."""
     fits = "return document.documentElement.scrollWidth <= innerWidth"
-    browser.open(f"http://{service.http}/", PHONE)
+    browser.open(f"http://{service.http}/", PHONE, prefers_color_scheme="dark")
     assert browser.run(fits)
-    browser.choose(saved(tmp_path, "group.jpg", pictures.encoded(pictures.group_photo(), "JPEG")), ASTRONAUT)
-    browser.wait_for_text("summary", "faces in group.jpg")
+    group = saved(tmp_path, "group.jpg", pictures.encoded(pictures.group_photo(), "JPEG"))
+    browser.choose(ASTRONAUT, group)
+    browser.wait_for_text("summary", "1 face in astronaut.png")
+    browser.wait_for(lambda: "faces" in browser.text("strip"), "the other picture")
     assert browser.run(fits)
     browser.picture("page-phone")
     browser.run("location.hash = 'models'")
@@ -535,8 +537,6 @@ def test_the_page_is_dark_where_the_reader_likes_it_dark(browser: Browser, servi
     browser.open(f"http://{service.http}/", prefers_color_scheme="dark")
     assert max(browser.run(ground)) < 50
     browser.choose(ASTRONAUT)
-    browser.wait_for_text("summary", "1 face")
-    browser.picture("page-dark")
 
 
 def test_everything_can_be_reached_by_tab(page: Browser) -> None:
