@@ -276,7 +276,7 @@ def test_several_pictures_have_each_their_own_outcome(page: Browser, service: Fa
     expected = [
         "astronaut.png: 1 face",
         f"group.jpg: {found} faces",
-        "wall.png: 0 faces",
+        "wall.png: no face",
         "notes.txt: failed",
     ]
     page.wait_for(lambda: labels() == expected, f"{expected}, not {labels()}")
@@ -344,7 +344,7 @@ def test_options_take_effect_while_they_are_changed(page: Browser, service: Face
     assert_boxes_are_right(page, large)
     page.requested()
     page.fill("min_face_size", "9")
-    page.wait_for_text("options-problem", "Smallest face, px: 10 to 2000.")
+    page.wait_for_text("options-problem", "Smallest face, px: a whole number from 10 to 2000.")
     page.click("defaults")
     page.wait_for(lambda: not page.text("options-problem"), "no complaint")
     drawn(page, len(answer_of(service, group.read_bytes())["results"]))

@@ -37,16 +37,19 @@ export class Camera extends EventTarget {
 
   /** Begin; throws an Error with words for a person where there is no camera. */
   async start() {
+    if (this.isOn) return;
     const running = new AbortController();
     this.#running = running;
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: WIDTH }, facingMode: "user" } });
     } catch (error) {
-      this.#running = null;
+      if (this.#running === running) this.#running = null;
       throw new Error(REFUSED[error.name] ?? `The camera cannot be used: ${error.message}`);
     }
-    running.signal.addEventListener("abort", () => stream.getTracks().forEach((track) => track.stop()));
+    const release = () => stream.getTracks().forEach((track) => track.stop());
+    running.signal.addEventListener("abort", release);
+    if (running.signal.aborted) return release(); // stopped while the user was asked
     stream.getVideoTracks()[0].addEventListener("ended", () => this.stop());
     this.video.srcObject = stream;
     await this.video.play();

@@ -22,6 +22,7 @@ const models = new Models();
 
 function take(files) {
   if (!files.length) return;
+  if (location.hash === "#models") location.hash = "faces";
   camera.stop();
   gallery.add(files);
 }
@@ -51,15 +52,18 @@ $("files").addEventListener("change", () => {
   $("files").value = ""; // so that the same file can be chosen again
 });
 addEventListener("paste", (event) => take(event.clipboardData.files));
+// A field of a form takes what is dropped on it itself.
+const isField = ({ target }) => Boolean(target.closest?.("input, textarea"));
 addEventListener("dragover", (event) => {
+  if (isField(event)) return;
   event.preventDefault();
   $("drop").classList.add("over");
 });
 addEventListener("dragleave", () => $("drop").classList.remove("over"));
 addEventListener("drop", (event) => {
-  event.preventDefault();
   $("drop").classList.remove("over");
-  location.hash = "faces";
+  if (isField(event)) return;
+  event.preventDefault();
   const { files } = event.dataTransfer;
   tell($("notice"), files.length ? "" : "Only files can be dropped here; a link is never fetched.");
   take(files);
@@ -122,6 +126,7 @@ $("camera-start").addEventListener("click", async () => {
   tell($("camera-note"), "");
   try {
     await camera.start();
+    if (!camera.isOn) return;
     showCamera(true);
     announce("The camera is on.");
   } catch (error) {

@@ -13,10 +13,14 @@ export function chosen() {
   const inputs = [...$("options").querySelectorAll("[name]")];
   const bad = inputs.find((input) => !input.validity.valid);
   for (const input of inputs) input.setAttribute("aria-invalid", input === bad);
-  tell($("options-problem"), bad ? `${bad.labels[0].textContent}: ${bad.min} to ${bad.max}.` : "");
+  tell($("options-problem"), bad ? complaint(bad) : "");
   if (bad) return null;
   const changed = inputs.filter((input) => input.value !== input.defaultValue);
   return Object.fromEntries(changed.map((input) => [input.name, input.value]));
+}
+
+function complaint({ labels, step, min, max }) {
+  return `${labels[0].textContent}: ${step === "1" ? "a whole number" : "a number"} from ${min} to ${max}.`;
 }
 
 /** Call back with the options when they have changed and rest. */

@@ -38,7 +38,7 @@ export class Picture extends EventTarget {
   get words() {
     if (this.state !== "done") return WORDS[this.state];
     const { length } = this.answer.results;
-    return length === 1 ? "1 face" : `${length} faces`;
+    return length === 0 ? "no face" : length === 1 ? "1 face" : `${length} faces`;
   }
 
   /** Find its faces; a search that still runs is given up. */
