@@ -515,7 +515,7 @@ def test_face_detection_is_a_model_like_others(page: Browser) -> None:
 
 def test_a_phone_needs_no_scrolling_sideways(browser: Browser, service: Facet, tmp_path: Path) -> None:
     """The start, a picture with its faces, and the models."""
-    fits = "return document.documentElement.scrollWidth <= innerWidth"
+    fits = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
     browser.open(f"http://{service.http}/", PHONE, prefers_color_scheme="dark")
     assert browser.run(fits)
     group = saved(tmp_path, "group.jpg", pictures.encoded(pictures.group_photo(), "JPEG"))
