@@ -24,6 +24,7 @@ from tests.support.facet import Facet, facet
 from tests.support.fake_backend import failing, fake_backend
 from tests.support.model_store import add_version
 from tests.support.pictures import ASTRONAUT
+from tests.support.processes import PATIENCE
 from utils.errors import QueueFull
 
 MODEL = '''
@@ -351,6 +352,19 @@ def test_options_take_effect_while_they_are_changed(page: Browser, service: Face
     assert [address for address in page.requested() if "min_face_size" in address] == []
 
 
+def test_a_request_that_was_overtaken_is_given_up(browser: Browser) -> None:
+    """So that the service has no work with it."""
+    with fake_backend() as backend, gateway_process.gateway(backend.target) as gateway:
+        backend.answer = backend.hold
+        browser.open("http://{}:{}/".format(*gateway.address))
+        browser.choose(ASTRONAUT)
+        assert backend.began.acquire(timeout=PATIENCE)
+        browser.fill("max_faces", "2")
+        assert backend.began.acquire(timeout=PATIENCE)
+        assert backend.cancelled.wait(PATIENCE / 2)  # sooner than its time is over
+        assert [call.message.options.max_faces for call in backend.calls] == [0, 2]
+
+
 # --- failures ---------------------------------------------------------------------------------------
 
 
@@ -435,6 +449,11 @@ def test_faces_before_the_camera_are_boxed_as_they_move(page: Browser) -> None:
     page.click("camera-stop")
     assert not page.element("video").is_displayed()
     page.wait_for_text("summary", "in camera ")
+    page.choose(ASTRONAUT)
+    page.click("camera-start")
+    page.wait_for(lambda: page.element("video").is_displayed(), "the video")
+    page.run("document.querySelectorAll('#strip button')[1].click()")
+    page.wait_for_text("summary", "1 face in astronaut.png")
 
 
 def test_without_https_the_page_says_why_there_is_no_camera(browser: Browser, service: Facet) -> None:

@@ -42,7 +42,10 @@ function remove(...pictures) {
   if (!gallery.shown) $("files").focus();
 }
 
-gallery.addEventListener("show", showPicture);
+gallery.addEventListener("show", () => {
+  if (camera.isOn) camera.stop(); // which shows the picture
+  else showPicture();
+});
 gallery.addEventListener("change", () => {
   if (!camera.isOn) stage.update(gallery.shown);
 });
