@@ -2,16 +2,21 @@
 
 import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from typing import Any
 
 from tests.support.gateway_process import Gateway
+from tests.support.raw_http import chunk, post_head
 
 BOUNDARY = "B"
 KIND = f"multipart/form-data; boundary={BOUNDARY}"
 PATH = "/predict/batch"
 END = b"--B--\r\n"
+
+NEXT = b'--B\r\nContent-Disposition: form-data; name="file"; filename="next.jpg"\r\n\r\n'
+"""The head of a file: by its boundary the end of the one before it is known."""
 
 Line = dict[str, Any]
 
@@ -88,3 +93,49 @@ def send(gateway: Gateway, body: bytes, query: str = "", **headers: str) -> Answ
 def outcomes(items: Iterable[Line]) -> list[int | str]:
     """What came of each picture: its width, or the reason why there are no faces."""
     return [item["image"]["width"] if item["status"] == 200 else item["problem"]["reason"] for item in items]
+
+
+class Sending:
+    """A batch that is sent piece by piece, whose answer may be read meanwhile."""
+
+    def __init__(self, gateway: Gateway, **headers: str) -> None:
+        self.connection = gateway.connect()
+        fields = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        self.connection.sendall(post_head(None, *fields, kind=KIND, path=PATH))
+        self._response: HTTPResponse | None = None
+
+    def send(self, *parts: bytes) -> None:
+        """Send some of the body."""
+        self.connection.sendall(b"".join(map(chunk, parts)))
+
+    def end(self) -> None:
+        """Send the end of the body."""
+        self.connection.sendall(chunk(b""))
+
+    @property
+    def response(self) -> HTTPResponse:
+        """The answer, whose head is waited for."""
+        if self._response is None:
+            self._response = HTTPResponse(self.connection)
+            self._response.begin()
+        return self._response
+
+    def line(self) -> Line:
+        """The next line of the answer."""
+        assert self.response.status == 200, self.response.read()
+        line: Line = json.loads(self.response.readline())
+        return line
+
+    def rest(self) -> list[Line]:
+        """All lines that are left of an answer that ends as it should."""
+        assert self.response.status == 200, self.response.read()
+        return [json.loads(line) for line in self.response.read().splitlines()]
+
+
+@contextlib.contextmanager
+def sending(gateway: Gateway, *parts: bytes, **headers: str) -> Iterator[Sending]:
+    """A batch of which so much has been sent."""
+    begun = Sending(gateway, **headers)
+    with contextlib.closing(begun.connection):
+        begun.send(*parts)
+        yield begun
