@@ -25,8 +25,9 @@ _ARRAY = "application/json"
 _PATH = "/predict/batch"
 _LARGEST_ARRAY = 8 * 1024**2
 """Bytes of an answer that is one document."""
-_IMAGES_AT_ONCE = 2
-"""Of the largest that there may be: those of one batch that are held together have no more bytes."""
+_IMAGES_AT_ONCE = 1.5
+"""Of the largest that there may be: pictures of one batch that are held together have no more bytes, each of
+which is in memory up to four times while it is sent to the backend."""
 
 
 class BatchRoutes:
@@ -49,7 +50,7 @@ class BatchRoutes:
         context = current()
         patience = patience_of(request.headers.get(REQUEST_TIMEOUT), self._settings)
         form = _form_of(request.environ, self._settings)
-        room = Room(_IMAGES_AT_ONCE * self._settings.max_image_bytes)
+        room = Room(int(_IMAGES_AT_ONCE * self._settings.max_image_bytes))
         with ExitStack() as held:
             held.enter_context(self._permits.one())
             batch = Batch(self._backend, context, patience, room)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from protos import infer_pb2 as pb
 from tests.support import gateway_process
 from tests.support.batches import (
     END,
@@ -53,10 +52,10 @@ def answering(backend: Backend, answer: Answer) -> Iterator[None]:
         backend.answer = echo
 
 
-def crowd(message: Any, context: Any) -> Any:  # noqa: ANN401
-    """An answer of a third of a megabyte."""
+def much(message: Any, context: Any) -> Any:  # noqa: ANN401
+    """An answer of 300 KB."""
     answer = echo(message, context)
-    answer.results.extend([pb.Result(confidence=0.5)] * 1500)
+    answer._meta_data.values["much"] = "x" * 300_000
     return answer
 
 
@@ -82,7 +81,7 @@ def test_who_sends_everything_before_reading_anything_gets_all_answers(
     gateway: Gateway, backend: Backend
 ) -> None:
     """However large they are: those that are not taken are kept, and not in memory."""
-    with answering(backend, crowd):
+    with answering(backend, much):
         answered = send(gateway, of_files([bytes(400_000)] * 60))
     assert len(answered.text) > 16 * MIB
     assert outcomes(answered.items) == [400_000] * 60
@@ -107,7 +106,7 @@ def test_a_batch_is_read_no_faster_than_it_is_answered(gateway: Gateway, holding
 
 def test_who_takes_nothing_once_it_has_sent_all_is_cut_off(gateway: Gateway, backend: Backend) -> None:
     """After ten seconds; what is not answered then is given up."""
-    with answering(backend, crowd), contextlib.closing(socket.socket()) as connection:
+    with answering(backend, much), contextlib.closing(socket.socket()) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(gateway.address)
         body = of_files([b"x"] * 40)
