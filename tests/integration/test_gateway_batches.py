@@ -54,7 +54,7 @@ def answering(backend: Backend, answer: Answer) -> Iterator[None]:
 
 def much(message: Any, context: Any) -> Any:  # noqa: ANN401
     """An answer of 300 KB."""
-    answer = echo(message, context)
+    answer: Any = echo(message, context)
     answer._meta_data.values["much"] = "x" * 300_000
     return answer
 
