@@ -22,6 +22,8 @@ from utils.errors import Cancelled, FacetError, ImageEmpty, ImageTooLarge, Inter
 from utils.logs import fields
 
 _PIECE = 256 * 1024
+_GOOD_TIME = 0.5
+"""Of the time that a picture has; when pictures take longer, there are too many at once."""
 
 _log = logging.getLogger("gateway")
 
@@ -152,13 +154,15 @@ class Batch:
     # --- in a thread of its own ---
 
     def _answer(self, picture: PictureFile, request: DetectRequest, size: int) -> None:
+        began = time.monotonic()
         try:
             self._put(picture, self._outcome(request))
         except Exception as error:  # noqa: BLE001 - such as no room in the file: the batch cannot be whole
             self._outbox.end(self._told(error))
             self._give_up()
         finally:
-            self._room.leave(size)
+            took = time.monotonic() - began
+            self._room.leave(size, slow=took > self._patience.seconds * _GOOD_TIME)
 
     def _outcome(self, request: DetectRequest) -> Detection | FacetError:
         cancellation = Cancellation()
@@ -188,7 +192,7 @@ class Batch:
                     cancellation=cancellation,
                 )
             except Overloaded as full:
-                self._room.refused()
+                self._room.shrink()
                 if full.retry_after is None or time.monotonic() + full.retry_after >= until:
                     raise
                 self._given_up.wait(full.retry_after)

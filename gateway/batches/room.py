@@ -13,8 +13,9 @@ _FIRST_ITEMS = 4
 class Room:
     """Places for the pictures that are read or answered.
 
-    A batch begins with few at once. Each that is done makes room for one more, and each for which the
-    backend has no room takes some away: else many would wait for their turn until their time is over.
+    A batch begins with few at once. Each that is done in good time makes room for one more; each that is
+    not, or for which the backend has no room, takes one place away. Else many would wait in the backend
+    until their time is over.
 
     Args:
         most_bytes: Of all of them together, unless there is one alone.
@@ -47,16 +48,19 @@ class Room:
             self._wait_for(lambda: self._items == 1 or self._bytes + size <= self._most_bytes)
             self._bytes += size
 
-    def leave(self, size: int) -> None:
-        """Give a place back, and so many bytes."""
+    def leave(self, size: int, *, slow: bool = False) -> None:
+        """Give a place back, and so many bytes; `slow` says whether there should be fewer places."""
         with self._changed:
             self._items -= 1
             self._bytes -= size
-            self._most_items = min(self._most_items + 1, MOST_ITEMS)
+            if slow:
+                self.shrink()
+            else:
+                self._most_items = min(self._most_items + 1, MOST_ITEMS)
             self._changed.notify_all()
 
-    def refused(self) -> None:
-        """The backend has no room for one of those that are there."""
+    def shrink(self) -> None:
+        """Have one place fewer."""
         with self._changed:
             self._most_items = max(self._most_items - 1, 1)
 

@@ -91,7 +91,7 @@ def entered(items: int, most_bytes: int = 10) -> Room:
 
 
 def test_a_room_has_few_places_at_first_and_more_for_each_that_was_left() -> None:
-    """Sixteen at most; and fewer where the backend had no room."""
+    """Sixteen at most; and fewer where the backend had no room, or took long."""
     with ThreadPoolExecutor(1) as pool:
         room = entered(MOST_ITEMS)
         assert_waits(room, pool, room.enter)
@@ -101,7 +101,13 @@ def test_a_room_has_few_places_at_first_and_more_for_each_that_was_left() -> Non
         assert_waits(room, pool, room.enter)
         room = entered(8)
         for _ in range(8):
-            room.refused()
+            room.shrink()
+        assert_waits(room, pool, room.enter)
+        room = entered(12)
+        for _ in range(4):
+            room.leave(0, slow=True)
+        for _ in range(4):
+            room.enter()
         assert_waits(room, pool, room.enter)
 
 
