@@ -1,11 +1,19 @@
 """The multipart form of a /predict/batch request: options first, then files, each a picture of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from gateway.forms.compression import require_identity
 from gateway.forms.hints import batch_line, refuse_reference
-from gateway.forms.multipart_form import FIELDS, LONGEST_REFERENCE, LONGEST_TEXT, MAX_PARTS, request_with
+from gateway.forms.members import unique
+from gateway.forms.multipart_form import (
+    FIELDS,
+    LONGEST_REFERENCE,
+    LONGEST_TEXT,
+    MAX_PARTS,
+    joined,
+    request_with,
+)
 from gateway.forms.parts import Part, boundary_of, read_parts
 from utils.domain import DetectRequest, checked_image, image_too_large
 from utils.errors import BodyTooLarge, ImageMissing, MalformedRequest, UnsupportedContentType, shown
@@ -96,7 +104,7 @@ class BatchForm:
                 fields.append((part.name, self._text(part, fields)))
                 continue
             if without_image is None:
-                without_image = request_with(b"", self.query, fields)
+                without_image = self._request(fields)
             if index == self.max_items:
                 raise BodyTooLarge(
                     f"The batch has more files than are accepted: {self.max_items} (FACET_MAX_BATCH_ITEMS). "
@@ -108,8 +116,11 @@ class BatchForm:
         for _ in pieces:  # what follows the last boundary
             pass
         if without_image is None:
-            request_with(b"", self.query, fields)
+            self._request(fields)
             raise ImageMissing(f"There is no file in the batch. Try: {batch_line(self.host())}")
+
+    def _request(self, fields: Iterable[tuple[str, bytes]]) -> DetectRequest:
+        return request_with(b"", self.query, unique(fields, joined))
 
     def _text(self, part: Part, fields: list[tuple[str, bytes]]) -> bytes:
         """The content of a part that is no picture."""

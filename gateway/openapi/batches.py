@@ -1,8 +1,21 @@
 """The path of many pictures in one request."""
 
+from gateway.forms.extras import INCLUDED
 from gateway.openapi import failures
-from gateway.openapi.elements import BINARY, JSON, MULTIPART, Element, answer, body, media, operation, schema
-from gateway.openapi.schemas import array, echoed, option_schemas, record
+from gateway.openapi.elements import (
+    BINARY,
+    JSON,
+    MULTIPART,
+    Element,
+    answer,
+    array,
+    body,
+    media,
+    operation,
+    record,
+    schema,
+)
+from gateway.openapi.face_schemas import echoed, option_schemas
 from utils.settings import Settings
 
 _TEXT: Element = {"type": "string"}
@@ -19,7 +32,8 @@ _DESCRIPTION = (
 
 def paths() -> dict[str, Element]:
     """Each path and its methods."""
-    query = [{"name": name, "in": "query", "schema": one} for name, one in option_schemas().items()]
+    options = {**option_schemas(INCLUDED), "image_id": echoed()["image_id"]}
+    query = [{"name": name, "in": "query", "schema": one} for name, one in options.items()]
     content = media({MULTIPART: schema("BatchForm")})
     content[MULTIPART]["encoding"] = {"metadata": {"contentType": JSON}}
     lines = {"type": "string", "description": "Lines of JSON, each of them a BatchLine."}
@@ -56,7 +70,7 @@ def schemas(settings: Settings) -> dict[str, Element]:
     return {
         "BatchForm": {
             "type": "object",
-            "properties": {**option_schemas(), **echoed(), "files": files},
+            "properties": {**option_schemas(INCLUDED), **echoed(), "files": files},
             "required": ["files"],
         },
         "ItemProblem": {

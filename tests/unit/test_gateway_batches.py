@@ -54,6 +54,15 @@ def test_options_are_those_of_each_picture(client: FlaskClient, backend: FakeBac
         assert (sent.options.min_face_size, sent.options.max_faces) == (40, 3)
 
 
+def test_what_is_wanted_beside_the_faces_is_wanted_of_each_picture(client: FlaskClient) -> None:
+    """By the same options as of /predict, of which one may come several times."""
+    include = [option("include", "quality"), option("include", "annotated")]
+    alone = client.post("/predict?include=quality&include=annotated", data=b"x").get_json()
+    assert {"annotated"} <= {*alone}
+    items = answered(post(client, batch(*include, file(b"x"), file(b"y")))).items
+    assert [item | alone for item in items] == items
+
+
 @pytest.mark.parametrize(
     ("parts", "reason", "field"),
     [

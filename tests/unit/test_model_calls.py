@@ -4,7 +4,7 @@ import asyncio
 import base64
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, cast
 
 import grpc
@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from inference_server.api.face_model import FaceModel
+from inference_server.api.interceptor import discard_notes
 from inference_server.catalogue.entries import State
 from inference_server.models.encoding import unpack_context
 from inference_server.models.face_messages import decode_json, face_card
@@ -376,6 +377,34 @@ def test_get_models_tells_loaded_models_by_their_default_versions(
     play(scene, *versions)
 
 
+def test_face_detection_as_a_model_gives_nothing_beside_the_faces() -> None:
+    """Its schemas have none of it, and a field that they do not have is passed over, as always."""
+    faces = version("face_detection", queue=0, card=face_card("face_detection"))
+    wanted = infer_pb2.Wanted(quality=True, crops=infer_pb2.Crops(), annotated=infer_pb2.Annotated())
+
+    async def scene(served: Served) -> None:
+        given = infer_pb2.Image(raw_data=ASTRONAUT.read_bytes(), wanted=wanted)
+        answer = infer_pb2.InferResults.FromString(
+            await served.unary(typed("face_detection"), given.SerializeToString())
+        )
+        assert len(answer.results) == 1
+        assert not answer.HasField("annotated")
+        assert not answer.results[0].HasField("quality")
+        fields = message_class(faces, "face_detection_output").DESCRIPTOR.fields_by_name
+        assert {*fields} == {"results", "image", "model", "timings"}
+        as_json = orjson.dumps({"image": base64.b64encode(ASTRONAUT.read_bytes()).decode()})
+        reply = await predicted(served, request("face_detection", json=as_json))
+        values = orjson.loads(reply.json)
+        assert {*values["timings"]} == {"queue_ms", "decode_ms", "detect_ms", "total_ms"}
+        assert {*values["results"][0]} == {"box", "landmarks", "confidence"}
+
+    play(scene, faces)
+    card = orjson.dumps([face_card("face_detection")[of] for of in ("input_schema", "output_schema")])
+    assert not [
+        name for name in ("wanted", "quality", "crop", "annotated", "extras_ms") if name in card.decode()
+    ]
+
+
 def test_face_detection_is_called_like_any_model() -> None:
     """By its own method, by name, and in JSON, as `/Inference/Predict` answers."""
     image = ASTRONAUT.read_bytes()
@@ -401,8 +430,8 @@ def test_face_detection_is_called_like_any_model() -> None:
         sent = {work.operation for work, _ in served.models.works}
         assert (sent, {work.payload for work, _ in served.models.works}) == ({"detect"}, {image})
         contexts = [unpack_context(work.context)[2] for work, _ in served.models.works[1:]]
-        asked = infer_pb2.DetectOptions(**options)  # type: ignore[arg-type]
-        assert {infer_pb2.DetectOptions.FromString(each).SerializeToString() for each in contexts} == {
+        asked = infer_pb2.Image(options=infer_pb2.DetectOptions(**options))  # type: ignore[arg-type]
+        assert {infer_pb2.Image.FromString(each).SerializeToString() for each in contexts} == {
             asked.SerializeToString()
         }
 
@@ -459,6 +488,19 @@ def test_a_call_whose_caller_leaves_is_cancelled() -> None:
     play(scene, version("echo"))
 
 
+async def turns_of_loop_during(call: Awaitable[object]) -> int:
+    """How often the event loop comes round while a call is under way."""
+    discard_notes()
+    under_way = asyncio.ensure_future(call)
+    turns = 0
+    await asyncio.sleep(0)  # in which it begins
+    while not under_way.done():
+        await asyncio.sleep(0)
+        turns += 1
+    await under_way
+    return turns
+
+
 @pytest.mark.parametrize(
     ("operation", "parameters"),
     [
@@ -469,21 +511,38 @@ def test_a_call_whose_caller_leaves_is_cancelled() -> None:
         ("oip_http", b""),
     ],
 )
-def test_the_event_loop_goes_on_while_an_input_of_face_detection_is_read(
+def test_the_event_loop_goes_on_while_a_large_input_of_face_detection_is_read(
     operation: str, parameters: bytes
 ) -> None:
-    """A large one takes seconds, in which all other calls of the worker would wait."""
+    """It takes up to seconds, in which all other calls of the worker would wait."""
+    model = FaceModel(cast(Any, None))
 
-    async def scene() -> None:
-        call = FaceModel(cast(Any, None)).call(operation, b"\xff", None, parameters, "faces/1")
-        refused = asyncio.create_task(call)
-        turns = 0
-        await asyncio.sleep(0)  # in which it begins
-        while not refused.done():
-            await asyncio.sleep(0)
-            turns += 1
+    async def refused() -> None:
         with pytest.raises(InvalidRequest):
-            await refused
-        assert turns
+            await model.call(operation, b"\xff" * MIB, None, parameters, "faces/1")
 
-    asyncio.run(scene())
+    assert asyncio.run(turns_of_loop_during(refused()))
+
+
+class Crowd:
+    """Finds many faces in any picture."""
+
+    async def predict(self, _message: infer_pb2.Image, _context: object) -> bytes:
+        """Results of a thousand faces."""
+        face = infer_pb2.Result(confidence=0.5)
+        timings = infer_pb2.Timings(total_ms=1)
+        return infer_pb2.InferResults(results=[face] * 1000, timings=timings).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("operation", "payload"),
+    [
+        ("json", b'{"image": "YQ=="}'),
+        ("torchserve_http", b"a"),
+        ("oip_http", b'{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["a"]}]}'),
+    ],
+)
+def test_the_event_loop_goes_on_while_an_answer_of_many_faces_is_made(operation: str, payload: bytes) -> None:
+    """As long as that takes."""
+    call = FaceModel(Crowd()).call(operation, payload, None, b"", "faces/1")
+    assert asyncio.run(turns_of_loop_during(call))
