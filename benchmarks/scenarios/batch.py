@@ -22,14 +22,14 @@ GROWTH_MB = (_READ_AHEAD + _IMAGES * Settings().max_image_bytes) / 10**6
 
 METHOD = f"""
 {WORKERS} workers that detect, one gateway process. The same {PICTURES} photographs (drawn pictures where
-there are none), in each of {ROUNDS} rounds and by turns: by `/predict/batch`, over a connection on which answers
-are read while pictures are sent; by `ServiceClient.detect_many`, which is `PredictStream`; and by
+there are none), in each of {ROUNDS} rounds and by turns: by `/predict/batch`, over a connection on which
+answers are read while pictures are sent; by `ServiceClient.detect_many`, which is `PredictStream`; and by
 {batches.CALLERS} threads that call `ServiceClient.detect`. The ratios are those of a round; their median
 counts. *First* is the time until the batch's first line, beside that of `/predict` with the same picture
 right behind the batch.
 
-*Memory*: a batch of {LARGE_PICTURES} pictures of {LARGE_BYTES // 10**6} MB each, after one of two of
-them: the most that the gateway's process had in RAM during it (VmHWM), above what it had before (PSS).
+*Memory*: a batch of {LARGE_PICTURES} pictures of {LARGE_BYTES // 10**6} MB each, after one of two of them:
+the most that the gateway's process had in RAM during it (VmHWM), above what it had before (PSS).
 """
 
 

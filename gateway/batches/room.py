@@ -7,7 +7,8 @@ from utils.errors import Cancelled
 
 MOST_ITEMS = 16
 """Of one batch that are read or answered at once."""
-_FIRST_ITEMS = 4
+_FIRST_ITEMS = 2
+"""More would take the CPU from the one that is answered first, and from what is read."""
 
 
 class Room:

@@ -96,7 +96,7 @@ def test_a_room_has_few_places_at_first_and_more_for_each_that_was_left() -> Non
         room = entered(MOST_ITEMS)
         assert_waits(room, pool, room.enter)
         room = Room(10)
-        for _ in range(4):
+        for _ in range(2):
             room.enter()
         assert_waits(room, pool, room.enter)
         room = entered(8)
