@@ -1,5 +1,6 @@
 """Rules of what a batch is made of: parts that come in pieces, room for pictures, answers that wait."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -140,7 +141,12 @@ def test_answers_are_given_in_the_order_in_which_they_came(
         for index, line in enumerate(lines):
             box.put(index, line)
         assert [*tmp_path.iterdir()] == []
+        [file] = [
+            link for link in Path("/proc/self/fd").iterdir() if f"{tmp_path}/" in os.path.realpath(link)
+        ]
+        assert file.stat().st_size == sum(map(len, lines)) - sum(map(len, lines[:13]))
         assert [box.take() for _ in lines] == [*enumerate(lines)]
+        assert file.stat().st_size == 0
     box.put(0, b"last")
     box.end()
     assert box.take() == (0, b"last")
