@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from gateway.openapi import faces, failures, models, oip, schemas, service
+from gateway.openapi import batches, faces, failures, models, oip, schemas, service
 from gateway.openapi.elements import COMMON_HEADERS, COMMON_PARAMETERS, Element
 from utils.settings import Settings
 from utils.version import VERSION
@@ -26,12 +26,13 @@ def static_document(settings: Settings, page_files: Mapping[str, Iterable[str]])
         },
         "paths": {
             **faces.paths(),
+            **batches.paths(),
             **models.paths(),
             **(oip.paths() if settings.oip else {}),
             **service.paths(page_files),
         },
         "components": {
-            "schemas": schemas.components(settings) | of_protocol,
+            "schemas": schemas.components(settings) | batches.schemas(settings) | of_protocol,
             "responses": {name: one for group in groups for name, one in group.components().items()},
             "parameters": {**COMMON_PARAMETERS},
             "headers": {**COMMON_HEADERS, "X-Model": models.MODEL_HEADER},
