@@ -84,7 +84,7 @@ OF_PREDICT: Reasons = {"unknown": "UNKNOWN_OPTION", "no number": "OPTION_OUT_OF_
 # Parameters of the Open Inference Protocol may be meant for others.
 OF_TENSORS: Reasons = OF_SCHEMAS | {"unknown": None}
 NO_OPTION: dict[str, Reasons] = {
-    **dict.fromkeys([*HTTP_ENDPOINTS, *COUNTING], OF_PREDICT),
+    **dict.fromkeys([*HTTP_ENDPOINTS, "batch", *COUNTING], OF_PREDICT),
     **{name: OF_TENSORS for name in FREE if name.startswith("OIP")},
 }
 """Reasons for what is no option, by endpoint; OF_SCHEMAS at the others."""

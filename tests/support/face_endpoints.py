@@ -14,7 +14,7 @@ import grpc
 
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
-from tests.support import protocol_endpoints
+from tests.support import batches, protocol_endpoints
 from tests.support.endpoints import (
     ANY_SIZE,
     HTTP_ENDPOINTS,
@@ -24,6 +24,7 @@ from tests.support.endpoints import (
     called,
     found,
     http_request,
+    numbers,
     post_document,
     problem,
     refusal,
@@ -33,6 +34,7 @@ from utils.async_service_client import AsyncServiceClient
 from utils.codec import decode_detection
 from utils.domain import DetectOptions, DetectRequest
 from utils.errors import FacetError, error_class
+from utils.problems import CONTENT_TYPE as PROBLEM
 from utils.service_client import ServiceClient
 
 Endpoint = Callable[[Facet, bytes, Options, float], Answer]
@@ -108,6 +110,20 @@ def annotated(service: Facet, picture: bytes, options: Options, seconds: float) 
     return Answer(None, [[]] * int(answered["x-facet-faces"]), status)
 
 
+def batch(service: Facet, picture: bytes, options: Options, seconds: float) -> Answer:
+    """A batch, as its only picture."""
+    fields = [batches.option(name, str(value)) for name, value in options.items()]
+    body = batches.batch(*fields, batches.file(picture))
+    headers = {"Content-Type": batches.KIND, "X-Request-Timeout": f"{seconds:g}"}
+    status, answered, content = http_request(service.http, "POST", batches.PATH, body, headers)
+    if status != 200:
+        return problem(status, answered, json.loads(content))
+    [line] = batches.Answered(status, answered, content).items
+    if line["status"] == 200:
+        return Answer(None, [numbers(face) for face in line["results"]], 200, line)
+    return problem(line["status"], {"content-type": PROBLEM}, line["problem"])
+
+
 def _image(picture: bytes, options: Options) -> pb.Image:
     return pb.Image(raw_data=picture, options=pb.DetectOptions(**options))
 
@@ -122,6 +138,7 @@ TYPED: dict[str, Endpoint] = {
 """Those whose options have their types, so that no other ones can be sent."""
 FREE: dict[str, Endpoint] = {
     **{name: by_http(post) for name, post in HTTP_ENDPOINTS.items()},
+    "batch": batch,
     "model": as_model,
     "OIP": protocol_endpoints.tensors,
     "OIP over HTTP, binary": protocol_endpoints.tensors_over_http(binary=True),

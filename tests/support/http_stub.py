@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Canned(NamedTuple):
-    """An answer."""
+    """An answer, whose headers are named in lower case; some of them have no effect."""
 
     status: int
     body: bytes
@@ -42,8 +42,10 @@ def http_stub(*answers: Canned) -> Iterator[Stub]:
             stub.requests.append({name.lower(): value for name, value in self.headers.items()})
             status, body, headers = stub.answers.pop(0)
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            for name in ("Content-Type", "Retry-After"):
+                if value := headers.get(name.lower()):
+                    self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 

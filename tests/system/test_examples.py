@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import batches
 from tests.support.client_environment import node_modules
 from tests.support.endpoints import call_grpc, http_request, numbers, post_raw
 from tests.support.facet import Facet, facet, free_port
@@ -28,7 +29,7 @@ COMMANDS: dict[str, str] = dict(re.findall(r"^\| \[(\S+?)\]\(.*\| `([^`]+)` \|$"
 MANY = {name: command for name, command in COMMANDS.items() if "many" in name}
 ONE = {name: command for name, command in COMMANDS.items() if name not in MANY}
 HTTP, GRPC = "127.0.0.1:8000", "127.0.0.1:50051"
-BY_HTTP = {name: command for name, command in ONE.items() if HTTP in command}
+BY_HTTP = {name: command for name, command in COMMANDS.items() if HTTP in command}
 BY_STUB = {name: command for name, command in COMMANDS.items() if name.startswith("node-grpc")}
 TOOLS = {"sh": ("curl", "curl"), "node": ("node", "nodejs"), "java": ("java", "default-jdk-headless")}
 
@@ -82,7 +83,7 @@ def printed(output: str) -> list[list[float]]:
 def test_the_page_has_each_program() -> None:
     """And each that it has is run here, but for that which a browser opens."""
     programs = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.glob("*/*.*") if path.suffix != ".json"}
-    parts = {"javascript/faces.mjs", "node-grpc/client.mjs"}
+    parts = {"javascript/faces.mjs", "javascript/many_faces.mjs", "node-grpc/client.mjs"}
     assert {*COMMANDS} == programs - parts - {"javascript/page.html"}
     assert all(f"]({name})" in PAGE for name in programs - {"node-grpc/client.mjs"})
 
@@ -109,7 +110,7 @@ def test_a_program_for_many_pictures_counts_their_faces(service: Facet, home: Pa
     (home / "group.png").write_bytes(encoded(group_photo(), "PNG"))
     (home / "notes.txt").write_text("no picture")
     pictures = " ".join(["group.png", "notes.txt", "photo.jpg"] * 10)
-    done = run(home, MANY[program], grpc=service.grpc, picture=pictures)
+    done = run(home, MANY[program], http=service.http, grpc=service.grpc, picture=pictures)
     assert done.returncode == 1
     counted = ["group.png: 5"] * 10 + ["photo.jpg: 1"] * 10 + ["astronaut.png: 1"]
     assert sorted(done.stdout.splitlines()) == sorted(counted)
@@ -136,20 +137,33 @@ def test_a_program_says_what_is_wrong(service: Facet, home: Path, program: str) 
 def unavailable(seconds: int) -> Canned:
     """A gateway whose backend is not there says it."""
     problem = {"reason": "BACKEND_UNAVAILABLE", "detail": "The backend cannot be reached."}
-    headers = {"Content-Type": "application/problem+json", "Retry-After": str(seconds)}
+    headers = {"content-type": "application/problem+json", "retry-after": str(seconds)}
     return Canned(503, json.dumps(problem, separators=(",", ":")).encode(), headers)
+
+
+def of_one(service: Facet) -> Canned:
+    """What a picture is answered with."""
+    status, headers, body = http_request(service.http, "POST", "/predict", ASTRONAUT.read_bytes())
+    return Canned(status, body, headers)
+
+
+def of_many(service: Facet) -> Canned:
+    """What a batch of one picture is answered with."""
+    body, sent = batches.of_files([ASTRONAUT.read_bytes()]), {"Content-Type": batches.KIND}
+    status, headers, answer = http_request(service.http, "POST", batches.PATH, body, sent)
+    return Canned(status, answer, headers)
 
 
 @pytest.mark.parametrize("program", BY_HTTP)
 def test_a_service_that_cannot_answer_is_asked_once_more(service: Facet, home: Path, program: str) -> None:
     """Where it says that this helps soon; each time for a bounded answer."""
-    status, headers, body = http_request(service.http, "POST", "/predict", ASTRONAUT.read_bytes())
-    answered = Canned(status, body, {"Content-Type": headers["content-type"]})
-    with http_stub(unavailable(1), answered) as stub:
+    send = of_many if program in MANY else of_one
+    with http_stub(unavailable(1), send(service)) as stub:
         done = run(home, BY_HTTP[program], http=stub.address)
     assert done.returncode == 0
-    assert len(printed(done.stdout)) == 1
-    assert [request["x-request-timeout"] for request in stub.requests] == ["20", "20"]
+    assert len(done.stdout.splitlines()) == 1
+    first, second = (float(request["x-request-timeout"]) for request in stub.requests)
+    assert 0 < first == second <= 60
     with http_stub(unavailable(1), unavailable(1)) as stub:
         done = run(home, BY_HTTP[program], http=stub.address)
     assert done.returncode != 0
