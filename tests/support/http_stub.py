@@ -1,8 +1,8 @@
-"""A web server that answers as a test says, for what calls one."""
+"""Web servers of a test's own: one that answers what the test says, and any other."""
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -32,6 +32,19 @@ class Stub:
 
 
 @contextlib.contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A web server of this handler; gives its origin."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextlib.contextmanager
 def http_stub(*answers: Canned) -> Iterator[Stub]:
     """A server with these answers to POST."""
     stub = Stub(answers=[*answers])
@@ -52,12 +65,6 @@ def http_stub(*answers: Canned) -> Iterator[Stub]:
         def log_message(self, *_arguments: object) -> None:
             """Print nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        stub.address = f"127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield stub
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as origin:
+        stub.address = origin.removeprefix("http://")
+        yield stub

@@ -7,16 +7,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from tests.support import batches
+from tests.support.browser import chromium
 from tests.support.client_environment import node_modules
 from tests.support.endpoints import call_grpc, http_request, numbers, post_raw
 from tests.support.facet import Facet, facet, free_port
 from tests.support.fake_backend import failing, fake_backend
-from tests.support.http_stub import Canned, http_stub
+from tests.support.http_stub import Canned, http_stub, serving
 from tests.support.pictures import ASTRONAUT, encoded, group_photo, portrait
 from tests.support.processes import ROOT
 from tests.support.tools import tool
@@ -36,8 +39,8 @@ TOOLS = {"sh": ("curl", "curl"), "node": ("node", "nodejs"), "java": ("java", "d
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Facet]:
-    """The service whose addresses stand in for the page's."""
-    with facet() as running:
+    """The service whose addresses stand in for the page's; web pages of all origins may ask it."""
+    with facet(FACET_ALLOWED_ORIGINS="*") as running:
         yield running
 
 
@@ -173,6 +176,28 @@ def test_a_service_that_cannot_answer_is_asked_once_more(service: Facet, home: P
     assert done.returncode != 0
     assert "The backend cannot be reached." in done.stderr
     assert len(stub.requests) == 1
+
+
+@pytest.mark.parametrize("program", [name for name in BY_HTTP if name in MANY])
+def test_an_answer_that_was_cut_off_is_no_success(service: Facet, home: Path, program: str) -> None:
+    """A batch that lacks its last line."""
+    whole = of_many(service)
+    with http_stub(whole._replace(body=whole.body.splitlines(keepends=True)[0])) as stub:
+        done = run(home, BY_HTTP[program], http=stub.address)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_page_of_another_origin_shows_the_faces(service: Facet, home: Path, tmp_path: Path) -> None:
+    """Of a picture that is chosen, in a browser; or why there are none."""
+    handler = partial(SimpleHTTPRequestHandler, directory=home / "examples" / "javascript")
+    with serving(handler) as origin, chromium(tmp_path / "no_camera") as browser:
+        browser.open(f"{origin}/page.html?gateway=http://{service.http}")
+        browser.choose(home / "photo.jpg", name="picture")
+        browser.wait_for_text("faces", '"upLeft"')
+        browser.choose(home / "examples" / "README.md", name="picture")
+        browser.wait_for_text("faces", "UNSUPPORTED_IMAGE_FORMAT")
+        assert browser.console() == []
 
 
 @pytest.mark.parametrize("program", BY_STUB)
