@@ -7,6 +7,7 @@ from inference_server.admin.model_routes import ModelRoutes
 from inference_server.admin.service_routes import ServiceRoutes
 from inference_server.admin.supervisor_client import Execute
 from inference_server.admin.surroundings import READS, surrounded
+from inference_server.dispatch.stats import SharedStats
 from utils.errors import FacetError, MalformedRequest, Unauthenticated
 from utils.problems import CONTENT_TYPE, document, header_fields
 
@@ -14,15 +15,16 @@ _OPEN = "healthz"
 """The route that anybody may ask: it says nothing of the backend."""
 
 
-def create_app(execute: Execute, guard: Guard) -> Flask:
+def create_app(execute: Execute, guard: Guard, stats: SharedStats) -> Flask:
     """The application.
 
     Args:
         execute: Asks the supervisor.
+        stats: What all processes share.
         guard: Refuses requests.
     """
     app = surrounded("inference_server.admin", lambda: _check(guard), _tell)
-    ServiceRoutes(execute).add_to(app)
+    ServiceRoutes(execute, stats).add_to(app)
     ModelRoutes(execute).add_to(app)
     return app
 

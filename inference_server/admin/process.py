@@ -47,7 +47,7 @@ def main() -> None:
         client = SupervisorClient(socket.socket(fileno=int(arguments.supervisor_fd)))
         listener = socket.socket(fileno=int(arguments.http_fd))
         http, guard = HttpServer(), _guard(settings, listener)
-        http.add(create_app(client.execute, guard), listener)
+        http.add(create_app(client.execute, guard, shared.stats), listener)
         others: list[Endpoint] = []
         if arguments.grpc_address:
             others.append(_grpc_server(client, guard, arguments.grpc_address))
