@@ -7,12 +7,14 @@ number, with one writer at a time: a reader sees the old one or the new one, wit
 
 import sys
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 NANOSECOND: Final = 1e-9
+SECOND: Final = 1_000_000_000
+"""In nanoseconds, in which times are counted."""
 DURATIONS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds of the buckets of durations."""
 
@@ -71,13 +73,22 @@ class Histogram:
         """How many it has."""
         return len(self.bounds) + 2
 
-    @property
-    def limits(self) -> tuple[int, ...]:
-        """The bounds as observations are."""
-        return tuple(round(bound / self.unit) for bound in self.bounds)
-
 
 Family = Counter | Histogram
+
+
+class Buckets(NamedTuple):
+    """Where a histogram is in a block.
+
+    Attributes:
+        first: Its first word.
+        limits: The bounds of its buckets as observations are.
+        total: The word with the sum.
+    """
+
+    first: int
+    limits: tuple[int, ...]
+    total: int
 
 
 class Layout:
@@ -103,32 +114,22 @@ class Layout:
         """The first word of a family."""
         return self._places[family.name]
 
+    def buckets(self, family: Histogram) -> Buckets:
+        """The words of a histogram."""
+        first, limits = self.place(family), tuple(round(bound / family.unit) for bound in family.bounds)
+        return Buckets(first, limits, first + len(limits) + 1)
+
 
 def _meaning(family: Family) -> tuple[object, ...]:
     what = family.values if isinstance(family, Counter) else family.bounds
     return type(family).__name__, family.name, what, family.unit
 
 
-class Block:
-    """The words of one row for one thing that is counted.
-
-    Args:
-        memory: Of the block.
-    """
-
-    __slots__ = ("_words",)
-
-    def __init__(self, memory: memoryview) -> None:
-        self._words = memory.cast("Q")
-
-    def add(self, place: int, amount: int = 1) -> None:
-        """Count more in a word."""
-        self._words[place] += amount
-
-    def observe(self, place: int, limits: Sequence[int], value: int) -> None:
-        """Add an observation to a histogram, whose first word this is."""
-        self._words[place + bisect_left(limits, value)] += 1
-        self._words[place + len(limits) + 1] += value
+def observe(block: memoryview, buckets: Buckets, value: int) -> None:
+    """Add an observation to a histogram of a block."""
+    first, limits, total = buckets
+    block[first + bisect_left(limits, value)] += 1
+    block[total] += value
 
 
 class Table:
@@ -149,9 +150,9 @@ class Table:
         """Bytes of memory that a table takes."""
         return layout.size * series * (rows + 1)
 
-    def block(self, row: int, series: int) -> Block:
-        """The block of a series in a row, to be written by the process that has the row."""
-        return Block(self._slice(row, series))
+    def block(self, row: int, series: int) -> memoryview:
+        """The words of a series in a row, to be written by the process that has the row."""
+        return self._slice(row, series).cast("Q")
 
     def rows(self, series: int) -> Iterator[tuple[int, "Words"]]:
         """What each row has counted of a series, of those that have counted any of it."""

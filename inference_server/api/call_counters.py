@@ -1,24 +1,13 @@
 """What a worker's event loop counts of the calls that it receives, in words that all processes share."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from inference_server.dispatch import families
 from inference_server.dispatch.counters import NO_QUEUE, Counters, SlotCounters
 from inference_server.dispatch.families import OUTCOMES, RECEIVED
-from utils.counters import NANOSECOND, Histogram
-
-
-class _Timed(NamedTuple):
-    """Where a duration is counted: its first word, and the limits of its buckets in nanoseconds."""
-
-    place: int
-    limits: tuple[int, ...]
-
-    @classmethod
-    def of(cls, family: Histogram) -> Self:
-        return cls(RECEIVED.place(family), family.limits)
-
+from utils.counters import SECOND, observe
 
 _REQUESTS: Final = RECEIVED.place(families.REQUESTS)
 _SERVICES: Final = {
@@ -26,17 +15,15 @@ _SERVICES: Final = {
 }
 _QUEUES: Final = {"Inference": 0}
 """Of services whose calls are all for one model."""
-_REQUEST: Final = _Timed.of(families.REQUEST_DURATION)
-_ANSWERED, _FAILED = (RECEIVED.place(families.INFERENCES) + number for number in range(2))
-_ANSWERED_SECONDS, _FAILED_SECONDS = (
-    RECEIVED.place(families.INFERENCE_SECONDS) + number for number in range(2)
+_REQUEST: Final = RECEIVED.buckets(families.REQUEST_DURATION)
+_ANSWERED, _FAILED = (RECEIVED.place(families.INFERENCES) + place for place in range(2))
+_ANSWERED_TIME, _FAILED_TIME = (RECEIVED.place(families.INFERENCE_SECONDS) + place for place in range(2))
+_STAGES: Final = (
+    ("queue_ms", *RECEIVED.buckets(families.QUEUE_DURATION)),
+    ("decode_ms", *RECEIVED.buckets(families.DECODE_DURATION)),
+    ("detect_ms", *RECEIVED.buckets(families.PREDICT_DURATION)),
+    ("predict_ms", *RECEIVED.buckets(families.PREDICT_DURATION)),
 )
-_STAGES: Final = {
-    "queue_ms": _Timed.of(families.QUEUE_DURATION),
-    "decode_ms": _Timed.of(families.DECODE_DURATION),
-    "detect_ms": _Timed.of(families.PREDICT_DURATION),
-    "predict_ms": _Timed.of(families.PREDICT_DURATION),
-}
 """By the fields of the log line that have the times."""
 _FACES: Final = RECEIVED.place(families.FACES)
 _MILLISECOND: Final = 1_000_000
@@ -69,11 +56,11 @@ class CallCounters:
             reason: Of its failure; empty where there is none.
             seconds: From its arrival until now.
         """
-        block = self._slot.of(_QUEUES.get(service, NO_QUEUE) if queue is None else queue)
-        block.add(_REQUESTS + OUTCOMES[reason])
+        words = self._slot.of(_QUEUES.get(service, NO_QUEUE) if queue is None else queue)
+        words[_REQUESTS + OUTCOMES[reason]] += 1
         if service in _SERVICES:
-            block.add(_SERVICES[service])
-        block.observe(*_REQUEST, int(seconds / NANOSECOND))
+            words[_SERVICES[service]] += 1
+        observe(words, _REQUEST, int(seconds * SECOND))
 
     def answered(self, queue: int, seconds: float, log_fields: Mapping[str, Any]) -> None:
         """Count an input that a model has answered.
@@ -83,17 +70,19 @@ class CallCounters:
             seconds: From its arrival until now.
             log_fields: What the model's process says of it.
         """
-        block = self._slot.of(queue)
-        block.add(_ANSWERED)
-        block.add(_ANSWERED_SECONDS, int(seconds / NANOSECOND))
-        for name, stage in _STAGES.items():
-            if name in log_fields:
-                block.observe(*stage, int(log_fields[name] * _MILLISECOND))
-        if "faces" in log_fields:
-            block.add(_FACES, log_fields["faces"])
+        words = self._slot.of(queue)
+        words[_ANSWERED] += 1
+        words[_ANSWERED_TIME] += int(seconds * SECOND)
+        for name, first, limits, total in _STAGES:
+            milliseconds = log_fields.get(name)
+            if milliseconds is not None:
+                time = int(milliseconds * _MILLISECOND)
+                words[first + bisect_left(limits, time)] += 1  # as `observe`, without the call
+                words[total] += time
+        words[_FACES] += log_fields.get("faces", 0)
 
     def failed(self, queue: int, seconds: float) -> None:
         """Count an input that failed, as `answered`."""
-        block = self._slot.of(queue)
-        block.add(_FAILED)
-        block.add(_FAILED_SECONDS, int(seconds / NANOSECOND))
+        words = self._slot.of(queue)
+        words[_FAILED] += 1
+        words[_FAILED_TIME] += int(seconds * SECOND)

@@ -7,7 +7,7 @@ version of the queue can be called. A version that comes back gets the series th
 from typing import Final
 
 from inference_server.dispatch.families import COMPUTED, EXITS, RECEIVED, SUPERVISED, ExitCause
-from utils.counters import Block, Layout, Table
+from utils.counters import Layout, Table
 
 NO_QUEUE: Final = -1
 """Of calls that are for no model that there is."""
@@ -92,7 +92,7 @@ class Counters:
     def count_exit(self, queue: int | None, cause: ExitCause) -> None:
         """Count a process that has ended, which took from a queue; None: the admin process."""
         series = self._series_of[NO_QUEUE if queue is None else queue]
-        self.supervised.block(0, series).add(SUPERVISED.place(EXITS) + [*ExitCause].index(cause))
+        self.supervised.block(0, series)[SUPERVISED.place(EXITS) + [*ExitCause].index(cause)] += 1
 
 
 class SlotCounters:
@@ -107,15 +107,15 @@ class SlotCounters:
     def __init__(self, series_of: memoryview, table: Table, slot: int) -> None:
         self._series_of = series_of
         self._table, self._slot = table, slot
-        self._blocks: dict[int, Block] = {}
+        self._blocks: dict[int, memoryview] = {}
 
-    def of(self, queue: int) -> Block:
-        """The block for a queue, or for NO_QUEUE."""
+    def of(self, queue: int) -> memoryview:
+        """The words for a queue, or for NO_QUEUE."""
         series = self._series_of[queue]
-        block = self._blocks.get(series)
-        if block is None:
-            block = self._blocks[series] = self._table.block(self._slot, series)
-        return block
+        try:
+            return self._blocks[series]
+        except KeyError:
+            return self._blocks.setdefault(series, self._table.block(self._slot, series))
 
 
 def _head_size(queues: int) -> int:

@@ -98,7 +98,7 @@ class Dispatcher:
         del work
         self._pending[pending.number] = pending
         self._row.add_waiting(queue, 1, load.size, load.cost)
-        self._counters.of(queue).add(_PAYLOAD_BYTES, load.size)
+        self._counters.of(queue)[_PAYLOAD_BYTES] += load.size
         try:
             self._post(pending)
             return await pending.future
@@ -129,7 +129,7 @@ class Dispatcher:
         for pending, claim in again:
             self._requeue(pending, was_in_flight=claim == dead)
         if again:
-            self._counters.of(queue).add(_REQUEUED, len(again))
+            self._counters.of(queue)[_REQUEUED] += len(again)
             logger.warning("requeued", extra=fields(requests=len(again), slot=slot))
 
     def close(self) -> None:

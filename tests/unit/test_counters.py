@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.counters import DURATIONS, NANOSECOND, Counter, Histogram, Layout, Table
+from utils.counters import DURATIONS, SECOND, Counter, Histogram, Layout, Table, observe
 
 REQUESTS = Counter("requests", "about", ("reason",), (("",), ("FULL",)))
 SECONDS = Histogram("seconds", "about")
@@ -21,8 +21,8 @@ def test_the_next_process_of_a_row_counts_on() -> None:
     memory = bytearray(Table.size(LAYOUT, ROWS, SERIES))
     for row in (0, 2, 2):
         block = table(memory).block(row, 1)
-        block.add(LAYOUT.place(REQUESTS) + 1, 5)
-        block.observe(LAYOUT.place(SIZES), SIZES.limits, 3)
+        block[LAYOUT.place(REQUESTS) + 1] += 5
+        observe(block, LAYOUT.buckets(SIZES), 3)
     counted = table(memory).sums(1)
     assert counted.of(REQUESTS) == [0, 15]
     assert counted.of(SIZES) == [0, 0, 3, 0, 9]
@@ -36,7 +36,7 @@ def test_a_series_is_counted_apart_from_its_neighbours() -> None:
     for row in range(ROWS):
         block = made.block(row, 2)
         for word in range(sum(family.words for family in LAYOUT.families)):
-            block.add(word, (2**64 - 1) // ROWS)
+            block[word] += (2**64 - 1) // ROWS
     total = (2**64 - 1) // ROWS * ROWS
     assert all(set(made.sums(2).of(family)) == {total} for family in LAYOUT.families)
     assert all(set(made.sums(other).of(family)) == {0} for other in (1, 3) for family in LAYOUT.families)
@@ -46,11 +46,11 @@ def test_a_series_can_begin_again_while_its_words_stay() -> None:
     """For each of them has one writer, which knows nothing of it."""
     made = table()
     block = made.block(0, 1)
-    block.add(LAYOUT.place(REQUESTS), 7)
+    block[LAYOUT.place(REQUESTS)] += 7
     made.begin(1)
     assert made.sums(1).of(REQUESTS) == [0, 0]
-    block.add(LAYOUT.place(REQUESTS), 2)
-    made.block(1, 1).add(LAYOUT.place(REQUESTS) + 1)
+    block[LAYOUT.place(REQUESTS)] += 2
+    made.block(1, 1)[LAYOUT.place(REQUESTS) + 1] += 1
     assert made.sums(1).of(REQUESTS) == [2, 1]
 
 
@@ -62,8 +62,8 @@ def test_an_observation_is_in_the_first_bucket_whose_bound_it_does_not_exceed(
 ) -> None:
     """The last bucket has what exceeds all bounds."""
     made = table()
-    value = round(seconds / NANOSECOND)
-    made.block(0, 0).observe(LAYOUT.place(SECONDS), SECONDS.limits, value)
+    value = round(seconds * SECOND)
+    observe(made.block(0, 0), LAYOUT.buckets(SECONDS), value)
     *buckets, total = made.sums(0).of(SECONDS)
     assert [place for place, count in enumerate(buckets) if count] == [bucket]
     assert total == value

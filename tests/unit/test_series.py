@@ -11,7 +11,7 @@ from tests.support.models import version
 
 def count(counters: Counters, queue: int, times: int = 1) -> None:
     """Count calls for a queue, as a worker does."""
-    counters.receiver(0).of(queue).add(RECEIVED.place(REQUESTS) + OUTCOMES[""], times)
+    counters.receiver(0).of(queue)[RECEIVED.place(REQUESTS) + OUTCOMES[""]] += times
 
 
 def counted(counters: Counters, queue: int) -> int:
