@@ -11,11 +11,20 @@ from utils.domain import Detection
 from utils.models import ModelDescription, Prediction
 
 MODEL = "X-Model"
+FACES = "X-Facet-Faces"
 
 
 def detection_response(detection: Detection) -> Response:
     """The answer to a picture whose faces are known."""
     return _json(orjson.dumps(detection_document(detection)))
+
+
+def annotated_response(detection: Detection) -> Response:
+    """The picture with the faces drawn into it alone, and how many they are."""
+    assert detection.annotated is not None, "it was asked for"
+    response = Response(detection.annotated.data, content_type=detection.annotated.media_type)
+    response.headers[FACES] = str(len(detection.faces))
+    return response
 
 
 def models_response(models: Iterable[ModelDescription]) -> Response:

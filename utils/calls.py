@@ -26,6 +26,7 @@ from utils.channel import (
 )
 from utils.domain import Detection, DetectRequest
 from utils.errors import LARGER_FACES_HELP, Code, FacetError, InternalError, RouteNotFound
+from utils.extras_codec import with_all
 from utils.metadata import TIMEOUT_IS_DEFAULT, call_metadata
 from utils.models import ModelDescription, Prediction
 from utils.status import UNANSWERED
@@ -178,7 +179,12 @@ def detect(request: DetectRequest | bytes) -> Call[Detection]:
     if isinstance(request, bytes):
         request = DetectRequest(request)
     unanswered = f"{UNANSWERED} {LARGER_FACES_HELP}"
-    return Call(_DETECT, codec.encode_request(request), codec.decode_detection, unanswered)
+    wanted = request.wanted
+
+    def decode(reply: infer_pb2.InferResults) -> Detection:
+        return with_all(codec.decode_detection(reply), wanted)
+
+    return Call(_DETECT, codec.encode_request(request), decode, unanswered)
 
 
 def predict(name: str, inputs: Mapping[str, Any] | bytes, version: str) -> Call[dict[str, Any]]:

@@ -3,7 +3,6 @@
 `encode_*` makes a message, `decode_*` reads one.
 """
 
-from ctypes import c_float
 from dataclasses import fields
 from typing import Any
 
@@ -21,6 +20,14 @@ from utils.domain import (
     Point,
     Timings,
 )
+from utils.extras_codec import (
+    decode_picture,
+    decode_quality,
+    encode_picture,
+    encode_quality,
+    encode_wanted,
+)
+from utils.options import shortest
 
 TRANSPORT_MARGIN = 1024**2
 """Bytes that a message may exceed the image limit by: everything in it that is not the image."""
@@ -37,6 +44,7 @@ def encode_request(request: DetectRequest) -> pb.Image:
         raw_data=request.image,
         image_id=request.image_id,
         options=_encode_options(request.options),
+        wanted=encode_wanted(request.wanted),
     )
     if request.metadata:
         message._meta_data.values.update(request.metadata)
@@ -76,15 +84,6 @@ def decode_options(message: pb.DetectOptions) -> DetectOptions:
     return DetectOptions(**values)
 
 
-def shortest(value: float) -> float:
-    """The number with the fewest digits that is this float32: what its sender wrote, 0.6 for 0.60000002."""
-    for digits in (6, 7, 8):
-        candidate = float(f"{value:.{digits}g}")
-        if c_float(candidate).value == value:
-            return candidate
-    return float(f"{value:.9g}")  # nine digits always tell two float32 apart
-
-
 # --- answers ----------------------------------------------------------------------------------------
 
 
@@ -108,7 +107,10 @@ def encode_detection(detection: Detection) -> pb.InferResults:
             decode_ms=detection.timings.decode_ms,
             detect_ms=detection.timings.detect_ms,
             total_ms=detection.timings.total_ms,
+            extras_ms=detection.timings.extras_ms,
         ),
+        annotated=encode_picture(detection.annotated),
+        crops_omitted=detection.crops_omitted,
     )
     if detection.metadata:
         message._meta_data.values.update(detection.metadata)
@@ -126,9 +128,12 @@ def decode_detection(message: pb.InferResults) -> Detection:
             message.timings.decode_ms,
             message.timings.detect_ms,
             message.timings.total_ms,
+            message.timings.extras_ms,
         ),
         image_id=message.image_id,
         metadata=dict(message._meta_data.values),
+        annotated=decode_picture(message.annotated) if message.HasField("annotated") else None,
+        crops_omitted=message.crops_omitted if message.HasField("crops_omitted") else None,
     )
 
 
@@ -147,6 +152,8 @@ def _encode_face(face: Face) -> pb.Result:
             mouth_right=_encode_point(landmarks.mouth_right),
         ),
         confidence=face.confidence,
+        quality=encode_quality(face.quality),
+        crop=encode_picture(face.crop),
     )
 
 
@@ -162,6 +169,8 @@ def _decode_face(message: pb.Result) -> Face:
             mouth_right=_decode_point(landmarks.mouth_right),
         ),
         confidence=message.confidence,
+        quality=decode_quality(message.quality) if message.HasField("quality") else None,
+        crop=decode_picture(message.crop) if message.HasField("crop") else None,
     )
 
 

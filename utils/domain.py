@@ -4,12 +4,12 @@ The frame of every coordinate is the upright picture (after its EXIF orientation
 origin in the top left corner, x to the right, y downwards, floats that nobody has rounded.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
 
-from utils.errors import ImageEmpty, ImageTooLarge, MalformedRequest, OptionOutOfRange
+from utils.errors import ImageEmpty, ImageTooLarge, MalformedRequest
+from utils.extras import Picture, Quality, Wanted
+from utils.options import check, number
 
 MIN_FACE_SIZE_RANGE = (10.0, 2000.0)
 THRESHOLD_PROPOSAL_RANGE = (0.1, 1.0)
@@ -49,11 +49,16 @@ class Landmarks:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One face: where it is, and how sure the detector's last network is of it (0 to 1)."""
+    """One face: where it is, and how sure the detector's last network is of it (0 to 1).
+
+    `quality` and `crop` are there where they were asked for.
+    """
 
     box: Box
     landmarks: Landmarks
     confidence: float
+    quality: Quality | None = None
+    crop: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +85,24 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where a request's time went in the backend, in milliseconds."""
+    """Where a request's time went in the backend, in milliseconds.
+
+    `extras_ms` is 0 where nothing was wanted beside the faces.
+    """
 
     queue_ms: float
     decode_ms: float
     detect_ms: float
     total_ms: float
+    extras_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
     """The answer to one picture: its faces, most confident first, and what they refer to.
 
-    `image_id` and `metadata` are the caller's own, returned as sent.
+    `image_id` and `metadata` are the caller's own, returned as sent. `annotated` is there where it was asked
+    for, and where crops were, `crops_omitted` says how many faces have none because there were too many.
     """
 
     faces: tuple[Face, ...]
@@ -101,10 +111,8 @@ class Detection:
     timings: Timings
     image_id: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-def _option(default: float | None, bounds: tuple[float, float]) -> Any:  # noqa: ANN401 - as dataclasses.field
-    return field(default=default, metadata={"bounds": bounds})
+    annotated: Picture | None = None
+    crops_omitted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,34 +130,15 @@ class DetectOptions:
         OptionOutOfRange: A value is not a finite number in its range; names the field.
     """
 
-    min_face_size: float = _option(20.0, MIN_FACE_SIZE_RANGE)
-    threshold_proposal: float = _option(0.6, THRESHOLD_PROPOSAL_RANGE)
-    threshold_refine: float = _option(0.7, THRESHOLD_RANGE)
-    threshold_output: float = _option(0.8, THRESHOLD_RANGE)
-    max_faces: int | None = _option(None, MAX_FACES_RANGE)
+    min_face_size: float = number(20.0, MIN_FACE_SIZE_RANGE)
+    threshold_proposal: float = number(0.6, THRESHOLD_PROPOSAL_RANGE)
+    threshold_refine: float = number(0.7, THRESHOLD_RANGE)
+    threshold_output: float = number(0.8, THRESHOLD_RANGE)
+    max_faces: int | None = number(None, MAX_FACES_RANGE)
 
     def __post_init__(self) -> None:
         """Refuse what the detector could not mean."""
-        for option in fields(self):
-            value = getattr(self, option.name)
-            low, high = option.metadata["bounds"]
-            if value is None and option.default is None:
-                continue
-            whole = isinstance(low, int)
-            if not _is_number(value, whole=whole) or not low <= value <= high:
-                kind = "a whole number" if whole else "a number"
-                raise OptionOutOfRange(
-                    f"options.{option.name} is {value!r}; accepted: {kind} from {low:g} to {high:g}",
-                    field=f"options.{option.name}",
-                )
-
-
-def _is_number(value: object, *, whole: bool) -> bool:
-    if isinstance(value, bool):  # which Python counts among the integers
-        return False
-    if whole:
-        return isinstance(value, int)
-    return isinstance(value, int | float) and math.isfinite(value)
+        check(self, "options")
 
 
 OPTION_NAMES = tuple(option.name for option in fields(DetectOptions))
@@ -196,6 +185,7 @@ class DetectRequest:
     options: DetectOptions = DetectOptions()
     image_id: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    wanted: Wanted = Wanted()
 
     def __post_init__(self) -> None:
         """Refuse to carry a load that is no picture."""

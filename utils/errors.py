@@ -4,7 +4,7 @@
     ├── InvalidRequest          the caller must change the request
     │   ├── ...                 one class for each way in which it can be wrong
     │   └── PayloadTooLarge     a limit was exceeded
-    ├── RouteNotFound, MethodNotAllowed
+    ├── RouteNotFound, MethodNotAllowed, ExtrasNotAnswered
     ├── Unauthenticated, TokenRefused, RequestRefused   who asks, or how, not what is asked for
     ├── Overloaded              try again after `retry_after` seconds
     │   ├── QueueFull
@@ -431,6 +431,15 @@ class TooManyChanges(Overloaded):
 
     reason = "TOO_MANY_CHANGES"
     title = "Too many changes are made at once"
+
+
+class ExtrasNotAnswered(FacetError):
+    """The backend has passed over what was wanted beside the faces: it is of an earlier release."""
+
+    code = Code.UNIMPLEMENTED
+    http_status = 501
+    reason = "EXTRAS_NOT_ANSWERED"
+    title = "The backend does not know what was asked for"
 
 
 class ModelNotFound(FacetError):

@@ -5,7 +5,9 @@ from google.rpc import status_pb2
 from protos import infer_pb2 as pb
 from utils.codec import decode_detection
 from utils.domain import Detection
-from utils.errors import FacetError, error_class
+from utils.errors import ExtrasNotAnswered, FacetError, error_class
+from utils.extras import Wanted
+from utils.extras_codec import with_all
 from utils.status import foreign_error
 
 
@@ -29,6 +31,11 @@ def decode_problem(problem: pb.Problem) -> FacetError:
     return known(problem.detail, field=problem.field or None, retry_after=retry_after)
 
 
-def decode_outcome(reply: pb.PredictStreamReply) -> Detection | FacetError:
-    """What a picture was answered with."""
-    return decode_problem(reply.problem) if reply.HasField("problem") else decode_detection(reply.results)
+def decode_outcome(reply: pb.PredictStreamReply, wanted: Wanted) -> Detection | FacetError:
+    """What a picture was answered with, for which this was wanted beside its faces."""
+    if reply.HasField("problem"):
+        return decode_problem(reply.problem)
+    try:
+        return with_all(decode_detection(reply.results), wanted)
+    except ExtrasNotAnswered as error:
+        return error

@@ -20,6 +20,7 @@ from utils.errors import (
     MessageTooLarge,
     Overloaded,
 )
+from utils.extras import Wanted
 from utils.status import UNANSWERED
 from utils.stream_codec import decode_outcome
 
@@ -41,6 +42,7 @@ class Picture:
         request: What is sent; None once there is an outcome.
         deadline: When its answer is no longer wanted, of the monotonic clock.
         timeout_named: Whether the backend is told.
+        wanted: What is wanted beside its faces.
         due: When it is to be sent; infinite while it is on a stream.
         attempts: How many streams it was lost with.
     """
@@ -49,6 +51,7 @@ class Picture:
     request: pb.PredictStreamRequest | None
     deadline: float
     timeout_named: bool
+    wanted: Wanted
     due: float = 0.0
     attempts: int = 0
 
@@ -116,14 +119,15 @@ class Window:
             return
         number = self._count
         self._count += 1
-        image = encode_request(DetectRequest(request) if isinstance(request, bytes) else request)
-        message = pb.PredictStreamRequest(number=number, image=image)
+        if isinstance(request, bytes):
+            request = DetectRequest(request)
+        message = pb.PredictStreamRequest(number=number, image=encode_request(request))
         if message.ByteSize() > self._most_bytes:
             detail = f"The request has {message.ByteSize()} bytes; accepted: {self._most_bytes} at most."
             self.outcomes.append((number, MessageTooLarge(detail)))
             return
         deadline = time.monotonic() + self._timeout
-        self._pictures[number] = Picture(number, message, deadline, self._timeout_named)
+        self._pictures[number] = Picture(number, message, deadline, self._timeout_named, request.wanted)
 
     def take_due(self) -> list[Picture]:
         """What is to be sent now, and counts as sent."""
@@ -164,7 +168,7 @@ class Window:
         picture = self._pictures.get(reply.number)
         if picture is None:  # its time was over
             return
-        outcome = decode_outcome(reply)
+        outcome = decode_outcome(reply, picture.wanted)
         if isinstance(outcome, Overloaded):
             self._wait_or_end(picture, outcome)
         else:

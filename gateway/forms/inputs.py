@@ -33,31 +33,48 @@ escaped as `\/`. Where `\u002B` stands for + alone, they are fewer on average.""
 
 
 def input_form(
-    content_type: str | None, content_encoding: str | None, host: Callable[[], str], max_image_bytes: int
+    content_type: str | None,
+    content_encoding: str | None,
+    host: Callable[[], str],
+    max_image_bytes: int,
+    included: str = "",
 ) -> InputForm[DetectRequest]:
     """How to read a body under these headers.
+
+    Args:
+        content_type: One of them.
+        content_encoding: One of them.
+        host: Of the request, for what it is shown.
+        max_image_bytes: Of the image in it.
+        included: As of `request_from`.
 
     Raises:
         UnsupportedContentType: In no way; the detail shows two that work, against this host.
         UnsupportedContentEncoding: It is compressed in a way that is not accepted.
     """
-    form = _uncompressed(content_type or "application/octet-stream", host, max_image_bytes)
+    form = _uncompressed(content_type or "application/octet-stream", host, max_image_bytes, included)
     return under_coding(form, content_encoding)
 
 
 def _uncompressed(
-    content_type: str, host: Callable[[], str], max_image_bytes: int
+    content_type: str, host: Callable[[], str], max_image_bytes: int, included: str
 ) -> InputForm[DetectRequest]:
     mimetype = content_type.partition(";")[0].strip().lower()
     if mimetype == "application/json":
         room = math.ceil(max_image_bytes * _BASE64 * _ESCAPED)
-        read = partial(parse_json, max_image_bytes=max_image_bytes, host=host)
+        read = partial(parse_json, max_image_bytes=max_image_bytes, host=host, included=included)
         return _Enveloped(room + _ENVELOPE, "JSON", read)
     if mimetype == "multipart/form-data":
-        read = partial(parse_multipart, content_type=content_type, max_image_bytes=max_image_bytes, host=host)
+        read = partial(
+            parse_multipart,
+            content_type=content_type,
+            max_image_bytes=max_image_bytes,
+            host=host,
+            included=included,
+        )
         return _Enveloped(max_image_bytes + _ENVELOPE, "multipart", read)
     if _RAW.fullmatch(mimetype):
-        return _Raw(max_image_bytes)
+        return _Raw(max_image_bytes, included)
     raise UnsupportedContentType(
         f"Content-Type is {content_type[:100]!r}; accepted: multipart/form-data, application/json, image/*, "
         f"application/octet-stream, and none at all. Try: {'  or: '.join(curl_lines(host()))}",
@@ -65,14 +82,15 @@ def _uncompressed(
     )
 
 
+@dataclass(frozen=True, slots=True)
 class _Raw(InputForm[DetectRequest]):
-    __slots__ = ()
+    included: str
 
     def too_large(self, actual: str) -> PayloadTooLarge:
         return image_too_large(actual, self.limit)
 
     def parse(self, body: bytes, query: str) -> DetectRequest:
-        return request_from(checked_image(body, self.limit), query)
+        return request_from(checked_image(body, self.limit), query, included=self.included)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,10 @@ from utils.errors import ImageMissing, MalformedRequest, shown
 _MEMBERS = ("image", "image_id", "metadata", "options")
 
 
-def parse_json(body: bytes, query: str, max_image_bytes: int, host: Callable[[], str]) -> DetectRequest:
-    """The request that a JSON body means; a member that is null is absent.
+def parse_json(
+    body: bytes, query: str, max_image_bytes: int, host: Callable[[], str], *, included: str = ""
+) -> DetectRequest:
+    """The request that a JSON body means; a member that is null is absent; `included` as of `request_from`.
 
     Raises:
         MalformedRequest: It is not JSON, not an object, or a member is unknown, repeated or of a wrong type.
@@ -36,7 +38,7 @@ def parse_json(body: bytes, query: str, max_image_bytes: int, host: Callable[[],
         raise ImageMissing("There is no image; send it as base64 or as a data: URI.", field="image")
     refuse_reference(text, host)
     image = checked_image(decode_image(text), max_image_bytes)
-    return request_from(image, query, options or {}, image_id, metadata)
+    return request_from(image, query, options or {}, image_id, metadata, included=included)
 
 
 def _member(document: dict[str, Any], name: str, kind: type, expected: str) -> Any:  # noqa: ANN401 - kind or None

@@ -3,12 +3,13 @@
 import codecs
 import sys
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import orjson
 
+from gateway.forms.extras import EXTRA_OPTIONS, INCLUDE, wanted_from
 from utils.domain import (
     MAX_IMAGE_ID_CHARACTERS,
     MAX_METADATA_CHARACTERS,
@@ -20,6 +21,9 @@ from utils.errors import SHOWN_CHARACTERS, MalformedRequest, UnknownOption, show
 from utils.json_names import refuse_repeated_names
 
 _T = TypeVar("_T")
+
+ALL_OPTIONS = (*OPTION_NAMES, INCLUDE, *EXTRA_OPTIONS)
+"""The names that a request's options may have."""
 
 _MARKS = (b",", b"[", b"{")
 """One of them is before every value of JSON but the outermost."""
@@ -85,17 +89,21 @@ def metadata_from(value: object) -> dict[str, str]:
     return value
 
 
-def unique(pairs: Iterable[tuple[str, _T]]) -> dict[str, _T]:
+def unique(pairs: Iterable[tuple[str, _T]], join: Callable[[_T, _T], _T]) -> dict[str, _T]:
     """Named values as a mapping.
 
+    Args:
+        pairs: Names and values.
+        join: Makes one of two values of `include`, which alone may come several times.
+
     Raises:
-        MalformedRequest: A name comes twice.
+        MalformedRequest: Another name comes twice.
     """
     values: dict[str, _T] = {}
     for name, value in pairs:
-        if name in values:
+        if name in values and name != INCLUDE:
             raise MalformedRequest(f"{shown(name)!r} is given twice", field=shown(name))
-        values[name] = value
+        values[name] = join(values[name], value) if name in values else value
     return values
 
 
@@ -105,6 +113,8 @@ def request_from(
     options: Mapping[str, Any] = MappingProxyType({}),
     image_id: str | None = None,
     metadata: Mapping[str, str] = MappingProxyType({}),
+    *,
+    included: str = "",
 ) -> DetectRequest:
     """A request whose options and image_id came in its body, in its query string, or some in either.
 
@@ -114,12 +124,14 @@ def request_from(
         options: The options of the body, as JSON has them; null is none.
         image_id: That of the body, if it has one.
         metadata: That of the body.
+        included: What the path of the request includes in its answer, and nothing else; empty: what the
+            request says.
 
     Raises:
-        MalformedRequest: The query cannot be read, something is given twice, or image_id or metadata are
-            too long.
+        MalformedRequest: The query cannot be read, something is given twice, image_id or metadata are too
+            long, or an option is for what is not included.
         UnknownOption: There is none by such a name.
-        OptionOutOfRange: One is not a number in its range.
+        OptionOutOfRange: One has a value that it does not accept.
     """
     texts = _parse_query(query) if query else {}
     for name in texts:
@@ -129,15 +141,20 @@ def request_from(
             )
     image_id = texts.pop("image_id", image_id or "")
     checked: dict[str, Any] = {}
-    for name, value in {**options, **numbers(texts)}.items():
-        if name not in OPTION_NAMES:
+    extras: dict[str, Any] = {}
+    for name, value in {**options, **typed(texts)}.items():
+        if name not in ALL_OPTIONS:
             raise UnknownOption(
-                f"There is no option {shown(name)!r}; known: {', '.join(OPTION_NAMES)}",
+                f"There is no option {shown(name)!r}; known: {', '.join(ALL_OPTIONS)}",
                 field=f"options.{shown(name)}",
             )
         if value is not None:
-            checked[name] = _option(value)
-    return DetectRequest(image, DetectOptions(**checked), image_id, metadata)
+            if name in OPTION_NAMES:
+                checked[name] = _option(value)
+            else:
+                extras[name] = value if name == INCLUDE else _extra(value)
+    wanted = wanted_from(extras, included)
+    return DetectRequest(image, DetectOptions(**checked), image_id, metadata, wanted)
 
 
 class _Json(str):
@@ -156,6 +173,13 @@ def _option(value: object) -> Any:  # noqa: ANN401 - DetectOptions checks its ty
     return _Json(orjson.dumps(value)[:SHOWN_CHARACTERS].decode(errors="ignore"))
 
 
+def _extra(value: object) -> Any:  # noqa: ANN401 - as for _option
+    """The same, with true, false and texts as they are."""
+    if isinstance(value, str):
+        return shown(value)
+    return value if isinstance(value, bool) else _option(value)
+
+
 def _parse_query(query: str) -> dict[str, str]:
     """The parameters of a query string.
 
@@ -166,12 +190,12 @@ def _parse_query(query: str) -> dict[str, str]:
         pairs = urllib.parse.parse_qsl(query, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError as error:
         raise MalformedRequest("The query is not UTF-8.") from error
-    return unique(pairs)
+    return unique(pairs, lambda first, second: f"{first},{second}")
 
 
-def numbers(texts: Mapping[str, str]) -> dict[str, object]:
-    """Options that came as text: numbers where they are some, else as they are."""
-    return {name: _number(text) for name, text in texts.items()}
+def typed(texts: Mapping[str, str]) -> dict[str, object]:
+    """Options that came as text, as JSON would have them; what is no number, true or false is text."""
+    return {name: text.split(",") if name == INCLUDE else _number(text) for name, text in texts.items()}
 
 
 def _number(text: str) -> object:

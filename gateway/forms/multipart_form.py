@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from werkzeug.http import parse_options_header
 
 from gateway.forms.hints import curl_lines, refuse_reference
-from gateway.forms.members import load_json, metadata_from, numbers, request_from, unique
-from utils.domain import MAX_METADATA_CHARACTERS, OPTION_NAMES, DetectRequest, checked_image
+from gateway.forms.members import ALL_OPTIONS, load_json, metadata_from, request_from, typed, unique
+from utils.domain import MAX_METADATA_CHARACTERS, DetectRequest, checked_image
 from utils.errors import ImageMissing, MalformedRequest, shown
 
 _MAX_PARTS = 100
@@ -18,7 +18,7 @@ _LONGEST_TEXT = 16 * MAX_METADATA_CHARACTERS
 r"""Bytes of a part that is not the image. Metadata takes twelve a character, written as \ud83d\ude00."""
 _LONGEST_REFERENCE = 1024
 _NAMES_SHOWN = 8
-_FIELDS = {"image_id", "metadata", *OPTION_NAMES}
+_FIELDS = {"image_id", "metadata", *ALL_OPTIONS}
 
 # RFC 2046 has CR LF alone; some clients, and people who write a form by hand, end lines by one of the two.
 _AFTER_BOUNDARY = re.compile(rb"(--)|[ \t]*(?=\r|\n)")
@@ -34,9 +34,15 @@ class _Part:
 
 
 def parse_multipart(
-    body: bytes, query: str, content_type: str, max_image_bytes: int, host: Callable[[], str]
+    body: bytes,
+    query: str,
+    content_type: str,
+    max_image_bytes: int,
+    host: Callable[[], str],
+    *,
+    included: str = "",
 ) -> DetectRequest:
-    """The request that a multipart body means.
+    """The request that a multipart body means; `included` as of `request_from`.
 
     Raises:
         MalformedRequest: It cannot be taken apart, a part comes twice, is too long or not UTF-8, or metadata
@@ -47,7 +53,7 @@ def parse_multipart(
     boundary = parse_options_header(content_type)[1].get("boundary", "")
     if not boundary.isascii() or not boundary:
         raise MalformedRequest("The Content-Type names no boundary.", field="Content-Type")
-    parts = unique(_parts(body, b"--" + boundary.encode()))
+    parts = unique(_parts(body, b"--" + boundary.encode()), _joined)
     picture = parts.pop(_image_name(parts, host))
     if not picture.is_file:
         refuse_reference(picture.content[:_LONGEST_REFERENCE].decode(errors="replace"), host)
@@ -55,7 +61,11 @@ def parse_multipart(
     texts = {name: _text(name, part.content) for name, part in parts.items()}
     metadata = metadata_from(load_json(texts.pop("metadata", "{}").encode(), "metadata", field="metadata"))
     image_id = texts.pop("image_id", None)
-    return request_from(image, query, numbers(texts), image_id, metadata)
+    return request_from(image, query, typed(texts), image_id, metadata, included=included)
+
+
+def _joined(first: _Part, second: _Part) -> _Part:
+    return _Part(b"%s,%s" % (first.content, second.content), is_file=False)
 
 
 def _image_name(parts: Mapping[str, _Part], host: Callable[[], str]) -> str:

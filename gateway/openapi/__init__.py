@@ -7,4 +7,5 @@ faces, models, oip, service   the paths, as `gateway.routes` has them
 elements        what the paths are made of
 failures        the error tree as answers
 schemas         the objects that requests and answers have
+face_schemas    those of face detection
 """

@@ -57,6 +57,18 @@ def schema(name: str) -> Element:
     return ref("schemas", name)
 
 
+def record(properties: dict[str, Element], *optional: str, description: str = "") -> Element:
+    """An object whose members are all there, but for these."""
+    required = [name for name in properties if name not in optional]
+    made = {"type": "object", "properties": properties, "required": required}
+    return made | {"description": description} if description else made
+
+
+def array(items: Element, description: str = "") -> Element:
+    """A list of anything."""
+    return {"type": "array", "items": items, "description": description}
+
+
 def answer(description: str, content: Mapping[str, Element], **headers: Element) -> Element:
     """An answer by its media types and their schemas; header fields are named with underscores."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -96,10 +96,13 @@ class Failures(NamedTuple):
 
 ANY = Failures("Any", _ANY)
 READINESS = Failures("Readiness", (*_ANY, errors.BackendUnavailable, errors.GatewayStopping))
-FACES = Failures("Faces", (*_ANY, *_CALL, *_BODY, *_FACES))
+FACES = Failures("Faces", (*_ANY, *_CALL, *_BODY, *_FACES, errors.ExtrasNotAnswered))
 CATALOGUE = Failures("Catalogue", (*_ANY, *_CALL, errors.AnswerTooLarge))
 MODEL = Failures("Model", (*CATALOGUE.kinds, errors.ModelNotFound))
-PREDICTION = Failures("Prediction", (*FACES.kinds, *_MODEL, errors.InvalidInput, errors.ModelFailed))
+PREDICTION = Failures(
+    "Prediction",
+    (*_ANY, *_CALL, *_BODY, *_FACES, *_MODEL, errors.InvalidInput, errors.ModelFailed),
+)
 
 _PROTOCOL = "ProtocolProblem"
 PROTOCOL_ANY = Failures("ProtocolAny", _ANY, _PROTOCOL)

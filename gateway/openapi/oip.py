@@ -7,14 +7,15 @@ from gateway.openapi.elements import (
     JSON,
     Element,
     answer,
+    array,
     body,
     in_path,
     media,
     operation,
+    record,
     schema,
 )
 from gateway.openapi.models import NAME
-from gateway.openapi.schemas import array, record
 
 _TAG = "open inference protocol"
 _TEXT: Element = {"type": "string"}

@@ -1,6 +1,6 @@
 """The paths of the gateway, one module for each resource. A view is: parse, call, answer.
 
-faces           POST /predict
+faces           POST /predict and /predict/annotated
 models          /models and what is below it
 oip             the Open Inference Protocol, /v2 and what is below it
 description     /openapi.json, the page /docs, and the release

@@ -1,22 +1,42 @@
-"""POST /predict: the faces in one picture."""
+"""POST /predict: the faces in one picture; POST /predict/annotated: the picture with its faces drawn in."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 from flask import Flask, Response, request
 
-from gateway.answers import detection_response
+from gateway.answers import annotated_response, detection_response
 from gateway.arrival import BodyRule, Environ
 from gateway.backend import Backend
 from gateway.context import REQUEST_TIMEOUT, Patience, RequestContext, current, patience_of
+from gateway.forms.extras import ANNOTATED
 from gateway.forms.input_form import InputForm
 from gateway.forms.inputs import input_form
 from gateway.routes.backend_calls import Permits, call_options, read_body, rule_of
 from utils.domain import Detection, DetectRequest
 from utils.settings import Settings
 
-_PATH = "/predict"
+
+class _Path(NamedTuple):
+    """What is different at a path.
+
+    Attributes:
+        included: What its answer includes beside the faces, and nothing else; empty: what a request says.
+        answer: Makes its answer.
+    """
+
+    included: str
+    answer: Callable[[Detection], Response]
+
+
+_PATHS = {
+    "/predict": _Path("", detection_response),
+    "/predict/annotated": _Path(ANNOTATED, annotated_response),
+}
 
 
 class FaceRoutes:
-    """The view, and what it needs."""
+    """The view of all paths, and what it needs."""
 
     def __init__(self, backend: Backend, settings: Settings, permits: Permits) -> None:
         self._backend = backend
@@ -24,8 +44,9 @@ class FaceRoutes:
         self._permits = permits
 
     def add_to(self, app: Flask) -> None:
-        """Give the application its path."""
-        app.add_url_rule(_PATH, view_func=self.predict, methods=["POST"])
+        """Give the application its paths."""
+        for path in _PATHS:
+            app.add_url_rule(path, view_func=self.predict, methods=["POST"])
 
     def predict(self) -> Response:
         """Find the faces in the picture that was sent."""
@@ -38,11 +59,11 @@ class FaceRoutes:
     def _detect(
         self, context: RequestContext, form: InputForm[DetectRequest], patience: Patience
     ) -> Response:
-        wanted = form.parse(read_body(context), request.environ.get("QUERY_STRING", ""))
-        context.note(bytes=len(wanted.image))
-        detection = self._backend.detect(wanted, **call_options(context, patience))
+        asked = form.parse(read_body(context), request.environ.get("QUERY_STRING", ""))
+        context.note(bytes=len(asked.image))
+        detection = self._backend.detect(asked, **call_options(context, patience))
         _note(context, detection)
-        return detection_response(detection)
+        return _PATHS[request.path].answer(detection)
 
 
 def _note(context: RequestContext, detection: Detection) -> None:
@@ -56,11 +77,13 @@ def _note(context: RequestContext, detection: Detection) -> None:
         detect_ms=round(timings.detect_ms, 3),
         backend_ms=round(timings.total_ms, 3),
     )
+    if timings.extras_ms:
+        context.note(extras_ms=round(timings.extras_ms, 3))
 
 
 def body_rule(environ: Environ, settings: Settings) -> BodyRule | None:
     """As `gateway.app.Gateway.body_rules`."""
-    if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) != ("POST", _PATH):
+    if environ["REQUEST_METHOD"] != "POST" or environ["PATH_INFO"] not in _PATHS:
         return None
     return rule_of(_form_of(environ, settings), environ, settings)
 
@@ -71,4 +94,5 @@ def _form_of(environ: Environ, settings: Settings) -> InputForm[DetectRequest]:
         environ.get("HTTP_CONTENT_ENCODING"),
         lambda: environ.get("HTTP_HOST", ""),
         settings.max_image_bytes,
+        _PATHS[environ["PATH_INFO"]].included,
     )

@@ -120,9 +120,11 @@ class FaceModel:
 
 def _typed(payload: bytes) -> pb.Image:
     try:
-        return pb.Image.FromString(payload)
+        message = pb.Image.FromString(payload)
     except DecodeError as error:
         raise MalformedRequest("The bytes are no message of the input's type.") from error
+    message.ClearField("wanted")  # which that type does not have
+    return message
 
 
 def _read(operation: str, payload: bytes, parameters: bytes) -> pb.Image:

@@ -15,10 +15,13 @@ from inference_server.dispatch.consumer import Checkpoint, Outcome
 from inference_server.dispatch.request_buffer import Abandoned
 from inference_server.dispatch.work import Work
 from inference_server.models.encoding import pack_answer, pack_error, unpack_context
+from inference_server.models.extras.computing import Extras, compute, cost_of_extras
 from protos import infer_pb2 as pb
 from utils import codec
 from utils.domain import Detection, DetectOptions, Face, ImageInfo, ModelInfo, Timings
-from utils.errors import FacetError, InternalError
+from utils.errors import AnswerTooLarge, FacetError, InternalError
+from utils.extras import Wanted
+from utils.extras_codec import decode_wanted
 from utils.logs import fields
 from utils.settings import Settings
 
@@ -83,6 +86,7 @@ class FaceDetection:
         self._max_bytes = settings.max_image_bytes
         self._max_pixels = settings.max_image_pixels
         self._formats = settings.image_formats
+        self._max_answer_bytes = settings.max_answer_bytes
 
     @classmethod
     def build(cls, settings: Settings) -> Self:
@@ -112,13 +116,21 @@ class FaceDetection:
         """
         options = message.options
         codec.check_options(options)
-        options.DiscardUnknownFields()  # which would wait with the request, uncounted
+        asked = pb.Image(options=options)
+        wanted = Wanted()
+        if message.HasField("wanted"):
+            asked.wanted.CopyFrom(message.wanted)
+            wanted = decode_wanted(message.wanted)
+        asked.DiscardUnknownFields()  # which would wait with the request, uncounted
         header = images.inspect(image, self._max_bytes, self._max_pixels, self._formats)
         size = options.min_face_size if options.HasField("min_face_size") else _DEFAULT_OPTIONS.min_face_size
         searched = check_pyramid(header.width, header.height, size, self._max_pixels)
+        cost = cost_of(header.pixels, searched)
+        if not wanted.is_nothing:
+            cost += cost_of_extras(wanted, header.width, header.height, options.max_faces)
         return Examined(
-            parameters=options.SerializeToString(),
-            cost=cost_of(header.pixels, searched),
+            parameters=asked.SerializeToString(),
+            cost=cost,
             grace=header.decode_seconds,
             log_fields={"format": header.format, "width": header.width, "height": header.height},
         )
@@ -133,8 +145,13 @@ class FaceDetection:
         try:
             request_id, traceparent, parameters = unpack_context(work.context)
             names = {"request_id": request_id, "traceparent": traceparent or None}
-            options = codec.decode_options(pb.DetectOptions.FromString(parameters))
-            return Outcome(_encoded(self._detect(work, options, checkpoint)), complete=True)
+            asked = pb.Image.FromString(parameters)
+            options, wanted = codec.decode_options(asked.options), decode_wanted(asked.wanted)
+            detection = self._detect(work, options, wanted, checkpoint)
+            answer = _encoded(detection)
+            if not wanted.is_nothing:
+                self._check_size(answer)
+            return Outcome(answer, complete=True)
         except Abandoned:
             raise
         except FacetError as error:
@@ -146,24 +163,42 @@ class FaceDetection:
     encode_error = staticmethod(pack_error)
     """The answer that tells a caller of an error."""
 
-    def _detect(self, work: Work, options: DetectOptions, checkpoint: Checkpoint) -> Detection:
+    def _detect(
+        self, work: Work, options: DetectOptions, wanted: Wanted, checkpoint: Checkpoint
+    ) -> Detection:
         started = time.monotonic()
         pixels, orientation = images.decode(work.payload, self._max_pixels, self._formats)
         decoded = time.monotonic()
         checkpoint()
         faces = self.detector.detect(pixels, options, checkpoint)
-        ended = time.monotonic()
+        detected = ended = time.monotonic()
+        extras = Extras(faces, None, None)
+        if not wanted.is_nothing:
+            extras = compute(pixels, faces, wanted, checkpoint)
+            ended = time.monotonic()
         return Detection(
-            faces=faces,
+            faces=extras.faces,
             image=ImageInfo(pixels.shape[1], pixels.shape[0], orientation),
             model=self.detector.model,
             timings=Timings(
                 queue_ms=(started - work.received) * 1000,
                 decode_ms=(decoded - started) * 1000,
-                detect_ms=(ended - decoded) * 1000,
+                detect_ms=(detected - decoded) * 1000,
                 total_ms=(ended - work.received) * 1000,
+                extras_ms=(ended - detected) * 1000,
             ),
+            annotated=extras.annotated,
+            crops_omitted=extras.crops_omitted,
         )
+
+    def _check_size(self, answer: bytes) -> None:
+        if len(answer) > self._max_answer_bytes:
+            raise AnswerTooLarge(
+                f"The answer has {len(answer)} bytes; the limit is {self._max_answer_bytes}, the larger one "
+                "of FACET_MAX_REQUEST_BYTES and FACET_MAX_IMAGE_BYTES of the backend. Ask for fewer or "
+                "smaller crops, or a smaller annotated picture.",
+                field="wanted",
+            )
 
 
 def cost_of(pixels: int, searched: int) -> float:
@@ -179,4 +214,6 @@ def cost_of(pixels: int, searched: int) -> float:
 def _encoded(detection: Detection) -> bytes:
     message: bytes = codec.encode_detection(detection).SerializeToString()
     times = {name: round(ms, 3) for name, ms in asdict(detection.timings).items() if name != "total_ms"}
+    if not times["extras_ms"]:
+        del times["extras_ms"]
     return pack_answer(message, {"faces": len(detection.faces), **times})

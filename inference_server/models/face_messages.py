@@ -1,7 +1,8 @@
 """Face detection in the forms that models are called by: its card, its messages and their JSON.
 
 Its messages are those of infer.proto under the names that a model's messages have, without what callers send
-only to get it back. So they are the same on the wire, and only JSON has to be translated.
+only to get it back, and without what they may want beside the faces. So they are the same on the wire, and
+only JSON has to be translated.
 """
 
 import base64
@@ -14,7 +15,7 @@ from typing import Any
 import orjson
 from google.protobuf import descriptor_pool, json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
 from inference_server.catalogue.names import identifier
 from inference_server.models.encodings import inference
@@ -32,7 +33,13 @@ OPERATIONS = ("typed", "json", *inference.OPERATIONS, "torchserve", "torchserve_
 
 _MEMBERS = ("image", "options")
 _ECHOED = {"image_id", "_meta_data"}
-_LEFT_OUT = {"Image": {*_ECHOED, "height", "width"}, "InferResults": _ECHOED}
+_LEFT_OUT = {
+    "Image": {*_ECHOED, "height", "width", "wanted"},
+    "InferResults": {*_ECHOED, "annotated", "crops_omitted"},
+    "Result": {"quality", "crop"},
+    "Timings": {"extras_ms"},
+}
+_MESSAGES_LEFT_OUT = {"MetaData", "Wanted", "Crops", "Annotated", "Quality", "Picture"}
 _BOUNDS = {option.name: option.metadata["bounds"] for option in fields(DetectOptions)}
 _STANDARD_ALPHABET = str.maketrans("-_", "+/")
 _NUMBERS = {FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE}
@@ -97,6 +104,7 @@ def encode_json(results: bytes) -> bytes:
         preserving_proto_field_name=True,
         always_print_fields_with_no_presence=True,
     )
+    del values["timings"]["extras_ms"]
     return orjson.dumps({name: value for name, value in values.items() if name not in _ECHOED})
 
 
@@ -145,11 +153,13 @@ def _file(prefix: str) -> FileDescriptorProto:
     pb.DESCRIPTOR.CopyToProto(file)
     file.name, file.package = f"facet/models/{prefix}.proto", PACKAGE
     del file.service[:]
-    _remove(file.message_type, {"MetaData"})
+    _remove(file.message_type, _MESSAGES_LEFT_OUT)
     names = {message.name: f"{prefix}_{message.name}" for message in file.message_type}
     names |= {"Image": f"{prefix}_input", "InferResults": f"{prefix}_output"}
     for message in file.message_type:
-        _remove(message.field, _LEFT_OUT.get(message.name, set()))
+        if message.name in _LEFT_OUT:
+            _remove(message.field, _LEFT_OUT[message.name])
+            _remove_empty_oneofs(message)
         message.name = names[message.name]
         for field in message.field:
             if field.type_name:
@@ -163,6 +173,17 @@ def _remove(declared: Any, names: set[str]) -> None:  # noqa: ANN401 - a repeate
     kept = [one for one in declared if one.name not in names]
     del declared[:]
     declared.extend(kept)
+
+
+def _remove_empty_oneofs(message: DescriptorProto) -> None:
+    """Remove those whose fields are gone: each `optional` one has its own."""
+    in_oneofs = [field for field in message.field if field.HasField("oneof_index")]
+    used = sorted({field.oneof_index for field in in_oneofs})
+    kept = [message.oneof_decl[index] for index in used]
+    for field in in_oneofs:
+        field.oneof_index = used.index(field.oneof_index)
+    del message.oneof_decl[:]
+    message.oneof_decl.extend(kept)
 
 
 def _schema(message: Descriptor) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Unpack
 
 from flask import Flask
@@ -19,6 +20,7 @@ from utils.domain import (
     Timings,
 )
 from utils.errors import FacetError
+from utils.extras import Picture, Quality, Wanted
 from utils.models import ModelDescription, Prediction
 from utils.service_client import BlockingCallOptions
 from utils.settings import Settings
@@ -28,6 +30,10 @@ FACE = Face(
     Landmarks(Point(30, 40), Point(70, 40), Point(50, 60), Point(35, 90), Point(65, 90)),
     0.9987654321987,
 )
+
+QUALITY = Quality(123.456789012, 100.5, 40.25, -3.5, 40.0)
+CROP = Picture(b"a crop", "image/jpeg", 112, 112)
+ANNOTATED = Picture(b"\xff\xd8 annotated", "image/jpeg", 200, 150)
 
 MODELS = [
     ModelDescription("iris", "2.10", "loading", default=False, kind="onnx"),
@@ -51,7 +57,7 @@ MODELS = [
 
 
 class FakeBackend:
-    """Answers every picture with one face, and every input of a model with `{"answer": 1}`.
+    """Answers every picture with one face and what is wanted, every input of a model with `{"answer": 1}`.
 
     An encoded input is its own answer. Or all fail with `failure`. Remembers what it was asked.
     """
@@ -82,7 +88,7 @@ class FakeBackend:
     def detect(self, request: DetectRequest, **options: Unpack[BlockingCallOptions]) -> Detection:
         self.requests.append(request)
         self._begin(options)
-        return Detection(
+        detection = Detection(
             faces=(FACE,),
             image=ImageInfo(200, 150, 6),
             model=ModelInfo("mtcnn", "1.0.0", "onnx"),
@@ -90,6 +96,7 @@ class FakeBackend:
             image_id=request.image_id,
             metadata=request.metadata,
         )
+        return detection if request.wanted.is_nothing else with_extras(detection, request.wanted)
 
     def predict_raw(
         self,
@@ -158,6 +165,19 @@ class FakeBackend:
         assert timeout <= 1
         if self.not_ready is not None:
             raise self.not_ready
+
+
+def with_extras(detection: Detection, wanted: Wanted) -> Detection:
+    """A detection with what is wanted beside its face."""
+    crop = CROP if wanted.crops is not None else None
+    face = replace(FACE, quality=QUALITY if wanted.quality else None, crop=crop)
+    return replace(
+        detection,
+        faces=(face,),
+        timings=replace(detection.timings, extras_ms=2.5),
+        annotated=ANNOTATED if wanted.annotated is not None else None,
+        crops_omitted=0 if wanted.crops is not None else None,
+    )
 
 
 def app_for(backend: FakeBackend, **environ: str) -> Flask:

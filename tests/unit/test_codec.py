@@ -21,6 +21,7 @@ from utils.domain import (
     Timings,
 )
 from utils.errors import OptionOutOfRange
+from utils.options import shortest
 
 float32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 points = st.builds(Point, float32, float32)
@@ -43,10 +44,10 @@ detections = st.builds(
 )
 options = st.builds(
     DetectOptions,
-    min_face_size=st.floats(10, 2000, width=32).map(codec.shortest),
-    threshold_proposal=st.floats(0.125, 1, width=32).map(codec.shortest),
-    threshold_refine=st.floats(0, 1, width=32).map(codec.shortest),
-    threshold_output=st.floats(0, 1, width=32).map(codec.shortest),
+    min_face_size=st.floats(10, 2000, width=32).map(shortest),
+    threshold_proposal=st.floats(0.125, 1, width=32).map(shortest),
+    threshold_refine=st.floats(0, 1, width=32).map(shortest),
+    threshold_output=st.floats(0, 1, width=32).map(shortest),
     max_faces=st.none() | st.integers(1, 1000),
 )
 requests = st.builds(
@@ -83,9 +84,9 @@ def test_a_default_option_is_not_sent() -> None:
 def test_a_float_of_a_caller_is_read_as_it_was_written(value: float) -> None:
     """0.6 becomes 0.60000002384 as float32, and 0.6 again."""
     sent = pb.DetectOptions(min_face_size=value).min_face_size
-    assert pb.DetectOptions(min_face_size=codec.shortest(sent)).min_face_size == sent
+    assert pb.DetectOptions(min_face_size=shortest(sent)).min_face_size == sent
     if len(repr(value)) < 8:
-        assert codec.shortest(sent) == value
+        assert shortest(sent) == value
 
 
 @pytest.mark.parametrize("check", [codec.check_options, codec.decode_options])

@@ -17,7 +17,15 @@ from tests.support.hooked_worker import face
 from tests.support.pictures import ASTRONAUT
 from utils import codec
 from utils.domain import DetectOptions, ModelInfo
-from utils.errors import BrokenImage, FacetError, InternalError, OptionOutOfRange, PyramidTooLarge
+from utils.errors import (
+    AnswerTooLarge,
+    BrokenImage,
+    DeadlineExceeded,
+    FacetError,
+    InternalError,
+    OptionOutOfRange,
+    PyramidTooLarge,
+)
 from utils.settings import Settings
 
 IMAGE = ASTRONAUT.read_bytes()
@@ -81,7 +89,8 @@ def test_options_reach_the_detector_as_they_were_written() -> None:
 def test_unknown_fields_of_options_do_not_wait_with_the_request() -> None:
     """They would take memory that nobody counts."""
     options = pb.DetectOptions.FromString(b"\x7a\x80\x08" + bytes(1024))
-    assert model().examine(pb.Image(options=options), IMAGE).parameters == b""
+    message = pb.Image(options=options, wanted=pb.Wanted.FromString(b"\x7a\x80\x08" + bytes(1024)))
+    assert len(model().examine(message, IMAGE).parameters) < 10
 
 
 @pytest.mark.parametrize(
@@ -108,6 +117,58 @@ def test_an_answer_says_what_its_log_line_needs_beside_the_message() -> None:
     times = {name: pytest.approx(getattr(detection.timings, name), abs=1e-2) for name in log_fields}
     assert log_fields == times
     assert set(times) == {"queue_ms", "decode_ms", "detect_ms"}
+
+
+EVERYTHING = pb.Wanted(quality=True, crops=pb.Crops(), annotated=pb.Annotated())
+
+
+def with_wanted(detection: FaceDetection, wanted: pb.Wanted) -> Work:
+    """The work of a request for which this is wanted beside the faces."""
+    return work(detection.examine(pb.Image(wanted=wanted), IMAGE).parameters)
+
+
+def test_what_is_wanted_beside_the_faces_counts_in_cost_answer_and_log_line() -> None:
+    """As it was asked for, with a time of its own, which is part of the whole."""
+    detection = model()
+    examined = [detection.examine(pb.Image(wanted=wanted), IMAGE) for wanted in (pb.Wanted(), EVERYTHING)]
+    assert examined[0].cost == detection.examine(pb.Image(), IMAGE).cost < examined[1].cost
+    message, log_fields = unpack_answer(
+        detection.handle(with_wanted(detection, EVERYTHING), lambda: None).answer
+    )
+    found = codec.decode_detection(pb.InferResults.FromString(message))
+    assert found.annotated is not None
+    assert found.crops_omitted == 0
+    assert found.faces[0].quality is not None
+    assert found.faces[0].crop is not None
+    times = found.timings
+    assert log_fields["extras_ms"] == pytest.approx(times.extras_ms, abs=1e-2)
+    assert times.extras_ms < times.total_ms
+
+
+def test_what_is_wanted_is_computed_within_the_requests_time() -> None:
+    """When that is over, the faces alone are no answer."""
+
+    def out_of_time() -> None:
+        if detector.options is not None:  # it has found its face
+            raise DeadlineExceeded("out of time")
+
+    detector = FakeDetector()
+    detection = model(detector)
+    outcome = detection.handle(with_wanted(detection, EVERYTHING), out_of_time)
+    assert not outcome.complete
+    with pytest.raises(DeadlineExceeded):
+        unpack_answer(outcome.answer)
+
+
+def test_an_answer_larger_than_its_caller_can_receive_is_an_error() -> None:
+    """Which names the limit; the same picture is answered without what makes it so large."""
+    detection = model(max_image_bytes=30_000, max_request_bytes=20_000)
+    assert detection.handle(work(b""), lambda: None).complete
+    parameters = pb.Image(wanted=EVERYTHING).SerializeToString()
+    outcome = detection.handle(work(parameters), lambda: None)
+    with pytest.raises(AnswerTooLarge, match="the limit is 30000, the larger one of FACET_MAX_REQ") as caught:
+        unpack_answer(outcome.answer)
+    assert caught.value.field == "wanted"
 
 
 @pytest.mark.parametrize(

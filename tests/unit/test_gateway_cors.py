@@ -39,6 +39,7 @@ def test_pages_of_the_origins_that_are_named_may_read_answers() -> None:
     assert {name.strip() for name in response.headers[EXPOSE].split(",")} == {
         "Retry-After",
         "X-Request-ID",
+        "X-Facet-Faces",
         "X-Model",
     }
     assert "Access-Control-Allow-Credentials" not in response.headers

@@ -10,7 +10,7 @@ import pytest
 from onnx import helper
 from PIL import Image
 
-from inference_server.models.kinds.alignment import aligned, boxed
+from inference_server.models.alignment import aligned, boxed
 from inference_server.models.kinds.expression import ExpressionModel, ExpressionOptions, Response
 from inference_server.models.kinds.per_face import PerFace
 from inference_server.models.kinds.pictures import PictureInput

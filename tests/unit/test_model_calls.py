@@ -376,6 +376,34 @@ def test_get_models_tells_loaded_models_by_their_default_versions(
     play(scene, *versions)
 
 
+def test_face_detection_as_a_model_gives_nothing_beside_the_faces() -> None:
+    """Its schemas have none of it, and a field that they do not have is passed over, as always."""
+    faces = version("face_detection", queue=0, card=face_card("face_detection"))
+    wanted = infer_pb2.Wanted(quality=True, crops=infer_pb2.Crops(), annotated=infer_pb2.Annotated())
+
+    async def scene(served: Served) -> None:
+        given = infer_pb2.Image(raw_data=ASTRONAUT.read_bytes(), wanted=wanted)
+        answer = infer_pb2.InferResults.FromString(
+            await served.unary(typed("face_detection"), given.SerializeToString())
+        )
+        assert len(answer.results) == 1
+        assert not answer.HasField("annotated")
+        assert not answer.results[0].HasField("quality")
+        fields = message_class(faces, "face_detection_output").DESCRIPTOR.fields_by_name
+        assert {*fields} == {"results", "image", "model", "timings"}
+        as_json = orjson.dumps({"image": base64.b64encode(ASTRONAUT.read_bytes()).decode()})
+        reply = await predicted(served, request("face_detection", json=as_json))
+        values = orjson.loads(reply.json)
+        assert {*values["timings"]} == {"queue_ms", "decode_ms", "detect_ms", "total_ms"}
+        assert {*values["results"][0]} == {"box", "landmarks", "confidence"}
+
+    play(scene, faces)
+    card = orjson.dumps([face_card("face_detection")[of] for of in ("input_schema", "output_schema")])
+    assert not [
+        name for name in ("wanted", "quality", "crop", "annotated", "extras_ms") if name in card.decode()
+    ]
+
+
 def test_face_detection_is_called_like_any_model() -> None:
     """By its own method, by name, and in JSON, as `/Inference/Predict` answers."""
     image = ASTRONAUT.read_bytes()
@@ -401,8 +429,8 @@ def test_face_detection_is_called_like_any_model() -> None:
         sent = {work.operation for work, _ in served.models.works}
         assert (sent, {work.payload for work, _ in served.models.works}) == ({"detect"}, {image})
         contexts = [unpack_context(work.context)[2] for work, _ in served.models.works[1:]]
-        asked = infer_pb2.DetectOptions(**options)  # type: ignore[arg-type]
-        assert {infer_pb2.DetectOptions.FromString(each).SerializeToString() for each in contexts} == {
+        asked = infer_pb2.Image(options=infer_pb2.DetectOptions(**options))  # type: ignore[arg-type]
+        assert {infer_pb2.Image.FromString(each).SerializeToString() for each in contexts} == {
             asked.SerializeToString()
         }
 

@@ -13,7 +13,7 @@ from inference_server.detector.choice import EngineUnavailable, choose
 from inference_server.detector.factory import SelfTestFailed, create_detector, self_test
 from inference_server.detector.pipeline import Detector
 from inference_server.detector.weights import WeightsError
-from inference_server.models.kinds.alignment import aligned, boxed
+from inference_server.models.alignment import aligned, boxed
 from inference_server.models.kinds.image_classification import check_labels
 from inference_server.models.kinds.loading import FileName, read_labels, read_options
 from inference_server.models.kinds.pictures import (
