@@ -6,6 +6,7 @@ oip             the Open Inference Protocol, /v2 and what is below it
 description     /openapi.json, the page /docs, and the release
 service         the gateway itself: / and its health
 torchserve      TorchServe's inference API, which is another application
+metrics         what the processes have counted, another application, too
 backend_calls   what views share that call the backend
 model_calls     what views share that call models
 """

@@ -2,13 +2,13 @@
 
 from flask import Flask, Response, g, request
 
-from inference_server.admin.guard import Guard
 from inference_server.admin.model_routes import ModelRoutes
 from inference_server.admin.service_routes import ServiceRoutes
 from inference_server.admin.supervisor_client import Execute
 from inference_server.admin.surroundings import READS, surrounded
 from inference_server.dispatch.stats import SharedStats
-from utils.errors import FacetError, MalformedRequest, Unauthenticated
+from utils.errors import FacetError, MalformedRequest
+from utils.guard import Guard
 from utils.problems import CONTENT_TYPE, document, header_fields
 
 _OPEN = "healthz"
@@ -45,6 +45,4 @@ def _tell(failure: FacetError, error: Exception) -> Response:
     """A problem document."""
     response = Response(document(failure, g.request_id), failure.http_status, content_type=CONTENT_TYPE)
     response.headers.update(header_fields(failure, error))
-    if isinstance(failure, Unauthenticated):
-        response.headers["WWW-Authenticate"] = "Bearer"
     return response

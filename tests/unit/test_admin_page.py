@@ -10,10 +10,10 @@ import pytest
 from flask import Flask
 
 from inference_server.admin.app import create_app
-from inference_server.admin.guard import Guard
 from inference_server.catalogue.commands import Command
 from tests.support.control_socket import described
 from tests.support.dispatch import shared_stats
+from utils.guard import Guard
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from inference_server.admin.app import create_app
-from inference_server.admin.guard import Guard
 from inference_server.catalogue.commands import Command
 from tests.support.dispatch import shared_stats
 from utils.errors import FacetError, InternalError, ModelLoadFailed, ModelNotFound
+from utils.guard import Guard
 from utils.logs import fields_of
 
 
