@@ -16,6 +16,9 @@ from prometheus_client.utils import floatToGoString
 
 from utils.counters import Counter, Family, Histogram
 
+BOUND = "le"
+"""The label of a bucket's upper bound."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gauge:

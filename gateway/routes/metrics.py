@@ -47,11 +47,12 @@ class MetricsRoutes:
         """Give the metrics, for Prometheus and its like."""
         counters = current().arrival.counters
         assert counters is not None  # of the server that has the address
-        body, content_type = write(_metrics(counters), request.headers.get("Accept", ""))
+        body, content_type = write(metrics_of(counters), request.headers.get("Accept", ""))
         return Response(body, content_type=content_type)
 
 
-def _metrics(counters: HttpCounters) -> Iterator[Metric]:
+def metrics_of(counters: HttpCounters) -> Iterator[Metric]:
+    """What all processes have counted, and how they are."""
     for family, words in counters.totals():
         yield metric(family, ("route",), words)
     for gauge, value in zip(GAUGES, counters.now(), strict=True):

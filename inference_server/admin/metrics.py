@@ -58,9 +58,14 @@ class BackendMetrics:
         Raises:
             FacetError: The supervisor does not answer.
         """
-        return write(self._metrics(), accept)
+        return write(self.metrics(), accept)
 
-    def _metrics(self) -> Iterator[Metric]:
+    def metrics(self) -> Iterator[Metric]:
+        """All of them.
+
+        Raises:
+            FacetError: The supervisor does not answer.
+        """
         now = self._now()
         yield from now.counted
         yield from self._of_queues(now.queues)

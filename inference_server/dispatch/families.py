@@ -59,13 +59,13 @@ REQUEST_DURATION: Final = Histogram(
 )
 INFERENCES: Final = Counter(
     "facet_inferences_total",
-    "Inputs that were sent to a model's queue, or refused by it, each item of a stream for itself.",
+    "Inputs that were sent to a model, each item of a stream for itself, by whether it has answered.",
     ("outcome",),
     (("ok",), ("failed",)),
 )
 INFERENCE_SECONDS: Final = Counter(
     "facet_inference_seconds_total",
-    "Time from their arrival to their answers, summed up.",
+    "Time from the arrival of these inputs to their answers.",
     ("outcome",),
     (("ok",), ("failed",)),
     unit=NANOSECOND,
