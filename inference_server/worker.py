@@ -112,7 +112,7 @@ class Worker:
         )
         try:
             stats = self._membership.shared.stats
-            counters = CallCounters(stats.counters.receiver(self._membership.slot))
+            counters = CallCounters(stats.counters, self._membership.slot)
             submissions = Submissions(self._dispatcher, counters)
             inference = InferenceService(submissions, self._model, self._settings)
             models = ModelCaller(self._models, submissions, FaceModel(inference), self._settings)

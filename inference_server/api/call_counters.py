@@ -4,8 +4,9 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
+from inference_server.catalogue.table import QUEUES
 from inference_server.dispatch import families
-from inference_server.dispatch.counters import NO_QUEUE, Counters, SlotCounters
+from inference_server.dispatch.counters import NO_QUEUE, Counters
 from inference_server.dispatch.families import OUTCOMES, RECEIVED
 from utils.counters import SECOND, observe
 
@@ -25,6 +26,7 @@ _STAGES: Final = (
     ("predict_ms", *RECEIVED.buckets(families.PREDICT_DURATION)),
 )
 """By the fields of the log line that have the times."""
+_ITEMS: Final = RECEIVED.place(families.ITEMS)
 _FACES: Final = RECEIVED.place(families.FACES)
 _MILLISECOND: Final = 1_000_000
 """In nanoseconds."""
@@ -33,19 +35,25 @@ _MILLISECOND: Final = 1_000_000
 class CallCounters:
     """The counters of one event loop.
 
+    Attributes:
+        all: What all processes have counted.
+
     Args:
-        slot: Those of its worker's slot.
+        counters: The same.
+        slot: The worker's.
     """
 
-    def __init__(self, slot: SlotCounters) -> None:
-        self._slot = slot
+    def __init__(self, counters: Counters, slot: int) -> None:
+        self.all = counters
+        self._slot = counters.receiver(slot)
 
     @classmethod
     def unshared(cls) -> Self:
         """Some that nobody else reads, for a server without a supervisor."""
-        counters = Counters(memoryview(bytearray(Counters.size(1, 1, 1))), 1, 1, 1)
+        queues = QUEUES + 1
+        counters = Counters(memoryview(bytearray(Counters.size(1, 1, queues))), 1, 1, queues)
         counters.start()
-        return cls(counters.receiver(0))
+        return cls(counters, 0)
 
     def called(self, service: str, queue: int | None, reason: str, seconds: float) -> None:
         """Count a call that ends.
@@ -79,6 +87,7 @@ class CallCounters:
                 time = int(milliseconds * _MILLISECOND)
                 words[first + bisect_left(limits, time)] += 1  # as `observe`, without the call
                 words[total] += time
+        words[_ITEMS] += log_fields.get("items", 1)
         words[_FACES] += log_fields.get("faces", 0)
 
     def failed(self, queue: int, seconds: float) -> None:

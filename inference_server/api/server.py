@@ -69,7 +69,8 @@ def build_servers(
     Raises:
         RuntimeError: They cannot listen there.
     """
-    of_models = [] if models is None else _services_of(models, health, settings)
+    counters = counters or CallCounters.unshared()
+    of_models = [] if models is None else _services_of(models, health, settings, counters)
     of_torchserve = [] if torchserve is None else [torchserve[0]]
     # Both servers' messages are received within the limits of one.
     receiver = MessageReceiver(
@@ -117,9 +118,11 @@ def _options(settings: Settings) -> list[tuple[str, Any]]:
     ]
 
 
-def _services_of(models: ModelCaller, health: HealthServicer, settings: Settings) -> list[Service]:
+def _services_of(
+    models: ModelCaller, health: HealthServicer, settings: Settings, counters: CallCounters
+) -> list[Service]:
     """All those by which models are called."""
-    protocols = [InferenceProtocolService(models, health, settings)] if settings.oip else []
+    protocols = [InferenceProtocolService(models, health, settings, counters.all)] if settings.oip else []
     return [ModelsService(models), TypedService(models), *article_services(models, settings), *protocols]
 
 

@@ -63,6 +63,10 @@ INFERENCES: Final = Counter(
     ("outcome",),
     (("ok",), ("failed",)),
 )
+ITEMS: Final = Counter(
+    "facet_items_total",
+    "Items that a model has answered: as many as an input has rows of tensors or pictures, else one.",
+)
 INFERENCE_SECONDS: Final = Counter(
     "facet_inference_seconds_total",
     "Time from the arrival of these inputs to their answers.",
@@ -118,6 +122,7 @@ RECEIVED: Final = Layout(
     CALLS,
     REQUEST_DURATION,
     INFERENCES,
+    ITEMS,
     INFERENCE_SECONDS,
     QUEUE_DURATION,
     DECODE_DURATION,
