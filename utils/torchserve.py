@@ -15,6 +15,7 @@ from utils.errors import (
     FacetError,
     InvalidModel,
     InvalidRequest,
+    MessageTooLarge,
     MethodNotAllowed,
     ModelApiDisabled,
     ModelConflict,
@@ -26,6 +27,7 @@ from utils.errors import (
     Overloaded,
     ParameterMissing,
     PayloadTooLarge,
+    RequestRefused,
     RouteNotFound,
     TokenRefused,
     WorkerCrashed,
@@ -134,10 +136,16 @@ _ANY_OTHER = _Row(None, None, f"{_HTTP}InternalServerException")
 
 _NO_PROCESS = _Row(Code.INTERNAL, 503, "InternalServerException.()", type="ServiceUnavailableException")
 
+# TorchServe tells of no request that is too large, or that a web page made: such a one is answered without a
+# body. Their types are named by their status, as its own are.
+_TOO_LARGE = _Row(None, None, f"{_HTTP}RequestEntityTooLargeException")
+
 _ALL: _Rows = {
     (TokenRefused, None): _Row(None, 400, "", type="InvalidKeyException"),
+    (RequestRefused, None): _Row(None, None, f"{_HTTP}ForbiddenException"),
     (BodyTooSlow, None): _Row(None, None, f"{_HTTP}RequestTimeoutException"),
-    (PayloadTooLarge, None): _Row(None, None, f"{_HTTP}BadRequestException"),
+    (PayloadTooLarge, None): _TOO_LARGE,
+    (MessageTooLarge, None): _TOO_LARGE,
     (InvalidRequest, None): _Row(None, 400, f"{_HTTP}BadRequestException"),
     (RouteNotFound, None): _Row(None, None, f"{_HTTP}ResourceNotFoundException"),
     (MethodNotAllowed, None): _Row(None, None, f"{_HTTP}MethodNotAllowedException"),

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -22,8 +22,14 @@ from inference_server.models.face_tensors import face_operations
 from protos import infer_pb2 as pb
 from utils.errors import InvalidInput, InvalidRequest, MalformedRequest, shown
 
+Made = TypeVar("Made")
+
 _MOST_AT_ONCE = 8
 """Pictures of one request that are computed, or wait, at once."""
+_SMALL_INPUT = 128 * 1024
+"""Bytes of an input that is read on the event loop: a thread would take longer to begin."""
+_SMALL_ANSWER = 4096
+"""Bytes of results, about 35 faces, of which an answer is made there, too."""
 
 _ENCODERS: Mapping[str, Callable[[bytes], bytes]] = {
     "json": encode_json,
@@ -72,21 +78,21 @@ class FaceModel:
             InvalidInput: It does not fit the input's schema, or is in another form.
             FacetError: As `/Inference/Predict`.
         """
+        is_small = len(payload) <= _SMALL_INPUT
         if operation in inference.OPERATIONS:
-            opening = asyncio.to_thread(face_operations(key)[operation].open, payload, parameters)
+            opening = _done(is_small, face_operations(key)[operation].open, payload, parameters)
             del payload
             return await self._by_tensors(*await opening, context)
         if operation == "typed":
             message = _typed(payload)
         else:
-            # Of a large input it takes a moment, in which the event loop has other things to do.
-            message = await asyncio.to_thread(_read, operation, payload, parameters)
+            message = await _done(is_small, _read, operation, payload, parameters)
         del payload
         found = self._inference.predict(message, context)
         del message  # the picture waits in its buffer, and nowhere else
         results = await found
         encode = _ENCODERS.get(operation)
-        return results if encode is None else await asyncio.to_thread(encode, results)
+        return results if encode is None else await _done(len(results) <= _SMALL_ANSWER, encode, results)
 
     async def _by_tensors(
         self,
@@ -113,9 +119,17 @@ class FaceModel:
                 error.field = f"image.{number}"
                 raise
 
-        async with aclosing(in_order(_each(pictures), answer, _MOST_AT_ONCE)) as answers:
-            results = [one async for one in answers]
-        return await asyncio.to_thread(encode, results)
+        if is_one:
+            results = [await answer(0, pictures.pop())]
+        else:
+            async with aclosing(in_order(_each(pictures), answer, _MOST_AT_ONCE)) as answers:
+                results = [one async for one in answers]
+        return await _done(sum(map(len, results)) <= _SMALL_ANSWER, encode, results)
+
+
+async def _done(here: bool, work: Callable[..., Made], *arguments: Any) -> Made:  # noqa: ANN401
+    """Do work here, or in a thread while the event loop has other things to do."""
+    return work(*arguments) if here else await asyncio.to_thread(work, *arguments)
 
 
 def _typed(payload: bytes) -> pb.Image:

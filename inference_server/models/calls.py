@@ -1,8 +1,10 @@
 """Requests that are being answered together: their inputs, and the batches in which they are computed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic import BaseModel
 
 from inference_server.dispatch.work import Work
 from inference_server.models.encodings.tensors import Rows
@@ -45,6 +47,7 @@ class Call:
         encode: Makes its answer of the outputs.
         items: Its inputs.
         error: Its answer where there is one.
+        answer_bytes: What its answer has at least, as far as there are outputs, where it has several inputs.
     """
 
     work: Work
@@ -53,6 +56,7 @@ class Call:
     encode: Encode | None = None
     items: list[Item] = field(default_factory=list)
     error: FacetError | None = None
+    answer_bytes: int = 0
 
     def log_fields(self, started: float) -> dict[str, object]:
         """What the log line of the request says of it.
@@ -70,7 +74,20 @@ class Call:
         }
 
 
-def batches(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
+def least_bytes(value: object) -> int:
+    """Bytes that a value of an output has in any encoding, at least; one where it is no text and no bytes."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, BaseModel):
+        return sum(map(least_bytes, vars(value).values()))
+    if isinstance(value, Mapping):
+        return len(value) + sum(map(least_bytes, value.values()))
+    if not isinstance(value, list):
+        return 1
+    return len(value) if value and isinstance(value[0], int | float) else sum(map(least_bytes, value))
+
+
+def batches(items: Iterable[Item], most: int) -> Iterator[Sequence[Item]]:
     """Parts of the items with at most so many inputs; one that stands for more is a part of its own."""
     batch: list[Item] = []
     size = 0

@@ -12,7 +12,7 @@ from inference_server.catalogue.entries import ModelVersion
 from inference_server.catalogue.names import check_version
 from inference_server.dispatch.consumer import Checkpoint, Outcome
 from inference_server.dispatch.work import Work
-from inference_server.models.calls import Batch, Call, Item, batches
+from inference_server.models.calls import Batch, Call, Item, batches, least_bytes
 from inference_server.models.encoding import no_operation, pack_answer, pack_error, unpack_context
 from inference_server.models.encodings import inference
 from inference_server.models.encodings.columns import SchemaTensors
@@ -111,7 +111,8 @@ class LoadedModel:
         started = time.monotonic()
         calls = [self._begin(work) for work in works]
         try:
-            for batch in batches([item for call in calls for item in call.items], self.max_batch):
+            wanted = (item for call in calls for item in call.items if call.error is None)
+            for batch in batches(wanted, self.max_batch):
                 self._compute(batch, checkpoint)
         except DeadlineExceeded as error:
             for call in calls:
@@ -160,6 +161,7 @@ class LoadedModel:
             try:
                 # Arrays are what their model says they are.
                 item.output = output if isinstance(output, Rows) else self._schema.output.check(output)
+                self._check_held(item)
             except BaseException as error:  # noqa: BLE001 - an author's validators may raise anything
                 self._note(item, error)
 
@@ -186,13 +188,23 @@ class LoadedModel:
     def _encoded(self, call: Call) -> bytes:
         assert call.encode is not None
         answer = call.encode([item.output for item in call.items if item.output is not None])
-        if len(answer) > self._max_answer_bytes:
-            logger.error("answer too large", extra=fields(model=self.key, bytes=len(answer), **call.names))
+        self._check_size(len(answer), call)
+        return answer
+
+    def _check_held(self, item: Item) -> None:
+        """Refuse a request whose outputs, each of which may be small, are held until all are there."""
+        call = item.call
+        if len(call.items) > 1 and call.error is None:
+            call.answer_bytes += least_bytes(item.output)
+            self._check_size(call.answer_bytes, call)
+
+    def _check_size(self, size: int, call: Call) -> None:
+        if size > self._max_answer_bytes:
+            logger.error("answer too large", extra=fields(model=self.key, bytes=size, **call.names))
             raise AnswerTooLarge(
-                f"The answer has {len(answer)} bytes; the limit is {self._max_answer_bytes}, the larger "
+                f"The answer has at least {size} bytes; the limit is {self._max_answer_bytes}, the larger "
                 "one of FACET_MAX_REQUEST_BYTES and FACET_MAX_IMAGE_BYTES of the backend."
             )
-        return answer
 
     def _told(self, error: BaseException, call: Call) -> FacetError:
         """What a caller is told of an error; what it is not told is logged."""

@@ -501,7 +501,8 @@ def test_a_web_page_cannot_ask(torchserve: TorchServe) -> None:
         {"Host": "evil.example"},
         {"Sec_Fetch_Site": "cross-site"},
     ):
-        assert torchserve.ask("POST", "/models?url=two.mar", None, **headers)[0] == 403
+        status, told = torchserve.ask("POST", "/models?url=two.mar", None, **headers)
+        assert (status, told["code"], told["type"]) == (403, 403, "ForbiddenException")
 
 
 def test_models_are_registered_where_the_operator_allows_it(folder: Path, tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_a_body_has_the_limit_of_any_model_s(backend: FakeBackend) -> None:
     client = torchserve_app(backend, FACET_MAX_REQUEST_BYTES="2048").test_client()
     bomb = gzip.compress(bytes(2049))
     response = client.post(IRIS, data=bomb, headers={"Content-Encoding": "gzip"})
-    assert "FACET_MAX_REQUEST_BYTES" in assert_told(response, 413, "BadRequestException")
+    assert "FACET_MAX_REQUEST_BYTES" in assert_told(response, 413, "RequestEntityTooLargeException")
     assert backend.encoded == []
 
 

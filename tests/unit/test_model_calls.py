@@ -4,7 +4,7 @@ import asyncio
 import base64
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, cast
 
 import grpc
@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from inference_server.api.face_model import FaceModel
+from inference_server.api.interceptor import discard_notes
 from inference_server.catalogue.entries import State
 from inference_server.models.encoding import unpack_context
 from inference_server.models.face_messages import decode_json, face_card
@@ -487,6 +488,19 @@ def test_a_call_whose_caller_leaves_is_cancelled() -> None:
     play(scene, version("echo"))
 
 
+async def turns_of_loop_during(call: Awaitable[object]) -> int:
+    """How often the event loop comes round while a call is under way."""
+    discard_notes()
+    under_way = asyncio.ensure_future(call)
+    turns = 0
+    await asyncio.sleep(0)  # in which it begins
+    while not under_way.done():
+        await asyncio.sleep(0)
+        turns += 1
+    await under_way
+    return turns
+
+
 @pytest.mark.parametrize(
     ("operation", "parameters"),
     [
@@ -497,21 +511,38 @@ def test_a_call_whose_caller_leaves_is_cancelled() -> None:
         ("oip_http", b""),
     ],
 )
-def test_the_event_loop_goes_on_while_an_input_of_face_detection_is_read(
+def test_the_event_loop_goes_on_while_a_large_input_of_face_detection_is_read(
     operation: str, parameters: bytes
 ) -> None:
-    """A large one takes seconds, in which all other calls of the worker would wait."""
+    """It takes up to seconds, in which all other calls of the worker would wait."""
+    model = FaceModel(cast(Any, None))
 
-    async def scene() -> None:
-        call = FaceModel(cast(Any, None)).call(operation, b"\xff", None, parameters, "faces/1")
-        refused = asyncio.create_task(call)
-        turns = 0
-        await asyncio.sleep(0)  # in which it begins
-        while not refused.done():
-            await asyncio.sleep(0)
-            turns += 1
+    async def refused() -> None:
         with pytest.raises(InvalidRequest):
-            await refused
-        assert turns
+            await model.call(operation, b"\xff" * MIB, None, parameters, "faces/1")
 
-    asyncio.run(scene())
+    assert asyncio.run(turns_of_loop_during(refused()))
+
+
+class Crowd:
+    """Finds many faces in any picture."""
+
+    async def predict(self, _message: infer_pb2.Image, _context: object) -> bytes:
+        """Results of a thousand faces."""
+        face = infer_pb2.Result(confidence=0.5)
+        timings = infer_pb2.Timings(total_ms=1)
+        return infer_pb2.InferResults(results=[face] * 1000, timings=timings).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("operation", "payload"),
+    [
+        ("json", b'{"image": "YQ=="}'),
+        ("torchserve_http", b"a"),
+        ("oip_http", b'{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["a"]}]}'),
+    ],
+)
+def test_the_event_loop_goes_on_while_an_answer_of_many_faces_is_made(operation: str, payload: bytes) -> None:
+    """As long as that takes."""
+    call = FaceModel(Crowd()).call(operation, payload, None, b"", "faces/1")
+    assert asyncio.run(turns_of_loop_during(call))

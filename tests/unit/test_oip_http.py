@@ -281,6 +281,26 @@ def test_a_body_that_is_no_json_object_is_malformed(rows: LoadedModel, content: 
     assert type(refusal(rows, "oip_http", content)) is MalformedRequest
 
 
+@pytest.mark.parametrize(
+    ("sent", "path"),
+    [
+        (b'{"id": "1", "inputs": [], "id": "2"}', "id"),
+        (b'{"inputs": [{"name": "x"}, {"name": "x", "shape": [1], "shape": [2]}]}', "inputs.1.shape"),
+        (b'{"inputs": [], "outputs": [{"parameters": {"a": 1, "\\u0061": 2}}]}', "outputs.0.parameters.a"),
+    ],
+)
+def test_a_name_that_an_object_has_twice_is_refused(rows: LoadedModel, sent: bytes, path: str) -> None:
+    """By the path of the member."""
+    error = refusal(rows, "oip_http", sent)
+    assert (type(error), error.field) == (MalformedRequest, path)
+
+
+def test_names_are_compared_no_deeper_than_can_be_read(rows: LoadedModel) -> None:
+    """Of what may have one twice."""
+    sent = b'{"inputs": [], "outputs": [{"a": 1}, {"a": ' + b"[" * 1000 + b"]" * 1000 + b"}]}"
+    assert refusal(rows, "oip_http", sent).detail == "The request is nested too deeply."
+
+
 def test_texts_may_be_nested_very_deeply(tmp_path: Path) -> None:
     """As deeply as JSON is read at all."""
     model = identity(tmp_path, ["batch"], TensorProto.STRING)

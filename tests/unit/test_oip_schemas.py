@@ -1,6 +1,7 @@
 """The Open Inference Protocol to models whose inputs and outputs are objects."""
 
 import json
+from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -9,9 +10,10 @@ from pydantic import BaseModel, Field
 
 from facet_serving import Double, InvalidInput, Model
 from inference_server.models.contract import LoadedModel
+from inference_server.models.kinds.echo import Echo, EchoInput, EchoOutput
 from tests.support.loaded_models import call, loaded, refusal
 from tests.support.open_inference import answered, raw, request, tensor
-from utils.errors import BrokenImage, MalformedRequest, ModelFailed
+from utils.errors import AnswerTooLarge, BrokenImage, MalformedRequest, ModelFailed
 
 
 class Colour(Enum):
@@ -120,6 +122,25 @@ def test_the_items_of_a_request_are_as_many_as_one_call_may_take() -> None:
     """They are refused before they are looked at."""
     error = refusal(loaded(Echoes), "oip", request(tensor("count", "INT64", [10_001]), raws=[b""]))
     assert error.detail == "count has 10001 items; accepted: 10000 at most"
+
+
+def test_items_whose_outputs_are_too_large_together_are_not_all_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Outputs are held until all are there."""
+    answers: list[EchoOutput] = []
+    predict = Echo.predict
+
+    def counted(model: Echo, inputs: Sequence[EchoInput]) -> list[EchoOutput]:
+        answers.extend(made := predict(model, inputs))
+        return made
+
+    monkeypatch.setattr(Echo, "predict", counted)
+    asked = sent({"text": ("BYTES", [b"a"] * 100), "repeat": ("INT64", [1000] * 100)})
+    error = refusal(loaded(Echo, max_answer_bytes=9000), "oip", asked)
+    assert type(error) is AnswerTooLarge
+    assert error.detail.startswith("The answer has at least 10000 bytes; the limit is 9000")
+    assert len(answers) < 25  # of two batches, and what was begun of the third
 
 
 # --- what has a default, and what is no tensor ---

@@ -5,6 +5,7 @@ import pytest
 from utils import torchserve
 from utils.errors import (
     BackendUnavailable,
+    BodyTooLarge,
     Code,
     DeadlineExceeded,
     FacetError,
@@ -22,6 +23,7 @@ from utils.errors import (
     ModelNotReady,
     ParameterMissing,
     QueueFull,
+    RequestRefused,
     RouteNotFound,
     TokenRefused,
     UnsupportedImageFormat,
@@ -38,6 +40,7 @@ from utils.torchserve import (
 HTTP, MODELS = "org.pytorch.serve.http.", "org.pytorch.serve.archive.model."
 DEFAULT = "org.pytorch.serve.http.InvalidModelVersionException"
 DOWNLOAD = "org.pytorch.serve.archive.DownloadArchiveException"
+TOO_LARGE = f"{HTTP}RequestEntityTooLargeException"
 INTERNAL, BAD = f"{HTTP}InternalServerException", f"{HTTP}BadRequestException"
 NO_SUCH_MODEL, NO_SUCH_VERSION = f"{MODELS}ModelNotFoundException", f"{MODELS}ModelVersionNotFoundException"
 
@@ -50,7 +53,9 @@ EVERYWHERE: list[Row] = [
     (MethodNotAllowed("a"), Code.UNIMPLEMENTED, f"{HTTP}MethodNotAllowedException", 405),
     (QueueFull("a"), Code.RESOURCE_EXHAUSTED, f"{HTTP}ServiceUnavailableException", 429),
     (DeadlineExceeded("a"), Code.DEADLINE_EXCEEDED, f"{HTTP}RequestTimeoutException", 504),
-    (MessageTooLarge("a"), Code.RESOURCE_EXHAUSTED, INTERNAL, 413),
+    (MessageTooLarge("a"), Code.RESOURCE_EXHAUSTED, TOO_LARGE, 413),
+    (BodyTooLarge("a"), Code.INVALID_ARGUMENT, TOO_LARGE, 413),
+    (RequestRefused("a"), Code.PERMISSION_DENIED, f"{HTTP}ForbiddenException", 403),
     (BackendUnavailable("a"), Code.UNAVAILABLE, INTERNAL, 503),
     (InternalError("a"), Code.INTERNAL, INTERNAL, 500),
 ]

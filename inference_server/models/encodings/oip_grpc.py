@@ -1,8 +1,8 @@
 """ModelInferRequest and ModelInferResponse of the Open Inference Protocol."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -51,29 +51,22 @@ _CONTENTS = {
 """The field of InferTensorContents that holds the elements of a datatype; FP16 and BF16 have none."""
 
 
-class _Input(NamedTuple):
-    """An input, and the parts of its serialized contents, which are parsed once they are known to fit."""
-
-    head: Any
-    contents: list[memoryview]
-
-
-def parsed(head: bytes, beside: int = 0) -> Any:  # noqa: ANN401 - a ModelInferRequest
-    """A request of its serialized fields, but for those that hold the contents of its inputs.
-
-    Args:
-        head: They.
-        beside: How many bytes others have that are parsed, too.
+def parsed(head: bytes) -> Any:  # noqa: ANN401 - a ModelInferRequest
+    """A request of its serialized fields, but for its inputs.
 
     Raises:
-        MalformedRequest: They are not those of a request, or too many.
+        MalformedRequest: They are not those of a request, or too long.
     """
-    size = len(head) + beside
+    _check_size(len(head))
+    return _parsed(message_class("ModelInferRequest"), head)
+
+
+def _check_size(size: int) -> None:
     if size > _LONGEST_HEAD:
         raise MalformedRequest(
-            f"The request has {size} bytes beside the contents of its inputs; the limit is {_LONGEST_HEAD}."
+            f"The request has {size} bytes or more beside the contents of its inputs; the limit is "
+            f"{_LONGEST_HEAD}."
         )
-    return _parsed(message_class("ModelInferRequest"), head)
 
 
 def _parsed(kind: Any, content: bytes) -> Any:  # noqa: ANN401 - a class, and a message of it
@@ -91,49 +84,50 @@ def parameters_of(message: Any) -> dict[str, Any]:  # noqa: ANN401 - what has pa
     }
 
 
-def read(payload: bytes, _parameters: bytes, model: str) -> tuple[Inference, Iterable[Given]]:
-    """What a serialized request says, and its tensors.
+def read(payload: bytes, _parameters: bytes, model: str) -> tuple[Inference, Iterator[Given]]:
+    """What a serialized request says, and its tensors, each of which is read when it is asked for.
 
     Raises:
         MalformedRequest: It is no such message.
         InvalidInput: Some of its contents are raw, and others are not.
     """
     head, parts = take(payload, _OTHERS, (_INPUTS, _RAW_INPUTS))
-    taken = [take(one, _OTHERS_OF_INPUT, (_CONTENTS_OF_INPUT,)) for one in parts[_INPUTS]]
-    request = parsed(head, sum(len(one) for one, _ in taken))
-    kind = message_class("ModelInferRequest").InferInputTensor
-    inputs = [_Input(_parsed(kind, one), contents[_CONTENTS_OF_INPUT]) for one, contents in taken]
+    request = parsed(head)
     outputs = [(one.name, parameters_of(one)) for one in request.outputs]
-    given = _given(inputs, parts[_RAW_INPUTS], model)
+    given = _given(parts[_INPUTS], parts[_RAW_INPUTS], len(head), model)
     return Inference(request.id, parameters_of(request), outputs), given
 
 
-def _given(inputs: Sequence[_Input], raw: Sequence[memoryview], model: str) -> list[Given]:
-    for one, contents in inputs:
+def _given(
+    inputs: Sequence[memoryview], raws: Sequence[memoryview], size: int, model: str
+) -> Iterator[Given]:
+    are_counted = len(raws) in {0, len(inputs)}
+    for number, serialized in enumerate(inputs):
+        # Contents are parsed once they are known to fit.
+        head, contents = take(serialized, _OTHERS_OF_INPUT, (_CONTENTS_OF_INPUT,))
+        size += len(head)
+        _check_size(size)
+        one = _parsed(message_class("ModelInferRequest").InferInputTensor, head)
+        name, datatype, typed = one.name, one.datatype, contents[_CONTENTS_OF_INPUT]
         if "shared_memory_region" in one.parameters:
-            raise wrong(one.name, "is in shared memory; accepted: contents in the request")
-        if raw and contents:
+            raise wrong(name, "is in shared memory; accepted: contents in the request")
+        if raws and typed:
             raise InvalidInput(
                 "contents field must not be specified when using raw_input_contents for "
-                f"'{shown(one.name)}' for model '{model}'",
-                field=shown(one.name),
+                f"'{shown(name)}' for model '{model}'",
+                field=shown(name),
             )
-    if raw and len(raw) != len(inputs):
+        if not are_counted:
+            continue  # of an input with contents of its own that is told first, as Triton does
+        if raws:
+            yield Given(name, datatype, one.shape, partial(from_raw, name, datatype, raws[number]))
+        else:
+            yield Given(name, datatype, one.shape, partial(_typed, name, datatype, typed))
+    if not are_counted:
         raise InvalidInput(
-            f"There are {len(raw)} raw_input_contents for {len(inputs)} inputs; accepted: one for each",
+            f"There are {len(raws)} raw_input_contents for {len(inputs)} inputs; accepted: one for each",
             field="raw_input_contents",
         )
-    return [
-        Given(
-            one.name,
-            one.datatype,
-            one.shape,
-            partial(from_raw, one.name, one.datatype, raw[number])
-            if raw
-            else partial(_typed, one.name, one.datatype, contents),
-        )
-        for number, (one, contents) in enumerate(inputs)
-    ]
 
 
 def _typed(name: str, datatype: str, contents: Sequence[memoryview], count: int) -> Array:

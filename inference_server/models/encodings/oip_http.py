@@ -25,6 +25,7 @@ from inference_server.models.encodings.arrays import (
 )
 from inference_server.models.encodings.forms import Answered, Inference
 from utils.errors import InvalidInput, MalformedRequest, shown
+from utils.json_names import refuse_repeated_names
 
 _HEAD = struct.Struct("<I")
 
@@ -36,14 +37,8 @@ def read(payload: bytes, form: bytes, _model: str) -> tuple[Inference, Iterable[
         MalformedRequest: It is not as the protocol has it.
         InvalidInput: A tensor is not.
     """
-    view = memoryview(payload)
-    length = _header_length(form, len(view))
-    try:
-        request = orjson.loads(view[:length])
-    except ValueError as error:
-        raise MalformedRequest(f"The request is not JSON: {error}") from error
-    if not isinstance(request, dict):
-        raise MalformedRequest("The request is no JSON object.")
+    length = _header_length(form, len(payload))
+    request = _object(payload[:length])
     identifier = _member(request, "id", str, "")
     parameters = _member(request, "parameters", dict, {})
     binary = _member(parameters, "binary_data_output", bool, False)
@@ -51,7 +46,7 @@ def read(payload: bytes, form: bytes, _model: str) -> tuple[Inference, Iterable[
         (_member(one, "name", str), _member(one, "parameters", dict, {}))
         for one in _objects(request, "outputs", required=False)
     ]
-    given = _given(_objects(request, "inputs", required=True), view[length:])
+    given = _given(_objects(request, "inputs", required=True), memoryview(payload)[length:])
     return Inference(identifier, parameters, asked, binary), given
 
 
@@ -70,6 +65,20 @@ def _header_length(form: bytes, size: int) -> int:
             field="Inference-Header-Content-Length",
         )
     return length
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    """The object that a request is."""
+    try:
+        request = orjson.loads(text)
+        refuse_repeated_names(text)
+    except ValueError as error:
+        raise MalformedRequest(f"The request is not JSON: {error}") from error
+    except RecursionError as error:
+        raise MalformedRequest("The request is nested too deeply.") from error
+    if not isinstance(request, dict):
+        raise MalformedRequest("The request is no JSON object.")
+    return request
 
 
 def _member(values: Mapping[str, Any], name: str, kind: type, default: Any = None) -> Any:  # noqa: ANN401
