@@ -8,6 +8,7 @@ description     /openapi.json, the page /docs, and the release
 service         the gateway's health
 page            / for people: a page, and its files
 torchserve      TorchServe's inference API, which is another application
+metrics         what the processes have counted, another application, too
 backend_calls   what views share that call the backend
 model_calls     what views share that call models
 """
