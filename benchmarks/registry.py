@@ -25,6 +25,7 @@ NAMES = (
     "protocols",
     "extras",
     "batch",
+    "metrics",
 )
 
 Figures = dict[str, Any]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.counters import HttpCounters
 from utils.errors import FacetError
 
 _KEY = "facet.arrival"
@@ -62,12 +63,14 @@ class Arrival:
         head_ended: When the last byte of its head was read.
         body_ended: When the last byte of its body was read.
         stopping: Whether the whole gateway, not this process alone, is about to stop.
+        counters: Count its answer; None where nobody counts.
     """
 
     client: Client = field(default_factory=Client)
     head_ended: float = field(default_factory=time.monotonic)
     body_ended: float = field(default_factory=time.monotonic)
     stopping: bool = False
+    counters: HttpCounters | None = None
 
     def add_to(self, environ: Environ) -> None:
         """Hand it to the application."""

@@ -1,6 +1,6 @@
 """What of the document does not depend on the models that there are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gateway.openapi import batches, faces, failures, models, oip, schemas, service
 from gateway.openapi.elements import COMMON_HEADERS, COMMON_PARAMETERS, Element
@@ -8,12 +8,12 @@ from utils.settings import Settings
 from utils.version import VERSION
 
 
-def static_document(settings: Settings, page_files: Iterable[str]) -> Element:
+def static_document(settings: Settings, page_files: Mapping[str, Iterable[str]]) -> Element:
     """A whole document, with the paths of any model and of none in particular.
 
     Args:
         settings: Limits, and whether there are the paths of the Open Inference Protocol.
-        page_files: Of the page that shows it.
+        page_files: Of each page, by the folder below which they are served.
     """
     groups = [*failures.GROUPS, *(failures.PROTOCOL_GROUPS if settings.oip else ())]
     of_protocol = oip.schemas() if settings.oip else {}

@@ -5,8 +5,10 @@ batches         POST /predict/batch
 models          /models and what is below it
 oip             the Open Inference Protocol, /v2 and what is below it
 description     /openapi.json, the page /docs, and the release
-service         the gateway itself: / and its health
+service         the gateway's health
+page            / for people: a page, and its files
 torchserve      TorchServe's inference API, which is another application
+metrics         what the processes have counted, another application, too
 backend_calls   what views share that call the backend
 model_calls     what views share that call models
 """
@@ -25,6 +27,7 @@ from gateway.routes.faces import FaceRoutes
 from gateway.routes.model_calls import ModelCalls
 from gateway.routes.models import ModelRoutes
 from gateway.routes.oip import InferenceProtocolRoutes
+from gateway.routes.page import PageRoutes
 from gateway.routes.service import ServiceRoutes
 from utils.errors import FacetError
 from utils.settings import Settings
@@ -38,6 +41,7 @@ def add_routes(
     BatchRoutes(backend, calls.settings, permits).add_to(app)
     ModelRoutes(calls).add_to(app)
     ServiceRoutes(readiness).add_to(app)
+    PageRoutes().add_to(app)
     if calls.settings.oip:
         InferenceProtocolRoutes(calls, readiness).add_to(app)
 

@@ -87,7 +87,7 @@ class Adapter:
     ) -> None:
         self._stopping = stopping
         self._threads, self._piped_threads = Threads(threads), Threads(PIPED_BODIES)
-        self._budget, self._pause = budget, pause
+        self._most, self._budget, self._pause = budget, budget, pause
 
     async def __call__(self, scope: Any, _receive: Any, _send: Any) -> None:  # noqa: ANN401 - ASGI's
         """Answer one request."""
@@ -96,7 +96,8 @@ class Adapter:
         await asyncio.sleep(0)  # for what came with the head: the body, or the end of a client that has left
         await connection.flow.drain()  # who does not take the answers before this one gets no other
         environ = environ_of(scope)
-        arrival = Arrival(connection, head_ended, head_ended, self._stopping())
+        counters = connection.server_state.counters
+        arrival = Arrival(connection, head_ended, head_ended, self._stopping(), counters)
         arrival.add_to(environ)
         error_format: problems.ErrorFormat = getattr(application, "error_format", problems.problem)
         call = Call(application, environ, error_format, connection, cycle)
@@ -129,6 +130,11 @@ class Adapter:
             self._budget += sum(map(len, pieces))
             # When the answer is on its way. A thread that did it would fight for the interpreter lock.
             asyncio.get_running_loop().call_soon(call.close)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of bodies that are held."""
+        return self._most - self._budget
 
     async def _collect(self, body: Body, pieces: list[bytes]) -> None:
         """Wait for all of a body, in the end as one piece; what has come is taken of the budget."""

@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.arrival import Client
+from gateway.counters import HttpCounters
 from utils.logs import fields
 
 logger = logging.getLogger("gateway")
@@ -31,9 +32,11 @@ class State(ServerState):
 
     Attributes:
         closing: Whether each answer ends its connection.
+        counters: Count what is answered; None where nobody counts.
     """
 
     closing = False
+    counters: HttpCounters | None = None
 
 
 class Connection(HttpToolsProtocol, Client):
