@@ -18,8 +18,9 @@ from gateway.readiness import PROBE_SECONDS, Readiness
 from gateway.recent import Recent
 from gateway.routes import torchserve
 from gateway.routes.backend_calls import Permits
-from gateway.routes.description import PAGE_FILES, DescriptionRoutes
+from gateway.routes.description import DOCS_FILES, DescriptionRoutes
 from gateway.routes.model_calls import ModelCalls
+from gateway.routes.page import PAGE_FILES
 from gateway.routes.torchserve import TorchServeRoutes
 from utils.guard import Guard
 from utils.service_client import ServiceClient
@@ -96,7 +97,8 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     models = Recent(
         lambda: client.models(timeout=FETCH_SECONDS), fresh_seconds=FRESH_SECONDS, patience=FETCH_SECONDS
     )
-    DescriptionRoutes(ApiDescription(settings, PAGE_FILES, models)).add_to(app)
+    files = {"docs": DOCS_FILES, "page": PAGE_FILES}
+    DescriptionRoutes(ApiDescription(settings, files, models)).add_to(app)
     others = {}
     if settings.torchserve_http_address is not None:
         others["torchserve_http_address"] = _torchserve(calls, readiness)

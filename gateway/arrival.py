@@ -23,8 +23,8 @@ class BodyRule:
         too_large: The error for a body that has more; is told how many, in words.
         seconds: For all of it, counted from the end of the head.
         late: The error for a body that takes longer.
-        piped: Whether the application reads it while it arrives, which no route does so yet; else it is
-            called when all is there.
+        piped: Whether the application reads it while it arrives, and closes it where it wants no more; else
+            it is called when all is there.
     """
 
     limit: int

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Self, cast
 from urllib.parse import quote
@@ -132,8 +133,15 @@ def end(response: Response) -> Response:
     response.headers[REQUEST_ID] = context.request_id
     # A probe that succeeds is no news. The client need not wait until the line is written.
     quiet = request.endpoint in _PROBES and response.status_code == HTTPStatus.OK
-    response.call_on_close(context.log_writer(response.status_code, quiet=quiet))
+    if response.is_streamed:  # and ends later
+        response.call_on_close(partial(_write_line, context, response.status_code))
+    else:
+        response.call_on_close(context.log_writer(response.status_code, quiet=quiet))
     return response
+
+
+def _write_line(context: RequestContext, status: int) -> None:
+    context.log_writer(status)()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from gateway.arrival import Environ
 from gateway.context import REQUEST_ID, RequestContext, current
 from gateway.counters import NO_ROUTE
-from gateway.forms import compression
 from utils import errors
 from utils.errors import FacetError
 from utils.logs import fields
@@ -94,7 +93,7 @@ def refusal(
 def _fields_of(failure: FacetError, error: Exception | None = None) -> dict[str, str]:
     named = header_fields(failure, error)
     if isinstance(failure, errors.UnsupportedContentEncoding):
-        named["Accept-Encoding"] = compression.ACCEPTED
+        named["Accept-Encoding"] = failure.accepted
     return named
 
 

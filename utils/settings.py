@@ -392,6 +392,16 @@ class Settings:
         default=256 * 1024**2,
         shown="268435456 (256 MiB)",
     )
+    max_batch_items: int = _setting(
+        _whole(1, 10_000), _BY_GATEWAY, "Most files of a `/predict/batch`.", default=100
+    )
+    max_batch_bytes: int = _setting(
+        _whole(1024, 10**13),
+        _BY_GATEWAY,
+        "Largest body of a `/predict/batch`, in bytes; each file may have FACET_MAX_IMAGE_BYTES.",
+        default=256 * 1024**2,
+        shown="268435456 (256 MiB)",
+    )
     allowed_origins: tuple[str, ...] = _setting(
         _ORIGINS,
         _BY_GATEWAY,
