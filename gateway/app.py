@@ -22,6 +22,7 @@ from gateway.routes.model_calls import ModelCalls
 from gateway.routes.torchserve import TorchServeRoutes
 from utils.service_client import ServiceClient
 from utils.settings import Settings
+from utils.tls import client_tls
 
 
 class Gateway(Flask):
@@ -67,6 +68,7 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
             timeout=settings.timeout_seconds,
             max_image_bytes=settings.max_image_bytes,
             max_request_bytes=settings.max_request_bytes,
+            tls=client_tls(settings),
         )
     permits = Permits(settings)
     calls = ModelCalls(client, settings, permits)

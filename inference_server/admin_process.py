@@ -47,8 +47,8 @@ class AdminPlaces:
 
         Raises:
             AddressUnavailable: One cannot be had.
-            InvalidSetting: Others than this machine could use one, and need no token for it, or the file of
-                the token is none.
+            InvalidSetting: Others than this machine could use one, and need neither a token nor, where it is
+                gRPC's, a certificate for it; or the file of the token is none.
         """
         others = {name: address for name, address in _others(settings).items() if address is not None}
         if settings.admin_address is None:
@@ -68,7 +68,7 @@ class AdminPlaces:
             local |= {name: is_loopback(place.address) for name, place in grpc.items()}
             for name, is_local in local.items():
                 if not is_local:
-                    _demand_token(settings, name)
+                    _demand_protection(settings, name)
             taken.pop_all()
         return cls(http, grpc.get(_GRPC), torchserve, grpc.get(_TORCHSERVE_GRPC))
 
@@ -161,12 +161,16 @@ def _others(settings: Settings) -> dict[str, Address | None]:
     }
 
 
-def _demand_token(settings: Settings, setting: str) -> None:
-    """Refuse to be reached by others who need no token for it."""
+def _demand_protection(settings: Settings, setting: str) -> None:
+    """Refuse to be reached by others who need neither a token nor, by gRPC, a certificate for it."""
     own = setting in {_HTTP, _GRPC}
+    needed = "FACET_ADMIN_TOKEN_FILE" if own else "FACET_TORCHSERVE_KEY_FILE"
+    if setting in {_GRPC, _TORCHSERVE_GRPC}:
+        needed += " or FACET_TLS_CLIENT_CA_FILE"
+        if settings.tls_client_ca_file is not None:
+            return
     if (settings.admin_token_file if own else settings.torchserve_key_file) is None:
         raise InvalidSetting(
-            f"{setting} is an address that other machines can reach; accepted without "
-            f"{'FACET_ADMIN_TOKEN_FILE' if own else 'FACET_TORCHSERVE_KEY_FILE'}: a loopback address"
-            f"{' or a unix socket' if setting == _HTTP else ''}"
+            f"{setting} is an address that other machines can reach; accepted without {needed}: a loopback "
+            f"address{' or a unix socket' if setting == _HTTP else ''}"
         )

@@ -38,6 +38,7 @@ from utils import logs
 from utils.cpus import usable_cpus
 from utils.errors import ManagementError, TooManyModels
 from utils.settings import InvalidSetting, Settings, unknown_settings
+from utils.tls import server_tls
 from utils.torchserve_keys import write_keys
 
 logger = logging.getLogger("inference_server")
@@ -71,6 +72,9 @@ def _run(worker: str, started: float, at_end: contextlib.ExitStack) -> int:
         logs.configure(settings.log_format)
         for warning in unknown_settings(os.environ):
             logger.warning(warning)
+        tls = server_tls(settings)
+        if tls is not None:
+            tls.check()
         places = Places.take(settings)
         if places.admin is not None:
             at_end.callback(places.admin.close)

@@ -46,6 +46,7 @@ from inference_server.supervision.control import (
 )
 from utils.logs import set_level
 from utils.settings import Settings
+from utils.tls import TlsUnusable, server_tls
 
 _HEARTBEAT_SECONDS = 0.25
 _LOOK_SECONDS = 0.02
@@ -120,10 +121,11 @@ class Worker:
                 address,
                 models,
                 torchserve=torchserve if torchserve_address else None,
+                tls=server_tls(self._settings),
             )
             for server in servers:
                 await server.start()
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, TlsUnusable) as error:
             fail(self._control, error)
         consumer.start()
         announcing = asyncio.create_task(self._announce())

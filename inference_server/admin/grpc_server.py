@@ -20,10 +20,12 @@ from inference_server.catalogue import commands
 from inference_server.catalogue.control_connection import LONGEST_LINE
 from protos import management_pb2 as pb
 from protos import management_pb2_grpc
+from utils.credentials import listen
 from utils.errors import Code, FacetError, InternalError, MalformedRequest
 from utils.logs import fields
 from utils.metadata import MAX_METADATA, REQUEST_ID, request_id
 from utils.status import encode_error, error_metadata
+from utils.tls import TlsFiles
 
 logger = logging.getLogger(__name__)
 
@@ -61,17 +63,19 @@ class GrpcServer:
     Args:
         service: What is served.
         address: Where it listens.
+        tls: By which it speaks TLS; None for not at all.
 
     Raises:
         RuntimeError: It cannot listen there.
+        TlsUnusable: The files of TLS cannot be used.
     """
 
-    def __init__(self, service: Service, address: str) -> None:
+    def __init__(self, service: Service, address: str, tls: TlsFiles | None) -> None:
         self._server = grpc.server(
             ThreadPoolExecutor(THREADS, "grpc"), interceptors=[_Surrounding(service)], options=_OPTIONS
         )
         service.add_to(self._server)
-        self._server.add_insecure_port(address)
+        listen(self._server, address, tls)
         self._server.start()
         self._stopped: threading.Event | None = None
 

@@ -17,8 +17,10 @@ from inference_server.api.torchserve import TorchServePolicy, TorchServeService
 from inference_server.api.typed import TypedService
 from inference_server.dispatch.admission import MAX_WAITING
 from utils.codec import TRANSPORT_MARGIN
+from utils.credentials import listen
 from utils.metadata import MAX_METADATA
 from utils.settings import Settings
+from utils.tls import TlsFiles
 
 _WINDOW = 64 * 1024
 """Bytes that a call may send before its message is asked for. gRPC would else raise it to megabytes."""
@@ -51,6 +53,7 @@ def build_servers(
     models: ModelCaller | None = None,
     *,
     torchserve: tuple[TorchServeService, str] | None = None,
+    tls: TlsFiles | None = None,
 ) -> tuple[list[Server], MessageReceiver]:
     """Servers that will listen at addresses, which they share with other workers, and what receives for them.
 
@@ -62,9 +65,11 @@ def build_servers(
         address: host:port.
         models: Calls models; with it come the services by which they are called. None: there are none.
         torchserve: TorchServe's service and its host:port, which is a server of its own.
+        tls: By which both speak TLS; None for not at all.
 
     Raises:
         RuntimeError: They cannot listen there.
+        TlsUnusable: The files of TLS cannot be used.
     """
     of_models = [] if models is None else _services_of(models, health, settings)
     of_torchserve = [] if torchserve is None else [torchserve[0]]
@@ -77,22 +82,22 @@ def build_servers(
         largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
     )
     interceptor = CallInterceptor(_names([*services, *of_models]), receiver)
-    server = _server(interceptor, (*services, *of_models, health), settings, address)
+    server = _server(interceptor, (*services, *of_models, health), settings)
+    listen(server, address, tls)
     files = [service.file for service in (*services, *of_models, health) if service.file is not None]
     add_reflection(server, files, models.registry if models is not None else None)
     if torchserve is None:
         return [server], receiver
     interceptor = CallInterceptor(_names(of_torchserve), receiver, TorchServePolicy(settings))
-    return [server, _server(interceptor, of_torchserve, settings, torchserve[1])], receiver
+    other = _server(interceptor, of_torchserve, settings)
+    listen(other, torchserve[1], tls)
+    return [server, other], receiver
 
 
-def _server(
-    interceptor: CallInterceptor, services: Sequence[Service], settings: Settings, address: str
-) -> Server:
+def _server(interceptor: CallInterceptor, services: Sequence[Service], settings: Settings) -> Server:
     server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
     for service in services:
         service.add_to(server)
-    server.add_insecure_port(address)
     return server
 
 
