@@ -13,7 +13,9 @@ from inference_server.supervision.group import Group
 from inference_server.supervision.listener import Listener, is_loopback, listen
 from inference_server.supervision.liveness import LivenessMonitor
 from inference_server.supervision.worker_process import WorkerProcess
+from inference_server.tls_handover import handed_over
 from utils.settings import Address, InvalidSetting, Settings
+from utils.tls import TlsFiles
 from utils.token_file import TokenFile, TokenUnusable
 
 SLOTS = 2
@@ -102,14 +104,22 @@ class AdminProcess:
         shared: What all processes share; its last slots are those of this process.
         adopt: Takes the supervisor's end of a connection by which the process asks it.
         patience: Seconds that it has to answer what it was asked when it is told to stop.
+        tls: The files of its gRPC endpoints, which can be used; None for no TLS.
     """
 
     def __init__(
-        self, places: AdminPlaces, shared: Shared, adopt: Callable[[socket.socket], None], patience: float
+        self,
+        places: AdminPlaces,
+        shared: Shared,
+        adopt: Callable[[socket.socket], None],
+        *,
+        patience: float,
+        tls: TlsFiles | None,
     ) -> None:
         self._places = places
         self._shared = shared
         self._adopt = adopt
+        self._tls = tls
         rows = len(shared.stats.rows)
         self.group = Group(
             "admin",
@@ -133,7 +143,8 @@ class AdminProcess:
         command += ["--torchserve-http-fd", "" if torchserve is None else str(torchserve.socket.fileno())]
         command += ["--torchserve-grpc-address", str(places.torchserve_grpc or "")]
         inherit = (*self._shared.descriptors, *listeners, theirs.fileno())
-        with contextlib.closing(theirs):
+        with contextlib.closing(theirs), handed_over(self._tls) as (arguments, descriptors):
+            command, inherit = [*command, *arguments], (*inherit, *descriptors)
             try:
                 process = WorkerProcess(command, slot, generation, release, inherit=inherit)
             except OSError:

@@ -41,13 +41,14 @@ class TlsFiles:
     Args:
         paths: Where they are; None for those that there are not.
         names: What they are called in messages.
+        last: What counts until they can be used.
     """
 
-    def __init__(self, paths: Paths, names: Names) -> None:
+    def __init__(self, paths: Paths, names: Names, last: Pem | None = None) -> None:
         self._paths = paths
         self._names = names
         self._lock = threading.Lock()
-        self._pem: Pem | None = None
+        self._pem = last
         self._seen: object = None
         self._trouble = ""
 
@@ -136,13 +137,13 @@ class ClientTls:
         self.name = name
 
 
-def server_tls(settings: Settings) -> TlsFiles | None:
-    """The files of the backend's gRPC endpoints; None where they speak no TLS."""
+def server_tls(settings: Settings, last: Pem | None = None) -> TlsFiles | None:
+    """The files of the backend's gRPC endpoints; None where they speak no TLS. `last` as of TlsFiles."""
     if settings.tls_cert_file is None:
         return None
     names = ("FACET_TLS_CERT_FILE", "FACET_TLS_KEY_FILE", "FACET_TLS_CLIENT_CA_FILE")
     paths = (settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file)
-    return TlsFiles(paths, names)
+    return TlsFiles(paths, names, last)
 
 
 def client_tls(settings: Settings) -> ClientTls | None:

@@ -20,7 +20,7 @@ from inference_server.catalogue import commands
 from inference_server.catalogue.control_connection import LONGEST_LINE
 from protos import management_pb2 as pb
 from protos import management_pb2_grpc
-from utils.credentials import listen
+from utils.credentials import listen, peer_name
 from utils.errors import Code, FacetError, InternalError, MalformedRequest
 from utils.logs import fields
 from utils.metadata import MAX_METADATA, REQUEST_ID, request_id
@@ -191,7 +191,8 @@ class _Surrounding(grpc.ServerInterceptor):
     def _answer(self, handler: Any, method: str, content: bytes, context: Any) -> bytes:  # noqa: ANN401
         began, metadata = time.monotonic(), dict(context.invocation_metadata())
         name = request_id(metadata.get(REQUEST_ID))
-        log = partial(log_request, began, reads=method.endswith(_READS), request_id=name, method=method)
+        reads, peer = method.endswith(_READS), peer_name(context)
+        log = partial(log_request, began, reads=reads, request_id=name, method=method, peer=peer)
         try:
             self._service.check_token(metadata.get("authorization"))
             answer: bytes = handler.response_serializer(

@@ -25,9 +25,10 @@ from inference_server.supervision.control import (
     WorkerDied,
     WorkerEnd,
 )
+from inference_server.tls_handover import taken_over
 from utils.logs import set_level
 from utils.settings import Address, Settings
-from utils.tls import TlsFiles, server_tls
+from utils.tls import TlsFiles
 from utils.token_file import TokenFile
 
 _HEARTBEAT_SECONDS = 0.25
@@ -42,6 +43,7 @@ def main() -> None:
         torchserve_http_fd="the socket that listens for TorchServe's clients by HTTP; empty for none",
         torchserve_grpc_address="where it listens for those by gRPC; empty where it does not",
         supervisor_fd="the connection by which the supervisor is asked",
+        newer={"tls_fd": "what the files of TLS held"},
     )
     try:
         shared = Shared.inherited(arguments.shared)
@@ -50,7 +52,7 @@ def main() -> None:
         http, guard = HttpServer(), _guard(settings, listener)
         http.add(create_app(client.execute, guard), listener)
         others: list[Endpoint] = []
-        tls = server_tls(settings)
+        tls = taken_over(settings, arguments.tls_fd)
         if arguments.grpc_address:
             others.append(_grpc_server(client, guard, arguments.grpc_address, tls))
         if arguments.torchserve_http_fd or arguments.torchserve_grpc_address:

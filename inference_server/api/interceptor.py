@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import grpc
 
 from inference_server.api.messages import MessageReceiver, service_of
+from utils.credentials import peer_name
 from utils.errors import (
     Cancelled,
     Code,
@@ -87,14 +88,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         own: Names of the services whose calls are logged; of others, health and reflection, only faults are.
         receiver: Of the messages.
         policy: Of the server; None for Facet's own.
+        identified: Whether clients show a certificate, whose name is logged.
     """
 
     def __init__(
-        self, own: Container[str], receiver: MessageReceiver, policy: CallPolicy | None = None
+        self,
+        own: Container[str],
+        receiver: MessageReceiver,
+        policy: CallPolicy | None = None,
+        *,
+        identified: bool = False,
     ) -> None:
         self._own = own
         self._receiver = receiver
         self._policy = policy or FacetPolicy()
+        self._identified = identified
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -117,7 +125,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metadata = dict(context.invocation_metadata() or ())
         request_id.set(accept_request_id(metadata.get(REQUEST_ID)))
         traceparent.set(trace_context(metadata.get(TRACEPARENT)))
-        _notes.set({})
+        _notes.set({"peer": peer_name(context)} if self._identified else {})
         started = time.monotonic()
         try:
             self._policy.check(metadata)

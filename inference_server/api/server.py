@@ -81,14 +81,17 @@ def build_servers(
         models=_names([*of_models, *of_torchserve]),
         largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
     )
-    interceptor = CallInterceptor(_names([*services, *of_models]), receiver)
+    identified = settings.tls_client_ca_file is not None
+    interceptor = CallInterceptor(_names([*services, *of_models]), receiver, identified=identified)
     server = _server(interceptor, (*services, *of_models, health), settings)
     listen(server, address, tls)
     files = [service.file for service in (*services, *of_models, health) if service.file is not None]
     add_reflection(server, files, models.registry if models is not None else None)
     if torchserve is None:
         return [server], receiver
-    interceptor = CallInterceptor(_names(of_torchserve), receiver, TorchServePolicy(settings))
+    interceptor = CallInterceptor(
+        _names(of_torchserve), receiver, TorchServePolicy(settings), identified=identified
+    )
     other = _server(interceptor, of_torchserve, settings)
     listen(other, torchserve[1], tls)
     return [server, other], receiver
