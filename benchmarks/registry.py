@@ -23,6 +23,7 @@ NAMES = (
     "models",
     "batching",
     "protocols",
+    "extras",
 )
 
 Figures = dict[str, Any]
