@@ -41,6 +41,8 @@ class Places(NamedTuple):
 
     def look_around(self) -> None:
         """Do what is to be done now and then."""
+        if self.tls is not None:
+            self.tls.current()  # is what a child is started with when they have been spoilt since
         self.grpc.close_connections()
         if self.torchserve is not None:
             self.torchserve.close_connections()

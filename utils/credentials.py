@@ -9,8 +9,8 @@ from utils.tls import Pem, TlsFiles
 _LONGEST_NAME = 200
 
 
-def listen(server: grpc.Server | grpc.aio.Server, address: str, files: TlsFiles | None) -> None:
-    """Have a server listen at an address.
+def listen(server: grpc.Server | grpc.aio.Server, address: str, files: TlsFiles | None) -> int:
+    """Have a server listen at an address; gives the port.
 
     Args:
         server: Of either kind.
@@ -23,9 +23,8 @@ def listen(server: grpc.Server | grpc.aio.Server, address: str, files: TlsFiles 
         TlsUnusable: The files cannot be used.
     """
     if files is None:
-        server.add_insecure_port(address)
-    else:
-        server.add_secure_port(address, _server_credentials(files))
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, _server_credentials(files))
 
 
 def _server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
