@@ -24,6 +24,7 @@ NAMES = (
     "batching",
     "protocols",
     "extras",
+    "tls",
 )
 
 Figures = dict[str, Any]
