@@ -1,10 +1,12 @@
 """The files of TLS, in PEM: checked when a process starts, and read again whenever one of them changes.
 
-They are RSA's or ECDSA's: gRPC takes no part in handshakes with other keys. This module imports the standard
+Keys are for RSA or ECDSA: gRPC takes no part in handshakes with others. This module imports the standard
 library alone, and its `ssl` only where there is TLS.
 """
 
+import base64
 import logging
+import re
 import stat
 import threading
 from pathlib import Path
@@ -19,6 +21,12 @@ Paths = tuple[Path | None, Path | None, Path | None]
 """Of a certificate, its private key, and the authorities that the other end's certificate must be of."""
 Names = tuple[str, str, str]
 """What these three are called in messages."""
+
+
+_EDWARDS_CURVES = bytes.fromhex("06032b65")
+"""How their object identifiers begin in DER (RFC 8410)."""
+_ALGORITHM_ENDS = 16
+"""That of a key for them is within so many bytes of its DER."""
 
 
 class TlsUnusable(InvalidSetting):
@@ -201,6 +209,14 @@ def _check(paths: Paths, names: Names) -> None:
         raise TlsUnusable(f"{names[1]} is {key}; accepted: a key without a passphrase") from error
     except OSError as error:
         raise _unreadable(names[1], key, error) from error
+    if _is_of_edwards_curve(key.read_bytes()):
+        raise TlsUnusable(f"{names[1]} is {key}; accepted: a key for RSA or ECDSA, as gRPC has it")
+
+
+def _is_of_edwards_curve(pem: bytes) -> bool:
+    """Whether a private key, which OpenSSL can read, is for Ed25519 or the like."""
+    found = re.search(rb"-----BEGIN PRIVATE KEY-----(.+?)-----END", pem, re.DOTALL)
+    return found is not None and _EDWARDS_CURVES in base64.b64decode(found[1])[:_ALGORITHM_ENDS]
 
 
 def _refuse() -> str:

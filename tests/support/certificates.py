@@ -1,12 +1,13 @@
 """Certificates for tests, made by the openssl program: an authority, and what it issues."""
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.tools import tool
 
-_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+_ECDSA = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 _HOSTS = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"
 _CONFIGURATION = """
 [ca]
@@ -54,19 +55,24 @@ class Authority:
         self._folder = folder
         self.cert, self._key = folder / "ca.pem", folder / "ca.key"
         out: list[str | Path] = ["-keyout", self._key, "-out", self.cert]
-        _openssl("req", "-x509", *_KEY, *out, "-subj", "/CN=Facet's tests", "-days", "2")
+        _openssl(
+            "req", "-x509", "-newkey", *_ECDSA, "-nodes", *out, "-subj", "/CN=Facet's tests", "-days", "2"
+        )
 
-    def issue(self, name: str, *, common_name: str = "", expired: bool = False) -> Pair:
+    def issue(
+        self, name: str, *, common_name: str = "", expired: bool = False, key: Sequence[str] = _ECDSA
+    ) -> Pair:
         """A certificate for this machine's own names, with its key in files of this name."""
+        new_key = ["-newkey", *key, "-nodes"]
         pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         subject = ["-subj", f"/CN={common_name or name}", "-addext", _HOSTS]
         out: list[str | Path] = ["-keyout", pair.key]
         signer: list[str | Path] = ["-CA", self.cert, "-CAkey", self._key, "-days", "2"]
         if not expired:
-            _openssl("req", "-x509", *_KEY, *subject, *out, "-out", pair.cert, *signer)
+            _openssl("req", "-x509", *new_key, *subject, *out, "-out", pair.cert, *signer)
         else:
             request, configuration = self._folder / "request", self._folder / "configuration"
-            _openssl("req", *_KEY, *subject, *out, "-out", request)
+            _openssl("req", *new_key, *subject, *out, "-out", request)
             configuration.write_text(_CONFIGURATION.format(folder=self._folder))
             (self._folder / "index").touch()
             times = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"]

@@ -118,6 +118,24 @@ def test_a_key_of_another_certificate_is_not_taken(pair: Pair, authority: Author
         files.check()
 
 
+@pytest.mark.parametrize("algorithm", ["ed25519", "ed448"])
+def test_a_key_that_grpc_does_not_take_is_not_taken(pair: Pair, authority: Authority, algorithm: str) -> None:
+    """Or else no connection would come about any more."""
+    files = files_of(pair, authority)
+    before = files.current()
+    pair.replace(authority.issue(algorithm, key=[algorithm]))
+    assert files.current() is before
+    with pytest.raises(TlsUnusable, match="accepted: a key for RSA or ECDSA"):
+        files.check()
+
+
+@pytest.mark.parametrize("key", [["rsa:2048"], ["ec", "-pkeyopt", "ec_paramgen_curve:P-384"]])
+def test_keys_for_rsa_and_ecdsa_are_taken(pair: Pair, authority: Authority, key: list[str]) -> None:
+    """In any of PEM's forms that OpenSSL writes."""
+    pair.replace(authority.issue("other-key", key=key))
+    files_of(pair, authority).check()
+
+
 def test_a_key_that_others_can_read_is_warned_of(
     pair: Pair, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
