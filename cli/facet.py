@@ -21,6 +21,6 @@ facet = _Root(
     name="facet",
     help="Manage a Facet that runs on this machine, and its models.",
     epilog="Settings come from the environment, as for the backend. A command that fails ends with 1.",
-    modules={"models": "cli.models:models"},
+    modules={"detect": "cli.detect.command:detect", "models": "cli.models:models"},
     context_settings={"help_option_names": ["-h", "--help"]},
 )
