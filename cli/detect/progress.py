@@ -4,6 +4,8 @@ import shutil
 import sys
 import time
 
+from cli.text import duration
+
 _PERIOD = 0.1
 _BAR = 24
 _CLEAR = "\r\x1b[K"
@@ -54,14 +56,3 @@ class Progress:
         left = duration((self._total - done) / rate) if rate else "?"
         failures = f"  {failed} failed" if failed else ""
         return f"[{bar:-<{_BAR}}] {done}/{self._total}  {rate:.1f}/s  {left} left{failures}"
-
-
-def duration(seconds: float) -> str:
-    """A time in words of two units at most."""
-    whole = round(seconds)
-    if whole < 60:  # noqa: PLR2004 - a minute
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:  # noqa: PLR2004 - an hour
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

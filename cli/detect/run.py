@@ -12,8 +12,9 @@ from cli.detect.files import write_files
 from cli.detect.options import Asked
 from cli.detect.output import Done, Output
 from cli.detect.pictures import Outcome, PictureFile, Pictures, Problem
-from cli.detect.progress import Progress, duration
+from cli.detect.progress import Progress
 from cli.detect.records import Record, without_pictures
+from cli.text import duration
 
 _INTERRUPTED = 128
 """Added to the number of a signal it is the exit status of what that has ended, as shells have it."""
