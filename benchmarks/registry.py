@@ -24,6 +24,8 @@ NAMES = (
     "batching",
     "protocols",
     "extras",
+    "batch",
+    "metrics",
 )
 
 Figures = dict[str, Any]

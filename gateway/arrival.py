@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.counters import HttpCounters
 from utils.errors import FacetError
 
 _KEY = "facet.arrival"
@@ -22,8 +23,8 @@ class BodyRule:
         too_large: The error for a body that has more; is told how many, in words.
         seconds: For all of it, counted from the end of the head.
         late: The error for a body that takes longer.
-        piped: Whether the application reads it while it arrives, which no route does so yet; else it is
-            called when all is there.
+        piped: Whether the application reads it while it arrives, and closes it where it wants no more; else
+            it is called when all is there.
     """
 
     limit: int
@@ -62,12 +63,14 @@ class Arrival:
         head_ended: When the last byte of its head was read.
         body_ended: When the last byte of its body was read.
         stopping: Whether the whole gateway, not this process alone, is about to stop.
+        counters: Count its answer; None where nobody counts.
     """
 
     client: Client = field(default_factory=Client)
     head_ended: float = field(default_factory=time.monotonic)
     body_ended: float = field(default_factory=time.monotonic)
     stopping: bool = False
+    counters: HttpCounters | None = None
 
     def add_to(self, environ: Environ) -> None:
         """Hand it to the application."""

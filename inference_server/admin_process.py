@@ -10,9 +10,10 @@ from typing import Self
 from inference_server.dispatch.shared import Shared
 from inference_server.supervision.address import Reservation, reserve
 from inference_server.supervision.group import Group
-from inference_server.supervision.listener import Listener, is_loopback, listen
+from inference_server.supervision.listener import Listener, listen
 from inference_server.supervision.liveness import LivenessMonitor
 from inference_server.supervision.worker_process import WorkerProcess
+from utils.loopback import is_loopback
 from utils.settings import Address, InvalidSetting, Settings
 from utils.token_file import TokenFile, TokenUnusable
 
@@ -65,7 +66,7 @@ class AdminPlaces:
             torchserve = None if second is None else listen(second, _TORCHSERVE_HTTP)
             grpc = {name: reserve(address, name) for name, address in others.items()}
             local = {_HTTP: http.is_local, _TORCHSERVE_HTTP: torchserve is None or torchserve.is_local}
-            local |= {name: is_loopback(place.address) for name, place in grpc.items()}
+            local |= {name: is_loopback(place.address.host) for name, place in grpc.items()}
             for name, is_local in local.items():
                 if not is_local:
                     _demand_token(settings, name)

@@ -214,11 +214,16 @@ class UnsupportedContentType(InvalidRequest):
 
 
 class UnsupportedContentEncoding(InvalidRequest):
-    """A body that is compressed in a way that is not accepted."""
+    """A body that is compressed in a way that is not accepted.
+
+    Attributes:
+        accepted: What is, as Accept-Encoding says it.
+    """
 
     http_status = 415
     reason = "UNSUPPORTED_CONTENT_ENCODING"
     title = "The Content-Encoding is not accepted"
+    accepted = "gzip, deflate, identity"
 
 
 class UnsupportedImageFormat(InvalidRequest):
@@ -328,10 +333,17 @@ class TooManyCandidates(PayloadTooLarge):
 
 
 class BodyTooLarge(PayloadTooLarge):
-    """The body of an HTTP request is longer than any acceptable image makes it."""
+    """The body of an HTTP request is longer than any acceptable image makes it, or a batch has too much."""
 
     reason = "BODY_TOO_LARGE"
     title = "The request body is too large"
+
+
+class BatchAnswerTooLarge(PayloadTooLarge):
+    """The answers of a batch are too large for one JSON document; line by line they could be sent."""
+
+    reason = "BATCH_ANSWER_TOO_LARGE"
+    title = "The answer of the batch is too large for one document"
 
 
 class MessageTooLarge(FacetError):

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import grpc
 
 from inference_server.api.articles import article_services
+from inference_server.api.call_counters import CallCounters
 from inference_server.api.health import HealthServicer
 from inference_server.api.interceptor import CallInterceptor
 from inference_server.api.messages import MessageReceiver
@@ -51,6 +52,7 @@ def build_servers(
     models: ModelCaller | None = None,
     *,
     torchserve: tuple[TorchServeService, str] | None = None,
+    counters: CallCounters | None = None,
 ) -> tuple[list[Server], MessageReceiver]:
     """Servers that will listen at addresses, which they share with other workers, and what receives for them.
 
@@ -62,11 +64,13 @@ def build_servers(
         address: host:port.
         models: Calls models; with it come the services by which they are called. None: there are none.
         torchserve: TorchServe's service and its host:port, which is a server of its own.
+        counters: Count the calls; None where nobody reads them.
 
     Raises:
         RuntimeError: They cannot listen there.
     """
-    of_models = [] if models is None else _services_of(models, health, settings)
+    counters = counters or CallCounters.unshared()
+    of_models = [] if models is None else _services_of(models, health, settings, counters)
     of_torchserve = [] if torchserve is None else [torchserve[0]]
     # Both servers' messages are received within the limits of one.
     receiver = MessageReceiver(
@@ -76,13 +80,14 @@ def build_servers(
         models=_names([*of_models, *of_torchserve]),
         largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
     )
-    interceptor = CallInterceptor(_names([*services, *of_models]), receiver)
+    interceptor = CallInterceptor(_names([*services, *of_models]), receiver, counters=counters)
     server = _server(interceptor, (*services, *of_models, health), settings, address)
     files = [service.file for service in (*services, *of_models, health) if service.file is not None]
     add_reflection(server, files, models.registry if models is not None else None)
     if torchserve is None:
         return [server], receiver
-    interceptor = CallInterceptor(_names(of_torchserve), receiver, TorchServePolicy(settings))
+    policy = TorchServePolicy(settings)
+    interceptor = CallInterceptor(_names(of_torchserve), receiver, policy, counters)
     return [server, _server(interceptor, of_torchserve, settings, torchserve[1])], receiver
 
 
@@ -113,9 +118,11 @@ def _options(settings: Settings) -> list[tuple[str, Any]]:
     ]
 
 
-def _services_of(models: ModelCaller, health: HealthServicer, settings: Settings) -> list[Service]:
+def _services_of(
+    models: ModelCaller, health: HealthServicer, settings: Settings, counters: CallCounters
+) -> list[Service]:
     """All those by which models are called."""
-    protocols = [InferenceProtocolService(models, health, settings)] if settings.oip else []
+    protocols = [InferenceProtocolService(models, health, settings, counters.all)] if settings.oip else []
     return [ModelsService(models), TypedService(models), *article_services(models, settings), *protocols]
 
 

@@ -165,6 +165,7 @@ def test_a_container_is_the_backend_or_where_it_is_told_to_be_the_gateway(prefix
 
     checks = json.loads(of(FINAL, "HEALTHCHECK")[0].partition("CMD ")[2]), asked.split()
     here = {"FACET_BACKEND": f"127.0.0.1:{grpc}", "FACET_HTTP_ADDRESS": f"127.0.0.1:{http}"}
+    here["FACET_HTTP_METRICS_ADDRESS"] = "127.0.0.1:0"
     with running(contained(prefix, told.split(), **ROOMY, **here)) as web:
         web.wait_for("ready")
         assert [healthy(check) for check in checks] == [False, False]

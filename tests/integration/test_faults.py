@@ -27,20 +27,13 @@ from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from tests.support.facet import ROOMY, found
 from tests.support.hooked_worker import BLUE, GREEN, RED, YELLOW
-from tests.support.pictures import ASTRONAUT, png
+from tests.support.pictures import ASTRONAUT, coloured, png
 from tests.support.processes import PATIENCE, Process, alive, running, standing_still, wait_until
 from tests.support.relay import relay
 from utils.cancellation import Cancellation
 from utils.domain import Detection, DetectOptions, DetectRequest
 from utils.errors import BackendUnavailable, DeadlineExceeded, QueueFull, WorkerCrashed
 from utils.service_client import ServiceClient
-
-
-def coloured(colour: tuple[int, int, int], shade: int = 0) -> bytes:
-    """A picture whose first pixel makes a hooked detector do something; shades are different pictures."""
-    pixels = np.full((24, 24, 3), shade, np.uint8)
-    pixels[0, 0] = colour
-    return png(pixels)
 
 
 def sleeping(milliseconds: float) -> DetectRequest:

@@ -227,11 +227,12 @@ def assert_described(document: Document, path: str, response: TestResponse) -> N
 
 
 def test_texts_have_the_types_that_are_described(client: FlaskClient, document: Document) -> None:
-    """Of the root, and of the page and its files."""
-    files = ["docs/docs.js", "docs/swagger-ui.css", "docs/swagger-ui-bundle.js"]
+    """Of the root, and of the pages and their files."""
+    files = ["docs/docs.js", "docs/swagger-ui.css", "page/main.js", "page/page.css", "page/icon.svg"]
     for path in ("/", "/docs", *(f"/{name}" for name in files)):
-        response = client.get(path)
-        assert response.content_type in described(document, path, "GET", 200)["content"]
+        for accepted in ("*/*", "text/html"):
+            response = client.get(path, headers={"Accept": accepted})
+            assert response.content_type in described(document, path, "GET", 200)["content"]
 
 
 JSON = "application/json"
@@ -374,7 +375,7 @@ def test_the_models_are_those_of_two_seconds_ago_at_most() -> None:
 
     app = app_for(backend)
     models = Recent(ask, fresh_seconds=2, patience=1, clock=lambda: now[0])
-    described = ApiDescription(Settings(), (), models)
+    described = ApiDescription(Settings(), {}, models)
     with app.test_request_context("/openapi.json"):
         first = described.file()
         now[0] = 1.9
