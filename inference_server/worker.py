@@ -48,6 +48,7 @@ from inference_server.supervision.control import (
 )
 from utils.logs import set_level
 from utils.settings import Settings
+from utils.tracing import start
 
 _HEARTBEAT_SECONDS = 0.25
 _LOOK_SECONDS = 0.02
@@ -95,6 +96,7 @@ class Worker:
         self._model_health = ModelHealth(self._health, self._models)
         self._stop = asyncio.Event()
         self._whole_backend_stops = False
+        self._tracer = start(settings, "facet-backend")
 
     async def run(self, address: str, torchserve_address: str = "") -> None:
         """Serve until told to stop, then finish what was accepted."""
@@ -125,6 +127,7 @@ class Worker:
                 models,
                 torchserve=torchserve if torchserve_address else None,
                 counters=counters,
+                tracer=self._tracer,
             )
             for server in servers:
                 await server.start()
@@ -166,6 +169,7 @@ class Worker:
                 await self._finish()
         await stopping
         await asyncio.to_thread(consumer.stop)
+        await asyncio.to_thread(self._tracer.close)
         self._dispatcher.close()
 
     async def _finish(self) -> None:

@@ -20,6 +20,7 @@ from inference_server.dispatch.admission import MAX_WAITING
 from utils.codec import TRANSPORT_MARGIN
 from utils.metadata import MAX_METADATA
 from utils.settings import Settings
+from utils.tracing import NO_TRACER, Tracer
 
 _WINDOW = 64 * 1024
 """Bytes that a call may send before its message is asked for. gRPC would else raise it to megabytes."""
@@ -53,6 +54,7 @@ def build_servers(
     *,
     torchserve: tuple[TorchServeService, str] | None = None,
     counters: CallCounters | None = None,
+    tracer: Tracer = NO_TRACER,
 ) -> tuple[list[Server], MessageReceiver]:
     """Servers that will listen at addresses, which they share with other workers, and what receives for them.
 
@@ -65,6 +67,7 @@ def build_servers(
         models: Calls models; with it come the services by which they are called. None: there are none.
         torchserve: TorchServe's service and its host:port, which is a server of its own.
         counters: Count the calls; None where nobody reads them.
+        tracer: Decides which of the calls are traced.
 
     Raises:
         RuntimeError: They cannot listen there.
@@ -80,14 +83,14 @@ def build_servers(
         models=_names([*of_models, *of_torchserve]),
         largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
     )
-    interceptor = CallInterceptor(_names([*services, *of_models]), receiver, counters=counters)
+    interceptor = CallInterceptor(_names([*services, *of_models]), receiver, None, counters, tracer)
     server = _server(interceptor, (*services, *of_models, health), settings, address)
     files = [service.file for service in (*services, *of_models, health) if service.file is not None]
     add_reflection(server, files, models.registry if models is not None else None)
     if torchserve is None:
         return [server], receiver
     policy = TorchServePolicy(settings)
-    interceptor = CallInterceptor(_names(of_torchserve), receiver, policy, counters)
+    interceptor = CallInterceptor(_names(of_torchserve), receiver, policy, counters, tracer)
     return [server, _server(interceptor, of_torchserve, settings, torchserve[1])], receiver
 
 
