@@ -48,7 +48,7 @@ from inference_server.supervision.control import (
 )
 from utils.logs import set_level
 from utils.settings import Settings
-from utils.tracing import start
+from utils.tracing import Tracer, start
 
 _HEARTBEAT_SECONDS = 0.25
 _LOOK_SECONDS = 0.02
@@ -72,10 +72,11 @@ def main(build: Callable[[Settings], FaceDetection] = FaceDetection.build) -> No
     try:
         shared = Shared.inherited(arguments.shared)
         model = build(settings)
+        tracer = start(settings, "facet-backend")
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error, FaceDetection.permanent_errors)
     membership = Membership(shared, arguments.slot, arguments.generation)
-    worker = Worker(settings, model, control, membership)
+    worker = Worker(settings, model, control, membership, tracer)
     uvloop.run(worker.run(arguments.address, arguments.torchserve_address))
     # All is answered. Taking TensorFlow apart may last seconds without a heartbeat.
     os._exit(0)
@@ -85,18 +86,23 @@ class Worker:
     """The part of a worker's life in which it serves."""
 
     def __init__(
-        self, settings: Settings, model: FaceDetection, control: WorkerEnd, membership: Membership
+        self,
+        settings: Settings,
+        model: FaceDetection,
+        control: WorkerEnd,
+        membership: Membership,
+        tracer: Tracer,
     ) -> None:
         self._settings = settings
         self._model = model
         self._control = control
         self._membership = membership
+        self._tracer = tracer
         self._health = HealthServicer([InferenceService.name])
         self._models = ModelRegistry(membership.shared.publication, face_card)
         self._model_health = ModelHealth(self._health, self._models)
         self._stop = asyncio.Event()
         self._whole_backend_stops = False
-        self._tracer = start(settings, "facet-backend")
 
     async def run(self, address: str, torchserve_address: str = "") -> None:
         """Serve until told to stop, then finish what was accepted."""

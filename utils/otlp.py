@@ -5,14 +5,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 
@@ -36,17 +36,36 @@ class _Complaints(logging.Handler):
     """Tells of what goes wrong with exports in lines of ours, of which there are few.
 
     OpenTelemetry writes one for each attempt, and for each span that has no room.
+
+    Attributes:
+        any: Whether there were some since the last export that succeeded.
     """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
+        self.any = False
         self._next = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.any = True
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _COMPLAINT_SECONDS
             logger.warning("spans not exported", extra=fields(reason=record.getMessage()[:_LONGEST_REASON]))
+
+
+class _Exporter(OTLPSpanExporter):
+    """Says when a collector takes spans again."""
+
+    def __init__(self, url: str, complaints: _Complaints) -> None:
+        super().__init__(url)
+        self._complaints = complaints
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = super().export(spans)
+        if result is SpanExportResult.SUCCESS:
+            self._complaints.any = False
+        return result
 
 
 class _OtlpSpan(Span):
@@ -107,11 +126,12 @@ class OtlpTracer(Tracer):
     """
 
     def __init__(self, endpoint: str, service: str, sampler: Sampler) -> None:
-        self._sampler = sampler
+        self._sampler, self._complaints = sampler, _Complaints()
         of_opentelemetry = logging.getLogger("opentelemetry")
-        of_opentelemetry.handlers, of_opentelemetry.propagate = [_Complaints()], False
+        of_opentelemetry.handlers, of_opentelemetry.propagate = [self._complaints], False
+        self._exporter = _Exporter(f"{endpoint}/v1/traces", self._complaints)
         self._processor = BatchSpanProcessor(
-            OTLPSpanExporter(f"{endpoint}/v1/traces"),
+            self._exporter,
             max_queue_size=_MOST_WAITING,
             schedule_delay_millis=_PAUSE_MILLISECONDS,
             max_export_batch_size=_MOST_AT_ONCE,
@@ -135,6 +155,8 @@ class OtlpTracer(Tracer):
 
     def close(self) -> None:
         """As of Tracer; a line in the log says where it could not."""
+        if self._complaints.any:
+            self._exporter.shutdown()  # type: ignore[no-untyped-call] # ends a pause before another attempt
         # The SDK waits for an export that is under way for as long as that takes.
         closing = threading.Thread(target=self._processor.shutdown, daemon=True)
         closing.start()
