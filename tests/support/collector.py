@@ -54,16 +54,35 @@ class Collector:
                 self.spans += [_span(service, span) for span in scope.spans]
 
     def of(self, trace: str) -> list[Span]:
-        """The spans of a trace that have come, in the order in which they began."""
-        return sorted((span for span in list(self.spans) if span.trace == trace), key=lambda span: span.began)
+        """The spans of a trace that have come."""
+        return [span for span in list(self.spans) if span.trace == trace]
 
-    def wait_for(self, trace: str, *names: str) -> dict[str, Span]:
-        """The spans of a trace by their names, which differ, once those with these names are there."""
-        wanted = {*names}
-        wait_until(lambda: wanted <= {span.name for span in self.of(trace)}, f"{names} of the trace {trace}")
-        found = self.of(trace)
-        assert len({span.name for span in found}) == len(found), found
-        return {span.name: span for span in found}
+    def wait_for(self, trace: str, *paths: str) -> dict[str, Span]:
+        """The spans of a trace, once there are these and no others, each within its parent's time.
+
+        Args:
+            trace: Its id.
+            *paths: The names of each span and its parents, such as `request > call`; as often as there are
+                such spans.
+
+        Returns:
+            A span for each path.
+        """
+        wanted = sorted(paths)
+        try:
+            wait_until(lambda: sorted(map(self._path, self.of(trace))) == wanted, "spans")
+        except AssertionError:
+            assert sorted(map(self._path, self.of(trace))) == wanted  # which shows what there is
+        spans = self.of(trace)
+        by_id = {span.id: span for span in spans}
+        for span in spans:
+            parent = by_id.get(span.parent, span)
+            assert parent.began <= span.began <= span.ended <= parent.ended, (parent, span)
+        return {self._path(span): span for span in spans}
+
+    def _path(self, span: Span) -> str:
+        parents = [one for one in self.of(span.trace) if one.id == span.parent]
+        return " > ".join([*map(self._path, parents), span.name])
 
 
 def _values(attributes: Any) -> dict[str, Any]:  # noqa: ANN401 - repeated KeyValue
