@@ -26,6 +26,7 @@ NAMES = (
     "extras",
     "batch",
     "metrics",
+    "tracing",
 )
 
 Figures = dict[str, Any]

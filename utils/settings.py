@@ -38,7 +38,7 @@ _ORIGIN = re.compile(
     rf"(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://(?:{_HOST.pattern})(?::\d{{1,5}})?"
 )
 
-_URL = re.compile(rf"https?://(?:{_HOST.pattern})(?::\d{{1,5}})?(?:/[A-Za-z0-9._~/-]*)?", re.IGNORECASE)
+_HTTP_URL = re.compile(rf"https?://(?:{_HOST.pattern})(?::\d{{1,5}})?(?:/[A-Za-z0-9._~/-]*)?", re.IGNORECASE)
 
 # What Kubernetes puts into the environment of every pod for a Service called facet or facet-...:
 # never a setting of ours, so never worth a warning.
@@ -138,7 +138,7 @@ def _ratio(text: str) -> float:
 
 
 def _url(text: str) -> str:
-    if not _URL.fullmatch(text):
+    if not _HTTP_URL.fullmatch(text):
         raise ValueError(text)
     return text.rstrip("/")
 
@@ -227,7 +227,7 @@ _ORIGINS = _Kind(
     _origins,
 )
 _RATIO = _Kind("a number from 0 to 1", _ratio)
-_URL_KIND = _Kind("a URL of http or https, such as http://127.0.0.1:4318, without a query", _url)
+_URL = _Kind("a URL of http or https, such as http://127.0.0.1:4318, without a query", _url)
 _TARGET = _Kind("the backend's host:port, or another gRPC target", _target)
 _FOLDER = _Kind("the absolute path of a folder", _folder)
 _MODELS = _Kind("models with commas between them, each NAME, NAME/VERSION or NAME=SOURCE", _models)
@@ -638,7 +638,7 @@ class Settings:
         shown="on",
     )
     traces_endpoint: str | None = _setting(
-        _URL_KIND,
+        _URL,
         _BY_BOTH,
         "Collector to which traces are exported by OTLP over HTTP, at /v1/traces below this URL; needs the "
         "packages of locks/requirements-tracing.txt.",

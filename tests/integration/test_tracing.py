@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tests.support import processes
@@ -119,6 +120,21 @@ def test_extras_and_calls_of_models_have_their_spans(collecting: Collector, clie
         client.predict("echo", {"fail": True}, traceparent=came_with)
     failed = collecting.wait_for(trace, "Models/Predict")["Models/Predict"]
     assert (failed.attributes["error.type"], failed.status) == ("MODEL_FAILED", ERROR)
+
+
+def test_a_name_that_no_model_has_is_in_no_span(
+    collecting: Collector, backend: tuple[Process, ServiceClient, str]
+) -> None:
+    """Nor is what a caller has sent to one that there is."""
+    service = "model_grpc_service.ModelgRPCService"
+    trace, came_with = context()
+    with grpc.insecure_channel(backend[2]) as channel:
+        call = channel.unary_unary(f"/{service}/secret_predict")
+        with pytest.raises(grpc.RpcError):
+            call(b"secret", metadata=[("traceparent", came_with), ("x-request-id", "secret")])
+    name = f"{service}/*_predict"
+    span = collecting.wait_for(trace, name)[name]
+    assert span.attributes["error.type"] == "MODEL_NOT_FOUND"
     assert "secret" not in repr(collecting.spans)
 
 
