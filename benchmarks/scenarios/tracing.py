@@ -29,8 +29,9 @@ METHOD = f"""
 What is called for one picture to decide whether it is traced and, where it is, to make its spans: in the
 gateway those of the request, its body and its call, in the worker those of the call, the queue, decoding
 and prediction. It is done {REQUESTS["off"]:,} times in a row ({REQUESTS["all"]:,} times where all are
-traced), and as often nothing is done, in turn. The figure is the median of the differences, of all threads' processor
-time: what the exporter takes until all is sent to a collector, which is another process, is part of it.
+traced), and as often nothing is done, in turn. The figure is the median of the differences, of all threads'
+processor time: what the exporter takes until all is sent to a collector, which is another process, is part
+of it.
 """
 
 

@@ -131,7 +131,7 @@ def test_a_name_that_no_model_has_is_in_no_span(
     with grpc.insecure_channel(backend[2]) as channel:
         call = channel.unary_unary(f"/{service}/secret_predict")
         with pytest.raises(grpc.RpcError):
-            call(b"secret", metadata=[("traceparent", came_with), ("x-request-id", "secret")])
+            call(b"secret", metadata=(("traceparent", came_with), ("x-request-id", "secret")))
     name = f"{service}/*_predict"
     span = collecting.wait_for(trace, name)[name]
     assert span.attributes["error.type"] == "MODEL_NOT_FOUND"
