@@ -25,6 +25,7 @@ from gateway.routes.torchserve import TorchServeRoutes
 from gateway.tracing import TracedClient
 from utils.guard import Guard
 from utils.settings import Address, Settings
+from utils.tls import client_tls
 from utils.token_file import TokenFile
 from utils.tracing import NO_TRACER, Tracer, start
 
@@ -91,6 +92,7 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
             timeout=settings.timeout_seconds,
             max_image_bytes=settings.max_image_bytes,
             max_request_bytes=settings.max_request_bytes,
+            tls=client_tls(settings),
         )
     permits = Permits(settings)
     calls = ModelCalls(client, settings, permits)

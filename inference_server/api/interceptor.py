@@ -14,6 +14,7 @@ import grpc
 from inference_server.api.call_counters import CallCounters
 from inference_server.api.messages import MessageReceiver, service_of
 from inference_server.api.spans import begin_call, end_call, fail
+from utils.credentials import peer_name
 from utils.errors import (
     Cancelled,
     Code,
@@ -97,6 +98,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         receiver: Of the messages.
         policy: Of the server; None for Facet's own.
         counters: Count the calls that are logged; None where nobody reads them.
+        identified: Whether clients show a certificate, whose name is logged.
         tracer: Decides which of them are traced.
     """
 
@@ -106,12 +108,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         receiver: MessageReceiver,
         policy: CallPolicy | None = None,
         counters: CallCounters | None = None,
+        *,
+        identified: bool = False,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         self._own = own
         self._receiver = receiver
         self._counters = counters or CallCounters.unshared()
         self._policy = policy or FacetPolicy()
+        self._identified = identified
         self._tracer = tracer
 
     async def intercept_service(
@@ -137,7 +142,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         started = time.monotonic()
         tracer = self._tracer if service_of(method) in self._own else NO_TRACER
         traceparent.set(begin_call(tracer, trace_context(metadata.get(TRACEPARENT)), started))
-        _notes.set({})
+        _notes.set({"peer": peer_name(context)} if self._identified else {})
         _queue.set(None)
         try:
             self._policy.check(metadata)
@@ -207,13 +212,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 def failure_of(error: Exception, method: str) -> FacetError:
     """What a caller is told: our own errors as they are; of anything else nothing, and the log all."""
-    if isinstance(error, FacetError):
-        failure = error
-    else:
+    if not isinstance(error, FacetError):
         logger.error("call failed", exc_info=error, extra=fields(request_id=request_id.get(), method=method))
-        failure = InternalError()
-    fail(failure)
-    return failure
+        error = InternalError()
+    fail(error)
+    return error
 
 
 def _cancellation(context: Any) -> FacetError:  # noqa: ANN401

@@ -88,20 +88,28 @@ class SharedStats:
     def __init__(self, descriptor: int, slots: int, model_slots: int = 0, queues: int = 1) -> None:
         length = row_bytes(queues)
         workers, rows = slots * length, (slots + model_slots) * length
-        counters = _LINE_BYTES * -(-(rows + TABLE_BYTES) // _LINE_BYTES)
-        size = counters + Counters.size(slots, slots + model_slots, queues)
+        size = self.size(slots, model_slots, queues)
         os.ftruncate(descriptor, size)
         memory = memoryview(mmap.mmap(descriptor, size))
         self._workers = _Part(memory[:workers], length)
         self._model_workers = _Part(memory[workers:rows], length)
         self.rows = self._workers.rows + self._model_workers.rows
         self.poison = PoisonTable(memory[rows : rows + TABLE_BYTES])
-        self.counters = Counters(memory[counters:], slots, slots + model_slots, queues)
+        counters = Counters.size(slots, slots + model_slots, queues)
+        self.counters = Counters(memory[-counters:], slots, slots + model_slots, queues)
         # Kept, for they are summed twice a request.
         places = range(WAITING, WAITING + WAITING_WORDS * queues, WAITING_WORDS)
         self._counts = [self._workers.words(place + COUNT) for place in places]
         self._costs = [self._workers.reals(place + COST) for place in places]
         self._sizes = self._workers.words(BYTES)
+
+    @staticmethod
+    def size(slots: int, model_slots: int, queues: int) -> int:
+        """Bytes of the file, with arguments as of the class."""
+        rows = (slots + model_slots) * row_bytes(queues)
+        # Counters begin with a cache line.
+        before = _LINE_BYTES * -(-(rows + TABLE_BYTES) // _LINE_BYTES)
+        return before + Counters.size(slots, slots + model_slots, queues)
 
     def waiting(self, queue: int) -> tuple[int, int, float]:
         """What waits, received by any worker: requests of a queue, bytes of all queues, cost of the queue."""

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -129,7 +130,7 @@ def test_a_name_that_no_model_has_is_in_no_span(
     service = "model_grpc_service.ModelgRPCService"
     trace, came_with = context()
     with grpc.insecure_channel(backend[2]) as channel:
-        call = channel.unary_unary(f"/{service}/secret_predict")
+        call: Any = channel.unary_unary(f"/{service}/secret_predict")
         with pytest.raises(grpc.RpcError):
             call(b"secret", metadata=(("traceparent", came_with), ("x-request-id", "secret")))
     name = f"{service}/*_predict"
