@@ -42,8 +42,9 @@ def tracing(collecting: Collector, backend: Backend) -> Iterator[Gateway]:
 
 @contextlib.contextmanager
 def traced(backend: Backend, url: str, ratio: str) -> Iterator[Gateway]:
-    """A gateway that traces this share of its requests for this collector."""
-    with gateway(backend.target, FACET_TRACES_ENDPOINT=url, FACET_TRACES_RATIO=ratio) as running:
+    """A gateway that traces this share of its requests for this collector, and would wait for it for long."""
+    settings = {"FACET_TRACES_ENDPOINT": url, "FACET_TRACES_RATIO": ratio, "OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
+    with gateway(backend.target, **settings) as running:
         yield running
 
 
@@ -186,6 +187,24 @@ def test_a_collector_that_takes_no_spans_harms_no_request_and_no_stop(state: str
             assert running.process.wait(15) == 0
             assert len(running.process.logged("spans not exported")) == 1
             assert "Traceback" not in running.process.log()
+
+
+def test_a_collector_that_is_back_gets_all_that_comes_then(backend: Backend) -> None:
+    """What is left at a stop included; nothing of its absence is remembered."""
+    with collector() as other, traced(backend, other.url, ratio="1") as running:
+        other.status = 500
+        assert running.predict().status == 200
+        running.process.wait_for("spans not exported")
+        other.status = 200
+        traces = []
+        for _ in range(2):
+            assert running.predict().status == 200
+            traces.append(backend.calls[-1].metadata["traceparent"].split("-")[1])
+            if len(traces) == 1:
+                other.wait_for(traces[0], REQUEST, BODY, CALL)
+        running.process.send(signal.SIGTERM)
+        assert running.process.wait() == 0
+        other.wait_for(traces[1], REQUEST, BODY, CALL)
 
 
 @contextlib.contextmanager

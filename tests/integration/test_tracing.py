@@ -189,6 +189,19 @@ def test_a_stop_exports_what_is_left(collecting: Collector) -> None:
     collecting.wait_for(trace, *below(PREDICT, *STAGES))
 
 
+def test_a_collector_that_takes_nothing_holds_up_no_stop() -> None:
+    """The worker says so, and ends as ever."""
+    _, came_with = context()
+    settings = {"FACET_WORKERS": "1", "OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
+    with collector() as slow, hooked(slow.url, **settings) as (process, client, _):
+        slow.open.clear()
+        client.detect(png(portrait()), traceparent=came_with)
+        process.send(signal.SIGTERM)
+        assert process.wait(15) == 0
+        [line] = process.logged("spans not exported")
+        assert line["level"] == "warning"
+
+
 def test_a_trace_is_whole_though_a_worker_was_killed_that_had_its_request(
     collecting: Collector, tmp_path: Path
 ) -> None:
