@@ -9,8 +9,9 @@ from flask import Flask, request
 from werkzeug.exceptions import NotFound
 
 from gateway import context, problems, routes
-from gateway.arrival import BodyRules
-from gateway.backend import Backend
+from gateway.access import NO_ACCESS, RequestAccess
+from gateway.arrival import BodyRule, BodyRules, Environ
+from gateway.backend import Backend, BackendClient
 from gateway.cors import NO_ORIGINS, OriginRules
 from gateway.openapi.description import FETCH_SECONDS, FRESH_SECONDS, ApiDescription
 from gateway.readiness import PROBE_SECONDS, Readiness
@@ -20,7 +21,8 @@ from gateway.routes.backend_calls import Permits
 from gateway.routes.description import PAGE_FILES, DescriptionRoutes
 from gateway.routes.model_calls import ModelCalls
 from gateway.routes.torchserve import TorchServeRoutes
-from utils.service_client import ServiceClient
+from utils.access import Access
+from utils.secret_file import SecretFile
 from utils.settings import Settings
 
 
@@ -28,7 +30,6 @@ class Gateway(Flask):
     """A Flask application, which tells its server what else it needs to know.
 
     Attributes:
-        body_rules: What bodies it accepts.
         error_format: How it tells failures.
         origins: Which web pages may read its answers.
         others: What answers at the further listeners of the gateway, by the setting that has the address.
@@ -40,9 +41,10 @@ class Gateway(Flask):
         error_format: problems.ErrorFormat,
         backend: str,
         origins: OriginRules = NO_ORIGINS,
+        access: RequestAccess = NO_ACCESS,
     ) -> None:
         super().__init__("gateway", static_folder=None)
-        self.body_rules = body_rules
+        self._rules, self._access = body_rules, access
         self.error_format = error_format
         self.origins = origins
         self.others: Mapping[str, Flask] = {}
@@ -51,10 +53,20 @@ class Gateway(Flask):
         self.wsgi_app = _rooted(self.wsgi_app)  # type: ignore[method-assign, assignment] # as Flask has it
         self.before_request(context.begin)
         self.before_request(_refuse_other_slashes)
+        self.before_request(lambda: access.admit(request.environ))
         self.after_request(context.end)
         self.after_request(origins.add_to)
         answer = partial(problems.answer, backend=backend, error_format=error_format)
         self.register_error_handler(Exception, answer)
+
+    def body_rules(self, environ: Environ) -> BodyRule | None:
+        """What body is accepted of a request with this head; as gateway.arrival.BodyRules.
+
+        Raises:
+            FacetError: The request is refused, for its key or for its head.
+        """
+        self._access.admit(environ)
+        return self._rules(environ)
 
 
 def build(settings: Settings | None = None, client: Backend | None = None) -> Flask:
@@ -62,9 +74,11 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     if settings is None:
         settings = Settings.from_environ(os.environ)
     if client is None:
-        client = ServiceClient(
+        secret = settings.backend_key_file
+        client = BackendClient(
             settings.backend,
             timeout=settings.timeout_seconds,
+            key="" if secret is None else SecretFile(secret).read,
             max_image_bytes=settings.max_image_bytes,
             max_request_bytes=settings.max_request_bytes,
         )
@@ -73,7 +87,9 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     readiness = Readiness(lambda: client.check_ready(timeout=PROBE_SECONDS))
     body_rules = partial(routes.body_rule, settings=settings)
     origins = OriginRules(settings.allowed_origins)
-    app = Gateway(body_rules, routes.error_answer, settings.backend, origins)
+    access = Access.of(settings)
+    checked = RequestAccess(access, routes.need_of)
+    app = Gateway(body_rules, routes.error_answer, settings.backend, origins, checked)
     routes.add_routes(app, client, permits, calls, readiness)
     models = Recent(
         lambda: client.models(timeout=FETCH_SECONDS), fresh_seconds=FRESH_SECONDS, patience=FETCH_SECONDS
@@ -81,7 +97,9 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     DescriptionRoutes(ApiDescription(settings, PAGE_FILES, models)).add_to(app)
     if settings.torchserve_http_address is not None:
         views = TorchServeRoutes(calls, readiness)
-        other = Gateway(views.body_rule, torchserve.error_answer, settings.backend)
+        # Where it has tokens of its own, those are demanded.
+        checked = RequestAccess(None if settings.torchserve_key_file else access, torchserve.need_of)
+        other = Gateway(views.body_rule, torchserve.error_answer, settings.backend, access=checked)
         views.add_to(other)
         app.others = {"torchserve_http_address": other}
     return app

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from utils.access import Caller
 from utils.errors import FacetError
 
 _KEY = "facet.arrival"
@@ -62,12 +63,18 @@ class Arrival:
         head_ended: When the last byte of its head was read.
         body_ended: When the last byte of its body was read.
         stopping: Whether the whole gateway, not this process alone, is about to stop.
+        caller: Who makes it, as far as is known.
+        admitted: Whether it was let in: it has the key that it needs.
+        admit_item: Lets one more of the items in that it brings; raises what that one is refused with.
     """
 
     client: Client = field(default_factory=Client)
     head_ended: float = field(default_factory=time.monotonic)
     body_ended: float = field(default_factory=time.monotonic)
     stopping: bool = False
+    caller: Caller = field(default_factory=Caller)
+    admitted: bool = False
+    admit_item: Callable[[], None] = lambda: None
 
     def add_to(self, environ: Environ) -> None:
         """Hand it to the application."""

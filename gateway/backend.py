@@ -1,11 +1,17 @@
-"""What the gateway needs of its connection to the backend."""
+"""What the gateway needs of its connection to the backend, and the connection."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, Unpack
+from typing import Any, Protocol, TypeVar, Unpack
 
+from utils.calls import Call
 from utils.domain import Detection, DetectRequest
+from utils.errors import BackendUnavailable, KeyLacksScope, Unauthenticated
 from utils.models import ModelDescription, Prediction
-from utils.service_client import BlockingCallOptions
+from utils.service_client import BlockingCallOptions, ServiceClient
+
+_RETRY_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 class Backend(Protocol):
@@ -52,3 +58,17 @@ class Backend(Protocol):
 
     def check_ready(self, *, timeout: float | None = None) -> None:
         """Return when the backend serves."""
+
+
+class BackendClient(ServiceClient):
+    """A ServiceClient whose own key is no business of those whom it asks for."""
+
+    def _make(self, call: Call[T], **options: Any) -> T:  # noqa: ANN401 - as ServiceClient has them
+        try:
+            return super()._make(call, **options)
+        except (Unauthenticated, KeyLacksScope) as error:
+            refused = BackendUnavailable(
+                "The backend does not take the key of this gateway.", retry_after=_RETRY_SECONDS
+            )
+            refused.cause = f"{error.reason}: {error.detail}"
+            raise refused from error

@@ -75,6 +75,11 @@ class RequestContext:
             raise out_of_time(patience.seconds)
         return left
 
+    def quota_fields(self) -> dict[str, str]:
+        """The header fields that tell of the limit of the request's key, where that was counted."""
+        quota = self.arrival.caller.quota
+        return {} if quota is None else quota.header_fields()
+
     def log_writer(self, status: int, *, quiet: bool = False) -> Callable[[], None]:
         """What writes the request's line in the log, as of now; a fault of ours is an error.
 
@@ -96,6 +101,7 @@ class RequestContext:
             method=self.environ.get("REQUEST_METHOD"),
             path=path or None,
             status=status,
+            key=self.arrival.caller.name or None,
             elapsed_ms=round((time.monotonic() - self.arrival.head_ended) * 1000, 3),
             **self.log_fields,
         )
@@ -116,6 +122,7 @@ def end(response: Response) -> Response:
     """Name the request in its answer, and have its one line written; a hook that runs after each request."""
     context = current()
     response.headers[REQUEST_ID] = context.request_id
+    response.headers.update(context.quota_fields())
     # A probe that succeeds is no news. The client need not wait until the line is written.
     quiet = request.endpoint in _PROBES and response.status_code == HTTPStatus.OK
     response.call_on_close(context.log_writer(response.status_code, quiet=quiet))

@@ -11,13 +11,20 @@ import os
 import resource
 import sys
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.server.worker import ShutdownFlag
+from utils.access import check_keys, demands_keys
+from utils.api_keys import PREDICT
 from utils.logs import collect_garbage_less, fields, logging_config
+from utils.loopback import is_loopback
 from utils.memory import tune_heap
-from utils.settings import InvalidSetting, Settings, unknown_settings
+from utils.secret_file import SecretFile, SecretUnusable
+from utils.settings import InvalidSetting, Settings, parse_address, unknown_settings
 from utils.streams import open_standard_streams
+
+_log = logging.getLogger("gateway")
 
 open_standard_streams()
 try:
@@ -68,8 +75,37 @@ worker_connections = min(1000 + threads, max(_most_files - 128, 16))
 resource.setrlimit(resource.RLIMIT_NOFILE, (_most_files, _most_files))
 
 
+def _check_own_key() -> None:
+    path = _settings.backend_key_file
+    try:
+        if path is not None:
+            SecretFile(path).check()
+    except SecretUnusable as error:
+        raise InvalidSetting(f"FACET_BACKEND_KEY_FILE is {path}: {error}") from error
+
+
+def _open_to_all(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Those for calls that other machines can reach, and need no key for."""
+    if demands_keys(PREDICT, _settings):
+        return {}
+    tokens = _settings.torchserve_key_file is not None
+    return {
+        name: address
+        for name, address in addresses.items()
+        if not is_loopback(parse_address(address).host) and not (tokens and name == "torchserve_http_address")
+    }
+
+
 def on_starting(server: Any) -> None:  # noqa: ANN401 - gunicorn's
-    """Warn, once, of settings that have no effect, and end where no process could show that it lives."""
+    """Warn, once, of settings that have no effect, and end where no process could show that it lives.
+
+    End, too, where the keys of callers, or the gateway's own, cannot be used. A reload does not look at them.
+    """
+    try:
+        check_keys(_settings)
+        _check_own_key()
+    except InvalidSetting as error:
+        sys.exit(f"facet gateway: {error}")
     folder = server.cfg.worker_tmp_dir
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -79,7 +115,7 @@ def on_starting(server: Any) -> None:  # noqa: ANN401 - gunicorn's
             " show that it lives; GUNICORN_CMD_ARGS=--worker-tmp-dir=... names another folder."
         )
     for warning in unknown_settings(os.environ):
-        logging.getLogger("gateway").warning(warning)
+        _log.warning(warning)
 
 
 def when_ready(server: Any) -> None:  # noqa: ANN401 - gunicorn's
@@ -88,7 +124,9 @@ def when_ready(server: Any) -> None:  # noqa: ANN401 - gunicorn's
     server.shutdown_flag.install(server)
     listening = [str(listener).removeprefix("http://") for listener in server.LISTENERS]
     addresses = dict(zip(_addresses, listening, strict=False))
-    logging.getLogger("gateway").info("ready", extra=fields(**addresses))
+    _log.info("ready", extra=fields(**addresses))
+    if open_to_all := _open_to_all(addresses):
+        _log.warning("open to whoever can connect", extra=fields(**open_to_all))
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ANN401 - gunicorn's

@@ -10,11 +10,13 @@ from typing import Self
 from inference_server.dispatch.shared import Shared
 from inference_server.supervision.address import Reservation, reserve
 from inference_server.supervision.group import Group
-from inference_server.supervision.listener import Listener, is_loopback, listen
+from inference_server.supervision.listener import Listener, listen
 from inference_server.supervision.liveness import LivenessMonitor
 from inference_server.supervision.worker_process import WorkerProcess
+from utils.access import demands_keys
+from utils.api_keys import MANAGE
+from utils.loopback import is_loopback
 from utils.settings import Address, InvalidSetting, Settings
-from utils.token_file import TokenFile, TokenUnusable
 
 SLOTS = 2
 """One for the process, and one for that which replaces it."""
@@ -47,8 +49,7 @@ class AdminPlaces:
 
         Raises:
             AddressUnavailable: One cannot be had.
-            InvalidSetting: Others than this machine could use one, and need no token for it, or the file of
-                the token is none.
+            InvalidSetting: Others than this machine could use one, and need no key for it.
         """
         others = {name: address for name, address in _others(settings).items() if address is not None}
         if settings.admin_address is None:
@@ -57,7 +58,6 @@ class AdminPlaces:
                     f"{name} is set, and FACET_ADMIN_ADDRESS is empty, so no process could listen there"
                 )
             return None
-        _check_token(settings)
         with contextlib.ExitStack() as taken:
             http = listen(settings.admin_address, _HTTP)
             taken.callback(http.close)
@@ -65,10 +65,10 @@ class AdminPlaces:
             torchserve = None if second is None else listen(second, _TORCHSERVE_HTTP)
             grpc = {name: reserve(address, name) for name, address in others.items()}
             local = {_HTTP: http.is_local, _TORCHSERVE_HTTP: torchserve is None or torchserve.is_local}
-            local |= {name: is_loopback(place.address) for name, place in grpc.items()}
+            local |= {name: is_loopback(place.address.host) for name, place in grpc.items()}
             for name, is_local in local.items():
                 if not is_local:
-                    _demand_token(settings, name)
+                    _demand_key(settings, name)
             taken.pop_all()
         return cls(http, grpc.get(_GRPC), torchserve, grpc.get(_TORCHSERVE_GRPC))
 
@@ -143,15 +143,6 @@ class AdminProcess:
         return process
 
 
-def _check_token(settings: Settings) -> None:
-    if settings.admin_token_file is None:
-        return
-    try:
-        TokenFile(settings.admin_token_file).check()
-    except TokenUnusable as error:
-        raise InvalidSetting(f"FACET_ADMIN_TOKEN_FILE is {settings.admin_token_file}: {error}") from error
-
-
 def _others(settings: Settings) -> dict[str, Address | None]:
     """Where the process listens beside its own HTTP endpoint, by variables."""
     return {
@@ -161,12 +152,13 @@ def _others(settings: Settings) -> dict[str, Address | None]:
     }
 
 
-def _demand_token(settings: Settings, setting: str) -> None:
-    """Refuse to be reached by others who need no token for it."""
+def _demand_key(settings: Settings, setting: str) -> None:
+    """Refuse to be reached by others who need no key for it."""
     own = setting in {_HTTP, _GRPC}
-    if (settings.admin_token_file if own else settings.torchserve_key_file) is None:
-        raise InvalidSetting(
-            f"{setting} is an address that other machines can reach; accepted without "
-            f"{'FACET_ADMIN_TOKEN_FILE' if own else 'FACET_TORCHSERVE_KEY_FILE'}: a loopback address"
-            f"{' or a unix socket' if setting == _HTTP else ''}"
-        )
+    if demands_keys(MANAGE, settings) or (not own and settings.torchserve_key_file is not None):
+        return
+    raise InvalidSetting(
+        f"{setting} is an address that other machines can reach; accepted without FACET_API_KEYS_FILE"
+        f"{'' if own else ' and FACET_TORCHSERVE_KEY_FILE'}: a loopback address"
+        f"{' or a unix socket' if setting == _HTTP else ''}"
+    )

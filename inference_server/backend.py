@@ -35,6 +35,7 @@ from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.worker_process import WorkerProcess
 from utils import logs
+from utils.access import check_keys
 from utils.cpus import usable_cpus
 from utils.errors import ManagementError, TooManyModels
 from utils.settings import InvalidSetting, Settings, unknown_settings
@@ -71,7 +72,10 @@ def _run(worker: str, started: float, at_end: contextlib.ExitStack) -> int:
         logs.configure(settings.log_format)
         for warning in unknown_settings(os.environ):
             logger.warning(warning)
+        check_keys(settings)
         places = Places.take(settings)
+        if open_to_all := places.open_to_all(settings):
+            logger.warning("open to whoever can connect", extra=logs.fields(**open_to_all))
         if places.admin is not None:
             at_end.callback(places.admin.close)
         shared = _share(settings.workers)

@@ -4,6 +4,9 @@ from typing import NamedTuple, Self
 
 from inference_server.admin_process import AdminPlaces
 from inference_server.supervision.address import Reservation, reserve
+from utils.access import demands_keys
+from utils.api_keys import PREDICT
+from utils.loopback import is_loopback
 from utils.settings import Settings
 
 
@@ -40,6 +43,18 @@ class Places(NamedTuple):
             self.torchserve.close_connections()
         if self.admin is not None:
             self.admin.look_around()
+
+    def open_to_all(self, settings: Settings) -> dict[str, str]:
+        """Those for calls of models that other machines can reach, and need no key for, by their settings."""
+        if demands_keys(PREDICT, settings):
+            return {}
+        tokens = settings.torchserve_key_file is not None
+        found = {"grpc_address": self.grpc, "torchserve_address": None if tokens else self.torchserve}
+        return {
+            name: str(place)
+            for name, place in found.items()
+            if place is not None and not is_loopback(place.address.host)
+        }
 
     def names(self) -> dict[str, str | None]:
         """Their addresses, for a log line."""

@@ -16,7 +16,7 @@ import grpc
 
 from utils import calls
 from utils.async_stream import Requests, detect_many
-from utils.calls import Call, CallDefaults, CallOptions, Methods, Streams, T
+from utils.calls import Call, CallDefaults, CallOptions, Key, Methods, Streams, T
 from utils.channel import MIB, channel_options
 from utils.domain import Detection, DetectRequest
 from utils.models import ModelDescription, Prediction
@@ -34,10 +34,11 @@ class AsyncServiceClient:
         target: str,
         *,
         timeout: float | None = None,
+        key: Key | None = None,
         max_image_bytes: int = 10 * MIB,
         max_request_bytes: int = 32 * MIB,
     ) -> None:
-        self._defaults = CallDefaults(timeout)
+        self._defaults = CallDefaults(timeout, key)
         most_bytes = max(max_image_bytes, max_request_bytes)
         options = channel_options(most_bytes)
         self._channel = grpc.aio.insecure_channel(target, options=options)

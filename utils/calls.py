@@ -3,6 +3,8 @@
 Both clients make these, the blocking one and that for asyncio: they differ in how they wait.
 """
 
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -27,8 +29,9 @@ from utils.channel import (
 from utils.domain import Detection, DetectRequest
 from utils.errors import LARGER_FACES_HELP, Code, FacetError, InternalError, RouteNotFound
 from utils.extras_codec import with_all
-from utils.metadata import TIMEOUT_IS_DEFAULT, call_metadata
+from utils.metadata import TIMEOUT_IS_DEFAULT, bearer, call_metadata
 from utils.models import ModelDescription, Prediction
+from utils.settings import CLIENT_KEY
 from utils.status import UNANSWERED
 from utils.window import Window
 
@@ -45,12 +48,18 @@ class CallOptions(TypedDict, total=False):
         timeout_named: False where `timeout` is a default that no caller has asked for.
         request_id: Names the request in the backend's log.
         traceparent: Its place in a distributed trace, by W3C Trace Context.
+        caller: The name of the key of whom a gateway calls for; believed where its own has the scope gateway.
     """
 
     timeout: float | None
     timeout_named: bool
     request_id: str
     traceparent: str
+    caller: str
+
+
+Key = str | Callable[[], str]
+"""A client's key, or what gives it at each call, because it may change; empty where it has none."""
 
 
 class CallDefaults:
@@ -58,11 +67,20 @@ class CallDefaults:
 
     Args:
         timeout: Seconds that a call has. None: 5, which count as a default.
+        key: The client's. None: what FACET_API_KEY of the environment has.
+
+    Raises:
+        ValueError: The key cannot be one.
     """
 
-    def __init__(self, timeout: float | None) -> None:
+    def __init__(self, timeout: float | None, key: Key | None = None) -> None:
         self._timeout = DEFAULT_TIMEOUT if timeout is None else timeout
         self._timeout_named = timeout is not None
+        if key is None:
+            key = os.environ.get(CLIENT_KEY, "").strip()
+        if isinstance(key, str) and not re.fullmatch(r"[\x21-\x7e]*", key):
+            raise ValueError("the key has other characters than visible ASCII")
+        self._key = key
 
     def arguments(
         self,
@@ -71,12 +89,15 @@ class CallDefaults:
         timeout_named: bool = True,
         request_id: str = "",
         traceparent: str = "",
+        caller: str = "",
     ) -> dict[str, Any]:
         """What gRPC is called with beside the message; arguments as of CallOptions."""
         named = timeout_named and (timeout is not None or self._timeout_named)
+        metadata = call_metadata(request_id, traceparent, caller, timeout_named=named)
+        key = self._key() if callable(self._key) else self._key
         return {
             "timeout": self._timeout if timeout is None else timeout,
-            "metadata": call_metadata(request_id, traceparent, timeout_named=named),
+            "metadata": (*metadata, bearer(key)) if key else metadata,
         }
 
 

@@ -9,6 +9,10 @@ REQUEST_ID = "x-request-id"
 """The metadata key of a request's id, which names it in every log line."""
 TRACEPARENT = "traceparent"
 """The metadata key, and HTTP header, of the trace context."""
+AUTHORIZATION = "authorization"
+"""The metadata key of a caller's key: `Bearer` and its secret."""
+CALLER = "x-facet-caller"
+"""The metadata key of whom a gateway calls for: the name of a key; nobody else than gateways is believed."""
 MODEL_VERSION = "x-model-version"
 """The metadata key of the version that a model's own method is to be answered by."""
 TIMEOUT_IS_DEFAULT = ("x-timeout-source", "default")
@@ -59,9 +63,13 @@ def seconds_of(timeout: object) -> float:
     return timeout / 1e6
 
 
-def call_metadata(request_id: str, traceparent: str, *, timeout_named: bool) -> Metadata:
+def bearer(key: str) -> tuple[str, str]:
+    """The metadata by which a caller shows its key."""
+    return AUTHORIZATION, f"Bearer {key}"
+
+
+def call_metadata(request_id: str, traceparent: str, caller: str = "", *, timeout_named: bool) -> Metadata:
     """The metadata of a call; what is empty is left out."""
-    names = tuple(
-        (key, value) for key, value in ((REQUEST_ID, request_id), (TRACEPARENT, traceparent)) if value
-    )
+    told = ((REQUEST_ID, request_id), (TRACEPARENT, traceparent), (CALLER, caller))
+    names = tuple((key, value) for key, value in told if value)
     return names if timeout_named else (*names, TIMEOUT_IS_DEFAULT)

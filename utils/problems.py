@@ -38,6 +38,8 @@ def header_fields(failure: FacetError, error: Exception | None = None) -> dict[s
     named = {}
     if failure.retry_after is not None:
         named["Retry-After"] = str(max(1, math.ceil(failure.retry_after)))
+    if isinstance(failure, errors.Unauthenticated):
+        named["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
         named["Allow"] = _methods(error)
     return named

@@ -15,6 +15,7 @@ from utils.errors import (
     FacetError,
     InvalidModel,
     InvalidRequest,
+    KeyLacksScope,
     MessageTooLarge,
     MethodNotAllowed,
     ModelApiDisabled,
@@ -30,6 +31,7 @@ from utils.errors import (
     RequestRefused,
     RouteNotFound,
     TokenRefused,
+    Unauthenticated,
     WorkerCrashed,
 )
 
@@ -143,6 +145,8 @@ _TOO_LARGE = _Row(None, None, f"{_HTTP}RequestEntityTooLargeException")
 _ALL: _Rows = {
     (TokenRefused, None): _Row(None, 400, "", type="InvalidKeyException"),
     (RequestRefused, None): _Row(None, None, f"{_HTTP}ForbiddenException"),
+    (Unauthenticated, None): _Row(None, None, "", type="InvalidKeyException"),
+    (KeyLacksScope, None): _Row(None, None, "", type="InvalidKeyException"),
     (BodyTooSlow, None): _Row(None, None, f"{_HTTP}RequestTimeoutException"),
     (PayloadTooLarge, None): _TOO_LARGE,
     (MessageTooLarge, None): _TOO_LARGE,

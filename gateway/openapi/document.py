@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from gateway.openapi import faces, failures, models, oip, schemas, service
 from gateway.openapi.elements import COMMON_HEADERS, COMMON_PARAMETERS, Element
+from gateway.openapi.security import with_keys
 from utils.settings import Settings
 from utils.version import VERSION
 
@@ -12,12 +13,12 @@ def static_document(settings: Settings, page_files: Iterable[str]) -> Element:
     """A whole document, with the paths of any model and of none in particular.
 
     Args:
-        settings: Limits, and whether there are the paths of the Open Inference Protocol.
+        settings: Limits, whether there are the paths of the Open Inference Protocol, and keys.
         page_files: Of the page that shows it.
     """
     groups = [*failures.GROUPS, *(failures.PROTOCOL_GROUPS if settings.oip else ())]
     of_protocol = oip.schemas() if settings.oip else {}
-    return {
+    document: Element = {
         "openapi": "3.1.1",
         "info": {
             "title": "Facet",
@@ -37,3 +38,4 @@ def static_document(settings: Settings, page_files: Iterable[str]) -> Element:
             "headers": {**COMMON_HEADERS, "X-Model": models.MODEL_HEADER},
         },
     }
+    return with_keys(document, settings)

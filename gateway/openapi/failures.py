@@ -22,6 +22,11 @@ _ANY: _Kinds = (
 )
 """Of any request, for it may come in a way that cannot be read."""
 _CALL: _Kinds = (
+    errors.KeyMissing,
+    errors.KeyUnknown,
+    errors.KeyLacksScope,
+    errors.KeysUnavailable,
+    errors.RateLimited,
     errors.InvalidHeader,
     errors.TooManyUnfinishedMessages,
     errors.GatewayBusy,
@@ -123,12 +128,17 @@ PROTOCOL_GROUPS = (
 )
 
 
+_FIELDS = {"401": ("WWW-Authenticate",), "429": ("RateLimit-Policy", "RateLimit")}
+"""Further header fields of answers, by status."""
+
+
 def _answer(status: str, kinds: list[type[FacetError]], name: str) -> Element:
     reasons = {kind.reason: kind.title for kind in kinds}
+    fields = ("X-Request-ID", "Retry-After", *_FIELDS.get(status, ()))
     told = {"status": {"const": int(status)}, "reason": {"enum": [*reasons]}}
     return {
         "description": _described(status, reasons),
-        "headers": {name: ref("headers", name) for name in ("X-Request-ID", "Retry-After")},
+        "headers": {name: ref("headers", name) for name in fields},
         "content": media({CONTENT_TYPE: {"allOf": [schema(name), {"properties": told}]}}),
     }
 

@@ -73,6 +73,7 @@ def call_options(context: RequestContext, patience: Patience) -> BlockingCallOpt
         "timeout_named": patience.named,
         "request_id": context.request_id,
         "traceparent": context.traceparent,
+        "caller": context.arrival.caller.name,
         "cancellation": cancellation,
     }
 

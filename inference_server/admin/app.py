@@ -32,7 +32,7 @@ def _check(guard: Guard) -> None:
     guard.check_page(request.headers)
     if request.endpoint != _OPEN:
         guard.check_host(request.headers)
-        guard.check_token(request.headers.get("Authorization"))
+        guard.admit(g.caller, request.headers.get("Authorization"), looks=request.method in READS)
     if request.method not in READS:
         guard.check_content(request.mimetype)
     if request.query_string:
@@ -43,6 +43,6 @@ def _tell(failure: FacetError, error: Exception) -> Response:
     """A problem document."""
     response = Response(document(failure, g.request_id), failure.http_status, content_type=CONTENT_TYPE)
     response.headers.update(header_fields(failure, error))
-    if isinstance(failure, Unauthenticated):
-        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(failure, Unauthenticated) and request.method in READS:  # a browser asks its reader
+        response.headers.add("WWW-Authenticate", 'Basic realm="Facet: the key as password"')
     return response

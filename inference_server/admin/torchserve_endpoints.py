@@ -36,10 +36,14 @@ class TorchServeEndpoints:
         """
         return create_torchserve_app(self._management, guard, self._tokens)
 
-    def grpc(self, address: str) -> GrpcServer:
+    def grpc(self, address: str, guard: Guard) -> GrpcServer:
         """A server of calls by gRPC.
+
+        Args:
+            address: Where it listens.
+            guard: Refuses who does not have a key.
 
         Raises:
             RuntimeError: It cannot listen there.
         """
-        return GrpcServer(TorchServeGrpcService(self._management, self._tokens), address)
+        return GrpcServer(TorchServeGrpcService(self._management, guard, self._tokens), address)

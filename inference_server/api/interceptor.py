@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import grpc
 
+from inference_server.api.access import CallAccess, current_caller
 from inference_server.api.messages import MessageReceiver, service_of
 from utils.errors import (
     Cancelled,
@@ -86,14 +87,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Args:
         own: Names of the services whose calls are logged; of others, health and reflection, only faults are.
         receiver: Of the messages.
+        access: Checks the keys of calls; None where they need none.
         policy: Of the server; None for Facet's own.
     """
 
     def __init__(
-        self, own: Container[str], receiver: MessageReceiver, policy: CallPolicy | None = None
+        self,
+        own: Container[str],
+        receiver: MessageReceiver,
+        access: CallAccess | None = None,
+        policy: CallPolicy | None = None,
     ) -> None:
         self._own = own
         self._receiver = receiver
+        self._access = access or CallAccess(None)
         self._policy = policy or FacetPolicy()
 
     async def intercept_service(
@@ -121,6 +128,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         started = time.monotonic()
         try:
             self._policy.check(metadata)
+            items = handler.request_streaming and service_of(method) in self._own
+            self._access.admit(method, metadata, counted=not items)
             reply = await self._run(handler, method, context)
         except asyncio.CancelledError:
             cancellation = _cancellation(context)
@@ -184,6 +193,7 @@ def _cancellation(context: Any) -> FacetError:  # noqa: ANN401
 
 
 def _log(method: str, failure: FacetError | None, code: Code, seconds: float) -> None:
+    caller = current_caller()
     logger.log(
         logging.ERROR if isinstance(failure, InternalError) else logging.INFO,
         "request",
@@ -191,6 +201,8 @@ def _log(method: str, failure: FacetError | None, code: Code, seconds: float) ->
             request_id=request_id.get(),
             traceparent=traceparent.get() or None,
             method=method,
+            key=caller.name or None,
+            gateway=caller.gateway or None,
             status=code.name,
             reason=None if failure is None else failure.reason,
             **_notes.get(),

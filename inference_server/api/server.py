@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from inference_server.api.access import CallAccess
 from inference_server.api.articles import article_services
 from inference_server.api.health import HealthServicer
 from inference_server.api.interceptor import CallInterceptor
@@ -16,6 +17,7 @@ from inference_server.api.reflection import add_reflection
 from inference_server.api.torchserve import TorchServePolicy, TorchServeService
 from inference_server.api.typed import TypedService
 from inference_server.dispatch.admission import MAX_WAITING
+from utils.access import Access
 from utils.codec import TRANSPORT_MARGIN
 from utils.metadata import MAX_METADATA
 from utils.settings import Settings
@@ -65,6 +67,7 @@ def build_servers(
 
     Raises:
         RuntimeError: They cannot listen there.
+        OSError: There is no place where requests can be counted.
     """
     of_models = [] if models is None else _services_of(models, health, settings)
     of_torchserve = [] if torchserve is None else [torchserve[0]]
@@ -76,13 +79,16 @@ def build_servers(
         models=_names([*of_models, *of_torchserve]),
         largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
     )
-    interceptor = CallInterceptor(_names([*services, *of_models]), receiver)
+    access: CallAccess | None = CallAccess(Access.of(settings))
+    interceptor = CallInterceptor(_names([*services, *of_models]), receiver, access)
     server = _server(interceptor, (*services, *of_models, health), settings, address)
     files = [service.file for service in (*services, *of_models, health) if service.file is not None]
     add_reflection(server, files, models.registry if models is not None else None)
     if torchserve is None:
         return [server], receiver
-    interceptor = CallInterceptor(_names(of_torchserve), receiver, TorchServePolicy(settings))
+    if settings.torchserve_key_file is not None:
+        access = None  # the policy demands TorchServe's own
+    interceptor = CallInterceptor(_names(of_torchserve), receiver, access, TorchServePolicy(settings))
     return [server, _server(interceptor, of_torchserve, settings, torchserve[1])], receiver
 
 

@@ -4,12 +4,12 @@ While there is no child, connections wait in it: nobody is refused because a chi
 """
 
 import contextlib
-import ipaddress
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from inference_server.supervision.address import AddressUnavailable
+from utils.loopback import is_loopback
 from utils.settings import UNIX, Address
 
 _WAITING_TO_CONNECT = 128
@@ -34,18 +34,13 @@ class Listener:
     @property
     def is_local(self) -> bool:
         """Whether this machine alone can connect to it."""
-        return isinstance(self.place, Path) or is_loopback(self.place)
+        return isinstance(self.place, Path) or is_loopback(self.place.host)
 
     def close(self) -> None:
         """Take no more connections."""
         self.socket.close()
         if isinstance(self.place, Path):
             self.place.unlink(missing_ok=True)
-
-
-def is_loopback(address: Address) -> bool:
-    """Whether this machine alone can connect to an address, whose host is a number."""
-    return ipaddress.ip_address(address.host.partition("%")[0]).is_loopback
 
 
 def listen(place: Address | Path, setting: str) -> Listener:
