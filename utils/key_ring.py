@@ -40,7 +40,7 @@ class KeyRing:
         self._path = path
         self._content = _Content()
         self._look_at = 0.0
-        self._keys()  # so that no request has to wait for it
+        self._look()  # so that no request has to wait for it
 
     def find(self, secret: str) -> ApiKey:
         """The key that has a secret.
