@@ -1,8 +1,10 @@
 """Keys for tests, in a file of their own."""
 
+import weakref
 from pathlib import Path
 
 from utils.api_keys import MANAGE, new_key, read_keys, write_keys
+from utils.rate_limits import limits_path
 
 
 class KeyFile:
@@ -11,6 +13,8 @@ class KeyFile:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "keys.json"
         write_keys(self.path, ())
+        # What counts requests outlives the processes that count.
+        weakref.finalize(self, limits_path(self.path).unlink, missing_ok=True)
 
     def add(self, name: str, *scopes: str, rate: float | None = None, burst: int | None = None) -> str:
         """Make a key; gives its secret."""
