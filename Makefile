@@ -12,9 +12,13 @@ export PHOTOS_DIR ?= $(abspath ../shared/data)
 endif
 
 # The native engine is compiled again whenever its sources change.
-NATIVE := native/CMakeLists.txt native/pyproject.toml $(wildcard native/src/*)
+NATIVE := native/CMakeLists.txt native/pyproject.toml $(wildcard native/src/*) locks/requirements-native.txt
 
-.PHONY: help serve test test-system setup lint protos docs soak bench clean
+# Nothing is installed but what a lock names, in files with the hashes that it names: docs/dependencies.md.
+PIP_INSTALL := python -m pip install --disable-pip-version-check --progress-bar on
+LOCKED := $(PIP_INSTALL) --require-hashes -r locks
+
+.PHONY: help serve test test-system setup protos docs lock sbom soak bench clean
 
 help:  ## Show this list.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -36,6 +40,12 @@ protos: $(VENV)/dev.done  ## Generate the wire's code from protos/*.proto.
 docs: $(VENV)/dev.done  ## Write the generated parts of the documentation.
 	python -m scripts.document_settings
 
+lock: $(VENV)/dev.done  ## Write locks/ from requirements*.txt; make lock UPGRADE="idna six" upgrades these.
+	@python -m scripts.write_locks $(UPGRADE)
+
+sbom: $(VENV)/dev.done  ## Write sbom.cdx.json: what serves, with versions and licences, as CycloneDX.
+	@python -m scripts.write_sbom
+
 soak: $(VENV)/dev.done $(VENV)/native.done  ## Break everything again and again under load: ten minutes, or SOAK_SECONDS.
 	@python -m tests.soak
 
@@ -43,7 +53,7 @@ bench: $(VENV)/bench.done $(VENV)/native.done  ## Measure: make bench NAME="bala
 	@python -m benchmarks $(NAME)
 
 clean:  ## Remove the environment and what tools left behind.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) sbom.cdx.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@echo "Making a Python environment in $(VENV) ..."
@@ -51,21 +61,22 @@ $(VENV)/bin/python:
 	  "Facet needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v)'
 	@$(PYTHON) -m venv $(VENV) || { echo "On Debian and Ubuntu: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
 
-$(VENV)/serve.done: requirements-serve.txt constraints.txt | $(VENV)/bin/python
+$(VENV)/serve.done: locks/requirements-serve.txt | $(VENV)/bin/python
 	@echo "Installing what serves faces (about 270 MB; a minute or so) ..."
-	@python -m pip install --disable-pip-version-check --progress-bar on -r requirements-serve.txt
+	@$(LOCKED)/requirements-serve.txt
 	@touch $@
 
-$(VENV)/dev.done: requirements-dev.txt requirements.txt requirements-serve.txt constraints.txt | $(VENV)/bin/python
+$(VENV)/dev.done: locks/requirements-dev.txt | $(VENV)/bin/python
 	@echo "Installing everything, TensorFlow and test tools included (about 700 MB; a few minutes) ..."
-	@python -m pip install --disable-pip-version-check --progress-bar on -r requirements-dev.txt
+	@$(LOCKED)/requirements-dev.txt
 	@touch $@ $(VENV)/serve.done
 
-$(VENV)/bench.done: requirements-bench.txt $(VENV)/dev.done
+$(VENV)/bench.done: locks/requirements-bench.txt $(VENV)/dev.done
 	@echo "Installing what Facet is measured beside and what plots (about 100 MB) ..."
-	@python -m pip install --disable-pip-version-check --progress-bar on -r requirements-bench.txt
+	@$(LOCKED)/requirements-bench.txt
 	@touch $@
 
+# Its build tools are in a folder of their own, so that they are not installed where it runs.
 # Where it cannot be compiled, the service runs with ONNX Runtime, and says so when it starts. Then there is no
 # native.done either, so that the next make tries again.
 $(VENV)/native.done: $(NATIVE) | $(VENV)/bin/python
@@ -74,7 +85,9 @@ $(VENV)/native.done: $(NATIVE) | $(VENV)/bin/python
 	  echo "No C++ compiler: the native engine, several times faster, is left out. On Debian: apt-get install g++ python3-dev"; \
 	else \
 	  echo "Compiling the native engine (half a minute) ..."; \
-	  if CXX="$$cxx" python -m pip install --disable-pip-version-check ./native > $(VENV)/native.log 2>&1; then touch $@; \
+	  if { $(LOCKED)/requirements-native.txt --upgrade --target $(VENV)/build \
+	    && CXX="$$cxx" PYTHONPATH=$(abspath $(VENV))/build $(PIP_INSTALL) --no-build-isolation --no-deps ./native; \
+	    } > $(VENV)/native.log 2>&1; then touch $@; \
 	  else echo "The native engine could not be compiled, and is left out. The reason is in $(VENV)/native.log:"; \
-	    grep -E "error: |CMake Error" $(VENV)/native.log | grep -v subprocess | head -n 3; fi; \
+	    grep -iE "error: |CMake Error" $(VENV)/native.log | grep -v subprocess | head -n 3; fi; \
 	fi

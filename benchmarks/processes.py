@@ -78,6 +78,11 @@ def peak(pid: int) -> float:
     return _megabytes(Path(f"/proc/{pid}/status"), "VmHWM")
 
 
+def reset_peak(pid: int) -> None:
+    """Let `peak` count anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
 def _megabytes(path: Path, field: str) -> float:
     line = next(line for line in path.read_text().splitlines() if line.startswith(f"{field}:"))
     return round(int(line.split()[1]) * 1024 / 10**6, 1)

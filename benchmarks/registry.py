@@ -23,6 +23,9 @@ NAMES = (
     "models",
     "batching",
     "protocols",
+    "extras",
+    "batch",
+    "metrics",
 )
 
 Figures = dict[str, Any]

@@ -27,6 +27,11 @@ def annotated_response(detection: Detection) -> Response:
     return response
 
 
+def batch_response(answers: Iterable[tuple[int, bytes]]) -> Response:
+    """The answers to pictures of a batch, JSON each, as one list in the order of their indices."""
+    return _json(b"[" + b",".join(answer for _, answer in sorted(answers)) + b"]")
+
+
 def models_response(models: Iterable[ModelDescription]) -> Response:
     """A list of models, without what only the callers of one need to know."""
     return _json(orjson.dumps({"models": [_summary(model) for model in models]}))

@@ -6,24 +6,27 @@ from functools import partial
 from typing import Any
 
 from flask import Flask, request
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import HTTPException, NotFound
 
 from gateway import context, problems, routes
 from gateway.access import NO_ACCESS, RequestAccess
 from gateway.arrival import BodyRule, BodyRules, Environ
 from gateway.backend import Backend, BackendClient
 from gateway.cors import NO_ORIGINS, OriginRules
+from gateway.counters import NO_ROUTE
 from gateway.openapi.description import FETCH_SECONDS, FRESH_SECONDS, ApiDescription
 from gateway.readiness import PROBE_SECONDS, Readiness
 from gateway.recent import Recent
 from gateway.routes import torchserve
 from gateway.routes.backend_calls import Permits
-from gateway.routes.description import PAGE_FILES, DescriptionRoutes
+from gateway.routes.description import DOCS_FILES, DescriptionRoutes
 from gateway.routes.model_calls import ModelCalls
+from gateway.routes.page import PAGE_FILES
 from gateway.routes.torchserve import TorchServeRoutes
 from utils.access import Access
+from utils.guard import Guard
 from utils.secret_file import SecretFile
-from utils.settings import Settings
+from utils.settings import Address, Settings
 
 
 class Gateway(Flask):
@@ -33,6 +36,7 @@ class Gateway(Flask):
         error_format: How it tells failures.
         origins: Which web pages may read its answers.
         others: What answers at the further listeners of the gateway, by the setting that has the address.
+        permits_free: How many more requests may call the backend now.
     """
 
     def __init__(
@@ -47,7 +51,8 @@ class Gateway(Flask):
         self._rules, self._access = body_rules, access
         self.error_format = error_format
         self.origins = origins
-        self.others: Mapping[str, Flask] = {}
+        self.others: Mapping[str, Gateway] = {}
+        self.permits_free: Callable[[], int] = lambda: 0
         # A path with two slashes is another path, not one to be redirected with its body.
         self.url_map.merge_slashes = False
         self.wsgi_app = _rooted(self.wsgi_app)  # type: ignore[method-assign, assignment] # as Flask has it
@@ -67,6 +72,18 @@ class Gateway(Flask):
         """
         self._access.admit(environ)
         return self._rules(environ)
+
+    def routes(self) -> set[str]:
+        """Templates of its paths."""
+        return {rule.rule for rule in self.url_map.iter_rules()}
+
+    def route_of(self, environ: Environ) -> str:
+        """The template of the path of a request that it was not asked for; NO_ROUTE where there is none."""
+        try:
+            rule, _ = self.url_map.bind_to_environ(environ).match(return_rule=True)
+        except HTTPException:
+            return NO_ROUTE
+        return rule.rule
 
 
 def build(settings: Settings | None = None, client: Backend | None = None) -> Flask:
@@ -90,18 +107,37 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     access = Access.of(settings)
     checked = RequestAccess(access, routes.need_of)
     app = Gateway(body_rules, routes.error_answer, settings.backend, origins, checked)
+    app.permits_free = lambda: permits.free
     routes.add_routes(app, client, permits, calls, readiness)
     models = Recent(
         lambda: client.models(timeout=FETCH_SECONDS), fresh_seconds=FRESH_SECONDS, patience=FETCH_SECONDS
     )
-    DescriptionRoutes(ApiDescription(settings, PAGE_FILES, models)).add_to(app)
+    files = {"docs": DOCS_FILES, "page": PAGE_FILES}
+    DescriptionRoutes(ApiDescription(settings, files, models)).add_to(app)
+    others = {}
     if settings.torchserve_http_address is not None:
-        views = TorchServeRoutes(calls, readiness)
-        # Where it has tokens of its own, those are demanded.
-        checked = RequestAccess(None if settings.torchserve_key_file else access, torchserve.need_of)
-        other = Gateway(views.body_rule, torchserve.error_answer, settings.backend, access=checked)
-        views.add_to(other)
-        app.others = {"torchserve_http_address": other}
+        others["torchserve_http_address"] = _torchserve(calls, readiness, access)
+    if settings.http_metrics_address is not None:
+        others["http_metrics_address"] = _metrics(settings, settings.http_metrics_address, access)
+    app.others = others
+    return app
+
+
+def _torchserve(calls: ModelCalls, readiness: Readiness, access: Access | None) -> Gateway:
+    views = TorchServeRoutes(calls, readiness)
+    # Where it has tokens of its own, those are demanded.
+    checked = RequestAccess(None if calls.settings.torchserve_key_file else access, torchserve.need_of)
+    app = Gateway(views.body_rule, torchserve.error_answer, calls.settings.backend, access=checked)
+    views.add_to(app)
+    return app
+
+
+def _metrics(settings: Settings, address: Address, access: Access | None) -> Gateway:
+    from gateway.routes.metrics import MetricsRoutes  # noqa: PLC0415 - loads what nobody else needs
+
+    app = Gateway(lambda _: None, problems.problem, settings.backend)
+    hosts = [*settings.admin_hosts, str(address).rpartition(":")[0]]
+    MetricsRoutes(Guard(hosts, access)).add_to(app)
     return app
 
 

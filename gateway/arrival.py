@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.counters import HttpCounters
 from utils.access import Caller
 from utils.errors import FacetError
 
@@ -23,8 +24,8 @@ class BodyRule:
         too_large: The error for a body that has more; is told how many, in words.
         seconds: For all of it, counted from the end of the head.
         late: The error for a body that takes longer.
-        piped: Whether the application reads it while it arrives, which no route does so yet; else it is
-            called when all is there.
+        piped: Whether the application reads it while it arrives, and closes it where it wants no more; else
+            it is called when all is there.
     """
 
     limit: int
@@ -63,6 +64,7 @@ class Arrival:
         head_ended: When the last byte of its head was read.
         body_ended: When the last byte of its body was read.
         stopping: Whether the whole gateway, not this process alone, is about to stop.
+        counters: Count its answer; None where nobody counts.
         caller: Who makes it, as far as is known.
         admitted: Whether it was let in: it has the key that it needs.
         admit_item: Lets one more of the items in that it brings; raises what that one is refused with.
@@ -72,6 +74,7 @@ class Arrival:
     head_ended: float = field(default_factory=time.monotonic)
     body_ended: float = field(default_factory=time.monotonic)
     stopping: bool = False
+    counters: HttpCounters | None = None
     caller: Caller = field(default_factory=Caller)
     admitted: bool = False
     admit_item: Callable[[], None] = lambda: None

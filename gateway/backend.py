@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar, Unpack
 
 from utils.calls import Call
 from utils.domain import Detection, DetectRequest
-from utils.errors import BackendUnavailable, KeyLacksScope, Unauthenticated
+from utils.errors import BackendUnavailable, KeyRefused
 from utils.models import ModelDescription, Prediction
 from utils.service_client import BlockingCallOptions, ServiceClient
 
@@ -66,7 +66,7 @@ class BackendClient(ServiceClient):
     def _make(self, call: Call[T], **options: Any) -> T:  # noqa: ANN401 - as ServiceClient has them
         try:
             return super()._make(call, **options)
-        except (Unauthenticated, KeyLacksScope) as error:
+        except KeyRefused as error:
             refused = BackendUnavailable(
                 "The backend does not take the key of this gateway.", retry_after=_RETRY_SECONDS
             )

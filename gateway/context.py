@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Self, cast
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from urllib.parse import quote
 from flask import Response, g, request
 
 from gateway.arrival import Arrival, Environ, arrival_of
+from gateway.counters import NO_ROUTE
 from utils.errors import (
     MORE_TIME_HELPS,
     Cancelled,
@@ -29,7 +31,7 @@ REQUEST_ID = "X-Request-ID"
 REQUEST_TIMEOUT = "X-Request-Timeout"
 
 _log = logging.getLogger("gateway")
-_PROBES = {"healthz", "readyz", "ping", "v2_live", "v2_ready"}
+_PROBES = {"healthz", "readyz", "ping", "v2_live", "v2_ready", "metrics"}
 _LONGEST_PATH = 200
 _LONGEST_NUMBER = 32
 _NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -45,6 +47,7 @@ class RequestContext:
         traceparent: The caller's trace context, empty where there is no valid one.
         arrival: When it came, and what else its server knows of it.
         log_fields: What its line in the log says beside what every line says.
+        route: The template of its path; NO_ROUTE where there is none.
     """
 
     environ: Environ
@@ -52,6 +55,7 @@ class RequestContext:
     traceparent: str
     arrival: Arrival
     log_fields: dict[str, Any] = field(default_factory=dict)
+    route: str = NO_ROUTE
 
     @classmethod
     def of(cls, environ: Environ) -> Self:
@@ -81,7 +85,7 @@ class RequestContext:
         return {} if quota is None else quota.header_fields()
 
     def log_writer(self, status: int, *, quiet: bool = False) -> Callable[[], None]:
-        """What writes the request's line in the log, as of now; a fault of ours is an error.
+        """What counts the request and writes its line in the log, as of now; a fault of ours is an error.
 
         Args:
             status: Of its answer.
@@ -93,6 +97,7 @@ class RequestContext:
         if self.arrival.client.left:
             status = Cancelled.http_status
             self.note(reason=Cancelled.reason)
+        seconds = time.monotonic() - self.arrival.head_ended
         # As it came, but escaped: a path may hold line breaks and a terminal's control codes.
         path = quote(self.environ.get("PATH_INFO", ""), encoding="latin-1")[:_LONGEST_PATH]
         line = fields(
@@ -102,10 +107,18 @@ class RequestContext:
             path=path or None,
             status=status,
             key=self.arrival.caller.name or None,
-            elapsed_ms=round((time.monotonic() - self.arrival.head_ended) * 1000, 3),
+            elapsed_ms=round(seconds * 1000, 3),
             **self.log_fields,
         )
-        return lambda: _log.log(level, "request", extra=line)
+        counters = None if quiet else self.arrival.counters
+        reason, body_bytes = self.log_fields.get("reason", ""), self.log_fields.get("body_bytes", 0)
+
+        def write() -> None:
+            if counters is not None:
+                counters.count(self.route, reason, seconds, body_bytes)
+            _log.log(level, "request", extra=line)
+
+        return write
 
 
 def current() -> RequestContext:
@@ -116,6 +129,8 @@ def current() -> RequestContext:
 def begin() -> None:
     """Make the context; a hook that runs before each request."""
     g.context = RequestContext.of(request.environ)
+    if request.url_rule is not None:
+        g.context.route = request.url_rule.rule
 
 
 def end(response: Response) -> Response:
@@ -125,8 +140,15 @@ def end(response: Response) -> Response:
     response.headers.update(context.quota_fields())
     # A probe that succeeds is no news. The client need not wait until the line is written.
     quiet = request.endpoint in _PROBES and response.status_code == HTTPStatus.OK
-    response.call_on_close(context.log_writer(response.status_code, quiet=quiet))
+    if response.is_streamed:  # and ends later
+        response.call_on_close(partial(_write_line, context, response.status_code))
+    else:
+        response.call_on_close(context.log_writer(response.status_code, quiet=quiet))
     return response
+
+
+def _write_line(context: RequestContext, status: int) -> None:
+    context.log_writer(status)()
 
 
 @dataclass(frozen=True, slots=True)

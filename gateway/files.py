@@ -2,8 +2,18 @@
 
 import gzip
 import hashlib
+from pathlib import Path
 
 from flask import Response, request
+
+STATIC = Path(__file__).parent / "static"
+"""Where the files of the pages are."""
+_CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 
 
 class StoredFile:
@@ -24,6 +34,15 @@ class StoredFile:
         """The same of content that is not compressed yet."""
         return cls(content_type, gzip.compress(content, mtime=0))
 
+    @classmethod
+    def read(cls, path: Path) -> "StoredFile":
+        """The same of a file, which may lie there compressed, with `.gz` behind its name."""
+        content_type = _CONTENT_TYPES[path.suffix]
+        compressed = path.with_name(f"{path.name}.gz")
+        if compressed.exists():
+            return cls(content_type, compressed.read_bytes())
+        return cls.of(content_type, path.read_bytes())
+
     def response(self) -> Response:
         """The answer to the current request: 304 where its If-None-Match names this content."""
         is_gzip_accepted = request.accept_encodings.quality("gzip") > 0
@@ -37,3 +56,16 @@ class StoredFile:
         response.set_etag(self._etag, weak=True)
         response.make_conditional(request)
         return response
+
+
+def page_headers(policy: str) -> dict[str, str]:
+    """The header fields of a page and its files that bind a browser.
+
+    Args:
+        policy: From where the page may load what, as Content-Security-Policy has it.
+    """
+    return {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }

@@ -9,14 +9,16 @@ import logging
 import math
 import os
 import resource
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.server.slots import Slots
 from gateway.server.worker import ShutdownFlag
 from utils.access import check_keys, demands_keys
-from utils.api_keys import PREDICT
+from utils.api_keys import MANAGE, PREDICT
 from utils.logs import collect_garbage_less, fields, logging_config
 from utils.loopback import is_loopback
 from utils.memory import tune_heap
@@ -24,18 +26,43 @@ from utils.secret_file import SecretFile, SecretUnusable
 from utils.settings import InvalidSetting, Settings, parse_address, unknown_settings
 from utils.streams import open_standard_streams
 
+_SPARE_SLOTS = 32
+"""How many processes may be added by signals to twice those of FACET_HTTP_WORKERS."""
+
+
+def _check_metrics(settings: Settings) -> None:
+    """Refuse to be asked for metrics by other machines without a key.
+
+    Raises:
+        InvalidSetting: It would be so.
+    """
+    address = settings.http_metrics_address
+    if address is None:
+        return
+    try:
+        hosts = {found[4][0] for found in socket.getaddrinfo(address.host, address.port)}
+    except OSError as error:
+        raise InvalidSetting(f"FACET_HTTP_METRICS_ADDRESS, {address}, cannot be used: {error}") from error
+    if not demands_keys(MANAGE, settings) and not all(map(is_loopback, map(str, hosts))):
+        raise InvalidSetting(
+            "FACET_HTTP_METRICS_ADDRESS is an address that other machines can reach; accepted without "
+            "FACET_API_KEYS_FILE: a loopback address"
+        )
+
+
 _log = logging.getLogger("gateway")
 
 open_standard_streams()
 try:
     _settings = Settings.from_environ(os.environ)
+    _check_metrics(_settings)
 except InvalidSetting as error:
     sys.exit(f"facet gateway: {error}")
 
 wsgi_app = "gateway:create_app()"
 proc_name = "facet-gateway"
 
-_LISTENERS = ("http_address", "torchserve_http_address")
+_LISTENERS = ("http_address", "torchserve_http_address", "http_metrics_address")
 _addresses = {name: str(found) for name in _LISTENERS if (found := getattr(_settings, name)) is not None}
 # Explicit, because a Procfile runner sets PORT, which gunicorn would otherwise listen to.
 bind = [*_addresses.values()]
@@ -122,11 +149,24 @@ def when_ready(server: Any) -> None:  # noqa: ANN401 - gunicorn's
     """Say where the gateway listens, which port 0 leaves open until now."""
     server.shutdown_flag = ShutdownFlag()
     server.shutdown_flag.install(server)
+    server.slots = Slots(2 * server.cfg.workers + _SPARE_SLOTS)
     listening = [str(listener).removeprefix("http://") for listener in server.LISTENERS]
     addresses = dict(zip(_addresses, listening, strict=False))
     _log.info("ready", extra=fields(**addresses))
     if open_to_all := _open_to_all(addresses):
         _log.warning("open to whoever can connect", extra=fields(**open_to_all))
+
+
+def pre_fork(server: Any, worker: Any) -> None:  # noqa: ANN401 - gunicorn's
+    """Give a worker the place of one that has ended, in what all share."""
+    worker.slots, worker.slot = server.slots, server.slots.free(server.WORKERS.values())
+    if worker.slot is None:
+        logging.getLogger("gateway").warning("process not counted", extra=fields(slots=server.slots.count))
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ANN401 - gunicorn's
+    """Forget how a worker was that has ended."""
+    server.slots.leave(worker.slot)
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ANN401 - gunicorn's

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from gateway.arrival import Environ
 from gateway.context import REQUEST_ID, RequestContext, current
-from gateway.forms import compression
+from gateway.counters import NO_ROUTE
 from utils import errors
 from utils.errors import FacetError
 from utils.logs import fields
@@ -61,7 +61,7 @@ def problem(failure: FacetError, context: RequestContext, **others: str) -> Erro
 
 
 def refusal(
-    error: Exception, environ: Environ, error_format: ErrorFormat = problem
+    error: Exception, environ: Environ, error_format: ErrorFormat = problem, route: str = NO_ROUTE
 ) -> tuple[str, list[tuple[str, str]], bytes]:
     """The answer to a request that the application is not asked for; writes its one line into the log.
 
@@ -69,11 +69,13 @@ def refusal(
         error: What the caller is told, if it is a FacetError; others are faults of ours.
         environ: Its WSGI environment, which has nothing but the arrival where its head could not be read.
         error_format: How the application tells it.
+        route: The template of its path; NO_ROUTE where there is none.
 
     Returns:
         Status line, header fields and body.
     """
     context = RequestContext.of(environ)
+    context.route = route
     failure = error if isinstance(error, FacetError) else unexpected(error, context.request_id)
     context.note(reason=failure.reason)
     status, content_type, body = error_format(failure, context)
@@ -92,7 +94,7 @@ def refusal(
 def _fields_of(failure: FacetError, error: Exception | None = None) -> dict[str, str]:
     named = header_fields(failure, error)
     if isinstance(failure, errors.UnsupportedContentEncoding):
-        named["Accept-Encoding"] = compression.ACCEPTED
+        named["Accept-Encoding"] = failure.accepted
     return named
 
 

@@ -25,6 +25,7 @@ from inference_server.model_processes import ModelProcesses
 from inference_server.models.conversion import prepare
 from inference_server.places import Places
 from inference_server.recent_failures import RecentFailures
+from inference_server.series import CountedPublication
 from inference_server.supervision.address import AddressUnavailable
 from inference_server.supervision.engine_log import EngineLog
 from inference_server.supervision.exchange import ExchangeableGroup
@@ -135,6 +136,7 @@ class Backend:
             waiting=self._waiting,
             failures=failures,
             ready=lambda: self._announced,
+            engine=engine_log.chosen,
         )
         self._control_socket = ControlSocket(management.execute)
         self._supervisor.watch(self._control_socket)
@@ -164,7 +166,7 @@ class Backend:
         manager: ModelManager[ExchangeableGroup] = ModelManager(
             store,
             state,
-            self._shared.publication,
+            CountedPublication(self._shared.publication, self._shared.stats.counters),
             start_group=processes.start,
             exchange_group=processes.exchange,
             remove_group=processes.remove,

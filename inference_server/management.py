@@ -37,6 +37,7 @@ class Management:
         waiting: How many requests wait in a queue.
         failures: What failed lately.
         ready: Whether the whole backend serves.
+        engine: The engine and the instruction set by which faces are found.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Management:
         waiting: Callable[[int], int],
         failures: RecentFailures,
         ready: Callable[[], bool],
+        engine: Callable[[], tuple[str, str]],
     ) -> None:
         self._supervisor = supervisor
         self._models = models
         self._waiting = waiting
         self._failures = failures
         self._ready = ready
+        self._engine = engine
         self._started = time.time()
 
     def execute(self, command: Command, reply: Reply) -> None:
@@ -95,6 +98,7 @@ class Management:
         names = {
             model["queue"]: "/".join(filter(None, (model["name"], model["version"]))) for model in models
         }
+        engine, instruction_set = self._engine()
         return {
             "state": self._state(),
             "pid": os.getpid(),
@@ -103,6 +107,8 @@ class Management:
             "memory_bytes": resident_bytes(os.getpid()),
             "release": self._supervisor.release,
             "log_level": current_level(),
+            "engine": engine,
+            "instruction_set": instruction_set,
             "groups": [self._described(group, names) for group in self._supervisor.groups],
             "models": models,
             "failures": self._failures.latest(),

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 
 import uvloop
 
+from inference_server.api.call_counters import CallCounters
 from inference_server.api.face_model import FaceModel
 from inference_server.api.health import HealthServicer, ModelHealth
 from inference_server.api.infer import InferenceService
@@ -27,6 +28,7 @@ from inference_server.api.messages import MessageReceiver
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.registry import ModelRegistry
 from inference_server.api.server import Server, build_servers
+from inference_server.api.submission import Submissions
 from inference_server.api.torchserve import TorchServeService
 from inference_server.boot import EXIT_DIED, begin, fail
 from inference_server.dispatch.consumer import Consumer
@@ -109,9 +111,11 @@ class Worker:
             on_death=lambda: os._exit(EXIT_DIED),
         )
         try:
-            inference = InferenceService(self._dispatcher, self._model, self._settings)
-            models = ModelCaller(self._models, self._dispatcher, FaceModel(inference), self._settings)
             stats = self._membership.shared.stats
+            counters = CallCounters(stats.counters, self._membership.slot)
+            submissions = Submissions(self._dispatcher, counters)
+            inference = InferenceService(submissions, self._model, self._settings)
+            models = ModelCaller(self._models, submissions, FaceModel(inference), self._settings)
             torchserve = (TorchServeService(models, stats.consumers), torchserve_address)
             servers, receiver = build_servers(
                 [inference],
@@ -120,6 +124,7 @@ class Worker:
                 address,
                 models,
                 torchserve=torchserve if torchserve_address else None,
+                counters=counters,
             )
             for server in servers:
                 await server.start()

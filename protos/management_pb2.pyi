@@ -174,7 +174,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class BackendStatus(_message.Message):
-    __slots__ = ("state", "pid", "started", "uptime_seconds", "memory_bytes", "release", "log_level", "groups", "models", "failures")
+    __slots__ = ("state", "pid", "started", "uptime_seconds", "memory_bytes", "release", "log_level", "groups", "models", "failures", "engine", "instruction_set")
     STATE_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
@@ -185,6 +185,8 @@ class BackendStatus(_message.Message):
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    INSTRUCTION_SET_FIELD_NUMBER: _ClassVar[int]
     state: str
     pid: int
     started: float
@@ -195,7 +197,9 @@ class BackendStatus(_message.Message):
     groups: _containers.RepeatedCompositeFieldContainer[Group]
     models: _containers.RepeatedCompositeFieldContainer[ModelVersion]
     failures: _containers.RepeatedCompositeFieldContainer[Failure]
-    def __init__(self, state: _Optional[str] = ..., pid: _Optional[int] = ..., started: _Optional[float] = ..., uptime_seconds: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., release: _Optional[int] = ..., log_level: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[Failure, _Mapping]]] = ...) -> None: ...
+    engine: str
+    instruction_set: str
+    def __init__(self, state: _Optional[str] = ..., pid: _Optional[int] = ..., started: _Optional[float] = ..., uptime_seconds: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., release: _Optional[int] = ..., log_level: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[Failure, _Mapping]]] = ..., engine: _Optional[str] = ..., instruction_set: _Optional[str] = ...) -> None: ...
 
 class Group(_message.Message):
     __slots__ = ("name", "wanted", "ready", "waiting", "processes")

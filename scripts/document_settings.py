@@ -12,11 +12,12 @@ PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 HEAD = """# Settings
 
 Every setting is an environment variable. An empty value counts as not set, but for
-`FACET_ADMIN_ADDRESS`; an invalid one stops the start with one line that says what is accepted; an
-unknown `FACET_` variable is a warning that names the nearest setting. Both processes, the gateway and
-the backend, check all settings; the last column says which of them acts by it. What a reload (SIGHUP)
-brings is new code, not new settings: the environment of a running process cannot change.
-`FACET_API_KEY` is no setting, but what clients and commands call by: [security.md](security.md).
+`FACET_ADMIN_ADDRESS` and `FACET_HTTP_METRICS_ADDRESS`; an invalid one stops the start with one line
+that says what is accepted; an unknown `FACET_` variable is a warning that names the nearest
+setting. Both processes, the gateway and the backend, check all settings; the last column says which
+of them acts by it. What a reload (SIGHUP) brings is new code, not new settings: the environment of
+a running process cannot change. `FACET_API_KEY` is no setting, but what clients call by:
+[security.md](security.md).
 
 This page is made by `make docs` from `utils/settings.py`; the tests fail where it is stale.
 

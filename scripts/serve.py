@@ -17,6 +17,7 @@ from scripts import announce
 from utils.settings import Address, InvalidSetting, Settings, variable
 
 ROOT = Path(__file__).parent.parent
+_ADDRESSES = ("http_address", "http_metrics_address", "grpc_address", "admin_address", "admin_grpc_address")
 _STOPPED_BY_REQUEST = {128 + 2, 128 + 15}  # what the runner returns after SIGINT and SIGTERM
 
 
@@ -26,7 +27,7 @@ def main() -> int:
         settings = Settings.from_environ(os.environ)
     except InvalidSetting as error:
         return _failed(str(error))
-    for name in ("http_address", "grpc_address", "admin_address", "admin_grpc_address"):
+    for name in _ADDRESSES:
         address = getattr(settings, name)
         trouble = port_trouble(address) if isinstance(address, Address) else None
         if trouble:

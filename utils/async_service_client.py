@@ -16,7 +16,8 @@ import grpc
 
 from utils import calls
 from utils.async_stream import Requests, detect_many
-from utils.calls import Call, CallDefaults, CallOptions, Key, Methods, Streams, T
+from utils.call_options import CallDefaults, CallOptions, Key
+from utils.calls import Call, Methods, Streams, T
 from utils.channel import MIB, channel_options
 from utils.domain import Detection, DetectRequest
 from utils.models import ModelDescription, Prediction

@@ -5,8 +5,8 @@
     │   ├── ...                 one class for each way in which it can be wrong
     │   └── PayloadTooLarge     a limit was exceeded
     ├── RouteNotFound, MethodNotAllowed, ExtrasNotAnswered
-    ├── Unauthenticated         who asks is not known: KeyMissing, KeyUnknown
-    ├── KeyLacksScope, TokenRefused, RequestRefused   who asks, or how, not what is asked for
+    ├── KeyRefused, TokenRefused, RequestRefused   who asks, or how, not what is asked for
+    │   └── KeyMissing, KeyUnknown, KeyLacksScope
     ├── KeysUnavailable         nobody's key can be checked
     ├── Overloaded              try again after `retry_after` seconds
     │   ├── RateLimited
@@ -217,11 +217,16 @@ class UnsupportedContentType(InvalidRequest):
 
 
 class UnsupportedContentEncoding(InvalidRequest):
-    """A body that is compressed in a way that is not accepted."""
+    """A body that is compressed in a way that is not accepted.
+
+    Attributes:
+        accepted: What is, as Accept-Encoding says it.
+    """
 
     http_status = 415
     reason = "UNSUPPORTED_CONTENT_ENCODING"
     title = "The Content-Encoding is not accepted"
+    accepted = "gzip, deflate, identity"
 
 
 class UnsupportedImageFormat(InvalidRequest):
@@ -331,10 +336,17 @@ class TooManyCandidates(PayloadTooLarge):
 
 
 class BodyTooLarge(PayloadTooLarge):
-    """The body of an HTTP request is longer than any acceptable image makes it."""
+    """The body of an HTTP request is longer than any acceptable image makes it, or a batch has too much."""
 
     reason = "BODY_TOO_LARGE"
     title = "The request body is too large"
+
+
+class BatchAnswerTooLarge(PayloadTooLarge):
+    """The answers of a batch are too large for one JSON document; line by line they could be sent."""
+
+    reason = "BATCH_ANSWER_TOO_LARGE"
+    title = "The answer of the batch is too large for one document"
 
 
 class MessageTooLarge(FacetError):
@@ -364,28 +376,28 @@ class MethodNotAllowed(FacetError):
     title = "The HTTP method is not allowed here"
 
 
-class Unauthenticated(FacetError):
-    """Who asks is not known, and must be."""
+class KeyRefused(FacetError):
+    """The caller does not have the key that this needs."""
 
     code = Code.UNAUTHENTICATED
     http_status = 401
 
 
-class KeyMissing(Unauthenticated):
+class KeyMissing(KeyRefused):
     """The request has no key, and needs one."""
 
     reason = "KEY_MISSING"
     title = "The request needs a key"
 
 
-class KeyUnknown(Unauthenticated):
+class KeyUnknown(KeyRefused):
     """The request has a key that was revoked, or never made."""
 
     reason = "KEY_UNKNOWN"
     title = "The key is not known"
 
 
-class KeyLacksScope(FacetError):
+class KeyLacksScope(KeyRefused):
     """The key is not for what is asked for."""
 
     code = Code.PERMISSION_DENIED

@@ -1,6 +1,7 @@
 """Failures as RFC 9457 problem documents: what every HTTP endpoint answers with."""
 
 import math
+from typing import Any
 
 import orjson
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -13,7 +14,12 @@ CONTENT_TYPE = "application/problem+json"
 
 def document(failure: FacetError, name: str, **others: str) -> bytes:
     """What the caller of the request of this id is told of a failure, with these other members."""
-    members = {
+    return orjson.dumps(members(failure, name, **others))
+
+
+def members(failure: FacetError, name: str, **others: str) -> dict[str, Any]:
+    """The same, as what there is to be written."""
+    told: dict[str, Any] = {
         "type": f"urn:facet:problem:{failure.reason.lower().replace('_', '-')}",
         "title": failure.title,
         "status": failure.http_status,
@@ -24,8 +30,13 @@ def document(failure: FacetError, name: str, **others: str) -> bytes:
         **others,
     }
     if failure.field is not None:
-        members["field"] = failure.field
-    return orjson.dumps(members)
+        told["field"] = failure.field
+    return told
+
+
+def retry_after(seconds: float) -> int:
+    """A delay as Retry-After has it."""
+    return max(1, math.ceil(seconds))
 
 
 def header_fields(failure: FacetError, error: Exception | None = None) -> dict[str, str]:
@@ -37,8 +48,8 @@ def header_fields(failure: FacetError, error: Exception | None = None) -> dict[s
     """
     named = {}
     if failure.retry_after is not None:
-        named["Retry-After"] = str(max(1, math.ceil(failure.retry_after)))
-    if isinstance(failure, errors.Unauthenticated):
+        named["Retry-After"] = str(retry_after(failure.retry_after))
+    if failure.code is errors.Code.UNAUTHENTICATED:
         named["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
         named["Allow"] = _methods(error)

@@ -20,7 +20,8 @@ from grpc.experimental import ChannelOptions
 
 from utils import calls
 from utils.blocking_stream import detect_many
-from utils.calls import Call, CallDefaults, CallOptions, Key, Methods, Streams, T
+from utils.call_options import CallDefaults, CallOptions, Key
+from utils.calls import Call, Methods, Streams, T
 from utils.cancellation import Cancellation
 from utils.channel import MIB, channel_options
 from utils.domain import Detection, DetectRequest

@@ -206,6 +206,11 @@ _LISTENER = _Kind(
     _listener,
     empty_counts=True,
 )
+_OPTIONAL_ADDRESS = _Kind(
+    "host:port, or nothing at all, which is none",
+    lambda text: parse_address(text) if text else None,
+    empty_counts=True,
+)
 _HOSTS = _Kind("names of hosts with commas between them, without ports", _hosts)
 _ORIGINS = _Kind(
     "origins with commas between them, such as https://example.org, without a path or the scheme's own port; "
@@ -300,6 +305,13 @@ class Settings:
         "Where the HTTP gateway listens.",
         default=Address("127.0.0.1", 8000),
     )
+    http_metrics_address: Address | None = _setting(
+        _OPTIONAL_ADDRESS,
+        _BY_GATEWAY,
+        "Where the gateway tells its metrics; another address than a loopback one needs "
+        "FACET_API_KEYS_FILE. Empty, it tells none.",
+        default=Address("127.0.0.1", 8003),
+    )
     grpc_address: Address = _setting(
         _ADDRESS,
         _BY_BACKEND,
@@ -322,8 +334,9 @@ class Settings:
     )
     admin_hosts: tuple[str, ...] = _setting(
         _HOSTS,
-        _BY_BACKEND,
-        "Names of hosts by which the admin process may be called, besides its address and those of loopback.",
+        _BY_BOTH,
+        "Names of hosts by which the admin process may be called, and the gateway for its metrics, besides "
+        "their addresses and those of loopback.",
         default=(),
         shown="none",
     )
@@ -397,6 +410,16 @@ class Settings:
         _whole(1024, 10**13),
         _BY_GATEWAY,
         "Bytes of bodies that each gateway process may hold at once.",
+        default=256 * 1024**2,
+        shown="268435456 (256 MiB)",
+    )
+    max_batch_items: int = _setting(
+        _whole(1, 10_000), _BY_GATEWAY, "Most files of a `/predict/batch`.", default=100
+    )
+    max_batch_bytes: int = _setting(
+        _whole(1024, 10**13),
+        _BY_GATEWAY,
+        "Largest body of a `/predict/batch`, in bytes; each file may have FACET_MAX_IMAGE_BYTES.",
         default=256 * 1024**2,
         shown="268435456 (256 MiB)",
     )

@@ -15,7 +15,7 @@ from utils.errors import (
     FacetError,
     InvalidModel,
     InvalidRequest,
-    KeyLacksScope,
+    KeyRefused,
     MessageTooLarge,
     MethodNotAllowed,
     ModelApiDisabled,
@@ -31,7 +31,6 @@ from utils.errors import (
     RequestRefused,
     RouteNotFound,
     TokenRefused,
-    Unauthenticated,
     WorkerCrashed,
 )
 
@@ -145,8 +144,7 @@ _TOO_LARGE = _Row(None, None, f"{_HTTP}RequestEntityTooLargeException")
 _ALL: _Rows = {
     (TokenRefused, None): _Row(None, 400, "", type="InvalidKeyException"),
     (RequestRefused, None): _Row(None, None, f"{_HTTP}ForbiddenException"),
-    (Unauthenticated, None): _Row(None, None, "", type="InvalidKeyException"),
-    (KeyLacksScope, None): _Row(None, None, "", type="InvalidKeyException"),
+    (KeyRefused, None): _Row(None, None, "", type="InvalidKeyException"),
     (BodyTooSlow, None): _Row(None, None, f"{_HTTP}RequestTimeoutException"),
     (PayloadTooLarge, None): _TOO_LARGE,
     (MessageTooLarge, None): _TOO_LARGE,

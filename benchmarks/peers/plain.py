@@ -17,6 +17,7 @@ from benchmarks import sleeping_worker
 from inference_server.api.health import HealthServicer
 from inference_server.api.infer import InferenceService
 from inference_server.api.server import build_servers
+from inference_server.api.submission import Submissions
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.work import Work
 from inference_server.models.face_detection import FaceDetection
@@ -49,7 +50,7 @@ class OwnThread:
 
 async def serve(address: str, model: FaceDetection, settings: Settings) -> None:
     """Serve until killed; `ready` is logged when it listens."""
-    inference = InferenceService(OwnThread(model), model, settings)
+    inference = InferenceService(Submissions(OwnThread(model)), model, settings)
     [server], _ = build_servers([inference], HealthServicer([inference.name]), settings, address)
     await server.start()
     logger.info("ready")

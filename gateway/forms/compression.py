@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from utils.errors import MalformedRequest, PayloadTooLarge, UnsupportedContentEncoding, shown
 
-ACCEPTED = "gzip, deflate, identity"
-"""The value of Accept-Encoding in the answer to a coding that is not accepted."""
-
 
 @dataclass(frozen=True, slots=True)
 class Coding:
@@ -41,15 +38,34 @@ def coding_of(content_encoding: str | None) -> Coding | None:
     Raises:
         UnsupportedContentEncoding: It is coded in another way, or more than once.
     """
-    codings = [coding.strip().lower() for coding in (content_encoding or "").split(",")]
-    applied = [coding for coding in codings if coding not in {"", "identity"}]
+    applied = _applied(content_encoding)
     if not applied:
         return None
     if len(applied) == 1 and applied[0] in _CODINGS:
         return _CODINGS[applied[0]]
-    raise UnsupportedContentEncoding(
-        f"Content-Encoding is {shown(', '.join(applied))!r}; accepted: gzip or deflate, once, or none",
-        field="Content-Encoding",
+    raise _refused(applied, "gzip or deflate, once, or none")
+
+
+def require_identity(content_encoding: str | None) -> None:
+    """Refuse a body that is compressed, where none such is taken.
+
+    Raises:
+        UnsupportedContentEncoding: It is.
+    """
+    if applied := _applied(content_encoding):
+        refused = _refused(applied, "none here")
+        refused.accepted = "identity"
+        raise refused
+
+
+def _applied(content_encoding: str | None) -> list[str]:
+    codings = [coding.strip().lower() for coding in (content_encoding or "").split(",")]
+    return [coding for coding in codings if coding not in {"", "identity"}]
+
+
+def _refused(applied: list[str], accepted: str) -> UnsupportedContentEncoding:
+    return UnsupportedContentEncoding(
+        f"Content-Encoding is {shown(', '.join(applied))!r}; accepted: {accepted}", field="Content-Encoding"
     )
 
 

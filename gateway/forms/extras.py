@@ -33,6 +33,8 @@ def wanted_from(values: Mapping[str, Any], included: str) -> Wanted:
         OptionOutOfRange: A value is not accepted.
         MalformedRequest: An option is for what is not included, or something is included twice.
     """
+    if not values and not included:
+        return Wanted()
     kinds = _kinds(values.get(INCLUDE), included)
     set_options: dict[str, dict[str, Any]] = {kind: {} for kind in _CLASSES}
     for name, value in values.items():
@@ -40,7 +42,7 @@ def wanted_from(values: Mapping[str, Any], included: str) -> Wanted:
             kind, option = EXTRA_OPTIONS[name]
             if kind not in kinds:
                 raise MalformedRequest(
-                    f"options.{name} is given, but {kind} is not; accepted: beside {INCLUDE}={kind}",
+                    f"options.{name} is given without {kind}; accepted: beside {INCLUDE}={kind}",
                     field=f"options.{name}",
                 )
             set_options[kind][option.name] = value

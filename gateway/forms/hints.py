@@ -23,6 +23,11 @@ def curl_lines(host: str) -> tuple[str, str]:
     )
 
 
+def batch_line(host: str) -> str:
+    """A command that sends two pictures to this host in one request."""
+    return f"curl -F a=@a.jpg -F b=@b.jpg http://{host}/predict/batch"
+
+
 def refuse_reference(text: str, host: Callable[[], str]) -> None:
     """Refuse an image that only says where the picture is; neither text is base64 or a picture.
 

@@ -3,7 +3,7 @@
 description     the document, with the models that the backend has now
 document        what of it does not depend on them
 typed_models    what does: a path and two schemas for each version of a model
-faces, models, oip, service   the paths, as `gateway.routes` has them
+faces, batches, models, oip, service   the paths, as `gateway.routes` has them
 elements        what the paths are made of
 failures        the error tree as answers
 schemas         the objects that requests and answers have

@@ -1,6 +1,6 @@
 """The OpenAPI document as it is served: with the models that the backend has now."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
@@ -26,12 +26,15 @@ class ApiDescription:
 
     Args:
         settings: As of the application that is described.
-        page_files: Of the page that shows it.
+        page_files: Of each page, by the folder below which they are served.
         models: Every version of every model.
     """
 
     def __init__(
-        self, settings: Settings, page_files: Iterable[str], models: Recent[list[ModelDescription]]
+        self,
+        settings: Settings,
+        page_files: Mapping[str, Iterable[str]],
+        models: Recent[list[ModelDescription]],
     ) -> None:
         self._models = models
         self._static = static_document(settings, page_files)

@@ -65,7 +65,7 @@ def _nullable(described: Element) -> Element:
     return made | {"enum": [*described["enum"], None]} if "enum" in described else made
 
 
-def _echoed() -> dict[str, Element]:
+def echoed() -> dict[str, Element]:
     """What comes back as it was sent."""
     return {
         "image_id": {**_TEXT, "maxLength": domain.MAX_IMAGE_ID_CHARACTERS, "description": "Comes back."},
@@ -89,10 +89,10 @@ def _requests(name: str, kinds: Sequence[str], settings: Settings) -> dict[str, 
     nullable = {name: _nullable(option) for name, option in options.items()}
     limit = f"At most {settings.max_image_bytes} bytes (FACET_MAX_IMAGE_BYTES)."
     picture = {**_TEXT, "contentEncoding": "base64", "description": f"Base64, or a data: URI of it. {limit}"}
-    members = {"image": picture, **{name: _nullable(one) for name, one in _echoed().items()}}
+    members = {"image": picture, **{name: _nullable(one) for name, one in echoed().items()}}
     members["options"] = _nullable(_closed({"type": "object", "properties": nullable}))
     file = {**BINARY, "description": f"The file; its part may have any other name, too. {limit}"}
-    form = {"image": file, **options, **_echoed()}
+    form = {"image": file, **options, **echoed()}
     return {
         f"{name}Request": _closed({"type": "object", "properties": members, "required": ["image"]}),
         # Not closed: where there is one file only, its part may have any name.
@@ -122,7 +122,7 @@ def _detection() -> dict[str, Element]:
         "Detection": record(
             {
                 "message": {"const": ""},
-                **_echoed(),
+                **echoed(),
                 "results": array(schema("Face"), "Most confident first."),
                 "image": record(
                     {

@@ -21,11 +21,10 @@ _ANY: _Kinds = (
     errors.UnsupportedHttpVersion,
 )
 """Of any request, for it may come in a way that cannot be read."""
+_KEYS: _Kinds = (errors.KeyMissing, errors.KeyUnknown, errors.KeyLacksScope, errors.KeysUnavailable)
+"""Of a request that needs a key."""
 _CALL: _Kinds = (
-    errors.KeyMissing,
-    errors.KeyUnknown,
-    errors.KeyLacksScope,
-    errors.KeysUnavailable,
+    *_KEYS,
     errors.RateLimited,
     errors.InvalidHeader,
     errors.TooManyUnfinishedMessages,
@@ -102,6 +101,21 @@ class Failures(NamedTuple):
 ANY = Failures("Any", _ANY)
 READINESS = Failures("Readiness", (*_ANY, errors.BackendUnavailable, errors.GatewayStopping))
 FACES = Failures("Faces", (*_ANY, *_CALL, *_BODY, *_FACES, errors.ExtrasNotAnswered))
+BATCH = Failures(
+    "Batch",
+    (
+        *_ANY,
+        *_KEYS,
+        *_BODY,
+        errors.InvalidHeader,
+        errors.GatewayBusy,
+        errors.ImageMissing,
+        errors.UnknownOption,
+        errors.OptionOutOfRange,
+        errors.UnsupportedContentType,
+        errors.BatchAnswerTooLarge,
+    ),
+)
 CATALOGUE = Failures("Catalogue", (*_ANY, *_CALL, errors.AnswerTooLarge))
 MODEL = Failures("Model", (*CATALOGUE.kinds, errors.ModelNotFound))
 PREDICTION = Failures(
@@ -117,7 +131,7 @@ PROTOCOL_MODEL = Failures("ProtocolModel", (*CATALOGUE.kinds, *_MODEL), _PROTOCO
 PROTOCOL_PREDICTION = Failures("ProtocolPrediction", PREDICTION.kinds, _PROTOCOL)
 PROTOCOL_CHANGE = Failures("ProtocolChange", (*CATALOGUE.kinds, *_BODY, *_CHANGE), _PROTOCOL)
 
-GROUPS = (ANY, READINESS, FACES, CATALOGUE, MODEL, PREDICTION)
+GROUPS = (ANY, READINESS, FACES, BATCH, CATALOGUE, MODEL, PREDICTION)
 PROTOCOL_GROUPS = (
     PROTOCOL_ANY,
     PROTOCOL_READINESS,

@@ -70,6 +70,7 @@ def schemas() -> dict[str, Element]:
                 "output": configured,
             }
         ),
+        "ModelStatistics": record({"model_stats": array(_statistics())}),
         "InferRequest": record(
             {"id": _TEXT, "parameters": _OBJECT, "inputs": array(tensor), "outputs": array(requested)},
             "id",
@@ -92,11 +93,22 @@ def schemas() -> dict[str, Element]:
     }
 
 
+def _statistics() -> Element:
+    number: Element = {"type": "integer", "minimum": 0}
+    stages = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+    times = record(dict.fromkeys(stages, record({"count": number, "ns": number})), "compute_output")
+    counted = {"inference_count": number, "execution_count": number, "inference_stats": times}
+    return record({"name": _TEXT, "version": _TEXT, **counted})
+
+
 def paths() -> dict[str, Element]:
     """Each path and its methods."""
     ready = failures.PROTOCOL_READINESS
     made = {
         "/v2": _get("serverMetadata", "Name the server", "ServerMetadata", failures.PROTOCOL_CATALOGUE),
+        "/v2/models/stats": _get(
+            "statistics", "What was counted of all models", "ModelStatistics", failures.PROTOCOL_CATALOGUE
+        ),
         "/v2/health/live": _get(
             "serverLive", "Whether this process lives", "ServerLive", failures.PROTOCOL_ANY
         ),
@@ -149,6 +161,13 @@ def _of_model(path: str, of_version: str, parameters: list[Element]) -> dict[str
         ),
         f"{path}/config": _get(
             f"modelConfig{of_version}", "Describe a model as Triton does", "ModelConfig", told, *parameters
+        ),
+        f"{path}/stats": _get(
+            f"modelStatistics{of_version}",
+            "What was counted of it",
+            "ModelStatistics",
+            told,
+            *parameters,
         ),
         f"{path}/infer": {
             "post": operation(

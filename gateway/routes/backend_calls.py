@@ -22,10 +22,15 @@ BUSY_SECONDS = 1.0
 
 
 class Permits:
-    """How many requests may call the backend at once, whatever for."""
+    """How many requests may call the backend at once, whatever for.
+
+    Attributes:
+        free: How many more may now.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._free = threading.BoundedSemaphore(settings.http_threads - RESERVED_THREADS)
+        self.free = settings.http_threads - RESERVED_THREADS
+        self._lock = threading.Lock()
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -34,14 +39,17 @@ class Permits:
         Raises:
             GatewayBusy: There is none left.
         """
-        if not self._free.acquire(blocking=False):
-            raise GatewayBusy(
-                "Every request thread of this gateway process is in use.", retry_after=BUSY_SECONDS
-            )
+        with self._lock:
+            if not self.free:
+                raise GatewayBusy(
+                    "Every request thread of this gateway process is in use.", retry_after=BUSY_SECONDS
+                )
+            self.free -= 1
         try:
             yield
         finally:
-            self._free.release()
+            with self._lock:
+                self.free += 1
 
 
 def require_ready(readiness: Readiness) -> None:

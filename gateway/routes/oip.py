@@ -68,7 +68,9 @@ class InferenceProtocolRoutes:
             app.add_url_rule(path, "v2_model", self.model_metadata)
             app.add_url_rule(f"{path}/ready", "v2_model_ready", self.model_ready)
             app.add_url_rule(f"{path}/config", "v2_model_config", self.model_config)
+            app.add_url_rule(f"{path}/stats", "v2_model_statistics", self.model_statistics)
             app.add_url_rule(f"{path}/infer", "v2_infer", self.infer, methods=["POST"])
+        app.add_url_rule("/v2/models/stats", "v2_statistics", self.statistics)
         app.add_url_rule("/v2/repository/index", "v2_index", self.index, methods=["POST"])
         for action in ("load", "unload"):
             app.add_url_rule(
@@ -106,6 +108,14 @@ class InferenceProtocolRoutes:
     def model_config(self, name: str, version: str = "") -> Response:
         """Describe the tensors of a model as Triton configures them."""
         return _json(self._calls.ask_of_model("ModelConfig", name, version)["config"])
+
+    def model_statistics(self, name: str, version: str = "") -> Response:
+        """Tell what was counted of a model."""
+        return _json(self._calls.ask_of_model("ModelStatistics", name, version))
+
+    def statistics(self) -> Response:
+        """Tell what was counted of all models."""
+        return _json(self._calls.ask("ModelStatistics", {}))
 
     # --- inferences ---
 

@@ -11,13 +11,10 @@ from urllib.parse import unquote_to_bytes
 
 from gateway import problems
 from gateway.arrival import Arrival, BodyRules, Environ
-from gateway.server.body import Body
+from gateway.server.body import PIPED_BODIES, Body
 from gateway.server.call import Application, Call
 from gateway.server.protocol import Protocol
 from utils.errors import Cancelled, GatewayBusy
-
-PIPED_THREADS = 4
-"""Beside the others, for requests whose body is read while it arrives: they may hold a thread for long."""
 
 _APPLICATION = "application"
 """Of a request's state: what answers it, which is the listener's."""
@@ -35,6 +32,11 @@ class Threads:
         self._pool = ThreadPoolExecutor(count, "requests")
         # Unlike the pool's own queue, this one lets go of a request, and its body, whose client leaves.
         self._free = asyncio.Semaphore(count)
+
+    @property
+    def all_taken(self) -> bool:
+        """Whether a call would have to wait."""
+        return self._free.locked()
 
     async def run(self, call: Call, connection: Protocol) -> bytes:
         """Have the application called in a thread, which is not held while the rest of its answer is sent.
@@ -84,8 +86,8 @@ class Adapter:
         stopping: Callable[[], bool],
     ) -> None:
         self._stopping = stopping
-        self._threads, self._piped_threads = Threads(threads), Threads(PIPED_THREADS)
-        self._budget, self._pause = budget, pause
+        self._threads, self._piped_threads = Threads(threads), Threads(PIPED_BODIES)
+        self._most, self._budget, self._pause = budget, budget, pause
 
     async def __call__(self, scope: Any, _receive: Any, _send: Any) -> None:  # noqa: ANN401 - ASGI's
         """Answer one request."""
@@ -94,7 +96,8 @@ class Adapter:
         await asyncio.sleep(0)  # for what came with the head: the body, or the end of a client that has left
         await connection.flow.drain()  # who does not take the answers before this one gets no other
         environ = environ_of(scope)
-        arrival = Arrival(connection, head_ended, head_ended, self._stopping())
+        counters = connection.server_state.counters
+        arrival = Arrival(connection, head_ended, head_ended, self._stopping(), counters)
         arrival.add_to(environ)
         error_format: problems.ErrorFormat = getattr(application, "error_format", problems.problem)
         call = Call(application, environ, error_format, connection, cycle)
@@ -109,6 +112,11 @@ class Adapter:
                     raise rule.too_large(str(length))
                 body = Body(connection, cycle, rule, self._pause, head_ended)
                 if rule.piped:
+                    if self._piped_threads.all_taken:  # for long, perhaps
+                        raise GatewayBusy(
+                            f"This process reads {PIPED_BODIES} bodies while they arrive, as many as it may.",
+                            retry_after=1.0,
+                        )
                     threads, environ["wsgi.input"] = self._piped_threads, body.as_file()
                 else:
                     await self._collect(body, pieces)
@@ -122,6 +130,11 @@ class Adapter:
             self._budget += sum(map(len, pieces))
             # When the answer is on its way. A thread that did it would fight for the interpreter lock.
             asyncio.get_running_loop().call_soon(call.close)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of bodies that are held."""
+        return self._most - self._budget
 
     async def _collect(self, body: Body, pieces: list[bytes]) -> None:
         """Wait for all of a body, in the end as one piece; what has come is taken of the budget."""

@@ -13,8 +13,12 @@ from utils.errors import BodyTooSlow, Cancelled
 RATE = 4096
 """Bytes a second that a body must have brought on average, once it has taken RATE_SECONDS."""
 RATE_SECONDS = 10.0
+PIPED_BODIES = 4
+"""That applications read at once while they arrive: each of them may take long."""
 PIPE_BYTES = 32 * 1024**2
-"""What of a body may wait for an application that reads it while it arrives."""
+"""What of all of them together may wait to be read."""
+_AHEAD = PIPE_BYTES // PIPED_BODIES // 2
+"""Of one; as much again is with its thread."""
 
 
 class Body:
@@ -53,7 +57,8 @@ class Body:
             FacetError: The body is too long, too slow or cannot be read, or its sender has left.
         """
         if self._rule.piped:  # and it has its thread, or bodies of any number would wait
-            self._connection.read_ahead = PIPE_BYTES
+            self._connection.read_ahead = _AHEAD
+            self._connection.may_send_first = True
         if not self._cycle.message_event.is_set():
             now = time.monotonic()
             pace = self._began + max(RATE_SECONDS, self.size / RATE)
@@ -65,6 +70,8 @@ class Body:
         piece: bytes = message["body"]
         self.size += len(piece)
         self.ended = not message["more_body"]
+        if self.ended:
+            self._connection.may_send_first = False
         if self.size > self._rule.limit:
             raise self._rule.too_large(f"more than {self._rule.limit}")
         if not self.ended and self._connection.body_error is not None:
@@ -78,8 +85,19 @@ class Body:
             self._connection.body_error = self._rule.late() if late else slow
             self._cycle.message_event.set()
 
+    def give_up(self) -> None:
+        """Take no more of it: what still comes is thrown away, so that its sender can go on to the answer."""
+        self.ended = True
+        self._connection.may_send_first = False
+        if self._cycle.more_body and not self._cycle.response_complete:
+            self._connection.discards_input = True
+            self._connection.flow.resume_reading()
+
     def as_file(self) -> io.BufferedReader:
-        """A file for a thread, whose reads wait for what has not arrived and raise what `next_piece` does."""
+        """A file for a thread, whose reads wait for what has not arrived and raise what `next_piece` does.
+
+        Closed before its end, it gives the rest of the body up.
+        """
         return io.BufferedReader(_BodyFile(self), 64 * 1024)
 
 
@@ -100,3 +118,8 @@ class _BodyFile(io.RawIOBase):
         buffer[:size] = self._piece[:size]
         self._piece = self._piece[size:]
         return size
+
+    def close(self) -> None:
+        if not self.closed and not self._body.ended:
+            self._loop.call_soon_threadsafe(self._body.give_up)
+        super().close()

@@ -8,6 +8,7 @@ from typing import Any
 from gateway import problems
 from gateway.arrival import Environ
 from gateway.cors import NO_ORIGINS, OriginRules
+from gateway.counters import NO_ROUTE
 from gateway.server.protocol import Protocol
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -104,7 +105,10 @@ class Call:
             self._cycle.disconnected = True  # or uvicorn would complain of an answer without end
             self._connection.transport.abort()
         else:
-            self._status, self._fields, body = problems.refusal(failure, self._environ, self._error_format)
+            route_of: Callable[[Environ], str] = getattr(self._application, "route_of", lambda _: NO_ROUTE)
+            self._status, self._fields, body = problems.refusal(
+                failure, self._environ, self._error_format, route_of(self._environ)
+            )
             origins: OriginRules = getattr(self._application, "origins", NO_ORIGINS)
             self._fields += origins.header_fields(self._environ).items()
             await self.send(body, last=True)

@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.arrival import Client
+from gateway.counters import HttpCounters
 from utils.logs import fields
 
 logger = logging.getLogger("gateway")
@@ -31,9 +32,11 @@ class State(ServerState):
 
     Attributes:
         closing: Whether each answer ends its connection.
+        counters: Count what is answered; None where nobody counts.
     """
 
     closing = False
+    counters: HttpCounters | None = None
 
 
 class Connection(HttpToolsProtocol, Client):
@@ -43,6 +46,7 @@ class Connection(HttpToolsProtocol, Client):
         idle_since: Since when no request has begun; infinite where one has.
         discards_input: Whether what still comes is thrown away.
         deadline: When what is waited for is late, by `time.monotonic`; infinite where nothing is.
+        may_send_first: Whether the client need take nothing of an answer yet, for it still sends its request.
     """
 
     server_state: State
@@ -52,6 +56,7 @@ class Connection(HttpToolsProtocol, Client):
         self.idle_since = math.inf
         self.discards_input = False
         self.deadline = math.inf
+        self.may_send_first = False
         self._on_deadline: Callable[[], object] = lambda: None
         self._callback: Callable[[], object] | None = None
         self._lingers = False  # when the answer is written
@@ -85,7 +90,7 @@ class Connection(HttpToolsProtocol, Client):
     def check(self, now: float) -> None:
         """End what has taken too long; called several times a second."""
         unsent = self.transport.get_write_buffer_size()
-        if not unsent or unsent != self._unsent:
+        if not unsent or unsent != self._unsent or self.may_send_first:
             self._unsent, self._unsent_since = unsent, now
         elif now - self._unsent_since > ANSWER_SECONDS:
             logger.info("answer not taken", extra=fields(unsent_bytes=unsent))
@@ -126,6 +131,7 @@ class Connection(HttpToolsProtocol, Client):
     def on_response_complete(self) -> None:
         """Go on with the request that was sent ahead, or wait for the next one."""
         self._callback = None
+        self.may_send_first = False
         if self._lingers:
             self.linger()
             return

@@ -198,7 +198,7 @@ class Protocol(Connection):
         self._refusal = failure
         if self.is_free():
             environ: Environ = {}
-            Arrival(head_ended=self._head_began).add_to(environ)
+            Arrival(head_ended=self._head_began, counters=self.server_state.counters).add_to(environ)
             status, headers, body = problems.refusal(failure, environ)
             lines = [f"HTTP/1.1 {status}", *(f"{name.lower()}: {value}" for name, value in headers)]
             lines += [

@@ -14,14 +14,18 @@ from collections.abc import Callable
 from email.utils import formatdate
 from math import inf
 from types import FrameType
-from typing import Any, Never
+from typing import TYPE_CHECKING, Any, Never
 
 import uvicorn
 import uvloop
 from gunicorn.workers.base import Worker as BaseWorker
 
 from gateway.server.listener import Listener
+from gateway.server.slots import Slots
 from utils.settings import Settings
+
+if TYPE_CHECKING:
+    from gateway.counters import HttpCounters
 
 _LOOK_SECONDS = 0.1
 _NOTIFY_SECONDS = 1.0
@@ -65,12 +69,15 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     Attributes:
         settings: What the operator decided.
+        slots: What all processes share, and `slot` is this one's; None where there was none left.
         shutdown_flag: Whether the whole gateway stops.
         listener_names: The listeners in their order, each by the setting that has its address. Those that
             the application has in its mapping `others` are answered by what it says, all else by itself.
     """
 
     settings: Settings
+    slots: Slots
+    slot: int | None
     shutdown_flag: ShutdownFlag
     listener_names: list[str]
     _notify_at, _leave_at = 0.0, inf
@@ -133,7 +140,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         from gateway.server.connection import State  # noqa: PLC0415
         from gateway.server.protocol import Protocol  # noqa: PLC0415
 
-        adapter = Adapter(
+        self._adapter = adapter = Adapter(
             threads=self.cfg.threads,
             budget=self.settings.body_budget_bytes,
             pause=self.settings.body_pause_seconds,
@@ -152,8 +159,26 @@ class Worker(BaseWorker):  # type: ignore[misc]
         )
         config.load()
         self._state = State()
+        self._counters = self._state.counters = self._count()
         protocol = functools.partial(Protocol, config=config, server_state=self._state)
         return lambda application: functools.partial(protocol, app_state=state_for(application))
+
+    def _count(self) -> "HttpCounters":
+        from gateway.counters import NO_ROUTE, HttpCounters, fingerprint  # noqa: PLC0415 - as above
+
+        applications = [self.wsgi, *getattr(self.wsgi, "others", {}).values()]
+        templates = [each.routes() for each in applications if hasattr(each, "routes")]
+        routes = sorted({NO_ROUTE}.union(*templates))
+        slots = self.slots
+        now = [slots.now(slot) for slot in range(slots.count)]
+        return HttpCounters(slots.part(fingerprint(routes)), slots.count, self.slot, routes, now)
+
+    def _show(self) -> None:
+        """Let those who ask any process for metrics see how this one is."""
+        permits_free = getattr(self.wsgi, "permits_free", lambda: 0)
+        state = self._state
+        held = self._adapter.held_bytes
+        self._counters.show(1, len(state.connections), len(state.tasks), permits_free(), held)
 
     def _drain(self) -> None:
         """Begin to leave; the signal may come more than once."""
@@ -163,6 +188,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
     async def _look(self) -> None:
         """Look after what takes its time, this process included; several times a second."""
         now = time.monotonic()
+        self._show()
         if now >= self._notify_at:
             self._notify_at = now + _NOTIFY_SECONDS
             self.notify()

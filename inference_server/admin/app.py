@@ -2,27 +2,29 @@
 
 from flask import Flask, Response, g, request
 
-from inference_server.admin.guard import Guard
 from inference_server.admin.model_routes import ModelRoutes
 from inference_server.admin.service_routes import ServiceRoutes
 from inference_server.admin.supervisor_client import Execute
 from inference_server.admin.surroundings import READS, surrounded
-from utils.errors import FacetError, MalformedRequest, Unauthenticated
+from inference_server.dispatch.stats import SharedStats
+from utils.errors import Code, FacetError, MalformedRequest
+from utils.guard import Guard
 from utils.problems import CONTENT_TYPE, document, header_fields
 
 _OPEN = "healthz"
 """The route that anybody may ask: it says nothing of the backend."""
 
 
-def create_app(execute: Execute, guard: Guard) -> Flask:
+def create_app(execute: Execute, guard: Guard, stats: SharedStats) -> Flask:
     """The application.
 
     Args:
         execute: Asks the supervisor.
+        stats: What all processes share.
         guard: Refuses requests.
     """
     app = surrounded("inference_server.admin", lambda: _check(guard), _tell)
-    ServiceRoutes(execute).add_to(app)
+    ServiceRoutes(execute, stats).add_to(app)
     ModelRoutes(execute).add_to(app)
     return app
 
@@ -43,6 +45,6 @@ def _tell(failure: FacetError, error: Exception) -> Response:
     """A problem document."""
     response = Response(document(failure, g.request_id), failure.http_status, content_type=CONTENT_TYPE)
     response.headers.update(header_fields(failure, error))
-    if isinstance(failure, Unauthenticated) and request.method in READS:  # a browser asks its reader
+    if failure.code is Code.UNAUTHENTICATED and request.method in READS:  # a browser asks its reader
         response.headers.add("WWW-Authenticate", 'Basic realm="Facet: the key as password"')
     return response

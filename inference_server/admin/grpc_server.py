@@ -13,7 +13,6 @@ import grpc
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
-from inference_server.admin.guard import Guard
 from inference_server.admin.request_log import log_request
 from inference_server.admin.supervisor_client import THREADS, Execute
 from inference_server.catalogue import commands
@@ -22,6 +21,7 @@ from protos import management_pb2 as pb
 from protos import management_pb2_grpc
 from utils.access import Caller
 from utils.errors import Code, FacetError, InternalError, MalformedRequest
+from utils.guard import Guard
 from utils.logs import fields
 from utils.metadata import AUTHORIZATION, MAX_METADATA, REQUEST_ID, request_id
 from utils.status import encode_error, error_metadata

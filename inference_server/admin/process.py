@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from inference_server.admin.app import create_app
-from inference_server.admin.guard import Guard
 from inference_server.admin.server import HttpServer
 from inference_server.admin.supervisor_client import SupervisorClient
 from inference_server.boot import EXIT_DIED, begin, fail
@@ -26,6 +25,7 @@ from inference_server.supervision.control import (
     WorkerEnd,
 )
 from utils.access import Access
+from utils.guard import Guard
 from utils.logs import set_level
 from utils.settings import Address, Settings
 
@@ -48,7 +48,7 @@ def main() -> None:
         listener = socket.socket(fileno=int(arguments.http_fd))
         http, access = HttpServer(), Access.of(settings)
         guard = _guard(settings, access, listener)
-        http.add(create_app(client.execute, guard), listener)
+        http.add(create_app(client.execute, guard, shared.stats), listener)
         others: list[Endpoint] = []
         if arguments.grpc_address:
             others.append(_grpc_server(client, guard, arguments.grpc_address))

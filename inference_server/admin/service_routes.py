@@ -5,9 +5,11 @@ from http import HTTPStatus
 from flask import Flask, Response, request
 
 from inference_server.admin.bodies import command, json_response
+from inference_server.admin.metrics import BackendMetrics
 from inference_server.admin.statusz import page
 from inference_server.admin.supervisor_client import Execute
 from inference_server.catalogue.commands import Drain, SetLogLevel, Status
+from inference_server.dispatch.stats import SharedStats
 
 
 class ServiceRoutes:
@@ -15,14 +17,17 @@ class ServiceRoutes:
 
     Args:
         execute: Asks the supervisor.
+        stats: What all processes share.
     """
 
-    def __init__(self, execute: Execute) -> None:
+    def __init__(self, execute: Execute, stats: SharedStats) -> None:
         self._execute = execute
+        self._metrics = BackendMetrics(execute, stats)
 
     def add_to(self, app: Flask) -> None:
         """Give the application its paths."""
         app.add_url_rule("/healthz", view_func=self.healthz)
+        app.add_url_rule("/metrics", view_func=self.metrics)
         app.add_url_rule("/statusz", view_func=self.statusz)
         app.add_url_rule("/drain", view_func=self.drain, methods=["POST"])
         app.add_url_rule("/log-level", view_func=self.log_level)
@@ -31,6 +36,11 @@ class ServiceRoutes:
     def healthz(self) -> Response:
         """Say that this process lives. It asks nobody."""
         return json_response({"status": "ok"})
+
+    def metrics(self) -> Response:
+        """Give the metrics, for Prometheus and its like."""
+        body, content_type = self._metrics.exposition(request.headers.get("Accept", ""))
+        return Response(body, content_type=content_type)
 
     def statusz(self) -> Response:
         """Describe the backend: for a person, or as JSON for who prefers that."""

@@ -3,13 +3,13 @@
 from flask import Flask
 
 from inference_server.admin.grpc_server import GrpcServer
-from inference_server.admin.guard import Guard
 from inference_server.admin.supervisor_client import Execute
 from inference_server.admin.torchserve import TorchServeManagement
 from inference_server.admin.torchserve_grpc import TorchServeGrpcService
 from inference_server.admin.torchserve_routes import create_torchserve_app
 from inference_server.admin.torchserve_urls import ModelUrls
 from inference_server.catalogue.store import Store
+from utils.guard import Guard
 from utils.settings import Settings
 from utils.torchserve_keys import Tokens
 

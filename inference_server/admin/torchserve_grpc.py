@@ -4,13 +4,13 @@ from typing import Any
 
 import grpc
 
-from inference_server.admin.guard import Guard
 from inference_server.admin.torchserve import TorchServeManagement
 from inference_server.admin.torchserve_documents import pretty, settings_of
 from inference_server.admin.torchserve_urls import Registration
 from protos.torchserve import message_class, service_name
 from utils.access import Caller
 from utils.errors import Code, FacetError
+from utils.guard import Guard
 from utils.torchserve import tell_management_error
 from utils.torchserve_keys import Tokens
 

@@ -8,7 +8,6 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from inference_server.admin.bodies import members
-from inference_server.admin.guard import Guard
 from inference_server.admin.surroundings import surrounded
 from inference_server.admin.torchserve import Done, TorchServeManagement
 from inference_server.admin.torchserve_api import API
@@ -16,6 +15,7 @@ from inference_server.admin.torchserve_documents import pretty, settings_of
 from inference_server.admin.torchserve_urls import Registration
 from utils import torchserve
 from utils.errors import FacetError, MalformedRequest, shown
+from utils.guard import Guard
 from utils.problems import header_fields
 from utils.torchserve_keys import Tokens
 

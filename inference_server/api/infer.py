@@ -9,10 +9,10 @@ import grpc
 
 from inference_server.api.infer_stream import answer_stream
 from inference_server.api.interceptor import note, request_id, traceparent
-from inference_server.api.submission import Dispatcher, patience_of
+from inference_server.api.submission import Submissions, patience_of
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.work import Work
-from inference_server.models.encoding import pack_context, unpack_answer
+from inference_server.models.encoding import pack_context
 from inference_server.models.face_detection import Examined, FaceDetection
 from protos import infer_pb2 as pb
 from utils.domain import check_echoed
@@ -26,8 +26,8 @@ class InferenceService:
     name = "Inference"
     file = pb.DESCRIPTOR
 
-    def __init__(self, dispatcher: Dispatcher, model: FaceDetection, settings: Settings) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, submissions: Submissions, model: FaceDetection, settings: Settings) -> None:
+        self._submissions = submissions
         self._model = model
         self._settings = settings
 
@@ -45,26 +45,30 @@ class InferenceService:
         try:
             answer, echo = self._submit(message, context)
             del message  # the picture waits in its buffer; who waits for it shall not hold it, too
-            results, log_fields = unpack_answer(await answer)
+            results, log_fields = await answer
         except (QueueFull, DeadlineExceeded) as error:
             detail = f"{error.detail} {LARGER_FACES_HELP}"
             raise type(error)(detail, retry_after=error.retry_after) from error
         note(**log_fields)
         return results + echo  # serialized messages of one type, one after the other, are one message
 
-    def _submit(self, message: pb.Image, context: Any) -> tuple[Awaitable[bytes], bytes]:  # noqa: ANN401
-        """Make work of a message; gives its answer to come, and what comes back as it was sent."""
+    def _submit(
+        self,
+        message: pb.Image,
+        context: Any,  # noqa: ANN401
+    ) -> tuple[Awaitable[tuple[bytes, dict[str, Any]]], bytes]:
+        """Make work of a message; gives what it will be answered, and what comes back as it was sent."""
         received = time.monotonic()
         image = message.raw_data  # once: each look at it is a copy
         note(bytes=len(image))
         # First what costs least: a machine that is full must refuse more cheaply than it computes.
         deadline, longest_wait = patience_of(context, received, self._settings)
-        self._dispatcher.admit(Load(1, len(image)), deadline, longest_wait)
+        self._submissions.admit(Load(1, len(image)), deadline, longest_wait)
         check_echoed(message.image_id, message._meta_data.values)
         examined = self._model.examine(message, image)
         note(**examined.log_fields)
         work = _work(examined, image, received, deadline)
-        return self._dispatcher.submit(work, longest_wait), _echo(message)
+        return self._submissions.submit(work, longest_wait), _echo(message)
 
 
 def _work(examined: Examined, image: bytes, received: float, deadline: float) -> Work:

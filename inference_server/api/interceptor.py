@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import grpc
 
 from inference_server.api.access import CallAccess, current_caller
+from inference_server.api.call_counters import CallCounters
 from inference_server.api.messages import MessageReceiver, service_of
 from utils.errors import (
     Cancelled,
@@ -41,6 +42,7 @@ _NO_RETRY = ("grpc-retry-pushback-ms", "-1")
 """Has gRPC not try again by itself, soon and at the cost of the budget that all calls of a channel share."""
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _notes: ContextVar[dict[str, Any]] = ContextVar("notes")
+_queue: ContextVar[int | None] = ContextVar("queue", default=None)
 
 
 def note(**values: Any) -> None:  # noqa: ANN401 - anything a log line can hold
@@ -51,6 +53,11 @@ def note(**values: Any) -> None:  # noqa: ANN401 - anything a log line can hold
 def discard_notes() -> None:
     """Add what the current task notes from now on to no log line: it answers one of many items of a call."""
     _notes.set({})
+
+
+def note_queue(queue: int) -> None:
+    """Have the current call counted for the version that this queue is of."""
+    _queue.set(queue)
 
 
 class Answer(NamedTuple):
@@ -89,6 +96,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         receiver: Of the messages.
         access: Checks the keys of calls; None where they need none.
         policy: Of the server; None for Facet's own.
+        counters: Count the calls that are logged; None where nobody reads them.
     """
 
     def __init__(
@@ -97,10 +105,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         receiver: MessageReceiver,
         access: CallAccess | None = None,
         policy: CallPolicy | None = None,
+        counters: CallCounters | None = None,
     ) -> None:
         self._own = own
         self._receiver = receiver
         self._access = access or CallAccess(None)
+        self._counters = counters or CallCounters.unshared()
         self._policy = policy or FacetPolicy()
 
     async def intercept_service(
@@ -125,6 +135,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         request_id.set(accept_request_id(metadata.get(REQUEST_ID)))
         traceparent.set(trace_context(metadata.get(TRACEPARENT)))
         _notes.set({})
+        _queue.set(None)
         started = time.monotonic()
         try:
             self._policy.check(metadata)
@@ -171,9 +182,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return None
 
     def _log_soon(self, method: str, failure: FacetError | None, code: Code, started: float) -> None:
-        """Write the line once this task has begun to send its answer, which need not wait for that."""
+        """Count it, and write the line, once this task has begun to send its answer, which need not wait."""
         if service_of(method) in self._own:
-            asyncio.get_running_loop().call_soon(_log, method, failure, code, time.monotonic() - started)
+            asyncio.get_running_loop().call_soon(self._log, method, failure, code, time.monotonic() - started)
+
+    def _log(self, method: str, failure: FacetError | None, code: Code, seconds: float) -> None:
+        reason = None if failure is None else failure.reason
+        caller = current_caller()
+        self._counters.called(service_of(method), _queue.get(), reason or "", seconds)
+        logger.log(
+            logging.ERROR if isinstance(failure, InternalError) else logging.INFO,
+            "request",
+            extra=fields(
+                request_id=request_id.get(),
+                traceparent=traceparent.get() or None,
+                method=method,
+                key=caller.name or None,
+                gateway=caller.gateway or None,
+                status=code.name,
+                reason=reason,
+                **_notes.get(),
+                elapsed_ms=round(seconds * 1000, 3),
+            ),
+        )
 
 
 def failure_of(error: Exception, method: str) -> FacetError:
@@ -190,22 +221,3 @@ def _cancellation(context: Any) -> FacetError:  # noqa: ANN401
     if remaining is not None and remaining <= _DEADLINE_SKEW_SECONDS:
         return DeadlineExceeded("The request's time ran out.")
     return Cancelled("The caller went away.")
-
-
-def _log(method: str, failure: FacetError | None, code: Code, seconds: float) -> None:
-    caller = current_caller()
-    logger.log(
-        logging.ERROR if isinstance(failure, InternalError) else logging.INFO,
-        "request",
-        extra=fields(
-            request_id=request_id.get(),
-            traceparent=traceparent.get() or None,
-            method=method,
-            key=caller.name or None,
-            gateway=caller.gateway or None,
-            status=code.name,
-            reason=None if failure is None else failure.reason,
-            **_notes.get(),
-            elapsed_ms=round(seconds * 1000, 3),
-        ),
-    )

@@ -3,12 +3,12 @@
 import time
 from typing import Any, Protocol
 
-from inference_server.api.interceptor import note, request_id, traceparent
+from inference_server.api.interceptor import note, note_queue, request_id, traceparent
 from inference_server.api.registry import ModelRegistry
-from inference_server.api.submission import Dispatcher, patience_of
+from inference_server.api.submission import Submissions, patience_of
 from inference_server.catalogue.entries import ModelVersion
 from inference_server.dispatch.work import Work
-from inference_server.models.encoding import no_operation, pack_context, unpack_answer
+from inference_server.models.encoding import no_operation, pack_context
 from inference_server.models.face_detection import FaceDetection
 from utils.errors import MessageTooLarge
 from utils.settings import Settings
@@ -50,16 +50,16 @@ class ModelCaller:
 
     Args:
         registry: Of the models.
-        dispatcher: Has their work done.
+        submissions: Has their work done.
         faces: The model that the workers host themselves.
         settings: For limits and times.
     """
 
     def __init__(
-        self, registry: ModelRegistry, dispatcher: Dispatcher, faces: Faces, settings: Settings
+        self, registry: ModelRegistry, submissions: Submissions, faces: Faces, settings: Settings
     ) -> None:
         self.registry = registry
-        self._dispatcher = dispatcher
+        self._submissions = submissions
         self._faces = faces
         self._settings = settings
 
@@ -76,6 +76,7 @@ class ModelCaller:
         note_model(name, version)
         found = self.registry.find(name, version, request_id.get())
         note(version=found.version)
+        note_queue(found.queue)
         return found
 
     async def call(
@@ -121,9 +122,9 @@ class ModelCaller:
             deadline=deadline,
             queue=version.queue,
         )
-        submitted = self._dispatcher.submit(work, longest_wait)
+        submitted = self._submissions.submit(work, longest_wait)
         del payload, work
-        answer, log_fields = unpack_answer(await submitted)
+        answer, log_fields = await submitted
         note(**log_fields)
         return answer
 

@@ -15,9 +15,11 @@ from inference_server.api.health import HealthServicer
 from inference_server.api.interceptor import discard_notes, failure_of, note
 from inference_server.api.model_call import OIP, ModelCaller, note_model
 from inference_server.api.oip_models import ProtocolModels
+from inference_server.api.oip_statistics import Statistics
 from inference_server.api.ordered import in_order
 from inference_server.api.repository import Repository
 from inference_server.api.submission import OwnTime
+from inference_server.dispatch.counters import Counters
 from inference_server.models.encodings.oip_grpc import parameters_of, parsed
 from inference_server.models.encodings.wire import prefix, take
 from protos.oip import descriptor, message_class
@@ -27,7 +29,7 @@ from utils.settings import Settings
 from utils.version import VERSION
 
 _NAME = "facet"
-_EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "parameters")
+_EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "parameters", "statistics")
 _ROUTING = range(1, 5)
 """The fields of a request that are read here: model, version, id and parameters."""
 _INFER_RESPONSE = 2
@@ -45,9 +47,12 @@ class InferenceProtocolService:
         caller: Calls the models.
         health: Knows whether the server serves.
         settings: For what is allowed.
+        counters: What all processes have counted.
     """
 
-    def __init__(self, caller: ModelCaller, health: HealthServicer, settings: Settings) -> None:
+    def __init__(
+        self, caller: ModelCaller, health: HealthServicer, settings: Settings, counters: Counters
+    ) -> None:
         self.file = descriptor()
         [service] = self.file.services_by_name.values()
         self.name = service.full_name
@@ -55,6 +60,7 @@ class InferenceProtocolService:
         self._caller = caller
         self._health = health
         self._models = ProtocolModels(caller.registry)
+        self._statistics = Statistics(self._models, counters)
         self._repository = Repository(caller.registry, settings)
         self._extensions = [*_EXTENSIONS, *(["model_repository"] if settings.model_api else [])]
         self._final = message_class("ModelInferResponse")()
@@ -73,6 +79,7 @@ class InferenceProtocolService:
             ("ModelReady", self.model_ready),
             ("ModelMetadata", self.model_metadata),
             ("ModelConfig", self.model_config),
+            ("ModelStatistics", self.model_statistics),
             ("RepositoryIndex", self.index),
             ("RepositoryModelLoad", self.load),
             ("RepositoryModelUnload", self.unload),
@@ -111,6 +118,10 @@ class InferenceProtocolService:
     async def model_config(self, request: Any, _context: Any) -> Any:  # noqa: ANN401
         """Describe them as Triton configures them."""
         return self._models.config(request.name, request.version)
+
+    async def model_statistics(self, request: Any, _context: Any) -> Any:  # noqa: ANN401
+        """Tell what was counted of a model, or of all."""
+        return self._statistics.of(request.name, request.version)
 
     async def index(self, request: Any, _context: Any) -> Any:  # noqa: ANN401
         """List the models."""

@@ -44,6 +44,14 @@ class ProtocolModels:
             )
         return number
 
+    def versions(self, name: str, version: str) -> list[ModelVersion]:
+        """What a question is about: all versions of all models, or of one, or one; raises as `number`."""
+        catalogue = self._registry.current()
+        if not name:
+            return [one for each in catalogue.names() for one in catalogue.of(each)]
+        number = self.number(name, version)
+        return [one for one in catalogue.of(name) if number in ("", one.version)]
+
     def is_ready(self, name: str, version: str) -> bool:
         """Whether calls to it are served."""
         try:
@@ -83,9 +91,8 @@ class ProtocolModels:
 
     def index(self, *, ready: bool) -> Any:  # noqa: ANN401 - a RepositoryIndexResponse
         """All versions of all models, or those that are ready."""
-        catalogue = self._registry.current()
         listed = message_class("RepositoryIndexResponse")()
-        for one in (one for name in catalogue.names() for one in catalogue.of(name)):
+        for one in self.versions("", ""):
             if one.state is State.READY or not ready:
                 state = _STATES.get(one.state, "UNAVAILABLE")
                 version = whole_number(one.version)

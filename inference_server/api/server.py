@@ -7,6 +7,7 @@ import grpc
 
 from inference_server.api.access import CallAccess
 from inference_server.api.articles import article_services
+from inference_server.api.call_counters import CallCounters
 from inference_server.api.health import HealthServicer
 from inference_server.api.interceptor import CallInterceptor
 from inference_server.api.messages import MessageReceiver
@@ -53,6 +54,7 @@ def build_servers(
     models: ModelCaller | None = None,
     *,
     torchserve: tuple[TorchServeService, str] | None = None,
+    counters: CallCounters | None = None,
 ) -> tuple[list[Server], MessageReceiver]:
     """Servers that will listen at addresses, which they share with other workers, and what receives for them.
 
@@ -64,12 +66,14 @@ def build_servers(
         address: host:port.
         models: Calls models; with it come the services by which they are called. None: there are none.
         torchserve: TorchServe's service and its host:port, which is a server of its own.
+        counters: Count the calls; None where nobody reads them.
 
     Raises:
         RuntimeError: They cannot listen there.
         OSError: There is no place where requests can be counted.
     """
-    of_models = [] if models is None else _services_of(models, health, settings)
+    counters = counters or CallCounters.unshared()
+    of_models = [] if models is None else _services_of(models, health, settings, counters)
     of_torchserve = [] if torchserve is None else [torchserve[0]]
     # Both servers' messages are received within the limits of one.
     receiver = MessageReceiver(
@@ -80,7 +84,7 @@ def build_servers(
         largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
     )
     access: CallAccess | None = CallAccess(Access.of(settings))
-    interceptor = CallInterceptor(_names([*services, *of_models]), receiver, access)
+    interceptor = CallInterceptor(_names([*services, *of_models]), receiver, access, counters=counters)
     server = _server(interceptor, (*services, *of_models, health), settings, address)
     files = [service.file for service in (*services, *of_models, health) if service.file is not None]
     add_reflection(server, files, models.registry if models is not None else None)
@@ -88,7 +92,8 @@ def build_servers(
         return [server], receiver
     if settings.torchserve_key_file is not None:
         access = None  # the policy demands TorchServe's own
-    interceptor = CallInterceptor(_names(of_torchserve), receiver, access, TorchServePolicy(settings))
+    policy = TorchServePolicy(settings)
+    interceptor = CallInterceptor(_names(of_torchserve), receiver, access, policy, counters)
     return [server, _server(interceptor, of_torchserve, settings, torchserve[1])], receiver
 
 
@@ -119,9 +124,11 @@ def _options(settings: Settings) -> list[tuple[str, Any]]:
     ]
 
 
-def _services_of(models: ModelCaller, health: HealthServicer, settings: Settings) -> list[Service]:
+def _services_of(
+    models: ModelCaller, health: HealthServicer, settings: Settings, counters: CallCounters
+) -> list[Service]:
     """All those by which models are called."""
-    protocols = [InferenceProtocolService(models, health, settings)] if settings.oip else []
+    protocols = [InferenceProtocolService(models, health, settings, counters.all)] if settings.oip else []
     return [ModelsService(models), TypedService(models), *article_services(models, settings), *protocols]
 
 

@@ -1,12 +1,17 @@
-"""What every call that becomes work has in common: how long it may take and wait, and where it goes."""
+"""What every call that becomes work has in common: how long it may take and wait, and where it goes.
+
+What becomes of it is counted here, so that each item of a stream is.
+"""
 
 import math
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
+from inference_server.api.call_counters import CallCounters
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.work import Work
+from inference_server.models.encoding import unpack_answer
 from utils.metadata import TIMEOUT_IS_DEFAULT
 from utils.settings import Settings
 
@@ -19,6 +24,37 @@ class Dispatcher(Protocol):
 
     async def submit(self, work: Work, longest_wait: float) -> bytes:
         """Have work done; gives its answer."""
+
+
+class Submissions:
+    """Has work done.
+
+    Args:
+        dispatcher: Does it.
+        counters: Count it; None where nobody reads them.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, counters: CallCounters | None = None) -> None:
+        self.admit = dispatcher.admit
+        self._dispatcher = dispatcher
+        self._counters = counters or CallCounters.unshared()
+
+    async def submit(self, work: Work, longest_wait: float) -> tuple[bytes, dict[str, Any]]:
+        """Have work done; gives the message of its answer, and fields for a log line.
+
+        Raises:
+            FacetError: It is refused, or this is what was answered.
+        """
+        received, queue = work.received, work.queue
+        submitted = self._dispatcher.submit(work, longest_wait)
+        del work  # its payload waits in its buffer; who waits for it shall not hold it, too
+        try:
+            message, log_fields = unpack_answer(await submitted)
+        except BaseException:  # who has left is no exception of ours
+            self._counters.failed(queue, time.monotonic() - received)
+            raise
+        self._counters.answered(queue, time.monotonic() - received, log_fields)
+        return message, log_fields
 
 
 class OwnTime:

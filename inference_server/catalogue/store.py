@@ -21,7 +21,7 @@ ENTRY_POINTS: Final = "facet.models"
 """The group in which an installed package names its models."""
 
 _BUILT_IN: Final = (FACE_DETECTION, "echo")
-_BUILT_IN_VERSION: Final = "1.0"
+BUILT_IN_VERSION: Final = "1.0"
 _FILE: Final = "model.toml"
 _COMMON: Final = frozenset(setting.name for setting in fields(ModelSettings))
 _ARCHIVE: Final = ".mar"
@@ -147,12 +147,12 @@ def _is_name(name: str) -> bool:
 
 
 def _built_in(name: str, wanted: str) -> Resolved:
-    if wanted not in ("", _BUILT_IN_VERSION):
+    if wanted not in ("", BUILT_IN_VERSION):
         raise ModelNotFound(
-            f"The built-in model {name} has no version {shown(wanted)!r}; it has {_BUILT_IN_VERSION}",
+            f"The built-in model {name} has no version {shown(wanted)!r}; it has {BUILT_IN_VERSION}",
             field="version",
         )
-    return Resolved(name, _BUILT_IN_VERSION, Source(name), ModelSettings())
+    return Resolved(name, BUILT_IN_VERSION, Source(name), ModelSettings())
 
 
 def _installed(name: str, wanted: str) -> Resolved | None:

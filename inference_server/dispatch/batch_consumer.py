@@ -163,6 +163,7 @@ class BatchConsumer(Consumer):
             logger.exception("batch failed", extra=fields(requests=len(items)))
             return False
         self._learn(started, sum(work.cost for (_, work, _), outcome in done if outcome.complete))
+        self._counters.computed(len(done))
         for (request, _, key), outcome in done:
             self._note_computed(key)
             self._reply(request, outcome.answer)

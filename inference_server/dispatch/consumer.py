@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from inference_server.dispatch.admission import MARGIN_SECONDS, ewma
+from inference_server.dispatch.consumer_counters import ConsumerCounters
 from inference_server.dispatch.poison import PoisonGuard
 from inference_server.dispatch.progress import Progress
 from inference_server.dispatch.request_buffer import Abandoned, Head, RequestBuffer
@@ -74,6 +75,7 @@ class Consumer:
     ) -> None:
         shared, slot, _ = self._shared, self._slot, self._generation = membership
         self._row = shared.stats.rows[slot]
+        self._counters = ConsumerCounters(membership, queue)
         self._compute = compute
         self._encode_error = encode_error
         self._guard = PoisonGuard(shared.stats, slot, queue)
@@ -124,6 +126,7 @@ class Consumer:
         # Not in a `finally`: what a dying thread had in flight is what it may have died of.
         self._guard.leave()
         self._row.busy = False
+        self._counters.end(time.monotonic())
         for request in requests:
             request.buffer.close()
 
@@ -149,8 +152,10 @@ class Consumer:
         if not self._is_wanted(head, request):
             return None
         request.buffer.claim(self._slot, self._generation)
-        self._row.show_progress(time.monotonic())  # before it is busy: it had no need to for long
+        now = time.monotonic()
+        self._row.show_progress(now)  # before it is busy: it had no need to for long
         self._row.busy = True
+        self._counters.begin(now)
         work = request.buffer.read(head)
         if self._is_late(work):
             late = DeadlineExceeded(
@@ -181,6 +186,7 @@ class Consumer:
         self._row.show_progress(started, work.grace)
         outcome = self._compute(work, progress.checkpoint)
         self._learn(started, work.cost if outcome.complete else 0.0)
+        self._counters.computed(1)
         if not progress.interrupted:
             self._note_computed(key)
         self._reply(request, outcome.answer)
@@ -229,10 +235,12 @@ class Consumer:
     def _reply(self, request: Received, answer: bytes) -> None:
         """Answer a request. From then on the buffer is its dispatcher's, which may fill it again at once."""
         request.buffer.reply(self._slot, answer)
+        self._counters.answered(request.dispatcher)
         try:
             self._shared.completion_senders[request.dispatcher].send(request.packet, socket.MSG_DONTWAIT)
         except BlockingIOError:  # its dispatcher does not read; it looks by itself when it does
             logger.warning("completion not delivered", extra=fields(dispatcher=request.dispatcher))
 
     def _give_up(self, request: Received) -> None:
+        self._counters.abandoned()
         logger.info("abandoned", extra=fields(dispatcher=request.dispatcher, number=request.number))

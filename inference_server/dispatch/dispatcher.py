@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inference_server.dispatch.admission import Load, QueueLoad
+from inference_server.dispatch.families import PAYLOAD_BYTES, RECEIVED, REQUEUED
 from inference_server.dispatch.request_buffer import BufferPool, RequestBuffer
 from inference_server.dispatch.shared import PACKET, Membership
 from inference_server.dispatch.work import Work
@@ -24,6 +25,8 @@ _SWEEP_SECONDS = 0.5
 # This machine has no more to give to requests.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
 _LATE_SECONDS = 1.0
+
+_PAYLOAD_BYTES, _REQUEUED = RECEIVED.place(PAYLOAD_BYTES), RECEIVED.place(REQUEUED)
 
 
 @dataclass(eq=False, slots=True)
@@ -64,6 +67,7 @@ class Dispatcher:
     def __init__(self, membership: Membership) -> None:
         shared, slot, _ = self._shared, self._slot, self._generation = membership
         self._row = shared.stats.rows[slot]
+        self._counters = shared.stats.counters.receiver(slot)
         self._poison = shared.stats.poison
         self._loop = asyncio.get_running_loop()
         self._pending: dict[int, _Pending] = {}
@@ -94,6 +98,7 @@ class Dispatcher:
         del work
         self._pending[pending.number] = pending
         self._row.add_waiting(queue, 1, load.size, load.cost)
+        self._counters.of(queue)[_PAYLOAD_BYTES] += load.size
         try:
             self._post(pending)
             return await pending.future
@@ -124,6 +129,7 @@ class Dispatcher:
         for pending, claim in again:
             self._requeue(pending, was_in_flight=claim == dead)
         if again:
+            self._counters.of(queue)[_REQUEUED] += len(again)
             logger.warning("requeued", extra=fields(requests=len(again), slot=slot))
 
     def close(self) -> None:

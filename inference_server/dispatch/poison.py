@@ -79,6 +79,12 @@ class PoisonTable:
         if self.deaths(key) >= DEATHS:
             raise WorkerCrashed("Workers crashed while computing this; it is refused for ten minutes.")
 
+    def counts(self) -> tuple[int, int]:
+        """How many payloads are suspects, and how many are refused."""
+        deaths = [count for count in self._deaths if count]
+        refused = sum(count >= DEATHS for count in deaths)
+        return len(deaths) - refused, refused
+
     # --- the supervisor's ---
 
     def record_death(self, key: bytes, now: float, *, alone: bool = True) -> int:

@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from inference_server.dispatch.families import FINGERPRINT
 from inference_server.dispatch.publication import Publication
 from inference_server.dispatch.stats import SharedStats
 
@@ -23,9 +24,10 @@ _NO_ROOM = {errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
 _TIMEVAL = struct.Struct("=qq")
 _DESCRIPTOR = struct.Struct("=i")
 
-LAYOUT = 7
-"""Raised whenever the layout of stats, buffer, packet or context, the supervisor's messages, or who writes a
-buffer and when, change, so that no reload mixes two releases."""
+LAYOUT = f"8-{FINGERPRINT}"
+"""Its number is raised whenever the layout of stats, buffer, packet or context, the supervisor's messages, or
+who writes a buffer and when, change, so that no reload mixes two releases. Behind it is what the counters
+mean: an error that is added is another word."""
 
 
 class LayoutMismatch(Exception):
@@ -84,7 +86,9 @@ class Shared:
         senders, receivers = zip(*(_pair() for _ in range(slots)), strict=True)
         ends = [*queue_senders, *queue_receivers, *senders, *receivers]
         publication = Publication.create().descriptor
-        return cls([stats, publication, *(end.detach() for end in ends)], queues, model_slots)
+        made = cls([stats, publication, *(end.detach() for end in ends)], queues, model_slots)
+        made.stats.counters.start()
+        return made
 
     @classmethod
     def inherited(cls, text: str) -> "Shared":
@@ -94,7 +98,7 @@ class Shared:
             LayoutMismatch: It was made by a supervisor of another release.
         """
         layout, *rest = text.split(":")
-        if layout != str(LAYOUT):
+        if layout != LAYOUT:
             raise LayoutMismatch(
                 f"this release shares memory in layout {LAYOUT}, the running supervisor in {layout}; "
                 "restart the backend instead of reloading it"

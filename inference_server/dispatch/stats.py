@@ -3,13 +3,15 @@
 Every value is an aligned word of 8 bytes, so a reader sees the old one or the new one, without a lock. The
 supervisor begins a row, with its generation, when it starts a worker there, and clears it when that worker is
 dead; the worker, its owner, writes the rest. The rows of workers come first, those of model workers after
-them, and then the table of payloads that kill, which the supervisor writes.
+them, then the table of payloads that kill, which the supervisor writes, and the counters.
 """
 
 import mmap
 import os
 import sys
+from typing import TypeVar
 
+from inference_server.dispatch.counters import Counters
 from inference_server.dispatch.poison import TABLE_BYTES, PoisonTable
 from inference_server.dispatch.row import (
     BYTES,
@@ -27,6 +29,10 @@ from inference_server.dispatch.row import (
     row_bytes,
 )
 
+AnyNumber = TypeVar("AnyNumber", int, float)
+
+_LINE_BYTES = 64  # of a cache line
+
 
 class _Part:
     """The rows of workers, or those of model workers, and columns: one word of each of them, as it is now."""
@@ -37,7 +43,7 @@ class _Part:
         self._words, self._reals, self._step = memory.cast("Q"), memory.cast("d"), length // 8
         self.rates = self.reals(RATE)
         self.progress = self.reals(LAST_PROGRESS)
-        self._consuming, self._in_flight = self.words(CONSUMING), self.words(IN_FLIGHT)
+        self._consuming, self.in_flight = self.words(CONSUMING), self.words(IN_FLIGHT)
         self._first_keys, self._computed = self.words((length - KEYS_BYTES) // 8), self.words(COMPUTED)
 
     def words(self, place: int) -> memoryview:
@@ -46,14 +52,14 @@ class _Part:
     def reals(self, place: int) -> "memoryview[float]":
         return self._reals[place :: self._step]
 
-    def of_consumers(self, queue: int, column: "memoryview[float]") -> list[float]:
+    def of_consumers(self, queue: int, column: "memoryview[AnyNumber]") -> "list[AnyNumber]":
         taken = queue + 1
         return [value for value, word in zip(column, self._consuming, strict=True) if word == taken]
 
     def holders(self, queue: int, key: bytes) -> list[WorkerStats]:
         taken, first = queue + 1, _first_word(key)
         # Most rows are sorted out by three words.
-        words = zip(self.rows, self._consuming, self._in_flight, self._first_keys, strict=True)
+        words = zip(self.rows, self._consuming, self.in_flight, self._first_keys, strict=True)
         return [
             row
             for row, consuming, count, word in words
@@ -65,10 +71,12 @@ class _Part:
 
 
 class SharedStats:
-    """All rows, and the table of payloads that kill.
+    """All rows, the table of payloads that kill, and the counters.
 
     Attributes:
         rows: Of workers, then of model workers: a slot is a place here.
+        poison: The table of payloads that kill.
+        counters: What was counted, by slot.
 
     Args:
         descriptor: Of the file in memory.
@@ -80,18 +88,28 @@ class SharedStats:
     def __init__(self, descriptor: int, slots: int, model_slots: int = 0, queues: int = 1) -> None:
         length = row_bytes(queues)
         workers, rows = slots * length, (slots + model_slots) * length
-        size = rows + TABLE_BYTES
+        size = self.size(slots, model_slots, queues)
         os.ftruncate(descriptor, size)
         memory = memoryview(mmap.mmap(descriptor, size))
         self._workers = _Part(memory[:workers], length)
         self._model_workers = _Part(memory[workers:rows], length)
         self.rows = self._workers.rows + self._model_workers.rows
-        self.poison = PoisonTable(memory[rows:])
+        self.poison = PoisonTable(memory[rows : rows + TABLE_BYTES])
+        counters = Counters.size(slots, slots + model_slots, queues)
+        self.counters = Counters(memory[-counters:], slots, slots + model_slots, queues)
         # Kept, for they are summed twice a request.
         places = range(WAITING, WAITING + WAITING_WORDS * queues, WAITING_WORDS)
         self._counts = [self._workers.words(place + COUNT) for place in places]
         self._costs = [self._workers.reals(place + COST) for place in places]
         self._sizes = self._workers.words(BYTES)
+
+    @staticmethod
+    def size(slots: int, model_slots: int, queues: int) -> int:
+        """Bytes of the file, with arguments as of the class."""
+        rows = (slots + model_slots) * row_bytes(queues)
+        # Counters begin with a cache line.
+        before = _LINE_BYTES * -(-(rows + TABLE_BYTES) // _LINE_BYTES)
+        return before + Counters.size(slots, slots + model_slots, queues)
 
     def waiting(self, queue: int) -> tuple[int, int, float]:
         """What waits, received by any worker: requests of a queue, bytes of all queues, cost of the queue."""
@@ -102,6 +120,11 @@ class SharedStats:
         """Seconds that a unit of cost took lately, of each consumer of a queue; 0 before its first."""
         part = self._part(queue)
         return part.of_consumers(queue, part.rates)
+
+    def computing(self, queue: int) -> int:
+        """How many requests the consumers of a queue have in flight."""
+        part = self._part(queue)
+        return sum(part.of_consumers(queue, part.in_flight))
 
     def consumers(self, queue: int) -> int:
         """How many processes take from a queue."""

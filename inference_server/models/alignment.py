@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from inference_server.detector.engine import Image as Pixels
 from utils.domain import Box, Landmarks, Point
 
 # Eyes, nose and corners of the mouth in an aligned picture of 112 x 112: where ArcFace's authors put them
@@ -20,7 +21,7 @@ _LEAST_SCALE = 1e-6
 """Pixels of the result that one of the picture takes up, at least."""
 
 
-def aligned(picture: Image.Image, landmarks: Landmarks, side: int) -> Image.Image:
+def aligned(pixels: Pixels, landmarks: Landmarks, side: int) -> Image.Image:
     """A face turned, scaled and moved so that its landmarks lie where ArcFace's template has them.
 
     The similarity is the one of which the squared distances to the template are least (Umeyama,
@@ -28,7 +29,7 @@ def aligned(picture: Image.Image, landmarks: Landmarks, side: int) -> Image.Imag
     `estimate_norm` of that file has it. Outside the picture it is black.
 
     Args:
-        picture: RGB.
+        pixels: (height, width, 3) uint8, RGB.
         landmarks: Of the face, in pixels of the picture.
         side: Of the result, in pixels; the template, made for 112, is scaled.
     """
@@ -48,14 +49,14 @@ def aligned(picture: Image.Image, landmarks: Landmarks, side: int) -> Image.Imag
     spread = np.vdot(centred, centred).real
     scale = complex(np.vdot(centred, template - template.mean()) / spread) if spread > 0 else 0j
     turn = 1 / scale if abs(scale) > _LEAST_SCALE else 0j
-    return _sampled(picture, turn, complex(found.mean() - turn * template.mean()), side)
+    return _sampled(pixels, turn, complex(found.mean() - turn * template.mean()), side)
 
 
-def squared(picture: Image.Image, box: Box, margin: float, side: int) -> Image.Image:
+def squared(pixels: Pixels, box: Box, margin: float, side: int) -> Image.Image:
     """The square around a face's box, with its centre, resized. Outside the picture it is black.
 
     Args:
-        picture: RGB.
+        pixels: (height, width, 3) uint8, RGB.
         box: In pixels of the picture.
         margin: Share of the box's longer side that is added at each edge.
         side: Of the result, in pixels.
@@ -63,14 +64,14 @@ def squared(picture: Image.Image, box: Box, margin: float, side: int) -> Image.I
     first, last = _place(box.up_left), _place(box.lower_right)
     diagonal = last - first
     scale = max(diagonal.real, diagonal.imag) * (1 + 2 * margin) / side
-    return _sampled(picture, complex(scale), (first + last) / 2 - scale * (side - 1) / 2 * (1 + 1j), side)
+    return _sampled(pixels, complex(scale), (first + last) / 2 - scale * (side - 1) / 2 * (1 + 1j), side)
 
 
 def _place(point: Point) -> complex:
     return complex(point.x, point.y)
 
 
-def _sampled(picture: Image.Image, turn: complex, shift: complex, side: int) -> Image.Image:
+def _sampled(pixels: Pixels, turn: complex, shift: complex, side: int) -> Image.Image:
     """A square whose pixel at z is what the picture has at turn * z + shift.
 
     Where one of its pixels is twice as wide as the picture's or more, means of squares of these come first: a
@@ -79,12 +80,13 @@ def _sampled(picture: Image.Image, turn: complex, shift: complex, side: int) -> 
     # Pillow's pixels have their centres at halves.
     shift += _HALF - turn * _HALF
     factor = max(int(abs(turn)), 1)
+    corners = [turn * corner * side + shift for corner in (0, 1, 1j, 1 + 1j)]
+    left, right = _reached([corner.real for corner in corners], factor, pixels.shape[1])
+    top, bottom = _reached([corner.imag for corner in corners], factor, pixels.shape[0])
+    picture = Image.fromarray(pixels[top:bottom, left:right])
     if factor > 1:
-        corners = [turn * corner * side + shift for corner in (0, 1, 1j, 1 + 1j)]
-        left, right = _reached([corner.real for corner in corners], factor, picture.width)
-        top, bottom = _reached([corner.imag for corner in corners], factor, picture.height)
-        picture = picture.reduce(factor, (left, top, right, bottom))
-        turn, shift = turn / factor, (shift - complex(left, top)) / factor
+        picture = picture.reduce(factor)
+    turn, shift = turn / factor, (shift - complex(left, top)) / factor
     coefficients = (turn.real, -turn.imag, shift.real, turn.imag, turn.real, shift.imag)
     return picture.transform(
         (side, side), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BILINEAR

@@ -65,7 +65,9 @@ class Call:
             started: When it was begun, of the monotonic clock.
         """
         batches = {item.batch for item in self.items if item.batch is not None}
+        count = sum(item.size for item in self.items)
         return {
+            **({"items": count} if count != 1 else {}),
             "queue_ms": round((started - self.work.received) * 1000, 3),
             "predict_ms": round(sum(batch.ms for batch in batches), 3),
             "batch": max((batch.size for batch in batches), default=0),

@@ -14,6 +14,10 @@ class EngineLog:
     def __init__(self) -> None:
         self._last: Ready | None = None
 
+    def chosen(self) -> tuple[str, str]:
+        """The engine and the instruction set of the worker that was ready last; empty before the first."""
+        return ("", "") if self._last is None else (self._last.engine, self._last.instruction_set)
+
     def record(self, ready: Ready) -> None:
         """Take in what a worker reports; that a faster engine was passed over is a warning."""
         if ready != self._last:

@@ -215,6 +215,7 @@ class Group:
             self._on_ready(process, ready)
 
     def _ended(self, process: WorkerProcess, status: int) -> None:
+        self._liveness.count_exit(self.queue, process.exit_cause)
         if process.state is State.STOPPING:
             logger.info("worker ended", extra=self._fields(worker=process.pid, how=describe_exit(status)))
             return

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from inference_server.dispatch.families import ExitCause
 from inference_server.dispatch.stats import SharedStats
 
 HEARTBEAT_SECONDS = 2.0
@@ -105,6 +106,10 @@ class LivenessMonitor:
         self._blamed = {key for key in self._blamed if self._stats.poison.deaths(key)} | {*keys}
         row.clear()
         return Death(slot, generation, deaths)
+
+    def count_exit(self, queue: int | None, cause: ExitCause) -> None:
+        """Count a worker that has ended, which took from this queue; None where it took from none."""
+        self._stats.counters.count_exit(queue, cause)
 
     def clear_suspect(self, key: bytes) -> None:
         """Forget a suspect that was computed after all."""

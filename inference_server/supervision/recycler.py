@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
+from inference_server.dispatch.families import ExitCause
 from inference_server.supervision.liveness import LivenessMonitor
 from inference_server.supervision.worker_process import State, WorkerProcess
 
@@ -36,10 +37,10 @@ class Recycler:
             hang = liveness.boot_report(process.started) if starting else liveness.hang_report(process.slot)
             # Killed first: writing the line may take long, and the process may be well again after it.
             if hang is not None:
-                process.kill(blame_request=hang.blame_request)
+                process.kill(ExitCause.HUNG, blame_request=hang.blame_request)
                 logger.error("worker hung", extra=self._fields(worker=process.pid, how=hang.reason))
             elif process.stop_by <= now:
-                process.kill()
+                process.kill(ExitCause.GRACE_OVER)
                 logger.warning("worker killed: grace period exceeded", extra=self._fields(worker=process.pid))
 
     def recycle_one(self, processes: Iterable[WorkerProcess], liveness: LivenessMonitor) -> None:
@@ -48,5 +49,5 @@ class Recycler:
             reached = process.limit_reached(liveness.handled(process.slot))
             if reached is not None:
                 logger.info("worker recycled", extra=self._fields(worker=process.pid, after=reached))
-                process.request_retirement()
+                process.request_retirement(limit_reached=True)
                 return

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from inference_server.dispatch.families import ExitCause
 from inference_server.supervision.control import (
     BootFailed,
     Drain,
@@ -48,6 +49,7 @@ class WorkerProcess:
         boot_error: Why it could not boot, if it said so.
         control_closed: It has closed its end of the connection, so it has ended or is about to.
         killed: It was killed here, and has not ended yet.
+        exit_cause: Why it has ended, if it ends now.
         card: What it has written of what it serves, where it writes that, once it is ready.
         blame_request: If it ends, its request may be the reason; not where we end it for another one.
         stop_by: When it is killed, of the monotonic clock, if it has not ended; set when it is retired.
@@ -88,6 +90,8 @@ class WorkerProcess:
         self.boot_error: BootFailed | None = None
         self.control_closed = False
         self.killed = False
+        self.exit_cause = ExitCause.BOOT
+        self._limit_reached = False
         self.blame_request = True
         self.stop_by = math.inf
         self.limits = limits
@@ -160,7 +164,7 @@ class WorkerProcess:
     def became_ready(self) -> None:
         """It said that it serves; one that was told to stop meanwhile is still stopping."""
         if self.state is State.STARTING:
-            self.state = State.READY
+            self.state, self.exit_cause = State.READY, ExitCause.CRASHED
         if self._card_fd is not None:
             self.card = json.loads(os.pread(self._card_fd, os.fstat(self._card_fd).st_size, 0))
 
@@ -168,9 +172,10 @@ class WorkerProcess:
         """It said that it cannot boot."""
         self.boot_error = error
 
-    def request_retirement(self) -> None:
+    def request_retirement(self, *, limit_reached: bool = False) -> None:
         """Have it replaced: somebody asked it to end, or it has reached a limit."""
         self.retirement_requested = True
+        self._limit_reached = limit_reached
 
     def adopt_release(self, release: int) -> None:
         """Count it among the workers of this release, whose own code cannot boot."""
@@ -195,11 +200,13 @@ class WorkerProcess:
             self.send(message)
         if self.state is not State.STOPPING:
             self.state = State.STOPPING
+            if not self.killed:
+                self.exit_cause = ExitCause.RECYCLED if self._limit_reached else ExitCause.TOLD
             self.stop_by = time.monotonic() + patience
 
-    def kill(self, *, blame_request: bool = False) -> None:
+    def kill(self, cause: ExitCause = ExitCause.TOLD, *, blame_request: bool = False) -> None:
         """End it now; `blame_request` where what it had in flight may be the reason."""
-        self.killed = True
+        self.killed, self.exit_cause = True, cause
         self.blame_request = blame_request
         if self._own_session:
             self._kill_process_group()

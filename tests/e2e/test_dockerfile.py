@@ -14,13 +14,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from scripts.locks import SERVE, applies, pins
 from tests.support.endpoints import call_grpc, post_raw
 from tests.support.facet import ROOMY, free_port
 from tests.support.pictures import ASTRONAUT
@@ -47,16 +47,6 @@ def of(stage: int, name: str) -> list[str]:
 
 BUILDER, FINAL = 0, 1
 COPIED = [path for value in of(BUILDER, "COPY") for path in value.split()[:-1]]
-
-
-def required(requirement: str, found: set[str]) -> None:
-    """Add the names of a requirement and of all that it brings along."""
-    parsed = Requirement(requirement)
-    name = canonicalize_name(parsed.name)
-    if name not in found and (not parsed.marker or parsed.marker.evaluate({"extra": ""})):
-        found.add(name)
-        for other in requires(name) or ():
-            required(other, found)
 
 
 def test_both_stages_have_a_base_with_a_version_and_the_final_one_installs_nothing() -> None:
@@ -94,13 +84,12 @@ def test_the_builder_gets_what_is_copied_and_nothing_else_that_lies_in_a_checkou
 def test_what_is_installed_was_copied_before_and_is_all_that_the_program_imports() -> None:
     """TensorFlow is an engine that the image does without."""
     steps = [value for _, value in STAGES[BUILDER]]
-    lists = steps.index("constraints.txt requirements-serve.txt ./")
-    assert steps.index("pip install -r requirements-serve.txt") > lists
-    assert steps.index("pip install ./native") > steps.index("native native/")
-    installed: set[str] = set()
-    for line in joined("requirements-serve.txt").split("\n"):
-        if "==" in line:
-            required(line, installed)
+    lists = steps.index("locks/requirements-serve.txt locks/requirements-native.txt locks/")
+    assert steps.index("pip install --require-hashes -r locks/requirements-serve.txt") > lists
+    tools = "pip install --require-hashes -r locks/requirements-native.txt --target ${PREFIX}/tools"
+    compiled = "PYTHONPATH=${PREFIX}/tools pip install --no-build-isolation --no-deps ./native"
+    assert steps.index(compiled) > steps.index("native native/") > steps.index(tools) > lists
+    installed = {pin.name for pin in pins(SERVE) if applies(pin.requirement)}
     nodes = [
         node
         for package in PACKAGES
@@ -176,6 +165,7 @@ def test_a_container_is_the_backend_or_where_it_is_told_to_be_the_gateway(prefix
 
     checks = json.loads(of(FINAL, "HEALTHCHECK")[0].partition("CMD ")[2]), asked.split()
     here = {"FACET_BACKEND": f"127.0.0.1:{grpc}", "FACET_HTTP_ADDRESS": f"127.0.0.1:{http}"}
+    here["FACET_HTTP_METRICS_ADDRESS"] = "127.0.0.1:0"
     with running(contained(prefix, told.split(), **ROOMY, **here)) as web:
         web.wait_for("ready")
         assert [healthy(check) for check in checks] == [False, False]

@@ -105,13 +105,18 @@ def test_a_compiler_that_is_there_later_is_used_once(environment: Environment) -
     assert "Compiling" not in environment.make_native()
 
 
-def test_a_compiler_that_fails_is_quoted_and_make_goes_on(environment: Environment) -> None:
-    """The reason is shown, the rest of it named, and the next make tries again."""
+@pytest.mark.parametrize(
+    "reason", ["fatal error: Python.h: No such file", "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES"]
+)
+def test_what_keeps_the_engine_from_being_compiled_is_quoted_and_make_goes_on(
+    environment: Environment, reason: str
+) -> None:
+    """By the compiler, or by pip of its tools; the rest of it is named, and the next make tries again."""
     environment.add("g++", "#!/bin/sh\n")
-    (environment.folder / "failure").write_text("fatal error: Python.h: No such file\n")
+    (environment.folder / "failure").write_text(f"{reason}\n")
     said = environment.make_native()
     assert "could not be compiled" in said
-    assert "Python.h: No such file" in said
+    assert reason in said
     assert not environment.done.exists()
 
 

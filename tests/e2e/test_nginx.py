@@ -55,8 +55,10 @@ def test_gateways_restarted_in_turn_behind_nginx_lose_no_request(tmp_path: Path)
 
 
 def test_nginx_lets_every_body_pass_that_a_gateway_takes() -> None:
-    """By the default limits of an image, and of another model's input."""
-    [size] = re.findall(r"client_max_body_size (\d+)m;", (ROOT / "deploy" / "nginx.conf").read_text())
+    """By the default limits of an image, of another model's input, and of a batch."""
+    text = (ROOT / "deploy" / "nginx.conf").read_text()
+    size, of_batch = re.findall(r"client_max_body_size (\d+)m;", text)
+    assert Settings().max_batch_bytes < int(of_batch) * 1024**2
     for kind in ("application/json", "multipart/form-data; boundary=B", None):
         for coding in (None, "gzip"):
             assert input_form(kind, coding, str, Settings().max_image_bytes).limit <= int(size) * 1024**2

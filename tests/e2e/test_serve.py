@@ -7,6 +7,7 @@ import sys
 
 from tests.support.endpoints import http_request, post_raw
 from tests.support.facet import PATHS, ROOMY, free_port
+from tests.support.metrics import scrape
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import alive, children, running, wait_until
 
@@ -23,9 +24,9 @@ def descendants(pid: int) -> set[int]:
 
 def test_make_serve_says_when_and_where_faces_can_be_detected_and_ctrl_c_ends_it_all() -> None:
     """The addresses are printed; afterwards no process and no socket is left, and the status is 0."""
-    http, grpc, admin = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    http, metrics, grpc, admin = (f"127.0.0.1:{free_port()}" for _ in range(4))
     addresses = {"FACET_HTTP_ADDRESS": http, "FACET_GRPC_ADDRESS": grpc, "FACET_ADMIN_ADDRESS": admin}
-    settings = {**addresses, **PATHS, **ROOMY}
+    settings = {"FACET_HTTP_METRICS_ADDRESS": metrics, **addresses, **PATHS, **ROOMY}
     with running(SERVE, **settings) as process:
         wait_until(lambda: "Facet detects faces now." in process.lines, "the announcement")
         wait_until(lambda: any(f"http://{http}/predict" in line for line in process.lines), "HTTP address")
@@ -37,6 +38,8 @@ def test_make_serve_says_when_and_where_faces_can_be_detected_and_ctrl_c_ends_it
         family = descendants(process.pid)
         assert len(family) >= 8
         assert http_request(admin, "GET", "/statusz")[0] == 200
+        assert scrape(admin).value("facet_faces_total") == 1
+        assert scrape(metrics).value("facet_http_requests_total", route="/predict", status="200") == 1
         process.send_group(signal.SIGINT)
         assert process.wait(20) == 0
         assert not any(alive(pid) for pid in family)

@@ -17,30 +17,22 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from inference_server import admin_process
 from inference_server.catalogue.model_settings import MOST_PROCESSES
 from inference_server.catalogue.table import QUEUES
-from inference_server.dispatch.poison import TABLE_BYTES
-from inference_server.dispatch.row import row_bytes
 from inference_server.dispatch.stats import SharedStats
 from inference_server.supervision.liveness import HEARTBEAT_SECONDS
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc
 from tests.support.facet import ROOMY, found
 from tests.support.hooked_worker import BLUE, GREEN, RED, YELLOW
-from tests.support.pictures import ASTRONAUT, png
+from tests.support.pictures import ASTRONAUT, coloured, png
 from tests.support.processes import PATIENCE, Process, alive, running, standing_still, wait_until
 from tests.support.relay import relay
 from utils.cancellation import Cancellation
 from utils.domain import Detection, DetectOptions, DetectRequest
 from utils.errors import BackendUnavailable, DeadlineExceeded, QueueFull, WorkerCrashed
 from utils.service_client import ServiceClient
-
-
-def coloured(colour: tuple[int, int, int], shade: int = 0) -> bytes:
-    """A picture whose first pixel makes a hooked detector do something; shades are different pictures."""
-    pixels = np.full((24, 24, 3), shade, np.uint8)
-    pixels[0, 0] = colour
-    return png(pixels)
 
 
 def sleeping(milliseconds: float) -> DetectRequest:
@@ -68,8 +60,10 @@ def page_of(process: Process) -> SharedStats:
     for place in Path(f"/proc/{process.pid}/fd").iterdir():
         if "facet-stats" in str(place.readlink()):
             with place.open("r+b") as stats:
-                rows = (place.stat().st_size - TABLE_BYTES) // row_bytes(QUEUES + 1)
-                return SharedStats(stats.fileno(), rows - MOST_PROCESSES, MOST_PROCESSES, QUEUES + 1)
+                others = (MOST_PROCESSES + admin_process.SLOTS, QUEUES + 1)
+                size = place.stat().st_size
+                [slots] = [slots for slots in range(100) if SharedStats.size(slots, *others) == size]
+                return SharedStats(stats.fileno(), slots, *others)
     raise AssertionError("the supervisor holds no stats")
 
 

@@ -1,12 +1,9 @@
-"""Rules of what runs an application: streamed answers, faults, and bodies that are read as they arrive."""
+"""Rules of what runs an application: streamed answers, and faults."""
 
 import contextlib
-import hashlib
 import http.client
 import signal
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,22 +12,9 @@ import pytest
 from tests.support import gateway_process, wsgi_app
 from tests.support.gateway_process import Gateway, ended, read_reply
 from tests.support.processes import parse
-from tests.support.raw_http import (
-    HEALTH,
-    answered,
-    assert_problem,
-    assert_prompt,
-    chunk,
-    connections,
-    post_head,
-)
+from tests.support.raw_http import HEALTH, assert_problem, connections
 
 THREADS = 9
-PIPE = 32 * 1024**2
-"""Bytes of a body that are kept for an application that does not read them."""
-BUFFERS = 16 * 1024**2
-"""More than the system holds of what was sent on a connection."""
-PIPED_THREADS = 4
 
 
 @contextlib.contextmanager
@@ -162,98 +146,3 @@ def test_a_fault_amid_an_answer_cuts_it_off(gateway: Gateway) -> None:
     assert gateway.process.wait_for("closed", mark=2)["lines"] == 5
     errors = [line for line in map(parse, gateway.process.lines) if line.get("level") == "error"]
     assert "secret" in errors[-1]["traceback"]
-
-
-# --- bodies that are read as they arrive: the server must know that those under wsgi_app.PIPED are ----
-
-
-def test_a_piped_body_is_read_while_it_arrives(gateway: Gateway) -> None:
-    """Its end is not waited for."""
-    body = bytes(range(256)) * 1000
-    head = post_head(2 * len(body), path=f"{wsgi_app.PIPED}/sum")
-    with connections(gateway, 1, head + body) as [connection]:
-        gateway.process.wait_for("reading")
-        assert not answered(connection)
-        connection.sendall(body)
-        assert read_reply(connection).json == {
-            "bytes": 2 * len(body),
-            "sha256": hashlib.sha256(body + body).hexdigest(),
-        }
-        connection.sendall(HEALTH)
-        assert read_reply(connection).status == 200
-
-
-def send_while_taken(connection: socket.socket, data: bytes) -> int:
-    """Send until nothing more is taken for a second; how many bytes were."""
-    connection.settimeout(1)
-    view = memoryview(data)
-    with contextlib.suppress(TimeoutError):
-        while view:
-            view = view[connection.send(view[: 1024**2]) :]
-    connection.settimeout(60)
-    return len(data) - len(view)
-
-
-@pytest.mark.parametrize("framed", [True, False], ids=["known length", "chunked"])
-def test_a_piped_body_that_is_not_read_is_not_kept(tmp_path: Path, framed: bool) -> None:
-    """The client must wait, once so much has come, and nothing is lost when it is read."""
-    size, piece = 3 * PIPE, bytes(1024**2)
-    count = size // len(piece)
-    body = piece * count if framed else chunk(piece) * count + chunk(b"")
-    with serving(tmp_path) as running:
-        head = post_head(size if framed else None, path=f"{wsgi_app.PIPED}/wait")
-        with connections(running, 1, head) as [connection]:
-            sent = send_while_taken(connection, body)
-            assert sent < PIPE + BUFFERS
-            (tmp_path / "go").touch()
-            connection.sendall(memoryview(body)[sent:])
-            assert read_reply(connection).json["bytes"] == size
-
-
-def test_a_piped_body_is_read_ahead_once_its_application_reads(tmp_path: Path) -> None:
-    """A client that first sends everything need not wait then; before, next to nothing is kept."""
-    head = post_head(PIPE, path=f"{wsgi_app.PIPED}/wait")
-    with serving(tmp_path) as running, connections(running, PIPED_THREADS, head) as served:
-        for _ in served:
-            running.process.wait_for("entered", path=f"{wsgi_app.PIPED}/wait")
-        with connections(running, 1, head) as [waits]:
-            sent = send_while_taken(waits, bytes(PIPE))
-            assert sent < BUFFERS
-            for connection in served:
-                connection.sendall(bytes(PIPE))
-            (tmp_path / "go").touch()
-            waits.sendall(bytes(PIPE - sent))
-            assert {read_reply(connection).json["bytes"] for connection in (*served, waits)} == {PIPE}
-
-
-def test_a_piped_body_that_is_cut_off_is_no_whole_one(gateway: Gateway) -> None:
-    """Who reads it learns that its client has left."""
-    head = post_head(3 * wsgi_app.PIECE, path=f"{wsgi_app.PIPED}/sum")
-    before = len(gateway.process.logged("read"))
-    with connections(gateway, 1, head + bytes(2 * wsgi_app.PIECE)):
-        gateway.process.wait_for("reading")
-    gateway.process.wait_for("cut off")
-    assert len(gateway.process.logged("read")) == before
-
-
-def test_piped_bodies_leave_threads_to_others(gateway: Gateway) -> None:
-    """However many there are."""
-    head = post_head(1000, path=f"{wsgi_app.PIPED}/sum")
-    with connections(gateway, 2 * THREADS, head + b"abc"):
-        assert_prompt(gateway)
-
-
-def test_an_application_that_pauses_is_not_taken_for_a_client_that_does(tmp_path: Path) -> None:
-    """While it does not read, the client cannot send."""
-    settings = {"FACET_BODY_PAUSE_SECONDS": "0.5", wsgi_app.FOLDER: str(tmp_path)}
-    body = bytes(PIPE + 8 * 1024**2)
-    with (
-        gateway_process.gateway("127.0.0.1:1", wsgi_app.APPLICATION, **settings) as running,
-        connections(running, 1, post_head(len(body), path=f"{wsgi_app.PIPED}/wait")) as [connection],
-    ):
-        sending = threading.Thread(target=connection.sendall, args=[body])
-        sending.start()
-        time.sleep(1.5)  # longer than a body may pause
-        (tmp_path / "go").touch()
-        sending.join(60)
-        assert read_reply(connection).json["bytes"] == len(body)

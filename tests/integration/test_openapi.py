@@ -56,10 +56,17 @@ def test_what_a_real_backend_answers_is_described_in_full(served: Gateway) -> No
     """Faces, and models with their schemas."""
     document: Mapping[str, Any] = served.get("/openapi.json").json
     found = served.predict(ASTRONAUT.read_bytes())
+    with contextlib.closing(served.open()) as connection:
+        headers = {"Content-Type": "image/png"}
+        path = "/predict?include=quality,crops,annotated"
+        connection.request("POST", path, ASTRONAUT.read_bytes(), headers)
+        full = read(connection.getresponse())
     assert len(found.json["results"]) == 1
+    assert {"annotated", "crops_omitted"} == full.json.keys() - found.json.keys()
     answers = {"/models": served.get("/models"), "/models/echo": served.get("/models/echo")}
     for path, method, reply in (
         ("/predict", "POST", found),
+        ("/predict", "POST", full),
         *((path, "GET", reply) for path, reply in answers.items()),
     ):
         schema = described(document, path, method, 200)["content"]["application/json"]["schema"]

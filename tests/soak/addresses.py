@@ -8,10 +8,11 @@ from tests.support.facet import free_port
 
 @dataclass(frozen=True)
 class Addresses:
-    """All addresses of a backend, and of the gateway before it: `http` and `torchserve_http`."""
+    """All addresses of the gateway, and from `grpc` on of the backend."""
 
     http: str
     torchserve_http: str
+    http_metrics: str
     grpc: str
     torchserve: str
     admin_http: str
@@ -40,5 +41,6 @@ class Addresses:
         return {
             "FACET_HTTP_ADDRESS": self.http,
             "FACET_TORCHSERVE_HTTP_ADDRESS": self.torchserve_http,
+            "FACET_HTTP_METRICS_ADDRESS": self.http_metrics,
             "FACET_BACKEND": self.grpc,
         }

@@ -1,5 +1,6 @@
 """Several workers' dispatch in one process: real sockets and threads, and no gRPC."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -8,6 +9,7 @@ from inference_server.dispatch.consumer import Checkpoint, Consumer, Outcome
 from inference_server.dispatch.dispatcher import Dispatcher
 from inference_server.dispatch.request_buffer import RequestBuffer
 from inference_server.dispatch.shared import PACKET, Membership, Shared
+from inference_server.dispatch.stats import SharedStats
 from inference_server.dispatch.work import Work
 from inference_server.supervision.liveness import LivenessMonitor
 
@@ -31,6 +33,13 @@ def shout(given: Work, _checkpoint: Checkpoint) -> bytes:
 def shout_all(given: Sequence[Work]) -> list[Outcome]:
     """The same for a batch."""
     return [Outcome(work.context + b" " + work.payload.upper(), complete=True) for work in given]
+
+
+def shared_stats(slots: int = 1, model_slots: int = 0, queues: int = 1) -> SharedStats:
+    """What processes share of their statistics, without the processes."""
+    made = SharedStats(os.memfd_create("stats"), slots, model_slots, queues)
+    made.counters.start()
+    return made
 
 
 class Machine:

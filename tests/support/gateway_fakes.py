@@ -1,7 +1,7 @@
 """A backend made by hand for tests of the gateway without processes."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -59,11 +59,15 @@ MODELS = [
 class FakeBackend:
     """Answers every picture with one face and what is wanted, every input of a model with `{"answer": 1}`.
 
-    An encoded input is its own answer. Or all fail with `failure`. Remembers what it was asked.
+    An encoded input is its own answer. Or all fail with `failure`, or pictures with theirs in `failures`.
+    Remembers what it was asked.
     """
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.failure = failure
+        self.failures: dict[bytes, Exception] = {}
+        self.before: Callable[[DetectRequest], object] = lambda _request: None
+        """Called for each picture; may raise."""
         self.requests: list[DetectRequest] = []
         self.predictions: list[tuple[str, str, str, bytes]] = []
         """Name, version, content type and content of each input of a model."""
@@ -89,6 +93,9 @@ class FakeBackend:
     def detect(self, request: DetectRequest, **options: Unpack[BlockingCallOptions]) -> Detection:
         self.requests.append(request)
         self._begin(options)
+        self.before(request)
+        if request.image in self.failures:
+            raise self.failures[request.image]
         detection = Detection(
             faces=(FACE,),
             image=ImageInfo(200, 150, 6),

@@ -19,6 +19,7 @@ from inference_server.api.messages import MessageReceiver
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.registry import ModelRegistry
 from inference_server.api.server import build_servers
+from inference_server.api.submission import Submissions
 from inference_server.api.torchserve import TorchServeService
 from inference_server.api.typed_pool import typed_pool
 from inference_server.catalogue.entries import Catalogue, ModelSettings, ModelVersion, Source, State
@@ -212,8 +213,9 @@ async def serving(models: Models, **limits: Any) -> AsyncIterator[Served]:  # no
     """Serve models as a worker does."""
     settings = replace(Settings.from_environ({}), **limits)
     registry = ModelRegistry(models.publication, face_card)
-    inference = InferenceService(models, face_model(None, **limits), settings)
-    caller = ModelCaller(registry, models, FaceModel(inference), settings)
+    submissions = Submissions(models)
+    inference = InferenceService(submissions, face_model(None, **limits), settings)
+    caller = ModelCaller(registry, submissions, FaceModel(inference), settings)
     health = HealthServicer([inference.name])
     address = f"127.0.0.1:{free_port()}"
     torchserve = f"127.0.0.1:{free_port()}"

@@ -56,6 +56,13 @@ def png(pixels: Pixels) -> bytes:
     return encoded(pixels, "PNG")
 
 
+def coloured(colour: tuple[int, int, int], shade: int = 0) -> bytes:
+    """A picture whose first pixel makes a hooked detector do something; shades are different pictures."""
+    pixels = np.full((24, 24, 3), shade, np.uint8)
+    pixels[0, 0] = colour
+    return png(pixels)
+
+
 def bare_png(width: int, height: int, bits: int, colour: int, *chunks: bytes) -> bytes:
     """A PNG file made by hand, for what Pillow does not write: a header, these chunks, and the end."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))

@@ -38,11 +38,12 @@ class Process:
         self.lines: list[str] = []
         self._new: queue.Queue[str | None] = queue.Queue()
         self._state = tempfile.TemporaryDirectory(prefix="facet-state-")  # which no two backends may share
-        # Without the admin process, whose place is one of the machine's.
+        # Without the admin process, whose place is one of the machine's, as is that of the gateway's metrics.
         defaults = {
             "FACET_LOG_FORMAT": "json",
             "FACET_STATE_DIR": self._state.name,
             "FACET_ADMIN_ADDRESS": "",
+            "FACET_HTTP_METRICS_ADDRESS": "",
         }
         self._popen = subprocess.Popen(
             command,

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from inference_server.catalogue.table import QUEUES
 from inference_server.dispatch.stats import SharedStats
 from inference_server.supervision.control import Ready
 from inference_server.supervision.exchange import ExchangeableGroup
@@ -15,6 +16,7 @@ from inference_server.supervision.liveness import HangReport, LivenessMonitor, T
 from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.worker_process import WorkerProcess
+from tests.support.dispatch import shared_stats
 from tests.support.processes import PATIENCE, ROOT, alive, wait_until
 
 FAKE = ROOT / "tests" / "integration" / "fake_worker.py"
@@ -130,7 +132,7 @@ class Service(Fakes):
     """Fake workers, their supervisor on a thread of its own, and groups of fake model workers."""
 
     def __init__(self, folder: Path, workers: int, patience: float) -> None:
-        self.stats = SharedStats(os.memfd_create("test-stats"), MODEL_SLOTS.stop)
+        self.stats = shared_stats(MODEL_SLOTS.stop, queues=QUEUES + 1)
         super().__init__(folder, self.stats, SLOTS, wanted=workers, patience=patience)
         self.models: list[Fakes] = []
         self.ready = threading.Event()

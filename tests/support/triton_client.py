@@ -9,6 +9,7 @@ import json
 import queue
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,16 @@ class Caller:
         """Everything."""
         parts = (self.server, self.models, self.inferences, self.errors, self.stream, self.ending_stream)
         found = {part.__name__: part() for part in parts}
-        return {**found, "repository": self.repository()}
+        return {**found, "statistics": self.statistics(), "repository": self.repository()}
+
+    def statistics(self) -> Any:  # noqa: ANN401
+        """What was counted of an inference and of one that fails, of all models and of one."""
+        ask = partial(self._client.get_inference_statistics, as_json=True)
+        before = ask("identity")
+        for _ in range(3):
+            self._client.infer("identity", [self._x])
+        outcome(lambda: self._client.infer("identity", [tensor("x", self._rows.ravel())]))
+        return {"all": ask(), "before": before, "after": ask("identity", "1")}
 
     def server(self) -> Any:  # noqa: ANN401
         """Whether it is there, and what it is."""
@@ -119,7 +129,7 @@ class Caller:
             "timeout": lambda: client.infer(
                 "echo", [tensor("sleep_seconds", np.array([5], np.float32))], timeout=200_000
             ),
-            "statistics": client.get_inference_statistics,
+            "statistics": lambda: client.get_inference_statistics("none"),
             "load": lambda: client.load_model("none"),
         }
         return {name: outcome(call) for name, call in calls.items()}
@@ -172,6 +182,11 @@ def over_http(address: str, picture: bytes) -> dict[str, Any]:
         "models": [client.is_model_ready("identity"), client.is_model_ready("none")],
         "metadata": client.get_model_metadata("identity"),
         "index": [one["name"] for one in client.get_model_repository_index()],
+        "statistics": [
+            client.get_inference_statistics(),
+            client.get_inference_statistics("identity"),
+            client.get_inference_statistics("identity", "1"),
+        ],
         "id": answer.get_response()["id"],
         "answers": {name: outputs(one, "y")["y"] for name, one in answers.items()},
         "faces": outputs(client.infer("face_detection", [pictures]), "num_faces", "boxes"),

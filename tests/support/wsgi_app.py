@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,13 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noq
         )
     if path == "/stream":
         return _answer(start_response, Lines(**query))
+    if path == f"{PIPED}/stream":
+        pieces = iter(partial(environ["wsgi.input"].read, PIECE), b"")
+        return _answer(start_response, (b"a line\n" for _ in pieces))
+    if path == f"{PIPED}/part":
+        environ["wsgi.input"].read(PIECE)
+        environ["wsgi.input"].close()
+        return _answer(start_response, [b"enough"])
     if path.startswith(PIPED):
         return _answer(start_response, [_summary(environ["wsgi.input"], waits=path.endswith("/wait"))])
     return _answer(start_response, [path.encode()], Content_Length=str(len(path)))

@@ -72,7 +72,7 @@ def test_tritonclient_finds_the_server_and_its_models(triton: Any) -> None:  # n
     live, ready, metadata = triton["server"]
     assert (live, ready, metadata["name"]) == (True, True, "facet")
     assert "model_repository" in metadata["extensions"]
-    assert "statistics" not in metadata["extensions"]
+    assert "statistics" in metadata["extensions"]
     models = triton["models"]
     assert models["ready"] == [True, True, True, False]
     assert models["unknown"] is False
@@ -117,10 +117,36 @@ def test_tritonclient_is_told_what_is_wrong(triton: Any) -> None:  # noqa: ANN40
     assert errors["shape"] == [invalid, "x has the shape [6]; accepted: [-1, -1], -1 for any"]
     assert errors["output"] == [invalid, "output 'y' already exists in request"]
     assert errors["timeout"][0] == "StatusCode.DEADLINE_EXCEEDED"
-    assert errors["statistics"][0] == "StatusCode.UNIMPLEMENTED"
+    assert errors["statistics"] == errors["model"]
     code, text = errors["load"]
     assert code == "StatusCode.NOT_FOUND"
     assert text.startswith("failed to load 'none'")
+
+
+def counted(statistics: Any) -> dict[str, int]:  # noqa: ANN401
+    """The numbers of the only model that statistics are about; tritonclient leaves out those that are 0."""
+    [model] = statistics["model_stats"]
+    assert (model["name"], model["version"]) == ("identity", "1")
+    stages = model["inference_stats"]
+    counts = {
+        name: int(stages[name].get("count", 0)) for name in ("success", "fail", "queue", "compute_infer")
+    }
+    counts |= {f"{name}_ns": int(stages[name].get("ns", 0)) for name in counts}
+    return {**counts, **{name: int(model[name]) for name in ("inference_count", "execution_count")}}
+
+
+def test_tritonclient_reads_what_was_counted_of_a_model(triton: Any) -> None:  # noqa: ANN401
+    """Requests with their times, and the rows of their tensors."""
+    told = triton["statistics"]
+    before, after = counted(told["before"]), counted(told["after"])
+    more = {name: number - before[name] for name, number in after.items()}
+    assert (more["success"], more["fail"], more["queue"], more["compute_infer"]) == (3, 1, 3, 3)
+    assert more["inference_count"] == 6
+    assert more["execution_count"] == 4
+    assert 0 < more["compute_infer_ns"] < more["success_ns"]
+    assert min(more["queue_ns"], more["fail_ns"]) > 0
+    models = {one["name"] for one in told["all"]["model_stats"]}
+    assert models == {"classifier", "echo", "face_detection", "identity"}
 
 
 def test_tritonclient_streams_in_both_error_modes(triton: Any) -> None:  # noqa: ANN401
@@ -187,6 +213,10 @@ def test_tritonclient_is_served_over_http_as_well(backend: Backend, triton: Any)
     assert found["models"] == [True, False]
     assert [(one["name"], one["shape"]) for one in found["metadata"]["inputs"]] == [("x", [-1, -1])]
     assert found["index"] == ["classifier", "echo", "face_detection", "identity"]
+    everything, model, version = found["statistics"]
+    assert model == version
+    assert model["model_stats"][0] in everything["model_stats"]
+    assert counted(model)["success"] > 0
     assert found["id"] == "id-1"
     rows = [[0, 1, 2], [3, 4, 5]]
     classified = [["2.000000:2"], ["5.000000:2"]]

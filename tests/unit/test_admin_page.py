@@ -10,9 +10,10 @@ import pytest
 from flask import Flask
 
 from inference_server.admin.app import create_app
-from inference_server.admin.guard import Guard
 from inference_server.catalogue.commands import Command
 from tests.support.control_socket import described
+from tests.support.dispatch import shared_stats
+from utils.guard import Guard
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 
@@ -68,7 +69,7 @@ def shown(said: dict[str, Any]) -> tuple[Page, dict[str, str], str]:
     def execute(_: Command) -> dict[str, Any]:
         return said
 
-    app: Flask = create_app(execute, Guard([], None))
+    app: Flask = create_app(execute, Guard([], None), shared_stats())
     answer = app.test_client().get("/statusz", headers={"Accept": "text/html,*/*;q=0.8"})
     assert (answer.status_code, answer.mimetype) == (200, "text/html")
     return Page(answer.text), dict(answer.headers), answer.text
@@ -139,6 +140,6 @@ def test_its_tables_have_names_and_headings() -> None:
 def test_who_prefers_json_gets_it(accept: str) -> None:
     """The supervisor's own answer."""
     said = status()
-    app: Flask = create_app(lambda _: said, Guard([], None))
+    app: Flask = create_app(lambda _: said, Guard([], None), shared_stats())
     answer = app.test_client().get("/statusz", headers={"Accept": accept})
     assert (answer.mimetype, answer.json) == ("application/json", said)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from inference_server.admin.app import create_app
-from inference_server.admin.guard import Guard
 from inference_server.catalogue.commands import Command
+from tests.support.dispatch import shared_stats
 from utils.errors import FacetError, InternalError, ModelLoadFailed, ModelNotFound
+from utils.guard import Guard
 from utils.logs import fields_of
 
 
@@ -34,7 +35,7 @@ def test_faults_of_ours_alone_are_errors(
         return {"models": []}
 
     caplog.set_level(logging.DEBUG)
-    client = create_app(execute, Guard([], None)).test_client()
+    client = create_app(execute, Guard([], None), shared_stats()).test_client()
     answer = client.open("/models/m", method=method, content_type="application/json")
     record = caplog.records[-1]
     line = fields_of(record)

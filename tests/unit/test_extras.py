@@ -38,11 +38,11 @@ def noise(height: int, width: int) -> Pixels:
     return np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def dots(places: Iterable[complex], size: float, side: int) -> list[Image.Image]:
+def dots(places: Iterable[complex], size: float, side: int) -> list[Pixels]:
     """A picture for each place, black with one soft spot there, `size` pixels wide."""
     rows, columns = np.mgrid[:side, :side]
     spots = [np.exp(-(((columns - at.real) ** 2 + (rows - at.imag) ** 2) / (2 * size**2))) for at in places]
-    return [Image.fromarray((spot[..., None] * [255, 255, 255]).astype(np.uint8)) for spot in spots]
+    return [(spot[..., None] * [255, 255, 255]).astype(np.uint8) for spot in spots]
 
 
 def centre(picture: Image.Image) -> complex:
@@ -87,7 +87,7 @@ def test_the_alignment_is_the_one_of_least_squares_in_the_crop() -> None:
 def test_fine_detail_is_averaged_and_does_not_alias() -> None:
     """A chess board of single pixels becomes grey; a bilinear interpolation alone would find patterns."""
     rows, columns = np.mgrid[:800, :800]
-    board = Image.fromarray(np.where((rows + columns) % 2, 255, 0).astype(np.uint8)).convert("RGB")
+    board = np.repeat(np.where((rows + columns) % 2, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
     for crop in (
         aligned(board, face(50, 50, 672).landmarks, 112),
         squared(board, Box(Point(100, 100), Point(604, 604)), 0, 112),
@@ -98,7 +98,7 @@ def test_fine_detail_is_averaged_and_does_not_alias() -> None:
 
 def test_outside_the_picture_a_crop_is_black() -> None:
     """Where a face is at an edge, and where it is nowhere near."""
-    white = Image.new("RGB", (300, 300), "white")
+    white = np.full((300, 300, 3), 255, np.uint8)
     for crop in (
         aligned(white, face(-56, 0, 112).landmarks, 112),
         squared(white, Box(Point(-56, 0), Point(56, 112)), 0, 112),
@@ -113,7 +113,7 @@ def test_outside_the_picture_a_crop_is_black() -> None:
 def test_a_boxed_crop_is_the_square_around_the_boxs_middle() -> None:
     """As wide as its longer side and a margin at each edge; what is not square stays in proportion."""
     rows, columns = np.mgrid[:400, :400]
-    picture = Image.fromarray(np.stack([columns // 2, rows // 2, rows * 0], axis=2).astype(np.uint8))
+    picture = np.stack([columns // 2, rows // 2, rows * 0], axis=2).astype(np.uint8)
     box = Box(Point(100, 80), Point(180, 240))
     plain = np.asarray(squared(picture, box, 0, 160), int)
     assert plain[80, 80, :2] == pytest.approx([70, 80], abs=1)
@@ -127,8 +127,8 @@ def test_a_boxed_crop_is_the_square_around_the_boxs_middle() -> None:
 @pytest.mark.parametrize("places", [[5 + 5j] * 5, [*(40 - TEMPLATE.conj())]])
 def test_landmarks_that_are_no_face_give_a_crop_all_the_same(places: list[complex]) -> None:
     """All in one place, or mirrored."""
-    assert aligned(Image.fromarray(noise(60, 60)), landmarks(places), 64).size == (64, 64)
-    assert squared(Image.fromarray(noise(60, 60)), Box(Point(5, 5), Point(5, 5)), 0.2, 64).size == (64, 64)
+    assert aligned(noise(60, 60), landmarks(places), 64).size == (64, 64)
+    assert squared(noise(60, 60), Box(Point(5, 5), Point(5, 5)), 0.2, 64).size == (64, 64)
 
 
 # --- quality ----------------------------------------------------------------------------------------

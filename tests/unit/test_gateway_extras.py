@@ -204,6 +204,7 @@ def test_in_json_what_is_wanted_is_a_list_of_names(client: FlaskClient, value: A
         post_document(client, {"include": value}), 400, "OPTION_OUT_OF_RANGE", "options.include"
     )
     assert "quality or crops or annotated" in detail
+    assert ("is no list" in detail) == (not isinstance(value, list))
 
 
 def test_what_is_wanted_in_query_and_body_is_given_twice(client: FlaskClient) -> None:

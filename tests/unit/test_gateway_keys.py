@@ -2,8 +2,10 @@
 
 import json
 import re
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 from flask.testing import FlaskClient
@@ -11,15 +13,20 @@ from werkzeug.test import TestResponse
 
 from gateway.app import Gateway
 from gateway.routes import need_of
+from tests.support import batches
+from tests.support.batches import Line
 from tests.support.gateway_fakes import FakeBackend, app_for
 from tests.support.keys import KeyFile, bearer
 from tests.support.openapi import check_answer
 from utils.api_keys import GATEWAY, MANAGE, PREDICT
+from utils.domain import Detection, DetectRequest
+from utils.service_client import BlockingCallOptions
 
 OPEN = {
     "/",
     "/docs",
     "/docs/<file>",
+    "/page/<file>",
     "/openapi.json",
     "/version",
     "/healthz",
@@ -255,6 +262,71 @@ def test_a_key_without_a_limit_has_no_header_fields_of_one(keys: KeyFile, backen
     headers = bearer(keys.add("shop", PREDICT))
     response = app_with(keys, backend).test_client().post("/predict", headers=headers, **PICTURE)
     assert not {"RateLimit", "RateLimit-Policy"} & {*response.headers.keys()}
+
+
+# --- batches ------------------------------------------------------------------------------------------
+
+
+def items_of(client: FlaskClient, headers: dict[str, str], count: int) -> list[Line]:
+    """The lines of a batch of so many pictures, but for the last one; each has a second."""
+    response = client.post(
+        batches.PATH,
+        data=batches.of_files(b"x" * (index + 1) for index in range(count)),
+        content_type=batches.KIND,
+        headers={**headers, "X-Request-Timeout": "5"},
+        buffered=True,
+    )
+    fields = {name.lower(): value for name, value in response.headers.items()}
+    return batches.Answered(response.status_code, fields, response.data).items
+
+
+def test_each_picture_of_a_batch_counts_and_the_batch_does_not(
+    limited: tuple[FlaskClient, dict[str, str]], backend: FakeBackend
+) -> None:
+    """Those beyond the limit have the problem that /predict would have answered with."""
+    client, headers = limited
+    items = items_of(client, headers, 4)
+    assert sorted(item["status"] for item in items) == [200, 200, 429, 429]
+    for item in items:
+        if item["status"] == 429:
+            assert (item["problem"]["reason"], item["problem"]["retry_after"]) == ("RATE_LIMITED", 100)
+    assert backend.callers == ["shop", "shop"]
+
+
+def test_pictures_of_a_batch_wait_for_the_limit_within_their_time(
+    keys: KeyFile, backend: FakeBackend
+) -> None:
+    """As they wait for a backend that has no room."""
+    headers = bearer(keys.add("shop", PREDICT, rate=20, burst=1))
+    items = items_of(app_with(keys, backend).test_client(), headers, 5)
+    assert [item["status"] for item in items] == [200] * 5
+
+
+class _Revoking(FakeBackend):
+    """Has a key revoked by the first call, and answers each when all must know it."""
+
+    def __init__(self, keys: KeyFile) -> None:
+        super().__init__()
+        self._keys = keys
+        self._first = threading.Lock()
+
+    def detect(self, request: DetectRequest, **options: Unpack[BlockingCallOptions]) -> Detection:
+        with self._first:
+            if not self.requests:
+                self._keys.revoke("shop")
+                time.sleep(1)
+        return super().detect(request, **options)
+
+
+def test_pictures_that_come_after_the_key_was_revoked_are_refused(keys: KeyFile) -> None:
+    """Each with a problem of its own; those that were let in before are answered."""
+    headers = bearer(keys.add("shop", PREDICT))
+    backend = _Revoking(keys)
+    items = items_of(app_with(keys, backend).test_client(), headers, 40)
+    statuses = [item["status"] for item in items]
+    assert {*statuses} == {200, 401}
+    assert statuses.count(200) == len(backend.requests)
+    assert {item["problem"]["reason"] for item in items if item["status"] == 401} == {"KEY_UNKNOWN"}
 
 
 # --- what is said of it -------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def test_other_paths_have_no_such_member(client: FlaskClient) -> None:
     """And each path of the protocol has it, whatever is wrong."""
     assert "error" not in client.get("/predict").get_json()
     assert "error" not in client.get("/v2x").get_json()
-    for path, status in (("/v2/", 404), ("/v2/models/iris/stats", 404), (INFER, 405), ("/v2//health", 404)):
+    for path, status in (("/v2/", 404), ("/v2/models/iris/trace", 404), (INFER, 405), ("/v2//health", 404)):
         assert client.get(path).status_code == status
         assert client.get(path).get_json()["error"]
 
@@ -216,6 +216,8 @@ def test_health_is_told_by_bodies_that_clients_read(
         ("/v2/models/iris", "ModelMetadata", {"inputs": []}, {"inputs": []}),
         ("/v2/models/iris/config", "ModelConfig", {"config": {"name": "iris"}}, {"name": "iris"}),
         ("/v2/models/iris/ready", "ModelReady", {"ready": True}, {"name": "iris", "ready": True}),
+        ("/v2/models/iris/stats", "ModelStatistics", {"model_stats": []}, {"model_stats": []}),
+        ("/v2/models/stats", "ModelStatistics", {"model_stats": []}, {"model_stats": []}),
     ],
 )
 def test_what_a_server_tells_comes_from_the_backend(
@@ -228,7 +230,7 @@ def test_what_a_server_tells_comes_from_the_backend(
         of_version = path.replace("/iris", f"/iris/versions/{version}") if version else path
         response = app_for(backend).test_client().get(of_version)
         assert (response.status_code, response.content_type, response.get_json()) == (200, JSON, answered)
-        arguments = {} if path == "/v2" else {"name": "iris", "version": version}
+        arguments = {"name": "iris", "version": version} if "/iris" in path else {}
         assert backend.asked == [(method, arguments)]
 
 

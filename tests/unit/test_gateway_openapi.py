@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from gateway.context import REQUEST_TIMEOUT
+from gateway.forms.extras import EXTRA_OPTIONS
 from gateway.openapi import failures
 from gateway.openapi.description import ApiDescription
 from gateway.recent import Recent
@@ -107,9 +108,43 @@ def test_options_have_the_ranges_that_are_enforced(document: Document) -> None:
     assert {*in_query} == {*in_json, "image_id"}
 
 
-def test_the_file_itself_is_the_first_body_of_a_picture(document: Document) -> None:
+@pytest.mark.parametrize(
+    ("path", "name", "kinds"),
+    [
+        ("/predict", "Face", ["quality", "crops", "annotated"]),
+        ("/predict/annotated", "AnnotatedFace", ["annotated"]),
+    ],
+)
+def test_what_may_be_included_is_described_with_its_options(
+    document: Document, path: str, name: str, kinds: list[str]
+) -> None:
+    """In the query, in forms and in JSON, where null is accepted, too; only where they have an effect."""
+    schemas = document["components"]["schemas"]
+    parameters = document["paths"][path]["post"]["parameters"]
+    in_query = {one["name"]: one["schema"] for one in parameters if one.get("in") == "query"}
+    in_json = schemas[f"{name}Request"]["properties"]["options"]["properties"]
+    in_form = schemas[f"{name}Form"]["properties"]
+    expected = {name for name, (kind, _) in EXTRA_OPTIONS.items() if kind in kinds}
+    assert {one for one in in_query if one.startswith(("crop_", "annotated_"))} == expected
+    assert {*in_query} == {*in_json, "image_id"} == {*in_form} - {"image", "metadata"}
+    for place in (in_query, in_form, in_json):
+        assert place["include"]["items"] == {"enum": kinds}
+        for option in expected:
+            told, field = place[option], EXTRA_OPTIONS[option][1]
+            assert told["default"] == field.default
+            check(document, told, field.default)
+            bounds = field.metadata.get("bounds")
+            assert bounds is None or (told["minimum"], told["maximum"]) == bounds
+            assert ("null" in told["type"]) == (place is in_json)
+    if "crops" in kinds:
+        assert in_query["crop_shape"]["enum"] == ["aligned", "box"]
+        check(document, in_json["crop_shape"], None)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/annotated"])
+def test_the_file_itself_is_the_first_body_of_a_picture(document: Document, path: str) -> None:
     """Pages that send requests then offer to choose one."""
-    content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
+    content = document["paths"][path]["post"]["requestBody"]["content"]
     assert next(iter(content)) == "application/octet-stream"
     assert {*content} == {"application/octet-stream", "image/*", "multipart/form-data", "application/json"}
 
@@ -191,11 +226,12 @@ def assert_described(document: Document, path: str, response: TestResponse) -> N
 
 
 def test_texts_have_the_types_that_are_described(client: FlaskClient, document: Document) -> None:
-    """Of the root, and of the page and its files."""
-    files = ["docs/docs.js", "docs/swagger-ui.css", "docs/swagger-ui-bundle.js"]
+    """Of the root, and of the pages and their files."""
+    files = ["docs/docs.js", "docs/swagger-ui.css", "page/main.js", "page/page.css", "page/icon.svg"]
     for path in ("/", "/docs", *(f"/{name}" for name in files)):
-        response = client.get(path)
-        assert response.content_type in described(document, path, "GET", 200)["content"]
+        for accepted in ("*/*", "text/html"):
+            response = client.get(path, headers={"Accept": accepted})
+            assert response.content_type in described(document, path, "GET", 200)["content"]
 
 
 JSON = "application/json"
@@ -338,7 +374,7 @@ def test_the_models_are_those_of_two_seconds_ago_at_most() -> None:
 
     app = app_for(backend)
     models = Recent(ask, fresh_seconds=2, patience=1, clock=lambda: now[0])
-    described = ApiDescription(Settings(), (), models)
+    described = ApiDescription(Settings(), {}, models)
     with app.test_request_context("/openapi.json"):
         first = described.file()
         now[0] = 1.9

@@ -4,6 +4,7 @@ import os
 import time
 from typing import cast
 
+from inference_server.dispatch.families import ExitCause
 from inference_server.dispatch.stats import SharedStats
 from inference_server.supervision.control import FromWorker, SuspectCleared
 from inference_server.supervision.group import Group
@@ -17,7 +18,7 @@ class Ended:
     """A worker that was killed with a request in flight, and had said something before."""
 
     slot, pid, state, blame_request = 0, 1, State.READY, True
-    boot_error, started = None, 0.0
+    boot_error, started, exit_cause = None, 0.0, ExitCause.CRASHED
 
     def __init__(self) -> None:
         self.said: list[FromWorker] = [SuspectCleared(KEY)]

@@ -9,6 +9,7 @@ import pytest
 from inference_server.api.infer import InferenceService
 from inference_server.api.interceptor import CallInterceptor
 from inference_server.api.messages import MessageReceiver
+from inference_server.api.submission import Submissions
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.work import Work
 from protos import infer_pb2 as pb
@@ -43,7 +44,7 @@ def predicted(message: pb.Image) -> tuple[pb.InferResults, bytes]:
     async def play() -> pb.InferResults:
         names = {InferenceService.name}
         server = grpc.aio.server(interceptors=[CallInterceptor(names, MessageReceiver(names, MIB, 60.0))])
-        InferenceService(dispatcher, model(), Settings.from_environ({})).add_to(server)
+        InferenceService(Submissions(dispatcher), model(), Settings.from_environ({})).add_to(server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:

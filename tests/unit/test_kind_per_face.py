@@ -110,7 +110,7 @@ def test_a_network_of_ones_own_gives_a_vector_of_each_aligned_face(tmp_path: Pat
     (found,) = answer(model, pictures.png(pictures.portrait()))["faces"]
 
     (face,) = detector("onnx").detect(pictures.portrait())
-    cut = aligned(Image.fromarray(pictures.portrait()), face.landmarks, 112)
+    cut = aligned(pictures.portrait(), face.landmarks, 112)
     pixels = (np.asarray(cut, np.float32).transpose(2, 0, 1) - 127.5) / 127.5
     expected = pixels.ravel() @ projection
     assert found["vector"] == pytest.approx(expected / np.linalg.norm(expected), abs=1e-4)
@@ -122,7 +122,7 @@ def test_an_aligned_face_has_its_landmarks_where_the_template_has_them() -> None
     for turned in (upright, upright.rotate(25, Image.Resampling.BICUBIC), upright.resize((300, 300))):
         (face,) = detector("onnx").detect(np.array(turned))
         for side in (112, 224):
-            again = detector("onnx").detect(np.array(aligned(turned, face.landmarks, side)))[0]
+            again = detector("onnx").detect(np.array(aligned(np.asarray(turned), face.landmarks, side)))[0]
             distance = np.linalg.norm(points(again.landmarks) - TEMPLATE * side / 112, axis=1)
             assert distance.max() < 0.08 * side
 
@@ -136,7 +136,7 @@ def test_alignment_is_exact_for_a_moved_scaled_and_turned_template() -> None:
     for place, expected in zip(places, TEMPLATE, strict=True):
         spot = np.exp(-((columns - place.real) ** 2 + (rows - place.imag) ** 2) / 18)
         picture = Image.fromarray((spot[..., None] * [255, 255, 255]).astype(np.uint8))
-        grey = np.asarray(aligned(picture, landmarks, 112), np.float64)[..., 0]
+        grey = np.asarray(aligned(np.asarray(picture), landmarks, 112), np.float64)[..., 0]
         y, x = np.mgrid[:112, :112]
         centre = [(grey * x).sum() / grey.sum(), (grey * y).sum() / grey.sum()]
         assert centre == pytest.approx(expected, abs=0.1)
@@ -149,7 +149,7 @@ def test_faces_of_photographs_are_aligned() -> None:
     for line in map(json.loads, lines):
         photo = Image.open(PHOTOS / "lfw_5pt" / line["image"]).convert("RGB")
         landmarks = Landmarks(*(Point(*place) for place in line["landmarks"][0]))
-        found = detector("onnx").detect(np.array(aligned(photo, landmarks, 112)))
+        found = detector("onnx").detect(np.array(aligned(np.asarray(photo), landmarks, 112)))
         left, right = points(found[0].landmarks)[:2]
         assert abs(left - TEMPLATE[0]).max() < 12
         assert abs(right - TEMPLATE[1]).max() < 12

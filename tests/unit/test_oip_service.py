@@ -150,6 +150,25 @@ def test_the_tensors_are_told_in_both_forms() -> None:
     play(scene, version("echo"), version("echo", "2.0", 2), version("face_detection", queue=0))
 
 
+def test_statistics_are_of_one_version_or_of_all_or_of_all_models() -> None:
+    """In the order of the list; of a model that there is not there are none."""
+    versions = [version("echo"), version("echo", "2.0", 2), version("face_detection", queue=0)]
+
+    async def scene(served: Served) -> None:
+        async def told(**asked: str) -> list[tuple[str, str]]:
+            statistics = (await ask(served, "ModelStatistics", **asked)).model_stats
+            return [(one.name, one.version) for one in statistics]
+
+        of_echo = [("echo", "1"), ("echo", "2")]
+        assert await told() == [*of_echo, ("face_detection", "1")]
+        assert await told(name="echo") == of_echo
+        assert await told(name="echo", version="2") == of_echo[1:]
+        for asked in ({"name": "none"}, {"name": "echo", "version": "3"}):
+            assert type(await refusal(ask(served, "ModelStatistics", **asked))) is ModelNotFound
+
+    play(scene, *versions)
+
+
 def test_the_server_says_that_it_lives_and_when_it_serves() -> None:
     """Ready is what its health says."""
 
@@ -165,6 +184,7 @@ def test_the_server_says_that_it_lives_and_when_it_serves() -> None:
             "classification",
             "model_configuration",
             "parameters",
+            "statistics",
         ]
 
     play(scene, version("echo"))
@@ -229,7 +249,7 @@ def test_the_service_can_be_switched_off() -> None:
     play(scene, version("echo"), oip=False)
 
 
-@pytest.mark.parametrize("method", ["ModelStatistics", "SystemSharedMemoryStatus", "LogSettings"])
+@pytest.mark.parametrize("method", ["TraceSetting", "SystemSharedMemoryStatus", "LogSettings"])
 def test_extensions_that_are_not_listed_are_not_implemented(method: str) -> None:
     """As clients expect it."""
 

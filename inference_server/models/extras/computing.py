@@ -59,22 +59,21 @@ def _looked_at(
     pixels: Pixels, faces: Iterable[Face], wanted: Wanted, checkpoint: Checkpoint
 ) -> Iterator[Face]:
     """The faces, with a quality each and a crop for the first of them, where they are wanted."""
-    picture = Image.fromarray(pixels)
     crops = wanted.crops
     for number, face in enumerate(faces):
         checkpoint()
         found, cut = None, None
         if wanted.quality:
-            found = quality(aligned(picture, face.landmarks, ALIGNED_SIDE), face.landmarks)
+            found = quality(aligned(pixels, face.landmarks, ALIGNED_SIDE), face.landmarks)
         if crops is not None and number < crops.max:
-            cut = jpeg(_cut(picture, face, crops))
+            cut = jpeg(_cut(pixels, face, crops))
         yield replace(face, quality=found, crop=cut)
 
 
-def _cut(picture: Image.Image, face: Face, crops: Crops) -> Image.Image:
+def _cut(pixels: Pixels, face: Face, crops: Crops) -> Image.Image:
     if crops.shape == ALIGNED:
-        return aligned(picture, face.landmarks, crops.size)
-    return squared(picture, face.box, crops.margin, crops.size)
+        return aligned(pixels, face.landmarks, crops.size)
+    return squared(pixels, face.box, crops.margin, crops.size)
 
 
 def cost_of_extras(wanted: Wanted, width: int, height: int, max_faces: int) -> float:

@@ -1,7 +1,7 @@
 """The kind `per_face`: a network that looks at each face that the detector finds in a picture."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -187,14 +187,17 @@ class PerFace(Model):
 
     def _faces(self, pixels: Pixels) -> list[tuple[Face, Floats]]:
         faces = self._detector.detect(pixels, self._detect_options)
-        picture = Image.fromarray(pixels)
-        crops = [self._network.normalised(self._cut(picture, face)) for face in faces]
+        cut = self._cutter(pixels)
+        crops = [self._network.normalised(cut(face)) for face in faces]
         return list(zip(faces, self._network.run(crops), strict=True))
 
-    def _cut(self, picture: Image.Image, face: Face) -> Image.Image:
-        if self._options.crop == "aligned":
-            return aligned(picture, face.landmarks, self._options.size[0])
-        return boxed(picture, face.box, self._options.margin, self._options.size)
+    def _cutter(self, pixels: Pixels) -> Callable[[Face], Image.Image]:
+        """What cuts faces out of a picture."""
+        options = self._options
+        if options.crop == "aligned":
+            return lambda face: aligned(pixels, face.landmarks, options.size[0])
+        picture = Image.fromarray(pixels)
+        return lambda face: boxed(picture, face.box, options.margin, options.size)
 
 
 def found(face: Face) -> dict[str, Any]:

@@ -1,0 +1,236 @@
+"""The pictures of one request, read while they arrive, each answered by a call of its own."""
+
+import contextlib
+import io
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from gateway.backend import Backend
+from gateway.batches import lines
+from gateway.batches.outbox import Answer, Outbox
+from gateway.batches.room import MOST_ITEMS, Room
+from gateway.context import Patience, RequestContext, out_of_time
+from gateway.forms.batch_form import BatchForm, PictureFile
+from gateway.problems import unexpected
+from utils.cancellation import Cancellation
+from utils.domain import Detection, DetectRequest
+from utils.errors import Cancelled, FacetError, ImageEmpty, ImageTooLarge, InternalError, Overloaded
+from utils.logs import fields
+
+_PIECE = 256 * 1024
+_GOOD_TIME = 0.5
+"""Of the time that a picture has; when pictures take longer, there are too many at once."""
+
+_log = logging.getLogger("gateway")
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has come of a batch so far.
+
+    Attributes:
+        ok: Pictures whose faces were found.
+        failed: Pictures that were answered with a problem.
+        faces: In all of them.
+        body_bytes: That have come.
+        bytes: Of the pictures among them.
+    """
+
+    ok: int = 0
+    failed: int = 0
+    faces: int = 0
+    body_bytes: int = 0
+    bytes: int = 0
+
+    def add(self, outcome: Detection | FacetError) -> None:
+        """Count another picture."""
+        if isinstance(outcome, Detection):
+            self.ok += 1
+            self.faces += len(outcome.faces)
+        else:
+            self.failed += 1
+
+
+class Batch:
+    """One batch. `results` gives what comes of it; `close` ends it, wherever it is.
+
+    Args:
+        backend: Answers each picture.
+        context: Of its request.
+        patience: The time of each picture, counted from its last byte.
+        room: How many there may be at once.
+
+    Attributes:
+        counts: What has come of it so far.
+    """
+
+    def __init__(self, backend: Backend, context: RequestContext, patience: Patience, room: Room) -> None:
+        self._backend, self._context, self._patience = backend, context, patience
+        self._outbox, self._room = Outbox(), room
+        self._threads = ThreadPoolExecutor(MOST_ITEMS + 1, "batch")
+        self._lock = threading.Lock()
+        self._calls: set[Cancellation] = set()
+        self._given_up = threading.Event()
+        self.counts = Counts()
+
+    def results(self, body: io.BufferedIOBase, form: BatchForm) -> Iterator[Answer]:
+        """Begin, and give the line of each picture, with its index, as soon as it is there.
+
+        Args:
+            body: Read by another thread, and closed where no more of it is wanted.
+            form: How to read it.
+
+        Raises:
+            FacetError: The batch cannot be read, or not to its end; in the latter case once those pictures
+                that were are answered, unless none is when that is found.
+        """
+        self._context.arrival.client.on_disconnect(self._give_up)
+        self._threads.submit(self._read, body, form)
+        while (answer := self._outbox.take()) is not None:
+            yield answer
+
+    def close(self) -> None:
+        """Give up what is not answered, and let the threads end."""
+        self._give_up()
+        self._outbox.close()
+        self._threads.shutdown(wait=False)
+
+    def _give_up(self) -> None:
+        self._given_up.set()
+        self._room.close()
+        self._outbox.end(Cancelled("The caller went away."))
+        with self._lock:
+            for call in self._calls:
+                call.cancel()
+
+    # --- in the thread that reads ---
+
+    def _read(self, body: io.BufferedIOBase, form: BatchForm) -> None:
+        failure: FacetError | None = None
+        try:
+            with contextlib.closing(body):
+                for picture in form.pictures(self._pieces(body)):
+                    self._room.enter()
+                    self._begin(picture)
+        except Exception as error:  # noqa: BLE001 - told by the last line, or in the place of all
+            failure = self._told(error)
+            if self._outbox.end_unless_begun(failure):
+                self._give_up()
+        try:
+            self._room.wait_until_empty()
+        except Cancelled as error:
+            failure = error
+        self._outbox.end(failure)
+
+    def _pieces(self, body: io.BufferedIOBase) -> Iterator[bytes]:
+        while piece := body.read1(_PIECE):
+            self.counts.body_bytes += len(piece)
+            yield piece
+
+    def _begin(self, picture: PictureFile) -> None:
+        """Read a picture, which has entered the room, and have another thread get its answer."""
+        size, submitted = 0, False
+
+        def add(more: int) -> None:
+            nonlocal size
+            self._room.add(more)
+            size += more
+
+        try:
+            request = picture.read(add)
+            self.counts.bytes += size
+            self._threads.submit(self._answer, picture, request, size)
+            submitted = True
+        except (ImageEmpty, ImageTooLarge) as error:
+            self._put(picture, error)
+        finally:
+            if not submitted:
+                self._room.leave(size)
+
+    # --- in a thread of its own ---
+
+    def _answer(self, picture: PictureFile, request: DetectRequest, size: int) -> None:
+        began = time.monotonic()
+        try:
+            self._put(picture, self._outcome(request))
+        except Exception as error:  # noqa: BLE001 - such as no room in the file: the batch cannot be whole
+            self._outbox.end(self._told(error))
+            self._give_up()
+        finally:
+            took = time.monotonic() - began
+            self._room.leave(size, slow=took > self._patience.seconds * _GOOD_TIME)
+
+    def _outcome(self, request: DetectRequest) -> Detection | FacetError:
+        cancellation = Cancellation()
+        with self._lock:
+            self._calls.add(cancellation)
+        try:
+            if self._given_up.is_set():
+                cancellation.cancel()
+            return self._detect(request, cancellation)
+        except Exception as error:  # noqa: BLE001 - an answer like any other
+            return self._told(error)
+        finally:
+            with self._lock:
+                self._calls.discard(cancellation)
+
+    def _detect(self, request: DetectRequest, cancellation: Cancellation) -> Detection:
+        """Call the backend; where that, or the key's limit, has no room, again within the picture's time."""
+        until = time.monotonic() + self._patience.seconds
+        arrival, admitted = self._context.arrival, False
+        while (left := until - time.monotonic()) > 0:
+            try:
+                if not admitted:
+                    arrival.admit_item()
+                    admitted = True
+                return self._backend.detect(
+                    request,
+                    timeout=left,
+                    timeout_named=self._patience.named,
+                    request_id=self._context.request_id,
+                    traceparent=self._context.traceparent,
+                    caller=arrival.caller.name,
+                    cancellation=cancellation,
+                )
+            except Overloaded as full:
+                self._room.shrink()
+                if full.retry_after is None or time.monotonic() + full.retry_after >= until:
+                    raise
+                self._given_up.wait(full.retry_after)
+        raise out_of_time(self._patience.seconds)
+
+    # --- in either ---
+
+    def _put(self, picture: PictureFile, outcome: Detection | FacetError) -> None:
+        """Add the answer to a picture, unless nobody waits for it."""
+        if self._given_up.is_set():
+            return
+        if isinstance(outcome, Detection):
+            line = lines.found(picture.index, picture.name, outcome)
+        else:
+            line = lines.failed(picture.index, picture.name, outcome, self._context.request_id)
+            self._log_failure(picture, outcome)
+        self._outbox.put(picture.index, line)
+        with self._lock:
+            self.counts.add(outcome)
+
+    def _told(self, error: Exception) -> FacetError:
+        return error if isinstance(error, FacetError) else unexpected(error, self._context.request_id)
+
+    def _log_failure(self, picture: PictureFile, failure: FacetError) -> None:
+        _log.log(
+            logging.ERROR if isinstance(failure, InternalError) else logging.INFO,
+            "batch item failed",
+            extra=fields(
+                request_id=self._context.request_id,
+                traceparent=self._context.traceparent or None,
+                item=picture.index,
+                status=failure.http_status,
+                reason=failure.reason,
+                cause=failure.cause or None,
+            ),
+        )
