@@ -1,7 +1,7 @@
 """What a caller is shown who sent something else than a picture: commands that work."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from utils.errors import MalformedRequest, shown
 
@@ -34,15 +34,29 @@ def refuse_reference(text: str, host: Callable[[], str]) -> None:
     Raises:
         MalformedRequest: It is a URL or the name of a file.
     """
-    if _URL.match(text):
-        raise MalformedRequest(
-            "image is a URL; pictures are never fetched, so send the picture itself: "
-            f"curl -s URL | curl --data-binary @- -H 'Content-Type: image/*' http://{host()}/predict",
-            field="image",
-        )
+    refuse_urls([("image", text)], host)
     if len(text) <= _LONGEST_NAME and _FILE_NAME.fullmatch(text):
         raise MalformedRequest(
             f"image is the name {shown(text)!r} and not a picture; send the file itself: "
             f"{curl_lines(host())[0]}",
             field="image",
         )
+
+
+def refuse_urls(members: Iterable[tuple[str, object]], host: Callable[[], str]) -> None:
+    """Refuse a URL where a picture should be.
+
+    Args:
+        members: Names and values of what is, or would be, a picture.
+        host: For a command that works.
+
+    Raises:
+        MalformedRequest: One of the values is a URL.
+    """
+    for name, value in members:
+        if isinstance(value, str) and _URL.match(value):
+            raise MalformedRequest(
+                f"{shown(name)} is a URL; pictures are never fetched, so send the picture itself: "
+                f"curl -s URL | curl --data-binary @- -H 'Content-Type: image/*' http://{host()}/predict",
+                field=shown(name),
+            )

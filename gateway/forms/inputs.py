@@ -10,19 +10,21 @@ twice. Names that are not known are refused everywhere: a typo must not look lik
 
 import math
 import re
+import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.forms.hints import curl_lines
+from gateway.forms.hints import curl_lines, refuse_urls
 from gateway.forms.input_form import InputForm, under_coding
 from gateway.forms.json_form import parse_json
-from gateway.forms.members import request_from
+from gateway.forms.members import ALL_OPTIONS, request_from
 from gateway.forms.multipart_form import parse_multipart
 from utils.domain import DetectRequest, checked_image, image_too_large
 from utils.errors import BodyTooLarge, PayloadTooLarge, UnsupportedContentType
 
 _RAW = re.compile(r"image/.+|(application|binary)/octet-stream")
+_PARAMETERS = {"image_id", *ALL_OPTIONS}
 _ENVELOPE = 64 * 1024
 """Bytes that a JSON or multipart body may have around its image."""
 _BASE64 = 4 / 3
@@ -63,7 +65,7 @@ def _uncompressed(
     if mimetype == "application/json":
         room = math.ceil(max_image_bytes * _BASE64 * _ESCAPED)
         read = partial(parse_json, max_image_bytes=max_image_bytes, host=host, included=included)
-        return _Enveloped(room + _ENVELOPE, "JSON", read)
+        return _Enveloped(room + _ENVELOPE, host, "JSON", read)
     if mimetype == "multipart/form-data":
         read = partial(
             parse_multipart,
@@ -72,9 +74,9 @@ def _uncompressed(
             host=host,
             included=included,
         )
-        return _Enveloped(max_image_bytes + _ENVELOPE, "multipart", read)
+        return _Enveloped(max_image_bytes + _ENVELOPE, host, "multipart", read)
     if _RAW.fullmatch(mimetype):
-        return _Raw(max_image_bytes, included)
+        return _Raw(max_image_bytes, host, included)
     raise UnsupportedContentType(
         f"Content-Type is {content_type[:100]!r}; accepted: multipart/form-data, application/json, image/*, "
         f"application/octet-stream, and none at all. Try: {'  or: '.join(curl_lines(host()))}",
@@ -84,17 +86,20 @@ def _uncompressed(
 
 @dataclass(frozen=True, slots=True)
 class _Raw(InputForm[DetectRequest]):
+    host: Callable[[], str]
     included: str
 
     def too_large(self, actual: str) -> PayloadTooLarge:
         return image_too_large(actual, self.limit)
 
     def parse(self, body: bytes, query: str) -> DetectRequest:
+        _refuse_urls(query, self.host)
         return request_from(checked_image(body, self.limit), query, included=self.included)
 
 
 @dataclass(frozen=True, slots=True)
 class _Enveloped(InputForm[DetectRequest]):
+    host: Callable[[], str]
     kind: str
     read: Callable[[bytes, str], DetectRequest]
 
@@ -105,4 +110,12 @@ class _Enveloped(InputForm[DetectRequest]):
         )
 
     def parse(self, body: bytes, query: str) -> DetectRequest:
+        _refuse_urls(query, self.host)
         return self.read(body, query)
+
+
+def _refuse_urls(query: str, host: Callable[[], str]) -> None:
+    """Refuse a query that says where the picture is, before a body that has none is complained of."""
+    if query:
+        pairs = urllib.parse.parse_qsl(query)
+        refuse_urls((pair for pair in pairs if pair[0] not in _PARAMETERS), host)

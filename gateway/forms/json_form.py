@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.forms.base64_text import decode_image
-from gateway.forms.hints import refuse_reference
+from gateway.forms.hints import refuse_reference, refuse_urls
 from gateway.forms.members import load_json, metadata_from, request_from
 from utils.domain import DetectRequest, checked_image
 from utils.errors import ImageMissing, MalformedRequest, shown
@@ -25,11 +25,11 @@ def parse_json(
     document = load_json(body, "The body")
     if not isinstance(document, dict):
         raise MalformedRequest('The body is not a JSON object such as {"image": "<base64>"}.')
-    for name in document:
-        if name not in _MEMBERS:
-            raise MalformedRequest(
-                f"There is no member {shown(name)!r}; known: {', '.join(_MEMBERS)}", field=shown(name)
-            )
+    unknown = [name for name in document if name not in _MEMBERS]
+    refuse_urls(((name, document[name]) for name in unknown), host)
+    if unknown:
+        name = shown(unknown[0])
+        raise MalformedRequest(f"There is no member {name!r}; known: {', '.join(_MEMBERS)}", field=name)
     image_id = _member(document, "image_id", str, "a string")
     options = _member(document, "options", dict, "an object")
     metadata = metadata_from(document.get("metadata"))

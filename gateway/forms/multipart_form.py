@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.forms.hints import curl_lines, refuse_reference
+from gateway.forms.hints import curl_lines, refuse_reference, refuse_urls
 from gateway.forms.members import ALL_OPTIONS, load_json, metadata_from, request_from, typed, unique
 from gateway.forms.parts import boundary_of, read_parts
 from utils.domain import MAX_METADATA_CHARACTERS, DetectRequest, checked_image
@@ -49,7 +49,7 @@ def parse_multipart(
     parts = unique(came, _joined)
     picture = parts.pop(_image_name(parts, host))
     if not picture.is_file:
-        refuse_reference(picture.content[:LONGEST_REFERENCE].decode(errors="replace"), host)
+        refuse_reference(_reference(picture), host)
     image = checked_image(picture.content, max_image_bytes)
     contents = {name: part.content for name, part in parts.items()}
     return request_with(image, query, contents, included=included)
@@ -84,18 +84,25 @@ def _image_name(parts: Mapping[str, _Part], host: Callable[[], str]) -> str:
 
     Raises:
         ImageMissing: There is none, or one of several files would have to be chosen.
+        MalformedRequest: There is a URL instead.
     """
     if "image" in parts:
         return "image"
     files = [name for name, part in parts.items() if part.is_file and name not in FIELDS]
     if len(files) == 1:
         return files[0]
+    refuse_urls(((name, _reference(part)) for name, part in parts.items() if name not in FIELDS), host)
     came = ", ".join(repr(shown(name)) for name in [*parts][:_NAMES_SHOWN]) or "no part at all"
     raise ImageMissing(
         f"There is no part named image, and {'more than one' if files else 'no'} file; what came: {came}. "
         f"Send one file: {curl_lines(host())[0]}",
         field="image",
     )
+
+
+def _reference(part: _Part) -> str:
+    """What of a part could say where a picture is."""
+    return part.content[:LONGEST_REFERENCE].decode(errors="replace")
 
 
 def _text(name: str, value: bytes) -> str:

@@ -1,5 +1,6 @@
 """What is sent to find faces, and what is answered, as JSON Schemas."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import Field, fields
 from typing import Any
@@ -35,6 +36,9 @@ _ABOUT_OPTIONS = {
 def option_schemas(kinds: Sequence[str]) -> dict[str, Element]:
     """Each option of a detection, and those of what may be included in its answer.
 
+    Defaults are in words alone: programs would send them, where they are not wanted, or the option is given
+    elsewhere.
+
     Args:
         kinds: Some of INCLUDED.
     """
@@ -57,7 +61,9 @@ def _option(name: str, option: Field[Any]) -> Element:
         made |= {"type": "boolean"}
     else:
         made |= {"type": "string", "enum": [*option.metadata["choices"]]}
-    return made if option.default is None else made | {"default": option.default}
+    if option.default is not None:
+        made["description"] += f" Without it {json.dumps(option.default)}."
+    return made
 
 
 def _nullable(described: Element) -> Element:
@@ -86,14 +92,15 @@ def _closed(described: Element) -> Element:
 def _requests(name: str, kinds: Sequence[str], settings: Settings) -> dict[str, Element]:
     """The bodies of a path whose answer may include these, by names that begin with its own."""
     options = option_schemas(kinds)
-    nullable = {name: _nullable(option) for name, option in options.items()}
+    nullable = {option: _nullable(described) for option, described in options.items()}
     limit = f"At most {settings.max_image_bytes} bytes (FACET_MAX_IMAGE_BYTES)."
     picture = {**_TEXT, "contentEncoding": "base64", "description": f"Base64, or a data: URI of it. {limit}"}
-    members = {"image": picture, **{name: _nullable(one) for name, one in echoed().items()}}
-    members["options"] = _nullable(_closed({"type": "object", "properties": nullable}))
+    members = {"image": picture, **{member: _nullable(one) for member, one in echoed().items()}}
+    members["options"] = {"anyOf": [schema(f"{name}Options"), {"type": "null"}]}
     file = {**BINARY, "description": f"The file; its part may have any other name, too. {limit}"}
     form = {"image": file, **options, **echoed()}
     return {
+        f"{name}Options": _closed({"type": "object", "properties": nullable}),
         f"{name}Request": _closed({"type": "object", "properties": members, "required": ["image"]}),
         # Not closed: where there is one file only, its part may have any name.
         f"{name}Form": {"type": "object", "properties": form, "required": ["image"]},

@@ -34,7 +34,7 @@ _SMALL = media({JSON: _OBJECT})
 def schemas() -> dict[str, Element]:
     """The objects of requests and answers."""
     described = record({"name": _TEXT, "datatype": _TEXT, "shape": _SHAPE})
-    data = {"type": "array", "description": "Elements in row-major order, flat or nested."}
+    data = array({}, "Elements in row-major order, flat or nested.")
     tensor = record(
         {"name": _TEXT, "datatype": _TEXT, "shape": _SHAPE, "parameters": _OBJECT, "data": data},
         "parameters",

@@ -8,6 +8,7 @@ from gateway.openapi.models import TAG, predicted
 from utils.models import ModelDescription
 
 _ROOT = "#"
+_DEFINITIONS = "/$defs/"
 
 
 def with_models(document: Element, models: Iterable[ModelDescription]) -> Element:
@@ -18,10 +19,10 @@ def with_models(document: Element, models: Iterable[ModelDescription]) -> Elemen
         if model.input_schema is not None and model.output_schema is not None:
             name = _component(model)
             schemas |= _schemas(name, model, model.input_schema, model.output_schema)
-            path = f"{model.name}/{model.version}"
-            paths[f"/models/{path}/predict"] = {"post": _operation(path, name, model)}
+            path = f"/models/{model.name}"
+            paths[f"{path}/{model.version}/predict"] = {"post": _operation(name, name, model)}
             if model.default:
-                paths[f"/models/{model.name}/predict"] = {"post": _operation(model.name, name, model)}
+                paths[f"{path}/predict"] = {"post": _operation(_escaped(model.name), name, model)}
     components = document["components"]
     return document | {
         "paths": document["paths"] | paths,
@@ -31,19 +32,34 @@ def with_models(document: Element, models: Iterable[ModelDescription]) -> Elemen
 
 def _component(model: ModelDescription) -> str:
     """How the names of its schemas begin; those of no other version do, for versions begin with a digit."""
-    return f"{model.name.replace('.', '..')}.{model.version}"
+    return f"{_escaped(model.name)}.{model.version}"
+
+
+def _escaped(name: str) -> str:
+    return name.replace(".", "..")
 
 
 def _schemas(
     name: str, model: ModelDescription, of_input: Mapping[str, Any], of_answer: Mapping[str, Any]
 ) -> dict[str, Element]:
-    made = {
-        f"{name}.input": _moved(of_input, f"{name}.input"),
-        f"{name}.answer": _moved(of_answer, f"{name}.answer"),
-    }
+    made = _components(f"{name}.input", of_input) | _components(f"{name}.answer", of_answer)
     if "multipart" in model.operations:
-        made[f"{name}.form"] = _with_files(made[f"{name}.input"])
+        made |= _components(f"{name}.form", _with_files(of_input))
     return made
+
+
+def _components(name: str, described: Mapping[str, Any]) -> dict[str, Element]:
+    """A schema as the component of this name, and its definitions as others.
+
+    Programs that make clients look for definitions nowhere else. Titles are left out: such programs would
+    name a type after each, and most are `Input` and `Output`.
+    """
+    moved = _moved(described, name)
+    definitions = moved.pop("$defs", {})
+    made = {name: moved} | {f"{name}.{one}": definition for one, definition in definitions.items()}
+    return {
+        one: {key: value for key, value in schema.items() if key != "title"} for one, schema in made.items()
+    }
 
 
 def _moved(value: Any, name: str) -> Any:  # noqa: ANN401 - any JSON
@@ -52,7 +68,8 @@ def _moved(value: Any, name: str) -> Any:  # noqa: ANN401 - any JSON
         moved = {key: _moved(member, name) for key, member in value.items()}
         target = moved.get("$ref")
         if isinstance(target, str) and target.startswith(_ROOT):
-            moved["$ref"] = f"{schema(name)['$ref']}{target.removeprefix(_ROOT)}"
+            place = target.removeprefix(_ROOT).replace(_DEFINITIONS, ".", 1)
+            moved["$ref"] = f"{schema(name)['$ref']}{place}"
         return moved
     return [_moved(member, name) for member in value] if isinstance(value, list | tuple) else value
 
@@ -66,12 +83,12 @@ def _with_files(value: Any) -> Any:  # noqa: ANN401 - any JSON
     return [_with_files(member) for member in value] if isinstance(value, list) else value
 
 
-def _operation(path: str, name: str, model: ModelDescription) -> Element:
+def _operation(identifier: str, name: str, model: ModelDescription) -> Element:
     content = {JSON: schema(f"{name}.input")}
     if "multipart" in model.operations:
         content[MULTIPART] = schema(f"{name}.form")
     return operation(
-        f"predict/{path}",
+        f"predict_{identifier}",
         TAG,
         f"Have {model.display_name or model.name} answer one input",
         predicted(schema(f"{name}.answer")),

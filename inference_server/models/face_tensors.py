@@ -9,6 +9,7 @@ import numpy as np
 from inference_server.models.encodings.inference import InferenceOperation, operations_of
 from inference_server.models.encodings.tensors import TensorInterface, TensorSpec
 from protos import infer_pb2 as pb
+from utils.codec import check_options
 from utils.domain import OPTION_NAMES
 from utils.errors import InvalidInput
 
@@ -38,6 +39,7 @@ class FaceTensors(TensorInterface):
 
         Raises:
             InvalidInput: An option is of a wrong type.
+            OptionOutOfRange: An option is not in its range: no picture's fault, for all have the same.
         """
         options = pb.DetectOptions()
         for name in OPTION_NAMES:
@@ -48,6 +50,7 @@ class FaceTensors(TensorInterface):
                     raise InvalidInput(
                         f"The parameter {name} is no number as it takes", field=name
                     ) from error
+        check_options(options)
         return [pb.Image(raw_data=one, options=options) for one in arrays["image"]]
 
     def join(self, outputs: Sequence[bytes]) -> dict[str, Any]:

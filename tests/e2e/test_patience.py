@@ -9,7 +9,8 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from tests.support.endpoints import ENDPOINTS, http_request
+from tests.support.endpoints import http_request, post_raw
+from tests.support.face_endpoints import ENDPOINTS
 from tests.support.facet import Facet, facet
 from tests.support.pictures import encoded, group_photo, portrait
 from tests.support.processes import wait_until
@@ -50,7 +51,7 @@ def refusal(service: Facet) -> dict[str, str] | None:
 )
 def test_pictures_that_are_given_time_are_all_answered(service: Facet, picture: bytes, count: int) -> None:
     """All at once, each with a minute; who names no time is meanwhile refused, and told what helps."""
-    alone = ENDPOINTS["raw"](service.http, picture, {}).faces  # now it is known what such a picture takes
+    alone = post_raw(service.http, picture, {}).faces  # now it is known what such a picture takes
     assert alone
     refusals: list[dict[str, str]] = []
 
@@ -61,8 +62,8 @@ def test_pictures_that_are_given_time_are_all_answered(service: Facet, picture: 
 
     with ThreadPoolExecutor(count) as threads:
         sends = [
-            threads.submit(partial(ENDPOINTS[endpoint], service.address(endpoint), picture, {}))
-            for endpoint in ("raw", "raw", "raw", "grpc") * (count // 4 + 1)
+            threads.submit(partial(ENDPOINTS[endpoint], service, picture, {}, 60))
+            for endpoint in ("raw", "raw", "raw", "client") * (count // 4 + 1)
         ][:count]
         wait_until(refused, "a request without a time is refused")
         answers = [send.result() for send in sends]

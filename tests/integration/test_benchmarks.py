@@ -22,7 +22,7 @@ from inference_server.models.kinds.pictures import PictureInput
 from protos import infer_pb2
 from protos.torchserve import message_class
 from tests.support import open_inference
-from tests.support.endpoints import ENDPOINTS
+from tests.support.endpoints import call_grpc, post_json
 from tests.support.pictures import group_photo, png
 from utils.service_client import ServiceClient
 
@@ -31,7 +31,8 @@ Floats = npt.NDArray[np.float64]
 
 def boxes(endpoint: str, address: str, picture: bytes) -> Floats:
     """(N, 4), from the left of the picture to its right."""
-    faces = ENDPOINTS[endpoint](address, picture, {}).faces
+    ask = {"json": post_json, "grpc": call_grpc}[endpoint]
+    faces = ask(address, picture, {}).faces
     return np.array(sorted(face[:4] for face in faces or []))
 
 

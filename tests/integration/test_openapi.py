@@ -1,36 +1,23 @@
-"""Rules of a gateway that describes itself: requests of all kinds, caches, and pages of other origins."""
+"""Rules of a gateway that describes itself: what it answers, caches, and pages of other origins."""
 
 import contextlib
 import gzip
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import gateway_process
-from tests.support.client_environment import interpreter
+from tests.support.described_gateway import PAGE, described_gateway
 from tests.support.gateway_process import Gateway, Reply, post, read, read_reply
-from tests.support.model_backend import model_backend
 from tests.support.openapi import check, described, undescribed
 from tests.support.pictures import ASTRONAUT
-from tests.support.processes import PATIENCE, ROOT
-
-PAGE = "https://page.example"
-FUZZER = ROOT / "tests" / "support" / "openapi_fuzzer.py"
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway before a real backend; pages of one origin may read its answers."""
-    folder = tmp_path_factory.mktemp("backend")
-    time = {"FACET_TIMEOUT_SECONDS": f"{PATIENCE:g}", "FACET_MAX_TIMEOUT_SECONDS": f"{PATIENCE:g}"}
-    with (
-        model_backend(folder, FACET_MODELS="face_detection,echo", FACET_ADMIN_ADDRESS="") as backend,
-        gateway_process.gateway(backend.address, FACET_ALLOWED_ORIGINS=PAGE, **time) as running,
-    ):
+    """One for all tests of this module."""
+    with described_gateway(tmp_path_factory.mktemp("backend")) as running:
         yield running
 
 
@@ -40,16 +27,6 @@ def get(served: Gateway, path: str, **headers: str) -> Reply:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request("GET", path, headers=named)
         return read(connection.getresponse())
-
-
-def test_whatever_is_asked_the_answer_is_one_that_is_described(served: Gateway, tmp_path: Path) -> None:
-    """Requests of all kinds with a real picture; none meets a fault, and the document itself is valid."""
-    host, port = served.address
-    command = [interpreter("openapi"), FUZZER, f"http://{host}:{port}/openapi.json", ASTRONAUT]
-    run = subprocess.run(
-        list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
-    )
-    assert run.returncode == 0, (run.stdout[-10_000:], run.stderr[-2000:])
 
 
 def test_what_a_real_backend_answers_is_described_in_full(served: Gateway) -> None:

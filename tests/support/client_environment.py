@@ -1,6 +1,7 @@
-"""Virtual environments of clients whose packages cannot be installed beside ours."""
+"""Environments of clients whose packages cannot be installed beside ours, or are none of Python."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import ROOT
+from tests.support.tools import tool
 
 CLIENTS = {
     # They need protobuf below 7.
@@ -15,6 +17,7 @@ CLIENTS = {
     "kserve": ("kserve==0.21.0",),  # 450 MB: for the soak alone
     # Schemathesis brings plugins for pytest, which would be loaded by all tests.
     "openapi": ("schemathesis==4.32.5", "openapi-spec-validator==0.9.0"),
+    "openapi_python_client": ("openapi-python-client==0.29.1",),
     "open_inference": ("open-inference-grpc==2.0.0", "grpcio==1.85.1", "protobuf==6.33.6", "numpy==2.4.6"),
 }
 """What is installed for each."""
@@ -53,3 +56,26 @@ def environment(client: str) -> Path:
         raise NotInstalled(f"{client} cannot be installed: {made.stderr.strip().splitlines()[-1]}")
     done.touch()
     return python
+
+
+def node_modules(folder: Path) -> Path:
+    """The packages that package-lock.json of a folder pins, as the first run that needs them installs them.
+
+    Skips the test where they cannot be had.
+    """
+    npm = tool("npm", "npm")
+    files = [folder / name for name in ("package.json", "package-lock.json")]
+    tag = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
+    made = ROOT / ".cache" / "clients" / f"{folder.name}-{tag}"
+    if not (made / "done").exists():
+        made.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copy(file, made)
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        installed = subprocess.run(
+            command, cwd=made, check=False, capture_output=True, text=True, timeout=_SECONDS
+        )
+        if installed.returncode != 0:
+            pytest.skip(f"{folder.name} cannot be installed: {installed.stderr[-500:]}")
+        (made / "done").touch()
+    return made / "node_modules"

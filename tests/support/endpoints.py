@@ -1,25 +1,33 @@
-"""The four ways in which a picture reaches Facet, behind one function each: for tests of all of them.
+"""The ways in which a picture reaches `/predict`, and our client, behind one function each.
 
-An endpoint takes a picture with options and gives an `Answer`: what came back, in the same words for all.
+Each takes an address, a picture with options and the seconds that it has, and gives an `Answer`: what came
+back, in the same words for all. `tests.support.face_endpoints` has all ways that there are.
 """
 
 import base64
+import gzip
 import http.client
 import json
 import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
-from utils.domain import DetectOptions, DetectRequest
-from utils.errors import FacetError
+import grpc
+
+from utils.channel import error_of
+from utils.domain import Detection, DetectOptions, DetectRequest
+from utils.errors import Code, FacetError, error_class
 from utils.service_client import ServiceClient
 from utils.settings import parse_address
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an endpoint said: the reason of an error, or none and the faces as lists of numbers."""
+    """What an endpoint said: the reason of an error, or none and the faces.
+
+    A face is fifteen numbers: its box, its landmarks, its confidence.
+    """
 
     reason: str | None
     faces: list[list[float]] | None
@@ -27,8 +35,21 @@ class Answer:
     body: dict[str, Any] | None = None
 
 
-Endpoint = Callable[[str, bytes, Mapping[str, float]], Answer]
-"""Takes the endpoint's address, a picture and options."""
+ANY_SIZE = [("grpc.max_send_message_length", -1)]
+"""Of a channel that sends what only the server refuses."""
+
+Options = Mapping[str, Any]
+"""Of a detection; some that are sent to be refused have no name or type of any option."""
+
+
+def numbers(value: Any) -> list[float]:  # noqa: ANN401 - any JSON
+    """All numbers of a document, in its order; null is none."""
+    if value is None:
+        return []
+    if isinstance(value, int | float):
+        return [value]
+    members = value.values() if isinstance(value, Mapping) else value
+    return [number for member in members for number in numbers(member)]
 
 
 def http_request(
@@ -53,13 +74,18 @@ def answers(address: str, path: str, status: int) -> bool:
         return False
 
 
-def post_raw(address: str, picture: bytes, options: Mapping[str, float]) -> Answer:
+def post_raw(address: str, picture: bytes, options: Options, seconds: float = 60) -> Answer:
     """The bytes of the file as the body, options in the query."""
-    path = "/predict?" + urllib.parse.urlencode(options)
-    return _read(address, path, picture, "application/octet-stream")
+    return _post(address, _path(options), picture, seconds, **{"Content-Type": "application/octet-stream"})
 
 
-def post_form(address: str, picture: bytes, options: Mapping[str, float]) -> Answer:
+def post_gzip(address: str, picture: bytes, options: Options, seconds: float = 60) -> Answer:
+    """The same, compressed."""
+    headers = {"Content-Type": "image/*", "Content-Encoding": "gzip"}
+    return _post(address, _path(options), gzip.compress(picture, 1), seconds, **headers)
+
+
+def post_form(address: str, picture: bytes, options: Options, seconds: float = 60) -> Answer:
     """A form, as curl -F sends it."""
     boundary = "----facet-test-boundary"
     parts = [
@@ -69,51 +95,78 @@ def post_form(address: str, picture: bytes, options: Mapping[str, float]) -> Ans
     head = 'Content-Disposition: form-data; name="image"; filename="photo.jpg"'
     parts.append(f"--{boundary}\r\n{head}\r\nContent-Type: image/jpeg\r\n\r\n".encode() + picture + b"\r\n")
     body = b"".join(parts) + f"--{boundary}--\r\n".encode()
-    return _read(address, "/predict", body, f"multipart/form-data; boundary={boundary}")
+    return _post(
+        address, "/predict", body, seconds, **{"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    )
 
 
-def post_json(address: str, picture: bytes, options: Mapping[str, float]) -> Answer:
+def post_json(address: str, picture: bytes, options: Options, seconds: float = 60) -> Answer:
     """JSON with the picture as base64."""
+    return post_document(address, "/predict", picture, options, seconds)
+
+
+def post_document(address: str, path: str, picture: bytes, options: Options, seconds: float) -> Answer:
+    """The same to a path that takes it."""
     document = {"image": base64.b64encode(picture).decode(), "options": dict(options)}
-    return _read(address, "/predict", json.dumps(document).encode(), "application/json")
+    body = json.dumps(document).encode()
+    return _post(address, path, body, seconds, **{"Content-Type": "application/json"})
 
 
-def call_grpc(address: str, picture: bytes, options: Mapping[str, float]) -> Answer:
+def call_grpc(address: str, picture: bytes, options: Options, seconds: float = 60) -> Answer:
     """The client, over gRPC; limits are the server's to check."""
     try:
-        request = DetectRequest(picture, DetectOptions(**options))  # type: ignore[arg-type]
-        with ServiceClient(address, timeout=60, max_image_bytes=64 * 1024**2) as client:
+        request = DetectRequest(picture, DetectOptions(**options))
+        with ServiceClient(address, timeout=seconds, max_image_bytes=64 * 1024**2) as client:
             detection = client.detect(request)
     except FacetError as error:
-        return Answer(error.reason, None, error.http_status)
-    faces = [
-        [f.box.up_left.x, f.box.up_left.y, f.box.lower_right.x, f.box.lower_right.y, f.confidence]
-        for f in detection.faces
-    ]
-    return Answer(None, faces, 200)
+        return refusal(error)
+    return found(detection)
 
 
-def _read(address: str, path: str, body: bytes, content_type: str) -> Answer:
-    headers = {"Content-Type": content_type, "X-Request-Timeout": "60"}
+def found(detection: Detection) -> Answer:
+    """A detection as an answer."""
+    return Answer(None, [numbers(astuple(face)) for face in detection.faces], 200)
+
+
+def refusal(error: FacetError) -> Answer:
+    """An error as an answer."""
+    return Answer(error.reason, None, error.http_status)
+
+
+def called(call: Callable[[], Any], read: Callable[[Any], Answer]) -> Answer:
+    """What a call of gRPC answers; fails where its code is not that of its reason."""
+    try:
+        answer = call()
+    except grpc.RpcError as error:
+        failed = error
+    else:
+        return read(answer)
+    meant = error_of(failed)
+    assert Code(failed.code().value[0]) is meant.code
+    return refusal(meant)
+
+
+def problem(status: int, headers: Mapping[str, str], said: dict[str, Any]) -> Answer:
+    """A problem document as an answer; fails where its reason is not one of this status."""
+    kind = error_class(said["reason"])
+    assert kind is not None
+    assert (status, headers["content-type"]) == (kind.http_status, "application/problem+json")
+    assert said["status"] == status
+    assert "results" not in said
+    return Answer(said["reason"], None, status, said)
+
+
+def _path(options: Options) -> str:
+    return "/predict?" + urllib.parse.urlencode(options)
+
+
+def _post(address: str, path: str, body: bytes, seconds: float, **headers: str) -> Answer:
+    headers["X-Request-Timeout"] = f"{seconds:g}"
     status, answered, raw = http_request(address, "POST", path, body, headers)
     said = json.loads(raw)
     if status != 200:
-        assert answered["content-type"] == "application/problem+json"
-        assert said["status"] == status
-        assert "results" not in said
-        return Answer(said["reason"], None, status, said)
-    faces = [
-        [
-            r["box"]["upLeft"]["x"],
-            r["box"]["upLeft"]["y"],
-            r["box"]["lowerRight"]["x"],
-            r["box"]["lowerRight"]["y"],
-            r["confidence"],
-        ]
-        for r in said["results"]
-    ]
-    return Answer(None, faces, status, said)
+        return problem(status, answered, said)
+    return Answer(None, [numbers(face) for face in said["results"]], status, said)
 
 
-HTTP_ENDPOINTS: dict[str, Endpoint] = {"raw": post_raw, "form": post_form, "json": post_json}
-ENDPOINTS: dict[str, Endpoint] = {**HTTP_ENDPOINTS, "grpc": call_grpc}
+HTTP_ENDPOINTS = {"raw": post_raw, "gzip": post_gzip, "form": post_form, "json": post_json}

@@ -39,19 +39,30 @@ ROOMY = {
     "FACET_MAX_TIMEOUT_SECONDS": "120",
 }
 
+TORCHSERVE = {
+    "FACET_TORCHSERVE_ADDRESS": "127.0.0.1:0",
+    "FACET_TORCHSERVE_HTTP_ADDRESS": "127.0.0.1:0",
+}
+
 
 @dataclass(frozen=True)
 class Facet:
-    """A running gateway and backend."""
+    """A running gateway and backend, and their addresses, two of which are those of `TORCHSERVE`."""
 
     gateway: Process
     inference: Process
     http: str
     grpc: str
 
-    def address(self, endpoint: str) -> str:
-        """Where an endpoint of tests.support.endpoints is."""
-        return self.grpc if endpoint == "grpc" else self.http
+    @property
+    def torchserve(self) -> str:
+        """Where the backend speaks TorchServe's protocol."""
+        return str(self.inference.logged("ready")[0]["torchserve_address"])
+
+    @property
+    def torchserve_http(self) -> str:
+        """Where the gateway does."""
+        return str(self.gateway.logged("ready")[0]["torchserve_http_address"])
 
 
 def without_native(folder: Path) -> dict[str, str]:

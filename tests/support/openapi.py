@@ -62,8 +62,6 @@ def undescribed(document: Document, schema: Any, value: Any, path: str = "") -> 
     if not isinstance(value, dict):
         return []
     known: dict[str, Any] = dict(schema.get("properties", {}))
-    for part in schema.get("allOf", ()):
-        known |= resolved(document, part).get("properties", {})
     if not known:
         return []
     return [

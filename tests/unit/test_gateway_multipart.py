@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import urllib.parse
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.forms.inputs import input_form
 from tests.support.gateway_fakes import FakeBackend, app_for
-from tests.support.gateway_forms import HEAD, IMAGE, LIMIT, assert_refused, form, post_json
+from tests.support.gateway_forms import HEAD, IMAGE, LIMIT, TEXT, assert_refused, form, post_json
 from utils.domain import MAX_METADATA_CHARACTERS
 
 
@@ -119,6 +120,29 @@ def test_an_image_that_only_says_where_it_is_is_told_how_to_send_it(
         post_json(client, {"image": text}),
     ):
         assert words in assert_refused(response, 400, "MALFORMED_REQUEST", "image")
+
+
+@pytest.mark.parametrize("name", ["image", "url", "image_url"])
+def test_a_url_where_there_should_be_a_picture_is_told_how_to_send_that(
+    client: FlaskClient, backend: FakeBackend, name: str
+) -> None:
+    """Whatever it is called, in each form and in the query; only a caller's name for a picture may be one."""
+    url = "https://example.com/a.jpg"
+    body, kind = form((name, url.encode()))
+    in_query = f"/predict?{urllib.parse.urlencode({name: url})}"
+    for response in (
+        client.post("/predict", data=body, content_type=kind),
+        post_json(client, {name: url}),
+        client.post(in_query),
+        client.post(in_query, data=IMAGE, content_type="image/jpeg"),
+        post_json(client, {"image": TEXT}, in_query),
+    ):
+        detail = assert_refused(response, 400, "MALFORMED_REQUEST", name)
+        assert detail.startswith(f"{name} is a URL; pictures are never fetched")
+        assert "curl -s URL | curl --data-binary @- -H 'Content-Type: image/*' http://localhost/" in detail
+    assert not backend.requests
+    client.post(f"/predict?image_id={url}", data=IMAGE, content_type="image/jpeg")
+    assert backend.requests[0].image_id == url
 
 
 @pytest.mark.parametrize("cut", [3, 30, 60, -3, -9])
