@@ -26,6 +26,7 @@ NAMES = (
     "extras",
     "batch",
     "metrics",
+    "identity",
 )
 
 Figures = dict[str, Any]

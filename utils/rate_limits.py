@@ -34,8 +34,8 @@ _LAYOUT: Final = 1
 _SIZE: Final = 2 * MOST_KEYS * _ENTRY.size
 _NAME: Final = 8
 _ROUNDING: Final = 1e-9
-_PATIENCE_SECONDS: Final = 0.02
-"""What the lock is waited for. Who has it for longer is stopped, or dying."""
+_PATIENCE_SECONDS: Final = 0.1
+"""What the lock is waited for. Who has it for longer does not wait for a CPU, but is stopped."""
 _PAUSE_SECONDS: Final = 0.0002
 _BLIND_SECONDS: Final = 1.0
 

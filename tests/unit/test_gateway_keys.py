@@ -18,6 +18,7 @@ from tests.support.batches import Line
 from tests.support.gateway_fakes import FakeBackend, app_for
 from tests.support.keys import KeyFile, bearer
 from tests.support.openapi import check_answer
+from tests.support.processes import ROOT
 from utils.api_keys import GATEWAY, MANAGE, PREDICT
 from utils.domain import Detection, DetectRequest
 from utils.service_client import BlockingCallOptions
@@ -359,6 +360,15 @@ def test_keys_may_be_demanded_for_one_scope_alone(
     for path, scope in (("/predict", PREDICT), ("/v2/repository/models/{name}/load", MANAGE)):
         told = document["paths"][path]["post"].get("security", document.get("security"))
         assert bool(told) == (scope in needed)
+
+
+def test_the_page_names_the_paths_that_need_no_key() -> None:
+    """All of them, and no other."""
+    page = (ROOT / "docs" / "security.md").read_text()
+    for row, expected in (("| gateway | ", OPEN), ("| gateway, TorchServe's address | ", OPEN_TORCHSERVE)):
+        [told] = [line for line in page.splitlines() if line.startswith(row)]
+        named = {path.replace("FILE", "<file>") for path in re.findall(r"`([^`]*)`", told)}
+        assert named == expected
 
 
 def test_without_keys_nothing_is_said_of_them(backend: FakeBackend) -> None:
