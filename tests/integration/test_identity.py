@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,11 @@ import grpc
 import pytest
 
 from protos import infer_pb2 as pb
+from protos.models_pb2 import StreamItem
+from protos.oip import message_class as oip
+from protos.torchserve import message_class as torchserve
 from tests.support import gateway_process
-from tests.support.access_points import ACCESS_POINTS, AccessPoint, Places
+from tests.support.access_points import ACCESS_POINTS, ECHO_INFER, AccessPoint, Places
 from tests.support.endpoints import http_request
 from tests.support.gateway_process import Gateway, gateway
 from tests.support.keys import KeyFile, bearer
@@ -303,6 +306,44 @@ def test_each_item_of_a_stream_counts_and_is_checked(served: Served) -> None:
     ]
     assert isinstance(outcomes[2], RateLimited)
     assert outcomes[2].retry_after is not None
+
+
+_TORCHSERVE_INPUT = torchserve("inference", "PredictionsRequest")(
+    model_name="echo", sequence_id="s", input={"text": b"hello"}
+)
+STREAMS: dict[str, tuple[str, str, bytes, Callable[[bytes], bool]]] = {
+    "typed": (
+        "grpc",
+        "/model_grpc_service.ModelgRPCService/echo_predict_stream",
+        b"",
+        lambda reply: StreamItem.FromString(reply).error.reason == "RATE_LIMITED",
+    ),
+    "oip": (
+        "grpc",
+        "/inference.GRPCInferenceService/ModelStreamInfer",
+        ECHO_INFER.SerializeToString(),
+        lambda reply: "may make" in oip("ModelStreamInferResponse").FromString(reply).error_message,
+    ),
+    "torchserve": (
+        "torchserve",
+        "/org.pytorch.serve.grpc.inference.InferenceAPIsService/StreamPredictions2",
+        _TORCHSERVE_INPUT.SerializeToString(),
+        lambda reply: torchserve("inference", "PredictionResponse").FromString(reply).status.code == 8,
+    ),
+}
+"""Place, method and message of each stream of inputs, and whether a reply says that its limit is reached."""
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_items_of_every_stream_count(served: Served, name: str) -> None:
+    """And the stream that they come in does not: it goes on behind one that is refused."""
+    place, method, message, is_limited = STREAMS[name]
+    secret = served.add(f"stream-{name}", PREDICT, rate=0.01, burst=2)
+    with grpc.insecure_channel(getattr(served.places, place)) as channel:
+        call: Any = channel.stream_stream(method)
+        metadata = (("authorization", f"Bearer {secret}"),)
+        replies = list(call(iter([message] * 4), metadata=metadata, timeout=PATIENCE))
+    assert [is_limited(reply) for reply in replies] == [False, False, True, True]
 
 
 # --- revocation and the gateway's own key -------------------------------------------------------------

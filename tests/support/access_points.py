@@ -104,8 +104,8 @@ _TORCHSERVE = "/org.pytorch.serve.grpc"
 _INFER = json.dumps(
     {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["hello"]}]}
 ).encode()
-_ECHO_INFER = oip("ModelInferRequest")(model_name="echo")
-_ECHO_INPUT = _ECHO_INFER.inputs.add(name="text", datatype="BYTES", shape=[1])
+ECHO_INFER: Any = oip("ModelInferRequest")(model_name="echo")
+_ECHO_INPUT = ECHO_INFER.inputs.add(name="text", datatype="BYTES", shape=[1])
 _ECHO_INPUT.contents.bytes_contents.append(b"hello")
 _ECHO_PREDICT = models_pb2.PredictRequest(name="echo", json=_ECHO)
 _TORCHSERVE_ECHO = torchserve("inference", "PredictionsRequest")(model_name="echo", input={"text": b"hello"})
@@ -136,9 +136,9 @@ ACCESS_POINTS = [
     ),
     AccessPoint("grpc_models", "grpc", PREDICT, _grpc("/Models/List", models_pb2.ListRequest())),
     AccessPoint("grpc_model", "grpc", PREDICT, _grpc("/Models/Predict", _ECHO_PREDICT)),
-    AccessPoint("grpc_oip", "grpc", PREDICT, _grpc(f"{_OIP}/ModelInfer", _ECHO_INFER)),
+    AccessPoint("grpc_oip", "grpc", PREDICT, _grpc(f"{_OIP}/ModelInfer", ECHO_INFER)),
     AccessPoint(
-        "grpc_oip_stream", "grpc", PREDICT, _grpc(f"{_OIP}/ModelStreamInfer", _ECHO_INFER, streams=True)
+        "grpc_oip_stream", "grpc", PREDICT, _grpc(f"{_OIP}/ModelStreamInfer", ECHO_INFER, streams=True)
     ),
     AccessPoint(
         "grpc_oip_load",
