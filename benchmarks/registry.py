@@ -27,6 +27,7 @@ NAMES = (
     "batch",
     "metrics",
     "identity",
+    "tls",
 )
 
 Figures = dict[str, Any]

@@ -27,6 +27,7 @@ from utils.access import Access
 from utils.guard import Guard
 from utils.secret_file import SecretFile
 from utils.settings import Address, Settings
+from utils.tls import client_tls
 
 
 class Gateway(Flask):
@@ -98,6 +99,7 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
             key="" if secret is None else SecretFile(secret).read,
             max_image_bytes=settings.max_image_bytes,
             max_request_bytes=settings.max_request_bytes,
+            tls=client_tls(settings),
         )
     permits = Permits(settings)
     calls = ModelCalls(client, settings, permits)

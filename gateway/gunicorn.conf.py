@@ -25,6 +25,7 @@ from utils.memory import tune_heap
 from utils.secret_file import SecretFile, SecretUnusable
 from utils.settings import InvalidSetting, Settings, parse_address, unknown_settings
 from utils.streams import open_standard_streams
+from utils.tls import TlsUnusable, client_tls
 
 _SPARE_SLOTS = 32
 """How many processes may be added by signals to twice those of FACET_HTTP_WORKERS."""
@@ -124,9 +125,9 @@ def _open_to_all(addresses: Mapping[str, str]) -> dict[str, str]:
 
 
 def on_starting(server: Any) -> None:  # noqa: ANN401 - gunicorn's
-    """Warn, once, of settings that have no effect, and end where no process could show that it lives.
+    """Warn, once, of settings that have no effect, and end where no process could serve.
 
-    End, too, where the keys of callers, or the gateway's own, cannot be used. A reload does not look at them.
+    Nor could one without the keys of callers, or the gateway's own. A reload does not look at them.
     """
     try:
         check_keys(_settings)
@@ -141,6 +142,12 @@ def on_starting(server: Any) -> None:  # noqa: ANN401 - gunicorn's
             f"facet gateway: no file can be made in {folder}: {error.strerror}. Each process needs it to"
             " show that it lives; GUNICORN_CMD_ARGS=--worker-tmp-dir=... names another folder."
         )
+    tls = client_tls(_settings)
+    if tls is not None:
+        try:
+            tls.files.check()
+        except TlsUnusable as error:
+            sys.exit(f"facet gateway: {error}")
     for warning in unknown_settings(os.environ):
         _log.warning(warning)
 

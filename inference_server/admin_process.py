@@ -13,10 +13,12 @@ from inference_server.supervision.group import Group
 from inference_server.supervision.listener import Listener, listen
 from inference_server.supervision.liveness import LivenessMonitor
 from inference_server.supervision.worker_process import WorkerProcess
+from inference_server.tls_handover import handed_over
 from utils.access import demands_keys
 from utils.api_keys import MANAGE
 from utils.loopback import is_loopback
 from utils.settings import Address, InvalidSetting, Settings
+from utils.tls import TlsFiles
 
 SLOTS = 2
 """One for the process, and one for that which replaces it."""
@@ -49,7 +51,8 @@ class AdminPlaces:
 
         Raises:
             AddressUnavailable: One cannot be had.
-            InvalidSetting: Others than this machine could use one, and need no key for it.
+            InvalidSetting: Others than this machine could use one, and need neither a key nor, where it is
+                gRPC's, a certificate for it.
         """
         others = {name: address for name, address in _others(settings).items() if address is not None}
         if settings.admin_address is None:
@@ -68,7 +71,7 @@ class AdminPlaces:
             local |= {name: is_loopback(place.address.host) for name, place in grpc.items()}
             for name, is_local in local.items():
                 if not is_local:
-                    _demand_key(settings, name)
+                    _demand_protection(settings, name)
             taken.pop_all()
         return cls(http, grpc.get(_GRPC), torchserve, grpc.get(_TORCHSERVE_GRPC))
 
@@ -102,14 +105,22 @@ class AdminProcess:
         shared: What all processes share; its last slots are those of this process.
         adopt: Takes the supervisor's end of a connection by which the process asks it.
         patience: Seconds that it has to answer what it was asked when it is told to stop.
+        tls: The files of its gRPC endpoints, which can be used; None for no TLS.
     """
 
     def __init__(
-        self, places: AdminPlaces, shared: Shared, adopt: Callable[[socket.socket], None], patience: float
+        self,
+        places: AdminPlaces,
+        shared: Shared,
+        adopt: Callable[[socket.socket], None],
+        *,
+        patience: float,
+        tls: TlsFiles | None,
     ) -> None:
         self._places = places
         self._shared = shared
         self._adopt = adopt
+        self._tls = tls
         rows = len(shared.stats.rows)
         self.group = Group(
             "admin",
@@ -133,7 +144,8 @@ class AdminProcess:
         command += ["--torchserve-http-fd", "" if torchserve is None else str(torchserve.socket.fileno())]
         command += ["--torchserve-grpc-address", str(places.torchserve_grpc or "")]
         inherit = (*self._shared.descriptors, *listeners, theirs.fileno())
-        with contextlib.closing(theirs):
+        with contextlib.closing(theirs), handed_over(self._tls) as (arguments, descriptors):
+            command, inherit = [*command, *arguments], (*inherit, *descriptors)
             try:
                 process = WorkerProcess(command, slot, generation, release, inherit=inherit)
             except OSError:
@@ -152,13 +164,15 @@ def _others(settings: Settings) -> dict[str, Address | None]:
     }
 
 
-def _demand_key(settings: Settings, setting: str) -> None:
-    """Refuse to be reached by others who need no key for it."""
-    own = setting in {_HTTP, _GRPC}
-    if demands_keys(MANAGE, settings) or (not own and settings.torchserve_key_file is not None):
-        return
-    raise InvalidSetting(
-        f"{setting} is an address that other machines can reach; accepted without FACET_API_KEYS_FILE"
-        f"{'' if own else ' and FACET_TORCHSERVE_KEY_FILE'}: a loopback address"
-        f"{' or a unix socket' if setting == _HTTP else ''}"
-    )
+def _demand_protection(settings: Settings, setting: str) -> None:
+    """Refuse to be reached by others who need neither a key nor, by gRPC, a certificate for it."""
+    protections = {"FACET_API_KEYS_FILE": demands_keys(MANAGE, settings)}
+    if setting in {_TORCHSERVE_HTTP, _TORCHSERVE_GRPC}:
+        protections["FACET_TORCHSERVE_KEY_FILE"] = settings.torchserve_key_file is not None
+    if setting in {_GRPC, _TORCHSERVE_GRPC}:
+        protections["FACET_TLS_CLIENT_CA_FILE"] = settings.tls_client_ca_file is not None
+    if not any(protections.values()):
+        raise InvalidSetting(
+            f"{setting} is an address that other machines can reach; accepted without "
+            f"{' or '.join(protections)}: a loopback address{' or a unix socket' if setting == _HTTP else ''}"
+        )

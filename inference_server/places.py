@@ -4,10 +4,11 @@ from typing import NamedTuple, Self
 
 from inference_server.admin_process import AdminPlaces
 from inference_server.supervision.address import Reservation, reserve
-from utils.access import demands_keys
+from utils.access import check_keys, demands_keys
 from utils.api_keys import PREDICT
 from utils.loopback import is_loopback
 from utils.settings import Settings
+from utils.tls import TlsFiles, server_tls
 
 
 class Places(NamedTuple):
@@ -17,11 +18,13 @@ class Places(NamedTuple):
         grpc: The workers' address.
         torchserve: That by which they speak TorchServe's protocol; None where they do not.
         admin: Those of the admin process; None where there is none.
+        tls: By which all speak TLS where gRPC is spoken; None where they do not.
     """
 
     grpc: Reservation
     torchserve: Reservation | None
     admin: AdminPlaces | None
+    tls: TlsFiles | None
 
     @classmethod
     def take(cls, settings: Settings) -> Self:
@@ -29,15 +32,20 @@ class Places(NamedTuple):
 
         Raises:
             AddressUnavailable: One cannot be had.
-            InvalidSetting: One must not be used so.
+            InvalidSetting: One must not be used so, or the files of TLS cannot be used.
         """
+        tls = server_tls(settings)
+        if tls is not None:
+            tls.check()
         address = settings.torchserve_address
         grpc = reserve(settings.grpc_address)
         torchserve = None if address is None else reserve(address, "FACET_TORCHSERVE_ADDRESS")
-        return cls(grpc, torchserve, AdminPlaces.take(settings))
+        return cls(grpc, torchserve, AdminPlaces.take(settings), tls)
 
     def look_around(self) -> None:
         """Do what is to be done now and then."""
+        if self.tls is not None:
+            self.tls.current()  # is what a child is started with when they have been spoilt since
         self.grpc.close_connections()
         if self.torchserve is not None:
             self.torchserve.close_connections()
@@ -45,8 +53,8 @@ class Places(NamedTuple):
             self.admin.look_around()
 
     def open_to_all(self, settings: Settings) -> dict[str, str]:
-        """Those for calls of models that other machines can reach, and need no key for, by their settings."""
-        if demands_keys(PREDICT, settings):
+        """Those for calls of models that others can reach, and need neither key nor certificate for, by setting."""
+        if demands_keys(PREDICT, settings) or settings.tls_client_ca_file is not None:
             return {}
         tokens = settings.torchserve_key_file is not None
         found = {"grpc_address": self.grpc, "torchserve_address": None if tokens else self.torchserve}

@@ -14,6 +14,7 @@ import grpc
 from inference_server.api.access import CallAccess, current_caller
 from inference_server.api.call_counters import CallCounters
 from inference_server.api.messages import MessageReceiver, service_of
+from utils.credentials import peer_name
 from utils.errors import (
     Cancelled,
     Code,
@@ -97,6 +98,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         access: Checks the keys of calls; None where they need none.
         policy: Of the server; None for Facet's own.
         counters: Count the calls that are logged; None where nobody reads them.
+        identified: Whether clients show a certificate, whose name is logged.
     """
 
     def __init__(
@@ -106,12 +108,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         access: CallAccess | None = None,
         policy: CallPolicy | None = None,
         counters: CallCounters | None = None,
+        *,
+        identified: bool = False,
     ) -> None:
         self._own = own
         self._receiver = receiver
         self._access = access or CallAccess(None)
         self._counters = counters or CallCounters.unshared()
         self._policy = policy or FacetPolicy()
+        self._identified = identified
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -134,7 +139,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metadata = dict(context.invocation_metadata() or ())
         request_id.set(accept_request_id(metadata.get(REQUEST_ID)))
         traceparent.set(trace_context(metadata.get(TRACEPARENT)))
-        _notes.set({})
+        _notes.set({"peer": peer_name(context)} if self._identified else {})
         _queue.set(None)
         started = time.monotonic()
         try:

@@ -202,9 +202,12 @@ def test_an_address_that_others_have_stops_the_start(served: Managed, tmp_path: 
     ("setting", "needed"),
     [
         ("FACET_ADMIN_ADDRESS", "FACET_API_KEYS_FILE"),
-        ("FACET_ADMIN_GRPC_ADDRESS", "FACET_API_KEYS_FILE"),
-        ("FACET_TORCHSERVE_MANAGEMENT_ADDRESS", "FACET_API_KEYS_FILE and FACET_TORCHSERVE_KEY_FILE"),
-        ("FACET_TORCHSERVE_HTTP_MANAGEMENT_ADDRESS", "FACET_API_KEYS_FILE and FACET_TORCHSERVE_KEY_FILE"),
+        ("FACET_ADMIN_GRPC_ADDRESS", "FACET_API_KEYS_FILE or FACET_TLS_CLIENT_CA_FILE"),
+        (
+            "FACET_TORCHSERVE_MANAGEMENT_ADDRESS",
+            "FACET_API_KEYS_FILE or FACET_TORCHSERVE_KEY_FILE or FACET_TLS_CLIENT_CA_FILE",
+        ),
+        ("FACET_TORCHSERVE_HTTP_MANAGEMENT_ADDRESS", "FACET_API_KEYS_FILE or FACET_TORCHSERVE_KEY_FILE"),
     ],
 )
 def test_an_address_that_others_can_reach_needs_a_key(setting: str, needed: str) -> None:
