@@ -32,8 +32,9 @@ class Places(NamedTuple):
 
         Raises:
             AddressUnavailable: One cannot be had.
-            InvalidSetting: One must not be used so, or the files of TLS cannot be used.
+            InvalidSetting: One must not be used so, or the files of keys or of TLS cannot be used.
         """
+        check_keys(settings)
         tls = server_tls(settings)
         if tls is not None:
             tls.check()
@@ -53,7 +54,7 @@ class Places(NamedTuple):
             self.admin.look_around()
 
     def open_to_all(self, settings: Settings) -> dict[str, str]:
-        """Those for calls of models that others can reach, and need neither key nor certificate for, by setting."""
+        """Those for calls of models that others can reach, and need neither key nor certificate for."""
         if demands_keys(PREDICT, settings) or settings.tls_client_ca_file is not None:
             return {}
         tokens = settings.torchserve_key_file is not None
