@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -205,6 +206,13 @@ def test_nobody_else_than_a_gateway_says_for_whom_it_calls(served: Served) -> No
     assert caller(served.secrets["shop"], "boss", "spoofed") == ("shop", None)
     assert caller(served.secrets["gateway"], "boss", "told") == ("boss", "gateway")
     assert caller(served.secrets["gateway"], "a b", "nonsense") == ("gateway", None)
+
+
+def test_the_description_has_the_models_though_its_reader_shows_no_key(served: Served) -> None:
+    """The gateway asks for them by its own."""
+    status, _, body = http_request(served.places.http, "GET", "/openapi.json")
+    assert (status, json.loads(body)["x-facet-models"]) == (200, "listed")
+    assert b"/models/echo/predict" in body
 
 
 # --- clients ------------------------------------------------------------------------------------------

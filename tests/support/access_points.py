@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from protos import infer_pb2, management_pb2, models_pb2
 from protos.oip import message_class as oip
 from protos.torchserve import message_class as torchserve
+from tests.support import batches
 from tests.support.endpoints import http_request
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import PATIENCE
@@ -97,6 +98,7 @@ def _grpc(path: str, message: Any, *, streams: bool = False) -> Callable[[str, s
 
 _JSON = "application/json"
 _PICTURE = ASTRONAUT.read_bytes()
+_BATCH = batches.of_files([_PICTURE])
 _IMAGE = infer_pb2.Image(raw_data=_PICTURE)
 _ECHO = b'{"text": "hello"}'
 _OIP = "/inference.GRPCInferenceService"
@@ -117,6 +119,7 @@ ACCESS_POINTS = [
     AccessPoint(
         "http_annotated", "http", PREDICT, _http("POST", "/predict/annotated", _PICTURE, "image/png")
     ),
+    AccessPoint("http_batch", "http", PREDICT, _http("POST", batches.PATH, _BATCH, batches.KIND)),
     AccessPoint("http_models", "http", PREDICT, _http("GET", "/models", None, _JSON)),
     AccessPoint("http_model", "http", PREDICT, _http("POST", "/models/echo/predict", _ECHO, _JSON)),
     AccessPoint("http_oip", "http", PREDICT, _http("POST", "/v2/models/echo/infer", _INFER, _JSON)),
