@@ -140,7 +140,7 @@ def test_an_unknown_setting_is_warned_about_with_the_nearest_name() -> None:
 
 
 def test_the_key_of_a_client_is_no_setting_and_no_warning() -> None:
-    """It may be in the environment of a shell that also starts Facet; no process of Facet's has it as its own."""
+    """It may be in the environment of a shell that starts Facet, too, whose processes do not have it."""
     environ = {"FACET_API_KEY": "facet_secret"}
     assert unknown_settings(environ) == []
     assert "facet_secret" not in repr(Settings.from_environ(environ))
