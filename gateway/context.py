@@ -89,6 +89,11 @@ class RequestContext:
             raise out_of_time(patience.seconds)
         return left
 
+    def quota_fields(self) -> dict[str, str]:
+        """The header fields that tell of the limit of the request's key, where that was counted."""
+        quota = self.arrival.caller.quota
+        return {} if quota is None else quota.header_fields()
+
     def log_writer(self, status: int, *, quiet: bool = False) -> Callable[[], None]:
         """What counts the request, ends its span and writes its line in the log, as of now.
 
@@ -114,6 +119,7 @@ class RequestContext:
             method=self.environ.get("REQUEST_METHOD"),
             path=path or None,
             status=status,
+            key=self.arrival.caller.name or None,
             elapsed_ms=round(seconds * 1000, 3),
             **self.log_fields,
         )
@@ -145,6 +151,7 @@ def end(response: Response) -> Response:
     """Name the request in its answer, and have its one line written; a hook that runs after each request."""
     context = current()
     response.headers[REQUEST_ID] = context.request_id
+    response.headers.update(context.quota_fields())
     # A probe that succeeds is no news. The client need not wait until the line is written.
     quiet = request.endpoint in _PROBES and response.status_code == HTTPStatus.OK
     if response.is_streamed:  # and ends later

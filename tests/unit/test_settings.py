@@ -56,6 +56,9 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TORCHSERVE_KEY_FILE", "/run/facet/key_file.json", Path("/run/facet/key_file.json")),
         ("TORCHSERVE_ALLOWED_URLS", r"https://a\.b/.*, file://.*", (r"https://a\.b/.*", "file://.*")),
         ("MODEL_API", "on", True),
+        ("API_KEYS_FILE", "/etc/facet/keys.json", Path("/etc/facet/keys.json")),
+        ("API_KEY_SCOPES", "manage", ("manage",)),
+        ("API_KEY_SCOPES", "manage, predict", ("predict", "manage")),
         ("MODEL_API", "off", False),
         ("TRACES_ENDPOINT", "", None),
         ("TRACES_ENDPOINT", "http://127.0.0.1:4318/", "http://127.0.0.1:4318"),
@@ -143,6 +146,13 @@ def test_an_unknown_setting_is_warned_about_with_the_nearest_name() -> None:
     assert unknown_settings({"FACET_ZZZZZZ": "1"}) == [
         "FACET_ZZZZZZ is no setting of Facet and has no effect"
     ]
+
+
+def test_the_key_of_a_client_is_no_setting_and_no_warning() -> None:
+    """It may be in the environment of a shell that starts Facet, too, whose processes do not have it."""
+    environ = {"FACET_API_KEY": "facet_secret"}
+    assert unknown_settings(environ) == []
+    assert "facet_secret" not in repr(Settings.from_environ(environ))
 
 
 def test_what_kubernetes_injects_for_a_service_is_no_warning() -> None:
