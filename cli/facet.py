@@ -19,7 +19,7 @@ class _Root(LazyGroup):
 
 facet = _Root(
     name="facet",
-    help="Find faces, serve them, and manage a Facet that runs on this machine.",
+    help="Find faces, serve them, and manage a Facet that runs on this machine, and its keys.",
     epilog="Settings come from the environment, as for the backend. docs/cli.md has the exit statuses.",
     modules={
         "detect": "cli.detect.command:detect",
@@ -28,6 +28,7 @@ facet = _Root(
         "status": "cli.status:status",
         "doctor": "cli.doctor.command:doctor",
         "models": "cli.models:models",
+        "keys": "cli.keys:keys",
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

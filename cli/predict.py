@@ -36,7 +36,13 @@ def _files(_context: click.Context, _option: click.Parameter, given: tuple[str, 
 @click.option("--version", default="", help="Which one; else the default one.")
 @calls_service
 def predict(
-    model: str, document: str, files: dict[str, Path], version: str, address: str | None, timeout: float
+    model: str,
+    document: str,
+    *,
+    files: dict[str, Path],
+    version: str,
+    address: str | None,
+    timeout: float,
 ) -> None:
     """Have a model answer an input, and print its output.
 

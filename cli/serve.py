@@ -13,7 +13,6 @@ from pathlib import Path
 
 import click
 
-from cli import announce
 from cli.failure import Failure
 from utils.settings import Address, Settings, variable
 
@@ -32,6 +31,8 @@ def serve(context: click.Context) -> None:
     """
     from honcho.manager import Manager  # noqa: PLC0415 - nobody else needs it
     from honcho.printer import Printer  # noqa: PLC0415
+
+    from cli import announce  # noqa: PLC0415
 
     _check_addresses(Settings.from_environ(os.environ))
     environ = dict(os.environ)

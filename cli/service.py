@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from utils.errors import BackendUnavailable, DeadlineExceeded
-from utils.settings import Settings
+from utils.settings import CLIENT_KEY, InvalidSetting, Settings
 
 if TYPE_CHECKING:
     from utils.service_client import ServiceClient
@@ -41,13 +41,16 @@ def connect(address: str | None, timeout: float) -> "ServiceClient":
 
     settings = Settings.from_environ(os.environ)
     target = address or settings.backend
-    client = ServiceClient(
-        target,
-        timeout=timeout,
-        max_image_bytes=settings.max_image_bytes,
-        max_request_bytes=settings.max_request_bytes,
-        tls=client_tls(settings),
-    )
+    try:
+        client = ServiceClient(
+            target,
+            timeout=timeout,
+            max_image_bytes=settings.max_image_bytes,
+            max_request_bytes=settings.max_request_bytes,
+            tls=client_tls(settings),
+        )
+    except ValueError as error:
+        raise InvalidSetting(f"{CLIENT_KEY}: {error}") from error
     try:
         client.check_ready(timeout=_PROBE_SECONDS)
     except (BackendUnavailable, DeadlineExceeded) as error:

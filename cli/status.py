@@ -17,7 +17,7 @@ _SHOWN_FAILURES = 5
 @asks_backend
 @prints_json
 def status(backend: Backend, *, as_json: bool) -> None:
-    """Show the processes and queues of the backend, what failed lately, and by which engine faces are found."""
+    """Show the backend's processes and queues, its engine, and what failed lately."""
     answer = backend.ask(Status())
     if as_json:
         show_json(answer)
