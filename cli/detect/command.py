@@ -25,7 +25,9 @@ from utils.settings import Settings
 @click.argument("paths", metavar="PATH...", nargs=-1)
 @click.option("--files-from", type=click.File(), metavar="FILE", help="Read more PATHs from it, one a line.")
 @click.option("--local", is_flag=True, help="Search by processes of this command, without a service.")
-@click.option("--processes", type=click.IntRange(1, 1024), help="How many, with --local; else one a CPU.")
+@click.option(
+    "--processes", type=click.IntRange(1, 1024), help="How many, with --local; else one for each CPU."
+)
 @calls_service
 @asks
 @click.option(

@@ -79,7 +79,7 @@ class Run:
         """What has been done, in a line."""
         seconds = time.monotonic() - self._started
         new = self._found + self._reasons.total()
-        counts = [f"{self._found} searched, {self._faces} face{'' if self._faces == 1 else 's'}"]
+        counts = [f"{self._found} searched, {_counted(self._faces, 'face')}"]
         if self._reasons:
             reasons = ", ".join(f"{reason} {count}" for reason, count in self._reasons.most_common())
             counts.append(f"{self._reasons.total()} failed ({reasons})")
@@ -90,7 +90,8 @@ class Run:
             counts.append(f"{left} are left")
         rate = f"{new / seconds:.1f} a second"
         how = " Once more, with --resume, goes on with it." if left and self._can_resume else ""
-        return f"{self._pictures.count} pictures: {'; '.join(counts)}. {duration(seconds)}, {rate}.{how}"
+        pictures = _counted(self._pictures.count, "picture")
+        return f"{pictures}: {'; '.join(counts)}. {duration(seconds)}, {rate}.{how}"
 
     def _failed_before(self) -> str:
         failed = self._before.failed
@@ -119,6 +120,10 @@ class Run:
         self._pictures.stop()
         # Not by sys.stderr, which may be in the middle of a line.
         os.write(_STDERR, b"\nfinishing what was begun; once more cuts it\n")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 @contextlib.contextmanager
