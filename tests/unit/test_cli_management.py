@@ -237,7 +237,7 @@ def test_a_backend_that_does_not_answer_is_not_waited_for_for_ever(
 ) -> None:
     """The line says that it may still do what it was asked for."""
     (tmp_path / "mute").mkdir()
-    monkeypatch.setattr(backend.Backend.ask, "__defaults__", (0.05,))
+    monkeypatch.setattr(backend, "patience", lambda _command: 0.05)
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(tmp_path / "mute" / "control.sock"))
         mute.listen()
