@@ -12,6 +12,11 @@ from tests.support.processes import ROOT, Process, running, wait_until
 from tests.support.tools import tool
 
 # In place of a server there is <NOSRV> where haproxy itself has answered; %rc counts further attempts.
+# By one thread: of two that write at once, one drops its line.
+_GLOBAL = """
+global
+    nbthread 1
+"""
 _LOG = """
     log stdout format raw local0
     log-format "passed %s %rc %HU"
@@ -26,7 +31,7 @@ def configuration(folder: Path, listen: int, gateways: list[int]) -> Path:
     text, modes = re.subn(r"    mode http\n", f"    mode http\n{_LOG}", text)
     assert (binds, servers, modes) == (1, 2, 1)
     path = folder / "haproxy.cfg"
-    path.write_text(text)
+    path.write_text(_GLOBAL + text)
     return path
 
 
