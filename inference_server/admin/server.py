@@ -17,7 +17,7 @@ from inference_server.admin.request_log import log_request
 from inference_server.admin.supervisor_client import THREADS
 from utils import errors
 from utils.metadata import request_id
-from utils.problems import CONTENT_TYPE, document
+from utils.problems import CONTENT_TYPE, SAFE_FIELDS, document
 
 MAX_BODY_BYTES = 1 << 20
 _LONGEST_HEAD = 65536
@@ -114,7 +114,7 @@ class _Refusal(ErrorTask):  # type: ignore[misc] # waitress has no types
         log_request(time.monotonic(), failure, reads=False, request_id=name, status=failure.http_status)
         body = document(failure, name)
         self.status = f"{failure.http_status} {responses[failure.http_status]}"
-        self.response_headers.append(("Content-Type", CONTENT_TYPE))
+        self.response_headers += [("Content-Type", CONTENT_TYPE), *SAFE_FIELDS.items()]
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)

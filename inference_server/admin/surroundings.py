@@ -11,7 +11,7 @@ from inference_server.admin.request_log import log_request
 from utils.errors import FacetError, InternalError
 from utils.logs import fields
 from utils.metadata import request_id
-from utils.problems import failure_of
+from utils.problems import SAFE_FIELDS, failure_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +62,7 @@ def _answer(error: Exception, tell: Tell) -> Response:
 def _end(response: Response) -> Response:
     """Name the request in its answer, and write its line."""
     response.headers["X-Request-ID"] = g.request_id
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(SAFE_FIELDS)
     log_request(
         g.began,
         g.failure,

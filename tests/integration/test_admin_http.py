@@ -16,8 +16,10 @@ from inference_server.catalogue import commands
 from protos import models_pb2 as pb
 from protos import models_pb2_grpc
 from tests.support.admin import JSON, Managed, connection, managed
+from tests.support.gateway_process import read_reply
 from tests.support.model_backend import clients
 from tests.support.processes import PATIENCE, wait_until
+from tests.support.raw_http import assert_safe_fields
 
 TOKEN = "a secret that nobody guesses"  # noqa: S105 - of a test
 
@@ -328,6 +330,28 @@ def test_a_body_whose_end_proxies_may_see_elsewhere_is_refused(served: Managed, 
         with made.makefile("rb") as answer:
             assert answer.readline().endswith(b" 400 Bad Request\r\n")
             assert answer.read().count(b"MALFORMED_REQUEST") == 1
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /statusz HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n",
+        b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /statusz HTTP/1.1\r\nHost: rebound.example\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"POST /models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5, 6\r\n\r\n",
+    ],
+    ids=["health", "page", "no route", "another host", "another version", "no length"],
+)
+def test_no_answer_is_kept_taken_for_another_type_or_names_its_server(
+    served: Managed, request_bytes: bytes
+) -> None:
+    """Whoever gives it."""
+    host, _, port = served.address.rpartition(":")
+    with contextlib.closing(socket.create_connection((host, int(port)), PATIENCE)) as made:
+        made.sendall(request_bytes)
+        assert_safe_fields(read_reply(made), "no-store")
 
 
 def test_connections_are_kept(served: Managed) -> None:

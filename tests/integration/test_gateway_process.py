@@ -13,7 +13,8 @@ import pytest
 from tests.support import gateway_process, processes
 from tests.support.endpoints import HTTP_ENDPOINTS
 from tests.support.fake_backend import Backend, echo, failing, fake_backend
-from tests.support.gateway_process import Gateway, held_request, post
+from tests.support.gateway_process import Gateway, held_request, post, read_reply
+from tests.support.raw_http import HEALTH, assert_safe_fields, post_head
 from utils import errors
 from utils.errors import FacetError
 
@@ -255,6 +256,30 @@ def test_a_target_means_what_it_says(gateway: Gateway, target: str, status: int)
         reply = gateway_process.read_reply(connection)
     assert reply.status == status
     assert "Location" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "kept"),
+    [
+        (post_head(3) + b"abc", "no-store"),
+        (post_head(3, kind="text/plain") + b"abc", "no-store"),
+        (post_head(1 << 30), "no-store"),
+        (HEALTH, "no-store"),
+        (b"OPTIONS /predict HTTP/1.1\r\nHost: x\r\n\r\n", "no-store"),
+        (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", "no-store"),
+        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", "no-store"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n", "no-cache"),
+        (b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", "no-cache"),
+    ],
+    ids=["faces", "refused", "unread", "health", "options", "no route", "no http", "page", "document"],
+)
+def test_no_answer_is_kept_taken_for_another_type_or_names_its_server(
+    gateway: Gateway, request_bytes: bytes, kept: str
+) -> None:
+    """Whoever gives it; what is the same for all may be kept, and is asked for again."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(request_bytes)
+        assert_safe_fields(read_reply(connection), kept)
 
 
 def test_requests_on_one_connection_reuse_it_after_errors(gateway: Gateway, holding: Backend) -> None:
