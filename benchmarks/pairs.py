@@ -1,8 +1,8 @@
 """Calls one after another, of several services in turn: a process of its own, started by `measure`.
 
-A service is `grpc` or `http` and an address. In every round each is called once, in one order after another
-until all orders have had their turn, so that whatever disturbs the machine disturbs them alike, and none has
-always the same one before it.
+A service is `grpc` or `http`, an address, and for TLS the files of a client's end: authorities, certificate,
+key. In every round each is called once, in one order after another until all orders have had their turn, so
+that whatever disturbs the machine disturbs them alike, and none has always the same one before it.
 """
 
 import itertools
@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.pictures import blank
@@ -19,20 +20,25 @@ from benchmarks.processes import carry_out
 from utils.domain import DetectOptions, DetectRequest
 from utils.service_client import ServiceClient
 from utils.settings import parse_address
+from utils.tls import ClientTls
 
 WARM_UP = 50
 """Rounds before those that count."""
 
 
-def measure(services: Sequence[tuple[str, str]], size: int, rounds: int) -> list[list[float]]:
+def measure(services: Sequence[tuple[str, ...]], size: int, rounds: int) -> list[list[float]]:
     """Seconds of each call of each service with a picture of so many bytes; the detector does not sleep."""
     plan = {"services": services, "size": size, "rounds": rounds}
     seconds: list[list[float]] = carry_out("benchmarks.pairs", plan)
     return seconds
 
 
-def _grpc(address: str, picture: bytes) -> Callable[[], object]:
-    client = ServiceClient(address)
+def _grpc(address: str, picture: bytes, *files: str) -> Callable[[], object]:
+    tls = None
+    if files:
+        ca, cert, key = map(Path, files)
+        tls = ClientTls(ca, cert_file=cert, key_file=key)
+    client = ServiceClient(address, tls=tls)
     request = DetectRequest(picture, DetectOptions(threshold_output=0.0))
     return lambda: client.detect(request)
 
@@ -68,7 +74,7 @@ def _is_whole(answer: bytes) -> bool:
     return bool(end) and length is not None and len(body) >= int(length[1])
 
 
-_KINDS = {"grpc": _grpc, "http": _http}
+_KINDS: dict[str, Callable[..., Callable[[], object]]] = {"grpc": _grpc, "http": _http}
 
 
 def take_turns(calls: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
@@ -88,7 +94,7 @@ def main() -> None:
     """Carry out the plan on standard input."""
     plan: dict[str, Any] = json.loads(sys.stdin.readline())
     picture = blank(plan["size"])
-    calls = [_KINDS[kind](address, picture) for kind, address in plan["services"]]
+    calls = [_KINDS[kind](address, picture, *files) for kind, address, *files in plan["services"]]
     print(json.dumps(take_turns(calls, plan["rounds"])))
 
 

@@ -26,6 +26,7 @@ NAMES = (
     "extras",
     "batch",
     "metrics",
+    "tls",
 )
 
 Figures = dict[str, Any]

@@ -25,6 +25,7 @@ from gateway.routes.torchserve import TorchServeRoutes
 from utils.guard import Guard
 from utils.service_client import ServiceClient
 from utils.settings import Address, Settings
+from utils.tls import client_tls
 from utils.token_file import TokenFile
 
 
@@ -85,6 +86,7 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
             timeout=settings.timeout_seconds,
             max_image_bytes=settings.max_image_bytes,
             max_request_bytes=settings.max_request_bytes,
+            tls=client_tls(settings),
         )
     permits = Permits(settings)
     calls = ModelCalls(client, settings, permits)

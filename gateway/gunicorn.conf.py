@@ -21,6 +21,7 @@ from utils.loopback import is_loopback
 from utils.memory import tune_heap
 from utils.settings import InvalidSetting, Settings, unknown_settings
 from utils.streams import open_standard_streams
+from utils.tls import TlsUnusable, client_tls
 from utils.token_file import TokenFile, TokenUnusable
 
 _SPARE_SLOTS = 32
@@ -100,7 +101,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (_most_files, _most_files))
 
 
 def on_starting(server: Any) -> None:  # noqa: ANN401 - gunicorn's
-    """Warn, once, of settings that have no effect, and end where no process could show that it lives."""
+    """Warn, once, of settings that have no effect, and end where no process could serve."""
     folder = server.cfg.worker_tmp_dir
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -109,6 +110,12 @@ def on_starting(server: Any) -> None:  # noqa: ANN401 - gunicorn's
             f"facet gateway: no file can be made in {folder}: {error.strerror}. Each process needs it to"
             " show that it lives; GUNICORN_CMD_ARGS=--worker-tmp-dir=... names another folder."
         )
+    tls = client_tls(_settings)
+    if tls is not None:
+        try:
+            tls.files.check()
+        except TlsUnusable as error:
+            sys.exit(f"facet gateway: {error}")
     for warning in unknown_settings(os.environ):
         logging.getLogger("gateway").warning(warning)
 

@@ -77,7 +77,7 @@ def refusal(
     context = RequestContext.of(environ)
     context.route = route
     failure = error if isinstance(error, FacetError) else unexpected(error, context.request_id)
-    context.note(reason=failure.reason)
+    context.note(reason=failure.reason, cause=failure.cause or None)
     status, content_type, body = error_format(failure, context)
     context.log_writer(status)()
     headers = {

@@ -13,8 +13,10 @@ from inference_server.supervision.group import Group
 from inference_server.supervision.listener import Listener, listen
 from inference_server.supervision.liveness import LivenessMonitor
 from inference_server.supervision.worker_process import WorkerProcess
+from inference_server.tls_handover import handed_over
 from utils.loopback import is_loopback
 from utils.settings import Address, InvalidSetting, Settings
+from utils.tls import TlsFiles
 from utils.token_file import TokenFile, TokenUnusable
 
 SLOTS = 2
@@ -48,8 +50,8 @@ class AdminPlaces:
 
         Raises:
             AddressUnavailable: One cannot be had.
-            InvalidSetting: Others than this machine could use one, and need no token for it, or the file of
-                the token is none.
+            InvalidSetting: Others than this machine could use one, and need neither a token nor, where it is
+                gRPC's, a certificate for it; or the file of the token is none.
         """
         others = {name: address for name, address in _others(settings).items() if address is not None}
         if settings.admin_address is None:
@@ -69,7 +71,7 @@ class AdminPlaces:
             local |= {name: is_loopback(place.address.host) for name, place in grpc.items()}
             for name, is_local in local.items():
                 if not is_local:
-                    _demand_token(settings, name)
+                    _demand_protection(settings, name)
             taken.pop_all()
         return cls(http, grpc.get(_GRPC), torchserve, grpc.get(_TORCHSERVE_GRPC))
 
@@ -103,14 +105,22 @@ class AdminProcess:
         shared: What all processes share; its last slots are those of this process.
         adopt: Takes the supervisor's end of a connection by which the process asks it.
         patience: Seconds that it has to answer what it was asked when it is told to stop.
+        tls: The files of its gRPC endpoints, which can be used; None for no TLS.
     """
 
     def __init__(
-        self, places: AdminPlaces, shared: Shared, adopt: Callable[[socket.socket], None], patience: float
+        self,
+        places: AdminPlaces,
+        shared: Shared,
+        adopt: Callable[[socket.socket], None],
+        *,
+        patience: float,
+        tls: TlsFiles | None,
     ) -> None:
         self._places = places
         self._shared = shared
         self._adopt = adopt
+        self._tls = tls
         rows = len(shared.stats.rows)
         self.group = Group(
             "admin",
@@ -134,7 +144,8 @@ class AdminProcess:
         command += ["--torchserve-http-fd", "" if torchserve is None else str(torchserve.socket.fileno())]
         command += ["--torchserve-grpc-address", str(places.torchserve_grpc or "")]
         inherit = (*self._shared.descriptors, *listeners, theirs.fileno())
-        with contextlib.closing(theirs):
+        with contextlib.closing(theirs), handed_over(self._tls) as (arguments, descriptors):
+            command, inherit = [*command, *arguments], (*inherit, *descriptors)
             try:
                 process = WorkerProcess(command, slot, generation, release, inherit=inherit)
             except OSError:
@@ -162,12 +173,16 @@ def _others(settings: Settings) -> dict[str, Address | None]:
     }
 
 
-def _demand_token(settings: Settings, setting: str) -> None:
-    """Refuse to be reached by others who need no token for it."""
+def _demand_protection(settings: Settings, setting: str) -> None:
+    """Refuse to be reached by others who need neither a token nor, by gRPC, a certificate for it."""
     own = setting in {_HTTP, _GRPC}
+    needed = "FACET_ADMIN_TOKEN_FILE" if own else "FACET_TORCHSERVE_KEY_FILE"
+    if setting in {_GRPC, _TORCHSERVE_GRPC}:
+        needed += " or FACET_TLS_CLIENT_CA_FILE"
+        if settings.tls_client_ca_file is not None:
+            return
     if (settings.admin_token_file if own else settings.torchserve_key_file) is None:
         raise InvalidSetting(
-            f"{setting} is an address that other machines can reach; accepted without "
-            f"{'FACET_ADMIN_TOKEN_FILE' if own else 'FACET_TORCHSERVE_KEY_FILE'}: a loopback address"
-            f"{' or a unix socket' if setting == _HTTP else ''}"
+            f"{setting} is an address that other machines can reach; accepted without {needed}: a loopback "
+            f"address{' or a unix socket' if setting == _HTTP else ''}"
         )

@@ -35,6 +35,7 @@ from inference_server.supervision.processes import reap_orphans
 from inference_server.supervision.recycling import Limits
 from inference_server.supervision.supervisor import Supervisor
 from inference_server.supervision.worker_process import WorkerProcess
+from inference_server.tls_handover import handed_over
 from utils import logs
 from utils.cpus import usable_cpus
 from utils.errors import ManagementError, TooManyModels
@@ -140,7 +141,11 @@ class Backend:
             self._listen(socket_folder / NAME)
         if places.admin is not None:
             admin = AdminProcess(
-                places.admin, shared, self._control_socket.adopt, patience=settings.grace_seconds
+                places.admin,
+                shared,
+                self._control_socket.adopt,
+                patience=settings.grace_seconds,
+                tls=places.tls,
             )
             self._supervisor.add_group(admin.group, last=True)
 
@@ -187,7 +192,9 @@ class Backend:
         command += ["--address", str(self._places.grpc), "--torchserve-address"]
         command.append(str(self._places.torchserve or ""))
         limits, inherit = self._limits.jittered(), self._shared.descriptors
-        return WorkerProcess(command, slot, generation, release, limits=limits, inherit=inherit)
+        with handed_over(self._places.tls) as (arguments, descriptors):
+            command, inherit = [*command, *arguments], (*inherit, *descriptors)
+            return WorkerProcess(command, slot, generation, release, limits=limits, inherit=inherit)
 
     def _look_around(self, processes: Collection[int]) -> float:
         """What is done in each round of the loop; gives the seconds after which it is to be done again."""

@@ -5,6 +5,7 @@ from typing import NamedTuple, Self
 from inference_server.admin_process import AdminPlaces
 from inference_server.supervision.address import Reservation, reserve
 from utils.settings import Settings
+from utils.tls import TlsFiles, server_tls
 
 
 class Places(NamedTuple):
@@ -14,11 +15,13 @@ class Places(NamedTuple):
         grpc: The workers' address.
         torchserve: That by which they speak TorchServe's protocol; None where they do not.
         admin: Those of the admin process; None where there is none.
+        tls: By which all speak TLS where gRPC is spoken; None where they do not.
     """
 
     grpc: Reservation
     torchserve: Reservation | None
     admin: AdminPlaces | None
+    tls: TlsFiles | None
 
     @classmethod
     def take(cls, settings: Settings) -> Self:
@@ -26,15 +29,20 @@ class Places(NamedTuple):
 
         Raises:
             AddressUnavailable: One cannot be had.
-            InvalidSetting: One must not be used so.
+            InvalidSetting: One must not be used so, or the files of TLS cannot be used.
         """
+        tls = server_tls(settings)
+        if tls is not None:
+            tls.check()
         address = settings.torchserve_address
         grpc = reserve(settings.grpc_address)
         torchserve = None if address is None else reserve(address, "FACET_TORCHSERVE_ADDRESS")
-        return cls(grpc, torchserve, AdminPlaces.take(settings))
+        return cls(grpc, torchserve, AdminPlaces.take(settings), tls)
 
     def look_around(self) -> None:
         """Do what is to be done now and then."""
+        if self.tls is not None:
+            self.tls.current()  # is what a child is started with when they have been spoilt since
         self.grpc.close_connections()
         if self.torchserve is not None:
             self.torchserve.close_connections()

@@ -46,8 +46,10 @@ from inference_server.supervision.control import (
     WorkerDied,
     WorkerEnd,
 )
+from inference_server.tls_handover import taken_over
 from utils.logs import set_level
 from utils.settings import Settings
+from utils.tls import TlsFiles, TlsUnusable
 
 _HEARTBEAT_SECONDS = 0.25
 _LOOK_SECONDS = 0.02
@@ -63,19 +65,23 @@ def main(build: Callable[[Settings], FaceDetection] = FaceDetection.build) -> No
     arguments, settings, control = begin(
         "A worker.",
         address="host:port, shared with the other workers",
-        newer={"torchserve_address": "that of TorchServe's protocol; empty for none"},
+        newer={
+            "torchserve_address": "that of TorchServe's protocol; empty for none",
+            "tls_fd": "what the files of TLS held",
+        },
     )
     # Requests travel as descriptors: as many may be open, or on their way, as the system allows.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         shared = Shared.inherited(arguments.shared)
+        tls = taken_over(settings, arguments.tls_fd)
         model = build(settings)
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error, FaceDetection.permanent_errors)
     membership = Membership(shared, arguments.slot, arguments.generation)
     worker = Worker(settings, model, control, membership)
-    uvloop.run(worker.run(arguments.address, arguments.torchserve_address))
+    uvloop.run(worker.run(arguments.address, arguments.torchserve_address, tls))
     # All is answered. Taking TensorFlow apart may last seconds without a heartbeat.
     os._exit(0)
 
@@ -96,7 +102,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._whole_backend_stops = False
 
-    async def run(self, address: str, torchserve_address: str = "") -> None:
+    async def run(self, address: str, torchserve_address: str, tls: TlsFiles | None) -> None:
         """Serve until told to stop, then finish what was accepted."""
         # What is there now stays: no collection has to walk through it while a request waits.
         gc.collect()
@@ -124,11 +130,12 @@ class Worker:
                 address,
                 models,
                 torchserve=torchserve if torchserve_address else None,
+                tls=tls,
                 counters=counters,
             )
             for server in servers:
                 await server.start()
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, TlsUnusable) as error:
             fail(self._control, error)
         consumer.start()
         announcing = asyncio.create_task(self._announce())

@@ -25,7 +25,8 @@ This page is made by `make docs` from `utils/settings.py`; the tests fail where 
 """
 
 TAIL = """
-`FACET_TIMEOUT_SECONDS` may be no more than `FACET_MAX_TIMEOUT_SECONDS`.
+`FACET_TIMEOUT_SECONDS` may be no more than `FACET_MAX_TIMEOUT_SECONDS`. How the settings of TLS belong
+together is in [running.md](running.md#tls).
 
 ## What must agree
 
@@ -34,6 +35,7 @@ Where gateways and backends run on machines, or in containers, of their own:
 | setting | where it differs |
 |---|---|
 | `FACET_BACKEND` from `FACET_GRPC_ADDRESS` | nobody listens: 503 `BACKEND_UNAVAILABLE` |
+| `FACET_BACKEND_TLS_…` from `FACET_TLS_…` | no connection can be made: 503 `BACKEND_UNAVAILABLE` |
 | `FACET_MAX_IMAGE_BYTES` | the smaller one holds: `IMAGE_TOO_LARGE` or `MESSAGE_TOO_LARGE` |
 | `FACET_MAX_TIMEOUT_SECONDS` | the smaller one holds: `DEADLINE_EXCEEDED` sooner than was asked for |
 

@@ -8,6 +8,7 @@
 Build it in the event loop that uses it, after any fork. Cancelling a task cancels its call.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -16,10 +17,12 @@ import grpc
 
 from utils import calls
 from utils.async_stream import Requests, detect_many
-from utils.calls import Call, CallDefaults, CallOptions, Methods, Streams, T
+from utils.calls import Call, CallDefaults, CallOptions, Streams, T
 from utils.channel import MIB, channel_options
+from utils.connector import Connector
 from utils.domain import Detection, DetectRequest
 from utils.models import ModelDescription, Prediction
+from utils.tls import ClientTls
 from utils.window import Outcome
 
 
@@ -36,13 +39,13 @@ class AsyncServiceClient:
         timeout: float | None = None,
         max_image_bytes: int = 10 * MIB,
         max_request_bytes: int = 32 * MIB,
+        tls: ClientTls | None = None,
     ) -> None:
         self._defaults = CallDefaults(timeout)
         most_bytes = max(max_image_bytes, max_request_bytes)
         options = channel_options(most_bytes)
-        self._channel = grpc.aio.insecure_channel(target, options=options)
-        self._methods = Methods(self._channel.unary_unary)
-        self._streams = Streams(self._channel.stream_stream, self._defaults, most_bytes)
+        self._connector = Connector(grpc.aio, target, options, tls)
+        self._streams = Streams(self._connector.current, self._defaults, most_bytes)
 
     async def detect(self, request: DetectRequest | bytes, **options: Unpack[CallOptions]) -> Detection:
         """Find the faces in one encoded picture."""
@@ -112,15 +115,16 @@ class AsyncServiceClient:
 
     async def _make(self, call: Call[T], **options: Unpack[CallOptions]) -> T:
         """Every call goes through here: deadline, then gRPC's retries, then our errors."""
+        connection = self._connector.current()
         try:
-            reply = await self._methods[call.rpc](call.message, **self._defaults.arguments(**options))
+            reply = await connection.methods[call.rpc](call.message, **self._defaults.arguments(**options))
         except grpc.aio.AioRpcError as error:
             raise call.error_of(error) from error
         return call.decode(reply)
 
     async def close(self) -> None:
         """Close the channel; calls that are under way are cancelled."""
-        await self._channel.close()
+        await asyncio.gather(*self._connector.close())
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ Both clients make these, the blocking one and that for asyncio: they differ in h
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
@@ -24,6 +24,7 @@ from utils.channel import (
     error_of,
     require_serving,
 )
+from utils.connector import Connection, Rpc
 from utils.domain import Detection, DetectRequest
 from utils.errors import LARGER_FACES_HELP, Code, FacetError, InternalError, RouteNotFound
 from utils.extras_codec import with_all
@@ -80,18 +81,6 @@ class CallDefaults:
         }
 
 
-class Rpc(NamedTuple):
-    """A method of the backend's, which answers messages of one type with messages of another."""
-
-    path: str
-    request: type[Message]
-    reply: type[Message]
-
-    def as_grpc(self) -> tuple[str, Callable[[Any], bytes], Callable[[bytes], Any]]:
-        """What a channel makes it of: its path, and how messages become bytes and bytes messages."""
-        return self.path, self.request.SerializeToString, self.reply.FromString
-
-
 _DETECT = Rpc(PREDICT, infer_pb2.Image, infer_pb2.InferResults)
 _DETECT_MANY = Rpc(PREDICT_STREAM, infer_pb2.PredictStreamRequest, infer_pb2.PredictStreamReply)
 _LIST = Rpc("/Models/List", models_pb2.ListRequest, models_pb2.ListReply)
@@ -100,34 +89,17 @@ _PREDICT = Rpc("/Models/Predict", models_pb2.PredictRequest, models_pb2.PredictR
 _CHECK = Rpc("/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse)
 
 
-class Methods(dict[Rpc, Callable[..., Any]]):
-    """The methods of a channel, each made when it is first called.
-
-    Args:
-        make: Makes one of what `Rpc.as_grpc` gives.
-    """
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, rpc: Rpc) -> Callable[..., Any]:
-        method: Callable[..., Any] = self._make(*rpc.as_grpc())
-        self[rpc] = method
-        return method
-
-
 class Streams:
     """The streams of pictures of a client.
 
     Args:
-        make: Makes a method of what `Rpc.as_grpc` gives.
+        connection: Gives what a call that begins now is made by.
         defaults: Of the client's calls.
         most_bytes: Of the largest picture that is to be sent.
     """
 
-    def __init__(self, make: Callable[..., Any], defaults: CallDefaults, most_bytes: int) -> None:
-        self._methods = Methods(make)
+    def __init__(self, connection: Callable[[], Connection], defaults: CallDefaults, most_bytes: int) -> None:
+        self._connection = connection
         self._defaults = defaults
         self._most_bytes = most_bytes
         self._budget = RetryBudget()
@@ -138,7 +110,13 @@ class Streams:
         timeout = arguments.pop("timeout")  # of each picture: a stream lasts as long as there are any
         named = TIMEOUT_IS_DEFAULT not in arguments["metadata"]
         window = Window(timeout, self._most_bytes, self._budget, timeout_named=named)
-        return partial(self._methods[_DETECT_MANY], **arguments), window
+        return partial(self._connect, arguments), window
+
+    def _connect(self, arguments: Mapping[str, Any], messages: Any) -> Any:  # noqa: ANN401 - of either client
+        connection = self._connection()
+        call = connection.streams[_DETECT_MANY](messages, **arguments)
+        call.add_done_callback(lambda _call: connection)  # which lives until then
+        return call
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,15 @@ from utils.errors import BackendUnavailable, FacetError
 from utils.service_client import ServiceClient
 from utils.settings import InvalidSetting, Settings
 from utils.streams import open_standard_streams
+from utils.tls import client_tls
 
 _SECONDS = 2.0
 
 
 def check_backend(settings: Settings) -> None:
     """Return when the backend serves, or raise a FacetError."""
-    with ServiceClient(str(settings.grpc_address), timeout=_SECONDS) as client:
+    tls = client_tls(settings)
+    with ServiceClient(str(settings.grpc_address), timeout=_SECONDS, tls=tls) as client:
         client.check_ready()
 
 

@@ -20,11 +20,13 @@ from grpc.experimental import ChannelOptions
 
 from utils import calls
 from utils.blocking_stream import detect_many
-from utils.calls import Call, CallDefaults, CallOptions, Methods, Streams, T
+from utils.calls import Call, CallDefaults, CallOptions, Streams, T
 from utils.cancellation import Cancellation
 from utils.channel import MIB, channel_options
+from utils.connector import Connector
 from utils.domain import Detection, DetectRequest
 from utils.models import ModelDescription, Prediction
+from utils.tls import ClientTls
 from utils.window import Outcome
 
 
@@ -53,6 +55,9 @@ class ServiceClient:
         max_image_bytes: The backend's image limit.
         max_request_bytes: The backend's limit for other models. Requests up to the larger one of the two can
             be sent and retried.
+        tls: How it speaks TLS: `ClientTls(Path("ca.pem"))` of utils.tls. None: not at all. Files that change
+            are read again, for new calls, within a second. While they cannot be used, those of before count;
+            where there are none calls raise BackendUnavailable.
     """
 
     def __init__(
@@ -62,17 +67,14 @@ class ServiceClient:
         timeout: float | None = None,
         max_image_bytes: int = 10 * MIB,
         max_request_bytes: int = 32 * MIB,
+        tls: ClientTls | None = None,
     ) -> None:
         self._defaults = CallDefaults(timeout)
         most_bytes = max(max_image_bytes, max_request_bytes)
         options = channel_options(most_bytes)
         options.append((ChannelOptions.SingleThreadedUnaryStream, 1))
-        self._channel = grpc.insecure_channel(target, options=options)
-        self._methods = Methods(self._channel.unary_unary)
-        # As a stream of one, the only kind of call that gRPC can cancel from another thread without
-        # making a thread of its own for it: half of the time that a gateway adds to a call.
-        self._cancellable_methods = Methods(self._channel.unary_stream)
-        self._streams = Streams(self._channel.stream_stream, self._defaults, most_bytes)
+        self._connector = Connector(grpc, target, options, tls)
+        self._streams = Streams(self._connector.current, self._defaults, most_bytes)
 
     def detect(self, request: DetectRequest | bytes, **options: Unpack[BlockingCallOptions]) -> Detection:
         """Find the faces in one encoded picture with its options, or in just the bytes of its file."""
@@ -202,9 +204,10 @@ class ServiceClient:
         self, call: Call[T], *, cancellation: Cancellation | None = None, **options: Unpack[CallOptions]
     ) -> T:
         """Every call goes through here: deadline, then gRPC's retries, then our errors."""
-        method: Callable[..., Any] = self._methods[call.rpc]
+        connection = self._connector.current()
+        method: Callable[..., Any] = connection.methods[call.rpc]
         if cancellation is not None:
-            method = cancellation.of(self._cancellable_methods[call.rpc])
+            method = cancellation.of(connection.cancellable_methods[call.rpc])
         try:
             reply = method(call.message, **self._defaults.arguments(**options))
         except grpc.RpcError as error:
@@ -213,7 +216,7 @@ class ServiceClient:
 
     def close(self) -> None:
         """Close the channel; calls that are under way are cancelled."""
-        self._channel.close()
+        self._connector.close()
 
     def __enter__(self) -> Self:
         return self

@@ -158,6 +158,12 @@ def _hosts(text: str) -> tuple[str, ...]:
     return hosts
 
 
+def _host(text: str) -> str:
+    if not _HOST.fullmatch(text.lower()):
+        raise ValueError(text)
+    return text.lower()
+
+
 def _origins(text: str) -> tuple[str, ...]:
     origins = tuple(part.strip() for part in text.split(","))
     if origins != ("*",) and not all(_ORIGIN.fullmatch(origin) for origin in origins):
@@ -206,6 +212,7 @@ _OPTIONAL_ADDRESS = _Kind(
     empty_counts=True,
 )
 _HOSTS = _Kind("names of hosts with commas between them, without ports", _hosts)
+_HOST_NAME = _Kind("the name of a host, or its number", _host)
 _ORIGINS = _Kind(
     "origins with commas between them, such as https://example.org, without a path or the scheme's own port; "
     "or `*`, which is all",
@@ -347,6 +354,52 @@ class Settings:
         "The gRPC target that the gateway calls.",
         default="",
         shown="the value of FACET_GRPC_ADDRESS",
+    )
+    tls_cert_file: Path | None = _setting(
+        _FILE,
+        _BY_BACKEND,
+        "Certificate that the backend shows at all of its gRPC addresses, the admin process's too, and the "
+        "certificates between it and its authority, in PEM; read again whenever it changes. With it they "
+        "speak TLS alone.",
+        shown="none: no TLS",
+    )
+    tls_key_file: Path | None = _setting(
+        _FILE,
+        _BY_BACKEND,
+        "Private key of FACET_TLS_CERT_FILE, in PEM, RSA or ECDSA, without a passphrase.",
+        shown="none",
+    )
+    tls_client_ca_file: Path | None = _setting(
+        _FILE,
+        _BY_BACKEND,
+        "Certificates, in PEM, of the authorities of which gRPC clients must show one (mutual TLS).",
+        shown="none: clients show none",
+    )
+    backend_tls_ca_file: Path | None = _setting(
+        _FILE,
+        _BY_GATEWAY,
+        "Certificates, in PEM, of the authorities whose certificates the gateway accepts of the backend; "
+        "read again whenever it changes. With it the gateway speaks TLS to the backend.",
+        shown="none: no TLS",
+    )
+    backend_tls_cert_file: Path | None = _setting(
+        _FILE,
+        _BY_GATEWAY,
+        "Certificate that the gateway shows the backend, in PEM, where that demands one.",
+        shown="none",
+    )
+    backend_tls_key_file: Path | None = _setting(
+        _FILE,
+        _BY_GATEWAY,
+        "Private key of FACET_BACKEND_TLS_CERT_FILE, in PEM, without a passphrase.",
+        shown="none",
+    )
+    backend_tls_name: str = _setting(
+        _HOST_NAME,
+        _BY_GATEWAY,
+        "Name that the backend's certificate must have.",
+        default="",
+        shown="the host of FACET_BACKEND",
     )
     workers: int = _setting(
         _whole(1, 1024),
@@ -635,6 +688,12 @@ class Settings:
                 f"FACET_TIMEOUT_SECONDS is {self.timeout_seconds:g}; accepted: at most "
                 f"FACET_MAX_TIMEOUT_SECONDS, which is {self.max_timeout_seconds:g}"
             )
+        for name, needed in _NEEDS:
+            if getattr(self, name) and not getattr(self, needed):
+                raise InvalidSetting(
+                    f"{variable(name)} is set, and {variable(needed)} is not; accepted: the first with the "
+                    "second, or neither"
+                )
         if not self.backend:
             object.__setattr__(self, "backend", str(self.grpc_address))
 
@@ -673,6 +732,18 @@ _FOLDERS: dict[str, Callable[[Mapping[str, str]], Path | None]] = {
     "model_store": _model_store,
     "state_dir": _state_home,
 }
+
+
+_NEEDS = (
+    ("tls_cert_file", "tls_key_file"),
+    ("tls_key_file", "tls_cert_file"),
+    ("tls_client_ca_file", "tls_cert_file"),
+    ("backend_tls_cert_file", "backend_tls_key_file"),
+    ("backend_tls_key_file", "backend_tls_cert_file"),
+    ("backend_tls_cert_file", "backend_tls_ca_file"),
+    ("backend_tls_name", "backend_tls_ca_file"),
+)
+"""Settings that have no meaning without another one."""
 
 
 def variable(name: str) -> str:

@@ -30,7 +30,18 @@ RETRY_SECONDS = 1.0
 UNANSWERED = f"The request's time ran out before the backend answered. {MORE_TIME_HELPS}"
 """What a caller is told whose call no backend has answered in time."""
 
-_LONGEST_CAUSE = 200
+_LONGEST_CAUSE = 400
+
+_NOT_REACHED = (
+    "The backend cannot be reached. Where none runs, `python -m inference_server` starts one, and "
+    "`make serve` one with its gateway."
+)
+_NOT_CONNECTED = (
+    "The backend was reached, and no connection came about: it may speak TLS and its caller not, or the "
+    "other way round, or one of the two does not accept the other's certificate."
+)
+_HANDSHAKE_FAILED = re.compile(r"last error: .*(?:Socket closed|[Hh]andshake|[Vv]erification check)")
+"""gRPC's words; a server that refuses a client's certificate only closes the connection."""
 
 _ANSWER_TOO_LARGE = re.compile(
     r"(?:CLIENT: Received|SERVER: Sent) message larger than max \((\d+) vs\. (\d+)\)"
@@ -95,11 +106,8 @@ def _by_code(status: status_pb2.Status, unanswered: str) -> FacetError:
     if status.code in {code_pb2.UNAVAILABLE, code_pb2.CANCELLED}:
         # CANCELLED: a server that stops cancels what it has not finished. Our own cancellation does
         # not come this way.
-        return BackendUnavailable(
-            "The backend cannot be reached. Where none runs, `python -m inference_server` starts one, and "
-            "`make serve` one with its gateway.",
-            retry_after=RETRY_SECONDS,
-        )
+        failed = _HANDSHAKE_FAILED.search(status.message)
+        return BackendUnavailable(_NOT_CONNECTED if failed else _NOT_REACHED, retry_after=RETRY_SECONDS)
     if status.code == code_pb2.DEADLINE_EXCEEDED:
         return DeadlineExceeded(unanswered)
     if status.code == code_pb2.RESOURCE_EXHAUSTED:

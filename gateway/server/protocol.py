@@ -28,6 +28,8 @@ READ_AHEAD = 256 * 1024
 MAX_PIPELINED = 256
 """Requests sent ahead of the answer to the first."""
 
+_TLS_HANDSHAKE = b"\x16\x03"
+"""The type and the first half of the version of a record."""
 _AUTHORITY = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
@@ -63,7 +65,7 @@ class Protocol(Connection):
         except FacetError as error:
             self._refuse(error)
         except httptools.HttpParserError as error:
-            self._fail(error)
+            self._fail(error, speaks_tls=data.startswith(_TLS_HANDSHAKE))
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -173,7 +175,7 @@ class Protocol(Connection):
             )
         )
 
-    def _fail(self, error: httptools.HttpParserError) -> None:
+    def _fail(self, error: httptools.HttpParserError, *, speaks_tls: bool) -> None:
         """Refuse what llhttp, or a callback above, did not accept."""
         cause = error.__context__
         of_target = httptools.HttpParserInvalidURLError | ValueError
@@ -186,11 +188,12 @@ class Protocol(Connection):
         elif str(error) == "Invalid HTTP version":
             self._refuse(_unsupported_version("The request is of another HTTP"))
         else:
-            self._refuse(
-                errors.MalformedRequest(
-                    f"The head cannot be read: {error}; accepted: HTTP/1.0 or 1.1, each line ended by CR LF"
-                )
+            failure = errors.MalformedRequest(
+                f"The head cannot be read: {error}; accepted: HTTP/1.0 or 1.1, each line ended by CR LF"
             )
+            if speaks_tls:
+                failure.cause = "the client speaks TLS, and this server does not"
+            self._refuse(failure)
 
     def _refuse(self, failure: Exception) -> None:
         """Answer, after the requests before it, what no application sees, and end the connection."""

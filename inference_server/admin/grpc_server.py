@@ -19,11 +19,13 @@ from inference_server.catalogue import commands
 from inference_server.catalogue.control_connection import LONGEST_LINE
 from protos import management_pb2 as pb
 from protos import management_pb2_grpc
+from utils.credentials import listen, peer_name
 from utils.errors import Code, FacetError, InternalError, MalformedRequest
 from utils.guard import Guard
 from utils.logs import fields
 from utils.metadata import MAX_METADATA, REQUEST_ID, request_id
 from utils.status import encode_error, error_metadata
+from utils.tls import TlsFiles
 
 logger = logging.getLogger(__name__)
 
@@ -61,17 +63,19 @@ class GrpcServer:
     Args:
         service: What is served.
         address: Where it listens.
+        tls: By which it speaks TLS; None for not at all.
 
     Raises:
         RuntimeError: It cannot listen there.
+        TlsUnusable: The files of TLS cannot be used.
     """
 
-    def __init__(self, service: Service, address: str) -> None:
+    def __init__(self, service: Service, address: str, tls: TlsFiles | None) -> None:
         self._server = grpc.server(
             ThreadPoolExecutor(THREADS, "grpc"), interceptors=[_Surrounding(service)], options=_OPTIONS
         )
         service.add_to(self._server)
-        self._server.add_insecure_port(address)
+        listen(self._server, address, tls)
         self._server.start()
         self._stopped: threading.Event | None = None
 
@@ -187,7 +191,8 @@ class _Surrounding(grpc.ServerInterceptor):
     def _answer(self, handler: Any, method: str, content: bytes, context: Any) -> bytes:  # noqa: ANN401
         began, metadata = time.monotonic(), dict(context.invocation_metadata())
         name = request_id(metadata.get(REQUEST_ID))
-        log = partial(log_request, began, reads=method.endswith(_READS), request_id=name, method=method)
+        reads, peer = method.endswith(_READS), peer_name(context)
+        log = partial(log_request, began, reads=reads, request_id=name, method=method, peer=peer)
         try:
             self._service.check_token(metadata.get("authorization"))
             answer: bytes = handler.response_serializer(

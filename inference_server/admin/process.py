@@ -24,9 +24,11 @@ from inference_server.supervision.control import (
     WorkerDied,
     WorkerEnd,
 )
+from inference_server.tls_handover import taken_over
 from utils.guard import Guard
 from utils.logs import set_level
 from utils.settings import Address, Settings
+from utils.tls import TlsFiles
 from utils.token_file import TokenFile
 
 _HEARTBEAT_SECONDS = 0.25
@@ -41,6 +43,7 @@ def main() -> None:
         torchserve_http_fd="the socket that listens for TorchServe's clients by HTTP; empty for none",
         torchserve_grpc_address="where it listens for those by gRPC; empty where it does not",
         supervisor_fd="the connection by which the supervisor is asked",
+        newer={"tls_fd": "what the files of TLS held"},
     )
     try:
         shared = Shared.inherited(arguments.shared)
@@ -49,8 +52,9 @@ def main() -> None:
         http, guard = HttpServer(), _guard(settings, listener)
         http.add(create_app(client.execute, guard, shared.stats), listener)
         others: list[Endpoint] = []
+        tls = taken_over(settings, arguments.tls_fd)
         if arguments.grpc_address:
-            others.append(_grpc_server(client, guard, arguments.grpc_address))
+            others.append(_grpc_server(client, guard, arguments.grpc_address, tls))
         if arguments.torchserve_http_fd or arguments.torchserve_grpc_address:
             from inference_server.admin import torchserve_endpoints  # noqa: PLC0415 - most have no use for it
 
@@ -59,17 +63,17 @@ def main() -> None:
                 listener = socket.socket(fileno=int(arguments.torchserve_http_fd))
                 http.add(torchserve.http(_guard(settings, listener)), listener)
             if arguments.torchserve_grpc_address:
-                others.append(torchserve.grpc(arguments.torchserve_grpc_address))
+                others.append(torchserve.grpc(arguments.torchserve_grpc_address, tls))
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error)
     Admin(http, others, client, control, shared.stats.rows[arguments.slot]).run()
     os._exit(0)  # threads may wait for the supervisor's answers, or for clients
 
 
-def _grpc_server(client: SupervisorClient, guard: Guard, address: str) -> "Endpoint":
+def _grpc_server(client: SupervisorClient, guard: Guard, address: str, tls: TlsFiles | None) -> "Endpoint":
     from inference_server.admin import grpc_server  # noqa: PLC0415 - most have no use for it
 
-    return grpc_server.GrpcServer(grpc_server.management_service(client.execute, guard), address)
+    return grpc_server.GrpcServer(grpc_server.management_service(client.execute, guard), address, tls)
 
 
 def _guard(settings: Settings, listener: socket.socket) -> Guard:

@@ -11,6 +11,7 @@ from inference_server.admin.torchserve_urls import ModelUrls
 from inference_server.catalogue.store import Store
 from utils.guard import Guard
 from utils.settings import Settings
+from utils.tls import TlsFiles
 from utils.torchserve_keys import Tokens
 
 
@@ -36,10 +37,6 @@ class TorchServeEndpoints:
         """
         return create_torchserve_app(self._management, guard, self._tokens)
 
-    def grpc(self, address: str) -> GrpcServer:
-        """A server of calls by gRPC.
-
-        Raises:
-            RuntimeError: It cannot listen there.
-        """
-        return GrpcServer(TorchServeGrpcService(self._management, self._tokens), address)
+    def grpc(self, address: str, tls: TlsFiles | None) -> GrpcServer:
+        """A server of calls by gRPC; arguments and errors as of GrpcServer."""
+        return GrpcServer(TorchServeGrpcService(self._management, self._tokens), address, tls)

@@ -13,6 +13,7 @@ import grpc
 
 from inference_server.api.call_counters import CallCounters
 from inference_server.api.messages import MessageReceiver, service_of
+from utils.credentials import peer_name
 from utils.errors import (
     Cancelled,
     Code,
@@ -95,6 +96,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         receiver: Of the messages.
         policy: Of the server; None for Facet's own.
         counters: Count the calls that are logged; None where nobody reads them.
+        identified: Whether clients show a certificate, whose name is logged.
     """
 
     def __init__(
@@ -103,11 +105,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         receiver: MessageReceiver,
         policy: CallPolicy | None = None,
         counters: CallCounters | None = None,
+        *,
+        identified: bool = False,
     ) -> None:
         self._own = own
         self._receiver = receiver
         self._counters = counters or CallCounters.unshared()
         self._policy = policy or FacetPolicy()
+        self._identified = identified
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -130,7 +135,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metadata = dict(context.invocation_metadata() or ())
         request_id.set(accept_request_id(metadata.get(REQUEST_ID)))
         traceparent.set(trace_context(metadata.get(TRACEPARENT)))
-        _notes.set({})
+        _notes.set({"peer": peer_name(context)} if self._identified else {})
         _queue.set(None)
         started = time.monotonic()
         try:

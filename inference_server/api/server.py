@@ -1,6 +1,7 @@
 """A worker's gRPC servers: their services, and what they take from a connection."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -18,8 +19,10 @@ from inference_server.api.torchserve import TorchServePolicy, TorchServeService
 from inference_server.api.typed import TypedService
 from inference_server.dispatch.admission import MAX_WAITING
 from utils.codec import TRANSPORT_MARGIN
+from utils.credentials import listen
 from utils.metadata import MAX_METADATA
 from utils.settings import Settings
+from utils.tls import TlsFiles
 
 _WINDOW = 64 * 1024
 """Bytes that a call may send before its message is asked for. gRPC would else raise it to megabytes."""
@@ -53,6 +56,7 @@ def build_servers(
     *,
     torchserve: tuple[TorchServeService, str] | None = None,
     counters: CallCounters | None = None,
+    tls: TlsFiles | None = None,
 ) -> tuple[list[Server], MessageReceiver]:
     """Servers that will listen at addresses, which they share with other workers, and what receives for them.
 
@@ -65,9 +69,11 @@ def build_servers(
         models: Calls models; with it come the services by which they are called. None: there are none.
         torchserve: TorchServe's service and its host:port, which is a server of its own.
         counters: Count the calls; None where nobody reads them.
+        tls: By which both speak TLS; None for not at all.
 
     Raises:
         RuntimeError: They cannot listen there.
+        TlsUnusable: The files of TLS cannot be used.
     """
     counters = counters or CallCounters.unshared()
     of_models = [] if models is None else _services_of(models, health, settings, counters)
@@ -80,24 +86,26 @@ def build_servers(
         models=_names([*of_models, *of_torchserve]),
         largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
     )
-    interceptor = CallInterceptor(_names([*services, *of_models]), receiver, counters=counters)
-    server = _server(interceptor, (*services, *of_models, health), settings, address)
+    identified = settings.tls_client_ca_file is not None
+    surround = partial(CallInterceptor, counters=counters, identified=identified)
+    server = _server(
+        surround(_names([*services, *of_models]), receiver), (*services, *of_models, health), settings
+    )
+    listen(server, address, tls)
     files = [service.file for service in (*services, *of_models, health) if service.file is not None]
     add_reflection(server, files, models.registry if models is not None else None)
     if torchserve is None:
         return [server], receiver
-    policy = TorchServePolicy(settings)
-    interceptor = CallInterceptor(_names(of_torchserve), receiver, policy, counters)
-    return [server, _server(interceptor, of_torchserve, settings, torchserve[1])], receiver
+    interceptor = surround(_names(of_torchserve), receiver, TorchServePolicy(settings))
+    other = _server(interceptor, of_torchserve, settings)
+    listen(other, torchserve[1], tls)
+    return [server, other], receiver
 
 
-def _server(
-    interceptor: CallInterceptor, services: Sequence[Service], settings: Settings, address: str
-) -> Server:
+def _server(interceptor: CallInterceptor, services: Sequence[Service], settings: Settings) -> Server:
     server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
     for service in services:
         service.add_to(server)
-    server.add_insecure_port(address)
     return server
 
 

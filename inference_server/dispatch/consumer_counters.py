@@ -33,7 +33,8 @@ class ConsumerCounters:
     def end(self, now: float) -> None:
         """It has nothing any more."""
         if self._busy_since is not None:
-            self._words[_BUSY_SECONDS] += int((now - self._busy_since) * SECOND)
+            # A word cannot take less than 0, which would end the consumer, whatever a clock says.
+            self._words[_BUSY_SECONDS] += max(int((now - self._busy_since) * SECOND), 0)
             self._busy_since = None
 
     def computed(self, count: int) -> None:

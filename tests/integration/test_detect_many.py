@@ -39,7 +39,7 @@ Many = Callable[..., Iterator[Outcome]]
 def blocking(
     target: str,
     requests: Requests,
-    limits: dict[str, int] | None = None,
+    limits: dict[str, Any] | None = None,
     **options: Any,  # noqa: ANN401
 ) -> Iterator[Outcome]:
     """The blocking client's."""
@@ -50,7 +50,7 @@ def blocking(
 def awaited(
     target: str,
     requests: Requests,
-    limits: dict[str, int] | None = None,
+    limits: dict[str, Any] | None = None,
     **options: Any,  # noqa: ANN401
 ) -> Iterator[Outcome]:
     """The asyncio client's, whose event loop turns while an outcome is waited for."""

@@ -73,6 +73,7 @@ def test_who_speaks_tls_is_refused_at_once(gateway: Gateway) -> None:
     assert lines_so_far(gateway, "after-tls") == before + 2
     line = gateway.process.logged("request")[-2]
     assert (line["status"], line["reason"]) == (400, "MALFORMED_REQUEST")
+    assert line["cause"] == "the client speaks TLS, and this server does not"
 
 
 @pytest.mark.parametrize("field", [b"SCRIPT_NAME: /x", b"X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off"])

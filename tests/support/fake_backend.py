@@ -13,8 +13,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from protos import infer_pb2 as pb
 from protos import infer_pb2_grpc, models_pb2, models_pb2_grpc
+from utils.credentials import listen
 from utils.errors import FacetError
 from utils.status import encode_error, error_metadata
+from utils.tls import TlsFiles
 
 Answer = Callable[[Any, Any], Any]
 """Takes a message and gRPC's context; gives the message that is the answer."""
@@ -195,6 +197,7 @@ def fake_backend(
     port: int = 0,
     status: int = health_pb2.HealthCheckResponse.SERVING,
     most_bytes: int = 34 * 1024**2,
+    tls: TlsFiles | None = None,
 ) -> Iterator[Backend]:
     """A backend with this answer, this health and this limit, on a port of its own or on this one."""
     servicer = Backend(answer)
@@ -211,7 +214,7 @@ def fake_backend(
     checks = health.HealthServicer()
     checks.set("Inference", status)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    servicer.port = server.add_insecure_port(f"127.0.0.1:{port}")
+    servicer.port = listen(server, f"127.0.0.1:{port}", tls)
     server.start()
     try:
         yield servicer

@@ -55,7 +55,7 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noq
     if path == f"{PIPED}/part":
         environ["wsgi.input"].read(PIECE)
         environ["wsgi.input"].close()
-        return _answer(start_response, [b"enough"])
+        return _answer(start_response, itertools.repeat(bytes(PIECE), query["pieces"]))
     if path.startswith(PIPED):
         return _answer(start_response, [_summary(environ["wsgi.input"], waits=path.endswith("/wait"))])
     return _answer(start_response, [path.encode()], Content_Length=str(len(path)))

@@ -55,8 +55,8 @@ def test_a_status_that_is_not_ours_is_understood_by_its_code(code: int, kind: ty
 def test_the_words_of_a_status_that_is_not_ours_are_kept_as_its_cause() -> None:
     """For the log, with the name of its code, and no more than a line takes; they travel no further."""
     arrived = decode_error(status_pb2.Status(code=code_pb2.UNIMPLEMENTED, message="no such " + "x" * 500))
-    assert arrived.cause == "UNIMPLEMENTED: no such " + "x" * 177
-    assert len(arrived.cause) == 200
+    assert arrived.cause == "UNIMPLEMENTED: no such " + "x" * 377
+    assert len(arrived.cause) == 400
     assert b"no such" not in encode_error(arrived).SerializeToString()
     ours = decode_error(encode_error(QueueFull("full")))
     assert ours.cause == ""
