@@ -3,12 +3,22 @@
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.support import gateway_process
 from tests.support.fake_backend import fake_backend
 from tests.support.framing import assert_read_alike
 from tests.support.nginx import nginx, passed_on
 
 
+@pytest.mark.security(
+    endpoint="nginx",
+    attack="The requests that two servers read differently, through nginx, with ordinary ones between them",
+    outcome=(
+        "nginx has passed on as many requests as the gateway has served and clients got answers; a request "
+        "in a body is served only where nginx, too, takes it for one"
+    ),
+)
 def test_the_gateway_serves_as_many_requests_as_nginx_has_passed_on(tmp_path: Path) -> None:
     """None of what nginx took for a body is a request to the gateway, nor the other way round."""
     with (

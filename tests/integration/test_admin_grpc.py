@@ -118,6 +118,11 @@ def test_status_and_log_level_are_those_of_the_backend(served: Managed, client: 
     assert client.call("SetLogLevel", pb.SetLogLevelRequest(level="INFO")).level == "INFO"
 
 
+@pytest.mark.security(
+    endpoint="admin-grpc",
+    attack="Changes that cannot be meant",
+    outcome="Refused by the member's name; nothing is changed",
+)
 @pytest.mark.parametrize(
     ("method", "request_", "error", "field"),
     [
@@ -155,6 +160,11 @@ def test_what_only_reads_is_not_logged(served: Managed, client: Client) -> None:
     assert changed["elapsed_ms"] > 0
 
 
+@pytest.mark.security(
+    endpoint="admin-grpc",
+    attack="Bytes that are no message",
+    outcome="INVALID_ARGUMENT",
+)
 def test_bytes_that_are_no_message_are_a_callers_fault(client: Client) -> None:
     """Which gRPC itself would not say."""
     call: Any = client.channel.unary_unary("/facet.management.Management/Scale")

@@ -142,6 +142,11 @@ def test_a_model_may_come_while_it_goes(served: Managed) -> None:
         assert [call.result(PATIENCE)["text"] for call in calls] == ["a", "a"]
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Members that are unknown, of another type, nested without end or there twice",
+    outcome="400 by the member's name; nothing is changed",
+)
 @pytest.mark.parametrize(
     ("method", "path", "body", "problem"),
     [
@@ -192,6 +197,11 @@ def test_what_is_wrong_is_named(
     assert list(served.backend.listed()) == ["face_detection/1.0"]
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="A body of more than 1 MiB",
+    outcome="413 by its head",
+)
 def test_a_body_that_is_too_large_is_refused_by_its_head(served: Managed) -> None:
     """Nobody waits for it to come."""
     answer = served.ask("POST", "/models", headers=JSON | {"Content-Length": str(1 << 21)})
@@ -205,6 +215,14 @@ def test_a_change_that_no_line_holds_is_refused(served: Managed) -> None:
     assert served.ask("GET", "/models").status == 200
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack=(
+        "A web page that has its reader's browser ask the management: by another origin, or by a name that "
+        "was changed to mean this machine (DNS rebinding)"
+    ),
+    outcome="403 for every path, also such as there are not",
+)
 @pytest.mark.parametrize(
     ("headers", "field"),
     [
@@ -226,6 +244,11 @@ def test_what_a_web_page_sends_is_refused(
     assert served.ask(method, path, headers=JSON | headers).problem == (403, "REQUEST_REFUSED", field)
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Changes by a form, which a web page could send without having asked",
+    outcome="415",
+)
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "/drain"), ("PUT", "/log-level"), ("DELETE", "/models/a")]
@@ -271,6 +294,11 @@ def test_a_token_is_demanded_where_there_is_one(tmp_path: Path) -> None:
         served.backend.process.wait_for("token file not usable", level="error")
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Heads, bodies and answers that do not go on",
+    outcome="Others are answered, and the supervisor goes on",
+)
 def test_clients_that_do_not_go_on_hold_up_nobody(served: Managed) -> None:
     """Neither this process, nor the supervisor: a head, a body and answers that end nowhere."""
     host, _, port = served.address.rpartition(":")
@@ -288,6 +316,11 @@ def test_clients_that_do_not_go_on_hold_up_nobody(served: Managed) -> None:
         assert served.backend.manage(commands.Status())["state"] == "ready"
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="150 idle connections",
+    outcome="Those that are quiet for longest are closed",
+)
 def test_more_connections_than_are_kept_shut_nobody_out(served: Managed) -> None:
     """Those that are quiet for longest are closed for those that come."""
     host, _, port = served.address.rpartition(":")
@@ -297,6 +330,11 @@ def test_more_connections_than_are_kept_shut_nobody_out(served: Managed) -> None
         assert served.ask("GET", "/models").status == 200
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Bodies of 16 and 128 MiB that are sent all the same",
+    outcome="413; the larger one is cut off",
+)
 def test_a_body_that_is_too_large_may_come_as_a_whole(served: Managed) -> None:
     """A client that sends all of it before it reads is told why it is refused; none may send for ever."""
     host, _, port = served.address.rpartition(":")
@@ -313,6 +351,11 @@ def test_a_body_that_is_too_large_may_come_as_a_whole(served: Managed) -> None:
                     made.sendall(bytes(size))
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="A length beside chunks, and chunks in HTTP/1.0, with another request behind them",
+    outcome="400, one answer, and the connection ends",
+)
 @pytest.mark.parametrize(
     "head",
     [
@@ -332,6 +375,11 @@ def test_a_body_whose_end_proxies_may_see_elsewhere_is_refused(served: Managed, 
             assert answer.read().count(b"MALFORMED_REQUEST") == 1
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Answers that are kept by a cache, taken for a script, or tell which server this is",
+    outcome="`no-store`, `nosniff`, and no `Server` field, in all answers",
+)
 @pytest.mark.parametrize(
     "request_bytes",
     [

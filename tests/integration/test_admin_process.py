@@ -164,6 +164,11 @@ def test_a_change_that_is_never_made_does_not_hold_up_the_end(tmp_path: Path) ->
         assert (ended["process"], ended["how"]) == ("admin", "exited with 0")
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Another user of the machine, where the management listens at a socket file",
+    outcome="The file is its owner's alone",
+)
 def test_a_socket_file_is_its_owners_alone(tmp_path: Path) -> None:
     """And one of a backend that was killed is replaced; one that somebody listens at is not."""
     path = tmp_path / "admin.sock"

@@ -175,6 +175,14 @@ def test_no_count_is_lost_when_processes_are_killed_and_replaced() -> None:
         assert abs(last.value(name, route="/predict") - logged) <= CALLERS
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack=(
+        "A web page that asks the gateway for its metrics, of another origin or by a name that was changed "
+        "to mean this machine"
+    ),
+    outcome="403",
+)
 @pytest.mark.parametrize(
     ("headers", "field"),
     [({"Origin": "http://here"}, "Origin"), ({"Host": "facet.example"}, "Host")],

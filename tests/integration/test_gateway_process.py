@@ -209,6 +209,11 @@ def test_idle_connections_shut_nobody_out() -> None:
         assert gateway_process.read(held.getresponse()).status == 200
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Connections until no file descriptor is left",
+    outcome="A line in the log at most once a second; who waits is served when there is room",
+)
 def test_out_of_descriptors_a_gateway_says_so_now_and_then_and_goes_on() -> None:
     """Who came meanwhile is served as soon as there is room."""
     with gateway_process.gateway("127.0.0.1:1") as running:
@@ -238,6 +243,11 @@ def test_an_unknown_setting_is_warned_of_once() -> None:
         assert "did you mean FACET_HTTP_THREADS?" in warnings[0]
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Paths with doubled slashes, to pass a proxy's rule for the path that is meant",
+    outcome="404; nothing is redirected or put right",
+)
 @pytest.mark.parametrize(
     ("target", "status"),
     [
@@ -258,6 +268,11 @@ def test_a_target_means_what_it_says(gateway: Gateway, target: str, status: int)
     assert "Location" not in reply.headers
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Answers that are kept by a cache, taken for a script, or tell which server this is",
+    outcome="`no-store` or `no-cache`, `nosniff`, and no `Server` field, in all answers",
+)
 @pytest.mark.parametrize(
     ("request_bytes", "kept"),
     [

@@ -3,12 +3,19 @@
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.support import gateway_process
 from tests.support.fake_backend import fake_backend
 from tests.support.framing import assert_read_alike
 from tests.support.haproxy import haproxy, passed_on
 
 
+@pytest.mark.security(
+    endpoint="haproxy",
+    attack="The same through haproxy",
+    outcome="The same of haproxy",
+)
 def test_the_gateway_serves_as_many_requests_as_haproxy_has_passed_on(tmp_path: Path) -> None:
     """None of what haproxy took for a body is a request to the gateway, nor the other way round."""
     with (
