@@ -13,8 +13,8 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
-from inference_server.admin.request_log import log_request
 from inference_server.admin.supervisor_client import THREADS
+from inference_server.catalogue.request_log import begin_request, log_request
 from utils import errors
 from utils.metadata import request_id
 from utils.problems import CONTENT_TYPE, SAFE_FIELDS, document
@@ -106,6 +106,7 @@ class _Refusal(ErrorTask):  # type: ignore[misc] # waitress has no types
     """The answer to a request of which no application is told."""
 
     def execute(self) -> None:
+        begin_request()
         self.channel.refused = True
         error, name = self.request.error, request_id(None)
         failure = _REFUSALS.get(error.code, errors.MalformedRequest)(

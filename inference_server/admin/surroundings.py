@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from inference_server.admin.request_log import log_request
+from inference_server.catalogue.request_log import begin_request, log_request
 from utils.errors import FacetError, InternalError
 from utils.logs import fields
 from utils.metadata import request_id
@@ -41,6 +41,7 @@ def surrounded(name: str, check: Callable[[], None], tell: Tell) -> Flask:
 
 
 def _begin() -> None:
+    begin_request()
     g.began = time.monotonic()
     g.request_id = request_id(request.headers.get("X-Request-ID"))
     g.failure = None
