@@ -27,6 +27,7 @@ NAMES = (
     "batch",
     "metrics",
     "tls",
+    "tracing",
 )
 
 Figures = dict[str, Any]

@@ -22,11 +22,12 @@ from gateway.routes.description import DOCS_FILES, DescriptionRoutes
 from gateway.routes.model_calls import ModelCalls
 from gateway.routes.page import PAGE_FILES
 from gateway.routes.torchserve import TorchServeRoutes
+from gateway.tracing import TracedClient
 from utils.guard import Guard
-from utils.service_client import ServiceClient
 from utils.settings import Address, Settings
 from utils.tls import client_tls
 from utils.token_file import TokenFile
+from utils.tracing import NO_TRACER, Tracer, start
 
 
 class Gateway(Flask):
@@ -38,6 +39,7 @@ class Gateway(Flask):
         origins: Which web pages may read its answers.
         others: What answers at the further listeners of the gateway, by the setting that has the address.
         permits_free: How many more requests may call the backend now.
+        tracer: Decides which requests are traced.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class Gateway(Flask):
         error_format: problems.ErrorFormat,
         backend: str,
         origins: OriginRules = NO_ORIGINS,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         super().__init__("gateway", static_folder=None)
         self.body_rules = body_rules
         self.error_format = error_format
         self.origins = origins
+        self.tracer = tracer
         self.others: Mapping[str, Gateway] = {}
         self.permits_free: Callable[[], int] = lambda: 0
         # A path with two slashes is another path, not one to be redirected with its body.
@@ -80,8 +84,10 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     """As `gateway.create_app`."""
     if settings is None:
         settings = Settings.from_environ(os.environ)
+    tracer = start(settings, "facet-gateway")
     if client is None:
-        client = ServiceClient(
+        client = TracedClient(
+            tracer,
             settings.backend,
             timeout=settings.timeout_seconds,
             max_image_bytes=settings.max_image_bytes,
@@ -93,7 +99,7 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     readiness = Readiness(lambda: client.check_ready(timeout=PROBE_SECONDS))
     body_rules = partial(routes.body_rule, settings=settings)
     origins = OriginRules(settings.allowed_origins)
-    app = Gateway(body_rules, routes.error_answer, settings.backend, origins)
+    app = Gateway(body_rules, routes.error_answer, settings.backend, origins, tracer)
     app.permits_free = lambda: permits.free
     routes.add_routes(app, client, permits, calls, readiness)
     models = Recent(
@@ -103,16 +109,16 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     DescriptionRoutes(ApiDescription(settings, files, models)).add_to(app)
     others = {}
     if settings.torchserve_http_address is not None:
-        others["torchserve_http_address"] = _torchserve(calls, readiness)
+        others["torchserve_http_address"] = _torchserve(calls, readiness, tracer)
     if settings.http_metrics_address is not None:
         others["http_metrics_address"] = _metrics(settings, settings.http_metrics_address)
     app.others = others
     return app
 
 
-def _torchserve(calls: ModelCalls, readiness: Readiness) -> Gateway:
+def _torchserve(calls: ModelCalls, readiness: Readiness, tracer: Tracer) -> Gateway:
     views = TorchServeRoutes(calls, readiness)
-    app = Gateway(views.body_rule, torchserve.error_answer, calls.settings.backend)
+    app = Gateway(views.body_rule, torchserve.error_answer, calls.settings.backend, tracer=tracer)
     views.add_to(app)
     return app
 

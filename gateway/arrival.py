@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.counters import HttpCounters
 from utils.errors import FacetError
+from utils.tracing import NO_TRACER, Tracer
 
 _KEY = "facet.arrival"
 
@@ -64,6 +65,7 @@ class Arrival:
         body_ended: When the last byte of its body was read.
         stopping: Whether the whole gateway, not this process alone, is about to stop.
         counters: Count its answer; None where nobody counts.
+        tracer: Decides whether it is traced.
     """
 
     client: Client = field(default_factory=Client)
@@ -71,6 +73,7 @@ class Arrival:
     body_ended: float = field(default_factory=time.monotonic)
     stopping: bool = False
     counters: HttpCounters | None = None
+    tracer: Tracer = NO_TRACER
 
     def add_to(self, environ: Environ) -> None:
         """Hand it to the application."""

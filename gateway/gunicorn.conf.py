@@ -23,6 +23,7 @@ from utils.settings import InvalidSetting, Settings, unknown_settings
 from utils.streams import open_standard_streams
 from utils.tls import TlsUnusable, client_tls
 from utils.token_file import TokenFile, TokenUnusable
+from utils.tracing import check_packages, flush_seconds
 
 _SPARE_SLOTS = 32
 """How many processes may be added by signals to twice those of FACET_HTTP_WORKERS."""
@@ -54,6 +55,7 @@ open_standard_streams()
 try:
     _settings = Settings.from_environ(os.environ)
     _check_metrics(_settings)
+    check_packages(_settings)
 except InvalidSetting as error:
     sys.exit(f"facet gateway: {error}")
 
@@ -68,7 +70,7 @@ workers = _settings.http_workers
 threads = _settings.http_threads
 worker_class = "gateway.server.worker.Worker"
 # The master's patience with its workers; a worker has the second part when the first is over.
-graceful_timeout = math.ceil(_settings.drain_seconds + _settings.grace_seconds)
+graceful_timeout = math.ceil(_settings.drain_seconds + _settings.grace_seconds + flush_seconds(_settings))
 control_socket_disable = True
 
 

@@ -41,6 +41,7 @@ from utils.cpus import usable_cpus
 from utils.errors import ManagementError, TooManyModels
 from utils.settings import InvalidSetting, Settings, unknown_settings
 from utils.torchserve_keys import write_keys
+from utils.tracing import check_packages, flush_seconds
 
 logger = logging.getLogger("inference_server")
 
@@ -71,6 +72,7 @@ def _run(worker: str, started: float, at_end: contextlib.ExitStack) -> int:
     try:
         settings = Settings.from_environ(os.environ)
         logs.configure(settings.log_format)
+        check_packages(settings)
         for warning in unknown_settings(os.environ):
             logger.warning(warning)
         places = Places.take(settings)
@@ -120,7 +122,7 @@ class Backend:
             range(shared.slots),
             LivenessMonitor(shared.stats, settings.hang_seconds),
             wanted=settings.workers,
-            patience=settings.drain_seconds + settings.grace_seconds,
+            patience=settings.drain_seconds + settings.grace_seconds + flush_seconds(settings),
             on_ready=lambda _, ready: engine_log.record(ready),
         )
         self._supervisor = Supervisor(self._workers, boot_places=usable_cpus(), on_round=self._look_around)

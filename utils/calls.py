@@ -46,12 +46,14 @@ class CallOptions(TypedDict, total=False):
         timeout_named: False where `timeout` is a default that no caller has asked for.
         request_id: Names the request in the backend's log.
         traceparent: Its place in a distributed trace, by W3C Trace Context.
+        tracestate: What tracing systems have added to that.
     """
 
     timeout: float | None
     timeout_named: bool
     request_id: str
     traceparent: str
+    tracestate: str
 
 
 class CallDefaults:
@@ -72,12 +74,13 @@ class CallDefaults:
         timeout_named: bool = True,
         request_id: str = "",
         traceparent: str = "",
+        tracestate: str = "",
     ) -> dict[str, Any]:
         """What gRPC is called with beside the message; arguments as of CallOptions."""
         named = timeout_named and (timeout is not None or self._timeout_named)
         return {
             "timeout": self._timeout if timeout is None else timeout,
-            "metadata": call_metadata(request_id, traceparent, timeout_named=named),
+            "metadata": call_metadata(request_id, traceparent, tracestate, timeout_named=named),
         }
 
 

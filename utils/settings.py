@@ -38,6 +38,8 @@ _ORIGIN = re.compile(
     rf"(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://(?:{_HOST.pattern})(?::\d{{1,5}})?"
 )
 
+_HTTP_URL = re.compile(rf"https?://(?:{_HOST.pattern})(?::\d{{1,5}})?(?:/[A-Za-z0-9._~/-]*)?", re.IGNORECASE)
+
 # What Kubernetes puts into the environment of every pod for a Service called facet or facet-...:
 # never a setting of ours, so never worth a warning.
 _SERVICE_VARIABLE = re.compile(r"FACET_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)\w*)")
@@ -126,6 +128,19 @@ def _some_of(*names: str) -> _Kind:
         return tuple(name for name in names if name in chosen)
 
     return _Kind(f"all, or some of {', '.join(names)} with commas between them", parse)
+
+
+def _ratio(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(text)
+    return value
+
+
+def _url(text: str) -> str:
+    if not _HTTP_URL.fullmatch(text):
+        raise ValueError(text)
+    return text.rstrip("/")
 
 
 def _target(text: str) -> str:
@@ -218,6 +233,8 @@ _ORIGINS = _Kind(
     "or `*`, which is all",
     _origins,
 )
+_RATIO = _Kind("a number from 0 to 1", _ratio)
+_URL = _Kind("a URL of http or https, such as http://127.0.0.1:4318, without a query", _url)
 _TARGET = _Kind("the backend's host:port, or another gRPC target", _target)
 _FOLDER = _Kind("the absolute path of a folder", _folder)
 _MODELS = _Kind("models with commas between them, each NAME, NAME/VERSION or NAME=SOURCE", _models)
@@ -672,6 +689,25 @@ class Settings:
         "the gateway.",
         default=True,
         shown="on",
+    )
+    traces_endpoint: str | None = _setting(
+        _URL,
+        _BY_BOTH,
+        "Collector to which traces are exported by OTLP over HTTP, at /v1/traces below this URL; needs the "
+        "packages of locks/requirements-tracing.txt.",
+        shown="off: no traces",
+    )
+    traces_ratio: float = _setting(
+        _RATIO,
+        _BY_BOTH,
+        "Share of the requests that are traced where their callers' `traceparent` does not decide.",
+        default=0.01,
+    )
+    traces_per_second: int = _setting(
+        _whole(1, 10_000),
+        _BY_BOTH,
+        "Requests that each process traces in a second at most, whoever wants it.",
+        default=100,
     )
     log_format: str = _setting(
         _one_of("text", "json"),

@@ -10,7 +10,7 @@ JSON = "application/json"
 BYTES = "application/octet-stream"
 MULTIPART = "multipart/form-data"
 BINARY: Element = {"type": "string", "format": "binary"}
-REQUEST_FIELDS = ("X-Request-Timeout", "X-Request-ID", "traceparent")
+REQUEST_FIELDS = ("X-Request-Timeout", "X-Request-ID", "traceparent", "tracestate")
 """The header fields that each request may have."""
 
 COMMON_PARAMETERS: Mapping[str, Element] = {
@@ -32,6 +32,12 @@ COMMON_PARAMETERS: Mapping[str, Element] = {
         "in": "header",
         "description": "W3C Trace Context; ignored where it is not valid.",
         "schema": {"type": "string"},
+    },
+    "tracestate": {
+        "name": "tracestate",
+        "in": "header",
+        "description": "W3C Trace Context; ignored where it is not valid, or `traceparent` is not.",
+        "schema": {"type": "string", "maxLength": 512},
     },
 }
 COMMON_HEADERS: Mapping[str, Element] = {

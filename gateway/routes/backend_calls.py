@@ -81,6 +81,7 @@ def call_options(context: RequestContext, patience: Patience) -> BlockingCallOpt
         "timeout_named": patience.named,
         "request_id": context.request_id,
         "traceparent": context.traceparent,
+        "tracestate": context.tracestate,
         "cancellation": cancellation,
     }
 

@@ -23,6 +23,7 @@ from utils.credentials import listen
 from utils.metadata import MAX_METADATA
 from utils.settings import Settings
 from utils.tls import TlsFiles
+from utils.tracing import NO_TRACER, Tracer
 
 _WINDOW = 64 * 1024
 """Bytes that a call may send before its message is asked for. gRPC would else raise it to megabytes."""
@@ -57,6 +58,7 @@ def build_servers(
     torchserve: tuple[TorchServeService, str] | None = None,
     counters: CallCounters | None = None,
     tls: TlsFiles | None = None,
+    tracer: Tracer = NO_TRACER,
 ) -> tuple[list[Server], MessageReceiver]:
     """Servers that will listen at addresses, which they share with other workers, and what receives for them.
 
@@ -70,6 +72,7 @@ def build_servers(
         torchserve: TorchServe's service and its host:port, which is a server of its own.
         counters: Count the calls; None where nobody reads them.
         tls: By which both speak TLS; None for not at all.
+        tracer: Decides which of the calls are traced.
 
     Raises:
         RuntimeError: They cannot listen there.
@@ -87,7 +90,7 @@ def build_servers(
         largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
     )
     identified = settings.tls_client_ca_file is not None
-    surround = partial(CallInterceptor, counters=counters, identified=identified)
+    surround = partial(CallInterceptor, counters=counters, tracer=tracer, identified=identified)
     server = _server(
         surround(_names([*services, *of_models]), receiver), (*services, *of_models, health), settings
     )

@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2
 
 from inference_server.api.interceptor import Answer, discard_notes, failure_of, note
 from inference_server.api.model_call import TORCHSERVE, ModelCaller, note_model
+from inference_server.api.spans import as_item
 from inference_server.models.encodings.wire import take
 from protos.torchserve import message_class, service_name
 from utils.errors import FacetError, MalformedRequest, ParameterMissing
@@ -128,7 +129,7 @@ class TorchServeService:
                 yield _failed(ParameterMissing(SEQUENCE_ID_REQUIRED, field="sequence_id"))
                 return
             note_model(request.model_name, request.model_version)
-            answering = asyncio.create_task(self._item(request, message, context))
+            answering = asyncio.create_task(as_item(self._item(request, message, context)))
             del message, request
             answered = await answering
             counts["items"] += 1

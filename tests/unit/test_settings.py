@@ -57,6 +57,10 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TORCHSERVE_ALLOWED_URLS", r"https://a\.b/.*, file://.*", (r"https://a\.b/.*", "file://.*")),
         ("MODEL_API", "on", True),
         ("MODEL_API", "off", False),
+        ("TRACES_ENDPOINT", "", None),
+        ("TRACES_ENDPOINT", "http://127.0.0.1:4318/", "http://127.0.0.1:4318"),
+        ("TRACES_ENDPOINT", "https://collector.example/otlp", "https://collector.example/otlp"),
+        ("TRACES_RATIO", "0.25", 0.25),
         ("ADMIN_HOSTS", "Facet.example, 10.0.0.1,[::2]", ("facet.example", "10.0.0.1", "[::2]")),
     ],
 )
@@ -85,6 +89,11 @@ def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object
         ("LOG_FORMAT", "xml", "text, json"),
         ("MODEL_API", "yes", "on or off"),
         ("TORCHSERVE_ALLOWED_URLS", "https://(", "regular expressions"),
+        ("TRACES_ENDPOINT", "127.0.0.1:4318", "a URL of http or https"),
+        ("TRACES_ENDPOINT", "http://user:password@collector:4318", "a URL of http or https"),
+        ("TRACES_RATIO", "1.5", "a number from 0 to 1"),
+        ("TRACES_RATIO", "nan", "a number from 0 to 1"),
+        ("TRACES_PER_SECOND", "0", "a whole number from 1"),
         ("TORCHSERVE_KEY_FILE", "key_file.json", "the absolute path of a file"),
     ],
 )
