@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask
 from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 from inference_server.admin.supervisor_client import THREADS
@@ -125,6 +125,13 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
     """The head of a request, whose body ends where every proxy would say that it ends."""
 
     def parse_header(self, header_plus: bytes) -> None:
+        lines = header_plus.split(b"\r\n")[1:]
+        if any(line.startswith((b" ", b"\t")) for line in lines):
+            raise ParsingError("A line of the head is folded")
+        named = [line.lower().partition(b":") for line in lines]
+        codings = [value.strip(b" \t") for name, _, value in named if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):
+            raise TransferEncodingNotImplemented("accepted: chunked, once")
         super().parse_header(header_plus)
         if "TRANSFER_ENCODING" in self.headers or (self.chunked and "CONTENT_LENGTH" in self.headers):
             raise ParsingError("Transfer-Encoding is there beside Content-Length, or in HTTP/1.0")

@@ -19,11 +19,12 @@ from tests.support.nginx import nginx, passed_on
         "in a body is served only where nginx, too, takes it for one"
     ),
 )
-def test_the_gateway_serves_as_many_requests_as_nginx_has_passed_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/nowhere"])
+def test_the_gateway_serves_as_many_requests_as_nginx_has_passed_on(tmp_path: Path, path: str) -> None:
     """None of what nginx took for a body is a request to the gateway, nor the other way round."""
     with (
         fake_backend() as serving,
         gateway_process.gateway(serving.target) as gateway,
         nginx(tmp_path, [gateway.address[1]] * 2) as http,
     ):
-        assert_read_alike(gateway, http, partial(passed_on, tmp_path))
+        assert_read_alike(gateway, http, partial(passed_on, tmp_path), path)

@@ -16,10 +16,11 @@ from inference_server.catalogue import commands
 from protos import models_pb2 as pb
 from protos import models_pb2_grpc
 from tests.support.admin import JSON, Managed, connection, managed
-from tests.support.gateway_process import read_reply
+from tests.support.gateway_process import ended, read_reply
 from tests.support.model_backend import clients
+from tests.support.odd_requests import ODD_REQUESTS, SMUGGLED_PATH, Odd
 from tests.support.processes import PATIENCE, wait_until
-from tests.support.raw_http import assert_safe_fields
+from tests.support.raw_http import answered, assert_safe_fields
 
 TOKEN = "a secret that nobody guesses"  # noqa: S105 - of a test
 
@@ -400,6 +401,33 @@ def test_no_answer_is_kept_taken_for_another_type_or_names_its_server(
     with contextlib.closing(socket.create_connection((host, int(port)), PATIENCE)) as made:
         made.sendall(request_bytes)
         assert_safe_fields(read_reply(made), "no-store")
+
+
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack=(
+        "The requests that two servers read differently, as they were sent to the gateway, each with another "
+        "request where a body can be"
+    ),
+    outcome="One answer each; what is in a body is never served",
+)
+@pytest.mark.parametrize("odd", ODD_REQUESTS, ids=lambda odd: odd.name)
+def test_an_odd_request_is_one_request(served: Managed, odd: Odd) -> None:
+    """Then the connection ends, or the next one is read; or the server waits for more of it."""
+    host, _, port = served.address.rpartition(":")
+    health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = odd.data.replace(b"Host: x", b"Host: localhost", 1).replace(b"image/jpeg", b"application/json", 1)
+    with contextlib.closing(socket.create_connection((host, int(port)), PATIENCE)) as made:
+        made.sendall(head.replace(b"/predict", b"/models", 1))
+        if not answered(made, 0.3):
+            return
+        if read_reply(made).headers.get("Connection") == "close":
+            assert ended(made)
+        else:
+            made.sendall(health)
+            assert read_reply(made).json == {"status": "ok"}
+    paths = [line.get("path") for line in served.backend.process.logged("management request")]
+    assert SMUGGLED_PATH not in paths
 
 
 def test_connections_are_kept(served: Managed) -> None:

@@ -15,13 +15,14 @@ _OURS = b"\r\nx-request-id:"
 """In the head of each answer of a gateway, and of none of a proxy's own."""
 
 
-def assert_read_alike(gateway: Gateway, proxy: str, passed_on: Callable[[], list[str]]) -> None:
+def assert_read_alike(gateway: Gateway, proxy: str, passed_on: Callable[[], list[str]], path: str) -> None:
     """Send all odd requests, and ordinary ones between them, which would meet what those left behind.
 
     Args:
         gateway: The only one behind the proxy.
         proxy: Its address.
         passed_on: Gives the target of each request that it has sent to the gateway.
+        path: For which odd requests with bodies are.
     """
 
     def served() -> list[object]:
@@ -36,7 +37,7 @@ def assert_read_alike(gateway: Gateway, proxy: str, passed_on: Callable[[], list
         connections = []
         for odd in ODD_REQUESTS:
             connection = stack.enter_context(socket.create_connection((address.host, address.port), PATIENCE))
-            connection.sendall(odd.data)
+            connection.sendall(odd.data.replace(b"/predict", path.encode()))
             connections.append(connection)
             # Over the same few connections to the gateway: what is left on one would be in its way.
             assert post_raw(proxy, b"picture", {}).faces == []

@@ -16,11 +16,12 @@ from tests.support.haproxy import haproxy, passed_on
     attack="The same through haproxy",
     outcome="The same of haproxy",
 )
-def test_the_gateway_serves_as_many_requests_as_haproxy_has_passed_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/nowhere"])
+def test_the_gateway_serves_as_many_requests_as_haproxy_has_passed_on(tmp_path: Path, path: str) -> None:
     """None of what haproxy took for a body is a request to the gateway, nor the other way round."""
     with (
         fake_backend() as serving,
         gateway_process.gateway(serving.target) as gateway,
         haproxy(tmp_path, [gateway.address[1]] * 2) as (process, http),
     ):
-        assert_read_alike(gateway, http, partial(passed_on, process))
+        assert_read_alike(gateway, http, partial(passed_on, process), path)
