@@ -4,6 +4,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from protos import infer_pb2 as pb
 from tests.support.facet import inference as backend
-from tests.support.http2 import UnfinishedMessages, unfinished_messages
+from tests.support.http2 import UnfinishedMessages, flood, unfinished_messages
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import Process, wait_until
 from utils.channel import MIB, PREDICT, error_of
@@ -287,3 +288,26 @@ def test_a_caller_that_leaves_amid_its_message_is_no_fault(served: tuple[Process
     with unfinished_messages(address, connections=1, streams=1, size=len(pb.Image().SerializeToString()) + 9):
         pass
     process.wait_for("request", reason="CANCELLED")
+
+
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="Floods of pings, of settings, and of calls that are given up at once (HTTP/2 rapid reset)",
+    outcome="Others are answered meanwhile, and the worker lives",
+)
+@pytest.mark.parametrize("kind", ["ping", "settings", "reset"])
+def test_a_flood_of_frames_holds_up_nobody(served: tuple[Process, str], kind: str) -> None:
+    """Whether or not its connection is ended."""
+    process, address = served
+    [worker] = process.children()
+    with (
+        ThreadPoolExecutor(1) as thread,
+        grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as other,
+    ):
+        health = health_pb2_grpc.HealthStub(other)
+        flooding, answered = thread.submit(flood, address, kind, 20_000), 0
+        while not flooding.done() or answered < 10:
+            health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+            answered += 1
+    assert flooding.result() > 0
+    assert process.children() == [worker]
