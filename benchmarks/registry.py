@@ -26,6 +26,7 @@ NAMES = (
     "extras",
     "batch",
     "metrics",
+    "identity",
     "tls",
     "tracing",
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.counters import HttpCounters
+from utils.access import Caller
 from utils.errors import FacetError
 from utils.tracing import NO_TRACER, Tracer
 
@@ -66,6 +67,9 @@ class Arrival:
         stopping: Whether the whole gateway, not this process alone, is about to stop.
         counters: Count its answer; None where nobody counts.
         tracer: Decides whether it is traced.
+        caller: Who makes it, as far as is known.
+        admitted: Whether it was let in: it has the key that it needs.
+        admit_item: Lets one more of the items in that it brings; raises what that one is refused with.
     """
 
     client: Client = field(default_factory=Client)
@@ -74,6 +78,9 @@ class Arrival:
     stopping: bool = False
     counters: HttpCounters | None = None
     tracer: Tracer = NO_TRACER
+    caller: Caller = field(default_factory=Caller)
+    admitted: bool = False
+    admit_item: Callable[[], None] = lambda: None
 
     def add_to(self, environ: Environ) -> None:
         """Hand it to the application."""

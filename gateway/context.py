@@ -90,6 +90,11 @@ class RequestContext:
             raise out_of_time(patience.seconds)
         return left
 
+    def quota_fields(self) -> dict[str, str]:
+        """The header fields that tell of the limit of the request's key, where that was counted."""
+        quota = self.arrival.caller.quota
+        return {} if quota is None else quota.header_fields()
+
     def log_writer(self, status: int, *, quiet: bool = False) -> Callable[[], None]:
         """What counts the request, ends its span and writes its line in the log, as of now.
 
@@ -115,6 +120,7 @@ class RequestContext:
             method=self.environ.get("REQUEST_METHOD"),
             path=path or None,
             status=status,
+            key=self.arrival.caller.name or None,
             elapsed_ms=round(seconds * 1000, 3),
             **self.log_fields,
         )
@@ -148,6 +154,7 @@ def end(response: Response) -> Response:
     response.headers[REQUEST_ID] = context.request_id
     for name, value in SAFE_FIELDS.items():
         response.headers.setdefault(name, value)
+    response.headers.update(context.quota_fields())
     # A probe that succeeds is no news. The client need not wait until the line is written.
     quiet = request.endpoint in _PROBES and response.status_code == HTTPStatus.OK
     if response.is_streamed:  # and ends later

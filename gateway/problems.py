@@ -86,6 +86,7 @@ def refusal(
         "Connection": "close",
         REQUEST_ID: context.request_id,
         **SAFE_FIELDS,
+        **context.quota_fields(),
         **_fields_of(failure),
     }
     return f"{status} {responses.get(status, '')}", [*headers.items()], body

@@ -3,10 +3,11 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Unpack
 
-from utils.calls import Call, CallOptions, T
+from gateway.backend import BackendClient
+from utils.call_options import CallOptions
+from utils.calls import Call, T
 from utils.cancellation import Cancellation
 from utils.errors import FacetError, InternalError
-from utils.service_client import ServiceClient
 from utils.tracing import NO_SPAN, Tracer
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def end_request(context: "RequestContext", status: int, ended: float) -> None:
     span.end(f"{method} {context.route}".rstrip(), ended=ended)
 
 
-class TracedClient(ServiceClient):
+class TracedClient(BackendClient):
     """A client whose calls have spans, where the requests are traced for which they are made.
 
     Args:

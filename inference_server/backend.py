@@ -76,6 +76,8 @@ def _run(worker: str, started: float, at_end: contextlib.ExitStack) -> int:
         for warning in unknown_settings(os.environ):
             logger.warning(warning)
         places = Places.take(settings)
+        if open_to_all := places.open_to_all(settings):
+            logger.warning("open to whoever can connect", extra=logs.fields(**open_to_all))
         if places.admin is not None:
             at_end.callback(places.admin.close)
         shared = _share(settings.workers)

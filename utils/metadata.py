@@ -11,6 +11,10 @@ TRACEPARENT = "traceparent"
 """The metadata key, and HTTP header, of the trace context."""
 TRACESTATE = "tracestate"
 """The same, of what tracing systems add to it."""
+AUTHORIZATION = "authorization"
+"""The metadata key of a caller's key: `Bearer` and its secret."""
+CALLER = "x-facet-caller"
+"""The metadata key of whom a gateway calls for: the name of a key; nobody else than gateways is believed."""
 MODEL_VERSION = "x-model-version"
 """The metadata key of the version that a model's own method is to be answered by."""
 TIMEOUT_IS_DEFAULT = ("x-timeout-source", "default")
@@ -70,10 +74,15 @@ def seconds_of(timeout: object) -> float:
     return timeout / 1e6
 
 
+def bearer(key: str) -> tuple[str, str]:
+    """The metadata by which a caller shows its key."""
+    return AUTHORIZATION, f"Bearer {key}"
+
+
 def call_metadata(
-    request_id: str, traceparent: str, tracestate: str = "", *, timeout_named: bool
+    request_id: str, traceparent: str, tracestate: str = "", caller: str = "", *, timeout_named: bool
 ) -> Metadata:
     """The metadata of a call; what is empty is left out."""
-    told = ((REQUEST_ID, request_id), (TRACEPARENT, traceparent), (TRACESTATE, tracestate))
+    told = ((REQUEST_ID, request_id), (TRACEPARENT, traceparent), (TRACESTATE, tracestate), (CALLER, caller))
     names = tuple((key, value) for key, value in told if value)
     return names if timeout_named else (*names, TIMEOUT_IS_DEFAULT)

@@ -26,6 +26,12 @@ INSTRUCTION_SETS = ("auto", "avx512", "avx2", "base")
 IMAGE_FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "heic")
 """What FACET_IMAGE_FORMATS may name."""
 
+DEMANDED_SCOPES = ("predict", "manage")
+"""What FACET_API_KEY_SCOPES may name."""
+
+CLIENT_KEY = "FACET_API_KEY"
+"""The variable of a client's own key. It is no setting: neither the gateway nor the backend is to have it."""
+
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a model may be called."""
 
@@ -327,7 +333,7 @@ class Settings:
         _OPTIONAL_ADDRESS,
         _BY_GATEWAY,
         "Where the gateway tells its metrics; another address than a loopback one needs "
-        "FACET_ADMIN_TOKEN_FILE. Empty, it tells none.",
+        "FACET_API_KEYS_FILE. Empty, it tells none.",
         default=Address("127.0.0.1", 8003),
     )
     grpc_address: Address = _setting(
@@ -341,20 +347,13 @@ class Settings:
         _LISTENER,
         _BY_BACKEND,
         "Where the backend's admin process listens, for operators; another address than a loopback one needs "
-        "FACET_ADMIN_TOKEN_FILE. Empty, there is no such process.",
+        "FACET_API_KEYS_FILE. Empty, there is no such process.",
         default=Address("127.0.0.1", 8002),
     )
     admin_grpc_address: Address | None = _setting(
         _ADDRESS,
         _BY_BACKEND,
         "Where the admin process listens for gRPC.",
-        shown="none",
-    )
-    admin_token_file: Path | None = _setting(
-        _FILE,
-        _BY_BOTH,
-        "File of the token that the admin process demands, and the gateway of those who ask for its metrics; "
-        "read again whenever it changes. Only its owner, and a group, may be able to read it.",
         shown="none",
     )
     admin_hosts: tuple[str, ...] = _setting(
@@ -371,6 +370,28 @@ class Settings:
         "The gRPC target that the gateway calls.",
         default="",
         shown="the value of FACET_GRPC_ADDRESS",
+    )
+    backend_key_file: Path | None = _setting(
+        _FILE,
+        _BY_GATEWAY,
+        "File of the key by which the gateway calls a backend that demands keys: one of the scope gateway. "
+        "Read again whenever it changes. Only its owner, and a group, may be able to read it.",
+        shown="none",
+    )
+    api_keys_file: Path | None = _setting(
+        _FILE,
+        _BY_BOTH,
+        "File of the keys that callers must have, as `facet keys` makes it; what changes in it counts within "
+        "a second. Only its owner, and a group, may be able to use it.",
+        shown="none: no key is needed",
+    )
+    api_key_scopes: tuple[str, ...] = _setting(
+        _some_of(*DEMANDED_SCOPES),
+        _BY_BOTH,
+        "What the keys of FACET_API_KEYS_FILE are needed for. With manage alone, whoever can connect may "
+        "call models.",
+        default=DEMANDED_SCOPES,
+        shown="all",
     )
     tls_cert_file: Path | None = _setting(
         _FILE,
@@ -679,7 +700,7 @@ class Settings:
         _FILE,
         _BY_BOTH,
         "File that the backend's start fills with new keys; where it is set, calls by TorchServe's protocols "
-        "must bring one as their token.",
+        "must bring one as their token, and need no key of FACET_API_KEYS_FILE.",
         shown="off: no tokens",
     )
     oip: bool = _setting(
@@ -799,7 +820,7 @@ def variable(name: str) -> str:
 
 def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     """One warning for each FACET_ variable that is no setting, with the nearest name that is one."""
-    known = [variable(setting.name) for setting in fields(Settings)]
+    known = [CLIENT_KEY, *(variable(setting.name) for setting in fields(Settings))]
     warnings = []
     for name, value in sorted(environ.items()):
         if not name.startswith(PREFIX) or name in known:

@@ -183,10 +183,14 @@ class Batch:
                 self._calls.discard(cancellation)
 
     def _detect(self, request: DetectRequest, cancellation: Cancellation, traceparent: str) -> Detection:
-        """Call the backend; where that has no room, as often as it says within the picture's time."""
+        """Call the backend; where that, or the key's limit, has no room, again within the picture's time."""
         until = time.monotonic() + self._patience.seconds
+        arrival, admitted = self._context.arrival, False
         while (left := until - time.monotonic()) > 0:
             try:
+                if not admitted:
+                    arrival.admit_item()
+                    admitted = True
                 return self._backend.detect(
                     request,
                     timeout=left,
@@ -194,6 +198,7 @@ class Batch:
                     request_id=self._context.request_id,
                     traceparent=traceparent,
                     tracestate=self._context.tracestate,
+                    caller=arrival.caller.name,
                     cancellation=cancellation,
                 )
             except Overloaded as full:

@@ -50,6 +50,19 @@ COMMON_HEADERS: Mapping[str, Element] = {
         "description": "Seconds after which trying again may help; absent where it does not.",
         "schema": {"type": "integer", "minimum": 1},
     },
+    "WWW-Authenticate": {
+        "description": "What is accepted: a key as a Bearer token.",
+        "required": True,
+        "schema": {"const": "Bearer"},
+    },
+    "RateLimit-Policy": {
+        "description": "The limit of the request's key, if it has one: `q` requests in `w` seconds.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": "What is left of it: `r` requests; in `t` seconds there are more.",
+        "schema": {"type": "string"},
+    },
 }
 
 

@@ -82,6 +82,7 @@ def call_options(context: RequestContext, patience: Patience) -> BlockingCallOpt
         "request_id": context.request_id,
         "traceparent": context.traceparent,
         "tracestate": context.tracestate,
+        "caller": context.arrival.caller.name,
         "cancellation": cancellation,
     }
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import grpc
 
+from inference_server.api.access import CallAccess, current_caller
 from inference_server.api.call_counters import CallCounters
 from inference_server.api.messages import MessageReceiver, service_of
 from inference_server.api.spans import begin_call, end_call, fail
@@ -96,6 +97,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Args:
         own: Names of the services whose calls are logged; of others, health and reflection, only faults are.
         receiver: Of the messages.
+        access: Checks the keys of calls; None where they need none.
         policy: Of the server; None for Facet's own.
         counters: Count the calls that are logged; None where nobody reads them.
         identified: Whether clients show a certificate, whose name is logged.
@@ -106,6 +108,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self,
         own: Container[str],
         receiver: MessageReceiver,
+        access: CallAccess | None = None,
         policy: CallPolicy | None = None,
         counters: CallCounters | None = None,
         *,
@@ -114,6 +117,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> None:
         self._own = own
         self._receiver = receiver
+        self._access = access or CallAccess(None)
         self._counters = counters or CallCounters.unshared()
         self._policy = policy or FacetPolicy()
         self._identified = identified
@@ -146,6 +150,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         _queue.set(None)
         try:
             self._policy.check(metadata)
+            items = handler.request_streaming and service_of(method) in self._own
+            self._access.admit(method, metadata, counted=not items)
             reply = await self._run(handler, method, context)
         except asyncio.CancelledError:
             cancellation = _cancellation(context)
@@ -193,6 +199,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _log(self, method: str, failure: FacetError | None, code: Code, started: float, ended: float) -> None:
         reason, seconds = None if failure is None else failure.reason, ended - started
+        caller = current_caller()
         self._counters.called(service_of(method), _queue.get(), reason or "", seconds)
         end_call(method, code.name, failure, ended, _notes.get())
         logger.log(
@@ -202,6 +209,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 request_id=request_id.get(),
                 traceparent=traceparent.get() or None,
                 method=method,
+                key=caller.name or None,
+                gateway=caller.gateway or None,
                 status=code.name,
                 reason=reason,
                 **_notes.get(),

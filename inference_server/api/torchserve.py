@@ -12,6 +12,7 @@ import orjson
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 
+from inference_server.api.access import admit_item
 from inference_server.api.interceptor import Answer, discard_notes, failure_of, note
 from inference_server.api.model_call import TORCHSERVE, ModelCaller, note_model
 from inference_server.api.spans import as_item
@@ -140,6 +141,7 @@ class TorchServeService:
     async def _item(self, request: Any, message: bytes, context: Any) -> Any:  # noqa: ANN401
         discard_notes()
         try:
+            admit_item()
             answer = self._call(request, message, context)
             del message
             return _Response(prediction=await answer, sequence_id=request.sequence_id)

@@ -57,6 +57,9 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TORCHSERVE_KEY_FILE", "/run/facet/key_file.json", Path("/run/facet/key_file.json")),
         ("TORCHSERVE_ALLOWED_URLS", r"https://a\.b/.*, file://.*", (r"https://a\.b/.*", "file://.*")),
         ("MODEL_API", "on", True),
+        ("API_KEYS_FILE", "/etc/facet/keys.json", Path("/etc/facet/keys.json")),
+        ("API_KEY_SCOPES", "manage", ("manage",)),
+        ("API_KEY_SCOPES", "manage, predict", ("predict", "manage")),
         ("MODEL_API", "off", False),
         ("TRACES_ENDPOINT", "", None),
         ("TRACES_ENDPOINT", "http://127.0.0.1:4318/", "http://127.0.0.1:4318"),
@@ -118,7 +121,7 @@ def test_no_setting_takes_a_secret_itself() -> None:
     """Each that is about one takes the path of a file."""
     about = re.compile("(token|key|secret|password|passphrase|credential)s?(_file)?$")
     names = [one.name for one in fields(Settings) if about.search(one.name)]
-    assert {"admin_token_file", "tls_key_file"} <= set(names)
+    assert {"api_keys_file", "backend_key_file", "tls_key_file"} <= set(names)
     assert all(name.endswith("_file") for name in names)
 
 
@@ -130,7 +133,8 @@ def test_no_setting_takes_a_secret_itself() -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("ADMIN_TOKEN_FILE", "hunter2"),
+        ("API_KEYS_FILE", "hunter2"),
+        ("BACKEND_KEY_FILE", "hunter2"),
         ("TORCHSERVE_KEY_FILE", "hunter2"),
         ("TLS_KEY_FILE", "hunter2"),
         ("TRACES_ENDPOINT", "http://user:hunter2@collector:4318"),
@@ -176,6 +180,13 @@ def test_an_unknown_setting_is_warned_about_with_the_nearest_name() -> None:
     assert unknown_settings({"FACET_ZZZZZZ": "1"}) == [
         "FACET_ZZZZZZ is no setting of Facet and has no effect"
     ]
+
+
+def test_the_key_of_a_client_is_no_setting_and_no_warning() -> None:
+    """It may be in the environment of a shell that starts Facet, too, whose processes do not have it."""
+    environ = {"FACET_API_KEY": "facet_secret"}
+    assert unknown_settings(environ) == []
+    assert "facet_secret" not in repr(Settings.from_environ(environ))
 
 
 def test_what_kubernetes_injects_for_a_service_is_no_warning() -> None:
