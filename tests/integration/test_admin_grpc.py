@@ -185,6 +185,11 @@ def test_bytes_that_are_no_message_are_a_callers_fault(client: Client, token: st
     assert "none of the type" in error.detail
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The management over gRPC without a key",
+    outcome="UNAUTHENTICATED",
+)
 @pytest.mark.parametrize(
     ("shown", "error"),
     [
@@ -208,6 +213,11 @@ def test_without_a_key_nothing_is_answered(
         assert [model.name for model in caller.models()] == ["face_detection"]
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The management with a key for calls of models",
+    outcome="PERMISSION_DENIED",
+)
 def test_a_key_for_calls_is_none_for_management(keys: KeyFile, address: str) -> None:
     """The error says what it is for."""
     client = Client(address, f"Bearer {keys.add('shop', PREDICT)}")

@@ -268,6 +268,11 @@ def test_names_of_this_machine_are_served(served: Managed, host: str) -> None:
     assert served.ask("GET", "/models", headers=headers).status == 200
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The management without a key, and a change with the password that a browser keeps",
+    outcome="401",
+)
 def test_a_key_is_demanded_where_there_are_keys(tmp_path: Path) -> None:
     """On loopback, too; a browser may send it as a password, but not with a change."""
     keys = KeyFile(tmp_path)

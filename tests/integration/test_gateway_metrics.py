@@ -197,6 +197,11 @@ def test_a_web_page_gets_no_metrics(
     assert (reply.status, reply.json["reason"], reply.json["field"]) == (403, "REQUEST_REFUSED", field)
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The gateway's metrics without a key",
+    outcome="401",
+)
 def test_who_has_no_key_gets_no_metrics_where_there_are_keys(tmp_path: Path) -> None:
     """On an address that other machines can reach there must be some."""
     keys = KeyFile(tmp_path)
