@@ -47,7 +47,7 @@ class Gateway(Flask):
         backend: str,
         origins: OriginRules = NO_ORIGINS,
     ) -> None:
-        super().__init__("gateway", static_folder=None)
+        super().__init__(__package__, static_folder=None)
         self.body_rules = body_rules
         self.error_format = error_format
         self.origins = origins
