@@ -27,12 +27,6 @@ def build(folder: Path) -> None:
     assert made.returncode == 0, made.stdout + made.stderr
 
 
-def python_in(folder: Path, name: str) -> Path:
-    """The Python of a new environment without packages but pip."""
-    subprocess.run([sys.executable, "-m", "venv", str(folder / name)], check=True, timeout=_SECONDS)
-    return folder / name / "bin" / "python"
-
-
 def typed(pattern: str) -> str:
     """The only command of the page that begins like this, without the comment behind it."""
     [line] = re.findall(rf"(?m)^    ({pattern}.*?)(?: +#.*)?$", PAGE)

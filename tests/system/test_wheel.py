@@ -4,9 +4,11 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from utils.service_client import ServiceClient
 CALLER = """
 import asyncio, json, sys
 from pathlib import Path
+from typing import Any
 from facet_serving import AsyncServiceClient, ServiceClient, errors
 
 picture = Path(sys.argv[2]).read_bytes()
@@ -76,17 +79,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Path:
     """The programs of an environment that has what clients need."""
-    python = wheels.python_in(folder, "client")
+    wheels.install(folder, wheels.typed("python3 -m venv client"))
     wheels.install(folder, wheels.typed("client/bin/pip install"))
-    return python.parent
+    return folder / "client" / "bin"
 
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Path:
     """The programs of an environment that has what serves."""
-    python = wheels.python_in(folder, "facet")
+    wheels.install(folder, f"{wheels.typed('uv venv')} --no-project --python {sys.executable}")
     wheels.install(folder, wheels.typed("uv pip install"))
-    return python.parent
+    return folder / "facet" / "bin"
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +163,7 @@ def test_the_command_line_of_a_client_says_what_is_not_installed(client: Path, t
     there = wheels.hostile_modules(tmp_path / "typed", *wheels.NAMES)
     for arguments in (["--help"], ["models", "--help"], ["models", "lock", "--help"]):
         assert run(there, client / "facet", *arguments).returncode == 0
-    failed = run(there, client / "facet", "models", "lock", "echo")
+    failed = run(there, client / "facet", "models", "lock", "echo", "--output", "schema.lock")
     assert failed.returncode == 1
     assert failed.stderr.startswith("facet: NOT_INSTALLED: this command needs ")
     assert failed.stderr.count("\n") == 1
@@ -201,12 +204,13 @@ def test_a_model_brings_a_utils_of_its_own(server: Path, service: Facet, folder:
 
 def test_a_reload_and_a_killed_worker_leave_it_serving(service: Facet) -> None:
     """Processes that are started later find the wheel, too."""
+    that_detects: dict[str, Any] = {"release": 1, "process": None, "model": None}
     service.inference.send(signal.SIGHUP)
-    worker = service.inference.wait_for("worker ready", release=1, process=None)["worker"]
+    worker = service.inference.wait_for("worker ready", **that_detects)["worker"]
     assert finds_a_face(service)
     os.kill(worker, signal.SIGKILL)
-    service.inference.wait_for("worker ended", worker=worker)
-    service.inference.wait_for("worker ready", release=1, process=None)
+    service.inference.wait_for("worker crashed", worker=worker)
+    service.inference.wait_for("worker ready", **that_detects)
     assert finds_a_face(service)
 
 
