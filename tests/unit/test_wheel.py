@@ -92,11 +92,14 @@ def test_loggers_keep_the_names_of_the_documentation() -> None:
         "import os\nx = f'utils.logs.{y}'",
         "import os\nx = 'the file is read by utils.logs'",
         "import os\nx = 'utils.no_module'",
+        "import os\nx = 'python -m ' 'gateway'",
     ],
 )
 def test_what_cannot_be_moved_safely_stops_the_build(source: str) -> None:
     """With the module and the line."""
-    with pytest.raises(NotRelocatable, match=r"^gateway\.app, line 2: .*(utils|an import; accepted: from)"):
+    with pytest.raises(
+        NotRelocatable, match=r"^gateway\.app, line 2: .*(utils|-m gateway|an import; accepted: from)"
+    ):
         relocated(source)
 
 
