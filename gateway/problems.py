@@ -85,6 +85,7 @@ def refusal(
         "Content-Length": str(len(body)),
         "Connection": "close",
         REQUEST_ID: context.request_id,
+        **context.quota_fields(),
         **_fields_of(failure),
     }
     return f"{status} {responses.get(status, '')}", [*headers.items()], body

@@ -22,7 +22,7 @@ TARGET = "facet_serving"
 MOVED = ("cli", "gateway", "inference_server", "protos", "utils")
 """The packages that the wheel has in TARGET."""
 
-EXTRAS = {"serve": "requirements-serve.txt"}
+EXTRAS = {"serve": "requirements-serve.txt", "tracing": "requirements-tracing.txt"}
 """What is installed besides, for each extra; `native` is the native engine's own wheel."""
 
 _OURS = "|".join(MOVED)

@@ -49,7 +49,7 @@ def header_fields(failure: FacetError, error: Exception | None = None) -> dict[s
     named = {}
     if failure.retry_after is not None:
         named["Retry-After"] = str(retry_after(failure.retry_after))
-    if isinstance(failure, errors.Unauthenticated):
+    if failure.code is errors.Code.UNAUTHENTICATED:
         named["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
         named["Allow"] = _methods(error)

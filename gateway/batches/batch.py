@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from gateway.backend import Backend
 from gateway.batches import lines
@@ -165,30 +166,39 @@ class Batch:
             self._room.leave(size, slow=took > self._patience.seconds * _GOOD_TIME)
 
     def _outcome(self, request: DetectRequest) -> Detection | FacetError:
-        cancellation = Cancellation()
+        cancellation, span = Cancellation(), self._context.span.child("item")
         with self._lock:
             self._calls.add(cancellation)
         try:
             if self._given_up.is_set():
                 cancellation.cancel()
-            return self._detect(request, cancellation)
+            return self._detect(request, cancellation, span.traceparent or self._context.traceparent)
         except Exception as error:  # noqa: BLE001 - an answer like any other
-            return self._told(error)
+            failure = self._told(error)
+            span.fail(failure.reason, fault=failure.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+            return failure
         finally:
+            span.end()
             with self._lock:
                 self._calls.discard(cancellation)
 
-    def _detect(self, request: DetectRequest, cancellation: Cancellation) -> Detection:
-        """Call the backend; where that has no room, as often as it says within the picture's time."""
+    def _detect(self, request: DetectRequest, cancellation: Cancellation, traceparent: str) -> Detection:
+        """Call the backend; where that, or the key's limit, has no room, again within the picture's time."""
         until = time.monotonic() + self._patience.seconds
+        arrival, admitted = self._context.arrival, False
         while (left := until - time.monotonic()) > 0:
             try:
+                if not admitted:
+                    arrival.admit_item()
+                    admitted = True
                 return self._backend.detect(
                     request,
                     timeout=left,
                     timeout_named=self._patience.named,
                     request_id=self._context.request_id,
-                    traceparent=self._context.traceparent,
+                    traceparent=traceparent,
+                    tracestate=self._context.tracestate,
+                    caller=arrival.caller.name,
                     cancellation=cancellation,
                 )
             except Overloaded as full:

@@ -8,6 +8,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from inference_server.admin.request_log import log_request
+from utils.access import Caller
 from utils.errors import FacetError, InternalError
 from utils.logs import fields
 from utils.metadata import request_id
@@ -44,6 +45,7 @@ def _begin() -> None:
     g.began = time.monotonic()
     g.request_id = request_id(request.headers.get("X-Request-ID"))
     g.failure = None
+    g.caller = Caller()
 
 
 def _answer(error: Exception, tell: Tell) -> Response:
@@ -72,5 +74,6 @@ def _end(response: Response) -> Response:
         method=request.method,
         path=repr(request.path)[1:-1][:_LONGEST_PATH],
         status=response.status_code,
+        key=g.caller.name or None,
     )
     return response

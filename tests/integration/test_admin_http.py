@@ -1,5 +1,6 @@
 """Rules of the management over HTTP: a real backend, real requests."""
 
+import base64
 import contextlib
 import os
 import signal
@@ -15,11 +16,11 @@ import pytest
 from inference_server.catalogue import commands
 from protos import models_pb2 as pb
 from protos import models_pb2_grpc
-from tests.support.admin import JSON, Managed, connection, managed
+from tests.support.admin import JSON, Answer, Managed, connection, managed
+from tests.support.keys import KeyFile
 from tests.support.model_backend import clients
 from tests.support.processes import PATIENCE, wait_until
-
-TOKEN = "a secret that nobody guesses"  # noqa: S105 - of a test
+from utils.api_keys import MANAGE
 
 
 @pytest.fixture(scope="module")
@@ -241,32 +242,31 @@ def test_names_of_this_machine_are_served(served: Managed, host: str) -> None:
     assert served.ask("GET", "/models", headers=headers).status == 200
 
 
-def test_a_token_is_demanded_where_there_is_one(tmp_path: Path) -> None:
-    """On loopback, too; it is read again when its file changes, and without its file nobody is served."""
-    path = tmp_path / "token"
-    path.write_text(f"{TOKEN}\n")
-    path.chmod(0o600)
-    with managed(tmp_path, FACET_ADMIN_TOKEN_FILE=str(path), FACET_WORKERS="1") as served:
+def test_a_key_is_demanded_where_there_are_keys(tmp_path: Path) -> None:
+    """On loopback, too; a browser may send it as a password, but not with a change."""
+    keys = KeyFile(tmp_path)
+    secret = keys.add("operators", MANAGE)
+    password = base64.b64encode(f"me:{secret}".encode()).decode()
+    with managed(tmp_path, **keys.environ, FACET_WORKERS="1") as served:
 
-        def ask(token: str) -> int:
-            return served.ask("GET", "/models", headers={"Authorization": token}).status
+        def ask(shown: str, method: str = "GET", path: str = "/log-level") -> Answer:
+            body = None if method == "GET" else {"level": "INFO"}
+            return served.ask(method, path, body, headers={"Authorization": shown, **JSON})
 
-        assert [ask(f"Bearer {TOKEN}".replace(" that", "")), ask(""), ask(TOKEN)] == [401] * 3
-        refused = served.ask("GET", "/models", headers={})
-        assert refused.problem == (401, "UNAUTHENTICATED", "Authorization")
-        assert refused.headers["www-authenticate"] == "Bearer"
+        for path in ("/models", "/statusz", "/nothing"):
+            refused = served.ask("GET", path, headers={})
+            assert refused.problem == (401, "KEY_MISSING", "Authorization")
+            assert refused.headers["www-authenticate"].startswith("Basic realm=")  # after Bearer
         assert served.ask("GET", "/healthz", headers={}).status == 200
-        path.write_text("another")
-        assert [ask(f"Bearer {TOKEN}"), ask("Bearer another")] == [401, 200]
-        path.unlink()
-        assert ask("Bearer another") == 401
-        path.write_text("third")
-        path.chmod(0o644)
-        assert ask("Bearer third") == 401
-        path.chmod(0o600)
-        assert ask("bearer third") == 200
-        assert TOKEN not in served.backend.process.log()
-        served.backend.process.wait_for("token file not usable", level="error")
+        shown = ("", secret, "Bearer", f"Bearer {secret[:-1]}", "Basic ?", "Basic bWU6eA==")
+        assert [ask(one).status for one in shown] == [401] * 6
+        assert [ask(f"Bearer {secret}").status, ask(f"bearer {secret}").status] == [200, 200]
+        assert [ask(f"Bearer {secret}", "PUT").status, ask(f"Basic {password}", "PUT").status] == [200, 401]
+        assert ask(f"Basic {password}", path="/statusz").status == 200
+        keys.revoke("operators")
+        wait_until(lambda: ask(f"Bearer {secret}").status == 401, "it is revoked")
+        assert ask(f"Bearer {secret}").problem[1] == "KEY_UNKNOWN"
+        assert not any(one in served.backend.process.log() for one in (secret, password))
 
 
 def test_clients_that_do_not_go_on_hold_up_nobody(served: Managed) -> None:

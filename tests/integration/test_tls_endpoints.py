@@ -314,4 +314,4 @@ def test_tls_alone_does_not_protect_the_management(tmp_path: Path) -> None:
     }
     with running(COMMAND, **environ) as process:
         assert process.wait() == 1
-    assert "accepted without FACET_ADMIN_TOKEN_FILE or FACET_TLS_CLIENT_CA_FILE" in process.lines[-1]
+    assert "accepted without FACET_API_KEYS_FILE or FACET_TLS_CLIENT_CA_FILE" in process.lines[-1]

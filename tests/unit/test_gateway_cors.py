@@ -37,6 +37,8 @@ def test_pages_of_the_origins_that_are_named_may_read_answers() -> None:
     assert response.headers[ALLOW] == PAGE
     assert response.headers["Vary"] == "Origin"
     assert {name.strip() for name in response.headers[EXPOSE].split(",")} == {
+        "RateLimit",
+        "RateLimit-Policy",
         "Retry-After",
         "X-Request-ID",
         "X-Facet-Faces",

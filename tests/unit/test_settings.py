@@ -56,7 +56,14 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TORCHSERVE_KEY_FILE", "/run/facet/key_file.json", Path("/run/facet/key_file.json")),
         ("TORCHSERVE_ALLOWED_URLS", r"https://a\.b/.*, file://.*", (r"https://a\.b/.*", "file://.*")),
         ("MODEL_API", "on", True),
+        ("API_KEYS_FILE", "/etc/facet/keys.json", Path("/etc/facet/keys.json")),
+        ("API_KEY_SCOPES", "manage", ("manage",)),
+        ("API_KEY_SCOPES", "manage, predict", ("predict", "manage")),
         ("MODEL_API", "off", False),
+        ("TRACES_ENDPOINT", "", None),
+        ("TRACES_ENDPOINT", "http://127.0.0.1:4318/", "http://127.0.0.1:4318"),
+        ("TRACES_ENDPOINT", "https://collector.example/otlp", "https://collector.example/otlp"),
+        ("TRACES_RATIO", "0.25", 0.25),
         ("ADMIN_HOSTS", "Facet.example, 10.0.0.1,[::2]", ("facet.example", "10.0.0.1", "[::2]")),
     ],
 )
@@ -85,6 +92,11 @@ def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object
         ("LOG_FORMAT", "xml", "text, json"),
         ("MODEL_API", "yes", "on or off"),
         ("TORCHSERVE_ALLOWED_URLS", "https://(", "regular expressions"),
+        ("TRACES_ENDPOINT", "127.0.0.1:4318", "a URL of http or https"),
+        ("TRACES_ENDPOINT", "http://user:password@collector:4318", "a URL of http or https"),
+        ("TRACES_RATIO", "1.5", "a number from 0 to 1"),
+        ("TRACES_RATIO", "nan", "a number from 0 to 1"),
+        ("TRACES_PER_SECOND", "0", "a whole number from 1"),
         ("TORCHSERVE_KEY_FILE", "key_file.json", "the absolute path of a file"),
     ],
 )
@@ -134,6 +146,13 @@ def test_an_unknown_setting_is_warned_about_with_the_nearest_name() -> None:
     assert unknown_settings({"FACET_ZZZZZZ": "1"}) == [
         "FACET_ZZZZZZ is no setting of Facet and has no effect"
     ]
+
+
+def test_the_key_of_a_client_is_no_setting_and_no_warning() -> None:
+    """It may be in the environment of a shell that starts Facet, too, whose processes do not have it."""
+    environ = {"FACET_API_KEY": "facet_secret"}
+    assert unknown_settings(environ) == []
+    assert "facet_secret" not in repr(Settings.from_environ(environ))
 
 
 def test_what_kubernetes_injects_for_a_service_is_no_warning() -> None:

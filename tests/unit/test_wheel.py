@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from scripts.locks import SERVE, WHEEL, requirements
-from scripts.wheel import MOVED, TARGET, Extras, Module, NotRelocatable, modules, write
+from scripts.wheel import EXTRAS, MOVED, TARGET, Extras, Module, NotRelocatable, modules, write
 from tests.support.processes import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -126,7 +126,8 @@ def test_the_extras_ask_for_what_the_files_of_requirements_name() -> None:
     metadata: dict[str, dict[str, list[str]]] = {}
     Extras(str(ROOT), {}).update(metadata)
     extras = metadata["optional-dependencies"]
-    assert set(map(Requirement, extras["serve"])) == set(requirements(SERVE))
+    for extra, name in EXTRAS.items():
+        assert set(map(Requirement, extras[extra])) == set(requirements(name))
     native = tomllib.loads((ROOT / "native" / "pyproject.toml").read_text())["project"]
     assert extras["native"] == [f"{native['name']}=={native['version']}"]
 
