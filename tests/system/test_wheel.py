@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,29 +19,20 @@ from tests.support.endpoints import answers, call_grpc, post_raw
 from tests.support.facet import ROOMY, Facet
 from tests.support.model_package import installed
 from tests.support.pictures import ASTRONAUT
-from tests.support.processes import running
+from tests.support.processes import ROOT, running
 from utils.service_client import ServiceClient
 
 CALLER = """
-import asyncio, json, sys
+import json, sys
 from pathlib import Path
-from typing import Any
-from facet_serving import AsyncServiceClient, ServiceClient, errors
+from facet_serving import ServiceClient, errors
 
-picture = Path(sys.argv[2]).read_bytes()
 with ServiceClient(sys.argv[1], timeout=60) as client:
-    found = [len(client.detect(picture).faces)]
     try:
         client.detect(b"no picture")
     except errors.InvalidRequest as error:
-        found.append(error.reason)
-
-async def detect():
-    async with AsyncServiceClient(sys.argv[1], timeout=60) as client:
-        return len((await client.detect(picture)).faces)
-
-found.append(asyncio.run(detect()))
-print(json.dumps([found, sorted(sys.modules)]))
+        reason = error.reason
+    print(json.dumps([reason, len(client.detect(Path(sys.argv[2]).read_bytes()).faces), sorted(sys.modules)]))
 """
 
 UTILS = "def shout(text):\n    return text.upper()\n"
@@ -152,16 +144,32 @@ def test_a_client_calls_a_service_beside_modules_of_the_same_names(
     (there / "call.py").write_text(CALLER)
     done = run(there, client / "python", "call.py", service.grpc, ASTRONAUT)
     assert done.returncode == 0, done.stderr
-    found, modules = json.loads(done.stdout)
-    assert found == [1, "UNSUPPORTED_IMAGE_FORMAT", 1]
+    reason, faces, modules = json.loads(done.stdout)
+    assert (reason, faces) == ("UNSUPPORTED_IMAGE_FORMAT", 1)
     heavy = {"flask", "numpy", "onnxruntime", "pydantic"}
     assert not {name.partition(".")[0] for name in modules} & {*wheels.NAMES, *heavy}
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [("faces_client.py", ["PICTURE", "ADDRESS"]), ("many_faces_asyncio.py", ["ADDRESS", "PICTURE"])],
+)
+def test_examples_of_our_client_need_no_checkout(
+    program: str, arguments: list[str], client: Path, service: Facet, tmp_path: Path
+) -> None:
+    """They run as they are copied."""
+    there = wheels.hostile_modules(tmp_path / "copied", *wheels.NAMES)
+    shutil.copy(ROOT / "examples" / "python" / program, there)
+    given = {"PICTURE": str(ASTRONAUT), "ADDRESS": service.grpc}
+    done = run(there, client / "python", program, *map(given.__getitem__, arguments))
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
 
 
 def test_the_command_line_of_a_client_says_what_is_not_installed(client: Path, tmp_path: Path) -> None:
     """What needs the packages of a server has its help, and fails in one line."""
     there = wheels.hostile_modules(tmp_path / "typed", *wheels.NAMES)
-    for arguments in (["--help"], ["models", "--help"], ["models", "lock", "--help"]):
+    for arguments in (["--help"], ["models", "--help"], ["keys", "--help"], ["models", "lock", "--help"]):
         assert run(there, client / "facet", *arguments).returncode == 0
     failed = run(there, client / "facet", "models", "lock", "echo", "--output", "schema.lock")
     assert failed.returncode == 1
