@@ -19,7 +19,7 @@ from tests.support.endpoints import answers, call_grpc, post_raw
 from tests.support.facet import ROOMY, Facet
 from tests.support.model_package import installed
 from tests.support.pictures import ASTRONAUT
-from tests.support.processes import ROOT, running
+from tests.support.processes import ROOT, parse, running
 from utils.service_client import ServiceClient
 
 CALLER = """
@@ -193,8 +193,8 @@ def test_pages_come_with_their_files(service: Facet) -> None:
 
 def test_loggers_are_called_as_in_a_checkout(service: Facet) -> None:
     """What reads the lines need not know how Facet was installed."""
-    lines = map(json.loads, [*service.inference.lines, *service.gateway.lines])
-    names = {line["logger"] for line in lines}
+    lines = map(parse, [*service.inference.lines, *service.gateway.lines])
+    names = {line["logger"] for line in lines if line}
     assert {"inference_server", "inference_server.supervision.group", "gateway"} <= names
     assert not {name for name in names if name.startswith("facet_serving.")}
 
