@@ -30,7 +30,7 @@ help:  ## Show this list.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 serve: $(VENV)/serve.done $(VENV)/native.done  ## Start the backend and the gateway; Ctrl-C stops them.
-	@exec python -m scripts.serve
+	@exec python -m cli serve
 
 test: $(VENV)/dev.done $(VENV)/native.done  ## Run linters, types, import contract and every test.
 	@python -m scripts.check

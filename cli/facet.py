@@ -19,8 +19,16 @@ class _Root(LazyGroup):
 
 facet = _Root(
     name="facet",
-    help="Manage a Facet that runs on this machine, its models, and the keys of its callers.",
-    epilog="Settings come from the environment, as for the backend. A command that fails ends with 1.",
-    modules={"models": "cli.models:models", "keys": "cli.keys:keys"},
+    help="Find faces, serve them, and manage a Facet that runs on this machine, and its keys.",
+    epilog="Settings come from the environment, as for the backend. docs/cli.md has the exit statuses.",
+    modules={
+        "detect": "cli.detect.command:detect",
+        "predict": "cli.predict:predict",
+        "serve": "cli.serve:serve",
+        "status": "cli.status:status",
+        "doctor": "cli.doctor.command:doctor",
+        "models": "cli.models:models",
+        "keys": "cli.keys:keys",
+    },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -9,7 +9,7 @@ from typing import IO, Any
 import click
 
 from cli.text import one_line
-from utils.errors import FacetError
+from utils.errors import BackendUnavailable, FacetError
 from utils.settings import InvalidSetting
 
 
@@ -30,11 +30,19 @@ class Failure(click.ClickException):
         click.echo(one_line(f"facet: {self.reason}: {self.message}"), file=file or sys.stderr)
 
 
+class Unreachable(Failure):
+    """Nobody answers: the service, or the backend of this machine, is not there; the process ends with 3."""
+
+    exit_code = 3
+
+
 @contextlib.contextmanager
 def failures() -> Iterator[None]:
     """Turn what is expected to go wrong into a Failure; a fault of ours keeps its traceback."""
     try:
         yield
+    except BackendUnavailable as error:
+        raise Unreachable(error.reason, error.detail) from error
     except FacetError as error:
         raise Failure(error.reason, error.detail) from error
     except InvalidSetting as error:

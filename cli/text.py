@@ -47,3 +47,25 @@ def _text(value: Any) -> str:  # noqa: ANN401 - any JSON
             return ", ".join(map(_text, value))
         case _:
             return str(value)
+
+
+def duration(seconds: float) -> str:
+    """A time in words of two units at most."""
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - a minute
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:  # noqa: PLR2004 - an hour
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def process_text(process: Mapping[str, Any]) -> str:
+    """The id and the memory of a process that a backend describes, and what it does unless it serves."""
+    state = "" if process["state"] == "ready" else f"{process['state']}, "
+    return f"{process['pid']} ({state}{mebibytes(process['memory_bytes'])})"
+
+
+def mebibytes(size: int) -> str:
+    """A size in bytes, in MiB."""
+    return f"{size / 2**20:.0f} MiB"

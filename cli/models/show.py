@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cli.models.backend import Backend, asks_backend, prints_json
-from cli.text import show_details, show_json, show_table
+from cli.text import process_text, show_details, show_json, show_table
 from inference_server.catalogue.commands import DescribeModel, ListModels
 
 _HEADINGS = ("NAME", "VERSION", "STATE", "DEFAULT", "WORKERS", "KIND")
@@ -73,12 +73,6 @@ def _workers(version: Mapping[str, Any]) -> str:
     return f"{ready}" if ready == wanted else f"{ready}/{wanted}"
 
 
-def _process(process: Mapping[str, Any]) -> str:
-    """A process's id and memory, and what it does unless it serves."""
-    state = "" if process["state"] == "ready" else f"{process['state']}, "
-    return f"{process['pid']} ({state}{process['memory_bytes'] / 2**20:.0f} MiB)"
-
-
 def _details(version: Mapping[str, Any]) -> dict[str, object]:
     """What is known of a version; what a card has only of one that has been loaded."""
     card = version["card"] or {}
@@ -89,7 +83,7 @@ def _details(version: Mapping[str, Any]) -> dict[str, object]:
         "failure": version["failure"],
         "default": _share(version),
         "workers": _workers(version),
-        "processes": [_process(process) for process in version["processes"]],
+        "processes": [process_text(process) for process in version["processes"]],
         "waiting": version["waiting"] or None,
         "kind": version["kind"],
         "registered as": version["url"],

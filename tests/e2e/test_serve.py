@@ -1,17 +1,19 @@
 """Rules of `make serve`: what it announces, what it refuses, and how it ends."""
 
 import re
+import shlex
 import signal
 import socket
 import sys
 
+from cli.serve import commands
 from tests.support.endpoints import http_request, post_raw
-from tests.support.facet import PATHS, ROOMY, free_port
+from tests.support.facet import PATHS, ROOMY, free_port, procfile
 from tests.support.metrics import scrape
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import alive, children, running, wait_until
 
-SERVE = [sys.executable, "-m", "scripts.serve"]
+SERVE = [sys.executable, "-m", "cli", "serve"]
 
 
 def descendants(pid: int) -> set[int]:
@@ -63,5 +65,16 @@ def test_make_serve_names_the_busy_port_and_the_setting_that_changes_it() -> Non
             with running(SERVE, **addresses, **PATHS) as process:
                 assert process.wait() == 1
                 assert len(process.lines) == 1
+                assert process.lines[0].startswith("facet: ADDRESS_IN_USE: ")
                 assert busy in process.lines[0]
                 assert name in process.lines[0]
+
+
+def test_the_procfile_runs_what_make_serve_does() -> None:
+    """For those who have a runner of their own."""
+    of_file = {name: shlex.split(command[-1])[1:] for name, command in procfile().items()}
+    run = commands()
+    assert of_file.keys() == run.keys()
+    assert of_file["inference"][1:] == run["inference"][1:]
+    assert of_file["web"][0] == run["web"][2]
+    assert run["web"][-1].endswith(of_file["web"][-1])

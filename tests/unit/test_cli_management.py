@@ -227,7 +227,7 @@ def test_an_option_names_another_backend(control: Control, tmp_path: Path) -> No
 def test_without_a_backend_the_line_says_where_it_was_looked_for(control: Control, tmp_path: Path) -> None:
     """Whoever typed it may see paths."""
     result = control.run("list", "--state-dir", str(tmp_path / "none"))
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert result.stderr.startswith("facet: BACKEND_UNAVAILABLE: ")
     assert str(tmp_path / "none" / "control.sock") in result.stderr
 
@@ -237,7 +237,7 @@ def test_a_backend_that_does_not_answer_is_not_waited_for_for_ever(
 ) -> None:
     """The line says that it may still do what it was asked for."""
     (tmp_path / "mute").mkdir()
-    monkeypatch.setattr(backend.Backend.ask, "__defaults__", (0.05,))
+    monkeypatch.setattr(backend, "patience", lambda _command: 0.05)
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(tmp_path / "mute" / "control.sock"))
         mute.listen()

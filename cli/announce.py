@@ -7,6 +7,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import click
+
 from utils.settings import Address, Settings
 
 _POLL_SECONDS = 0.2
@@ -14,7 +16,7 @@ _REMIND_SECONDS = 15.0
 
 
 def main() -> None:
-    """Poll until ready; `make serve` ends this process with everything else."""
+    """Poll until ready; `facet serve` ends this process with everything else."""
     settings = Settings.from_environ(os.environ)
     site = f"http://{settings.http_address}"
     started = reminded = time.monotonic()
@@ -22,15 +24,14 @@ def main() -> None:
         time.sleep(_POLL_SECONDS)
         if time.monotonic() - reminded > _REMIND_SECONDS:
             reminded = time.monotonic()
-            print(f"Facet: still starting after {reminded - started:.0f} s ...", flush=True)
-    print(
+            click.echo(f"Facet: still starting after {reminded - started:.0f} s ...")
+    click.echo(
         f"\nFacet detects faces now.\n"
         f"  HTTP  {site}/predict\n"
         f"  gRPC  {settings.backend}\n"
         f"{_admin(settings.admin_address)}"
         f"Try:    curl -F image=@examples/astronaut.png {site}/predict\n"
-        f"Ctrl-C stops it.\n",
-        flush=True,
+        f"Ctrl-C stops it.\n"
     )
 
 

@@ -1,0 +1,142 @@
+"""Faces found by processes of the command's own, without a service and without ports."""
+
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+from typing import Self
+
+from cli.detect import local_worker
+from cli.detect.local_worker import NotReady, Ready
+from cli.detect.options import Asked
+from cli.detect.pictures import Outcome, PictureFile, Problem
+from cli.failure import Failure
+from inference_server.models.conversion import prepare
+from inference_server.supervision.processes import signals_held_back
+from utils.domain import Detection
+from utils.errors import WorkerCrashed
+from utils.settings import Settings
+
+_CRASHED = "The process that searched this picture ended in the middle of it: status {0}."
+_SECONDS = 5.0
+
+
+class _Worker:
+    """A process, and the picture that it has."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.connection, other = multiprocessing.Pipe()
+        self._process: SpawnProcess = multiprocessing.get_context("spawn").Process(
+            target=local_worker.run, args=(other, os.getpid(), asked), daemon=True
+        )
+        with signals_held_back():
+            self._process.start()
+        other.close()
+        self.picture: PictureFile | None = None
+        self.is_ready = False
+
+    def give(self, picture: PictureFile) -> None:
+        """Have it search a picture."""
+        self.picture = picture
+        with contextlib.suppress(ConnectionError):  # it has ended, which is found when it should answer
+            self.connection.send(picture)
+
+    def status(self) -> int | None:
+        """The exit status of one whose connection has ended."""
+        self._process.join(_SECONDS)
+        return self._process.exitcode
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+class LocalFinder:
+    """Finds faces by processes of its own, each with one picture at a time.
+
+    Args:
+        count: How many processes.
+        settings: By which they find faces.
+        asked: What is asked of each picture.
+        tell: Is given what the user should know of them, a line of text.
+
+    Raises:
+        Failure: They cannot find faces on this machine.
+    """
+
+    def __init__(self, count: int, settings: Settings, asked: Asked, tell: Callable[[str], None]) -> None:
+        if (reason := prepare(settings.cache_dir)) is not None:
+            raise Failure("NOT_READY", reason)
+        self._asked, self._tell = asked, tell
+        self._workers = {worker.connection: worker for worker in (_Worker(asked) for _ in range(count))}
+
+    def find(self, pictures: Iterable[PictureFile]) -> Iterator[tuple[PictureFile, Outcome]]:
+        """What comes of each picture, in the order in which they are done.
+
+        Raises:
+            Failure: No process of its own can find faces.
+        """
+        left = iter(pictures)
+        has_more = True
+        while has_more or any(worker.picture for worker in self._workers.values()):
+            for connection in wait([*self._workers]):
+                assert isinstance(connection, Connection)
+                worker = self._workers[connection]
+                searched = worker.picture
+                outcome = self._receive(worker)
+                if searched is not None and outcome is not None:
+                    yield searched, outcome
+                if has_more and worker.is_ready and connection in self._workers:
+                    picture = next(left, None)
+                    has_more = picture is not None
+                    if picture is not None:
+                        worker.give(picture)
+
+    def _receive(self, worker: _Worker) -> Outcome | None:
+        """What a process has to say: what came of its picture, if it has had one."""
+        try:
+            message = worker.connection.recv()
+        except (EOFError, ConnectionError):
+            return self._replace(worker)
+        match message:
+            case NotReady(reason):
+                raise Failure("NOT_READY", reason)
+            case Ready(passed_over):
+                worker.is_ready = True
+                if passed_over:
+                    self._tell(passed_over)
+                return None
+            case Detection() | Problem():
+                worker.picture = None
+                return message
+            case _:
+                raise TypeError(f"a process has sent {message!r}")
+
+    def _replace(self, worker: _Worker) -> Problem:
+        """Start another process in the place of one that has ended."""
+        del self._workers[worker.connection]
+        status = worker.status()
+        worker.end()
+        if not worker.is_ready:
+            raise Failure("NOT_READY", f"A process to find faces by ended with status {status} at its start.")
+        another = _Worker(self._asked)
+        self._workers[another.connection] = another
+        return Problem(WorkerCrashed.reason, _CRASHED.format(status))
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in self._workers.values():
+            worker.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
