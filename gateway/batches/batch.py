@@ -18,12 +18,17 @@ from gateway.forms.batch_form import BatchForm, PictureFile
 from gateway.problems import unexpected
 from utils.cancellation import Cancellation
 from utils.domain import Detection, DetectRequest
-from utils.errors import Cancelled, FacetError, ImageEmpty, ImageTooLarge, InternalError, Overloaded
+from utils.errors import (
+    Cancelled,
+    FacetError,
+    ImageEmpty,
+    ImageTooLarge,
+    InternalError,
+    Overloaded,
+)
 from utils.logs import fields
 
 _PIECE = 256 * 1024
-_GOOD_TIME = 0.5
-"""Of the time that a picture has; when pictures take longer, there are too many at once."""
 
 _log = logging.getLogger("gateway")
 
@@ -114,8 +119,7 @@ class Batch:
         try:
             with contextlib.closing(body):
                 for picture in form.pictures(self._pieces(body)):
-                    self._room.enter()
-                    self._begin(picture)
+                    self._begin(picture, self._room.enter())
         except Exception as error:  # noqa: BLE001 - told by the last line, or in the place of all
             failure = self._told(error)
             if self._outbox.end_unless_begun(failure):
@@ -131,8 +135,13 @@ class Batch:
             self.counts.body_bytes += len(piece)
             yield piece
 
-    def _begin(self, picture: PictureFile) -> None:
-        """Read a picture, which has entered the room, and have another thread get its answer."""
+    def _begin(self, picture: PictureFile, places: int) -> None:
+        """Read a picture, which has entered the room, and have another thread get its answer.
+
+        Args:
+            picture: The picture.
+            places: What `Room.enter` gave for it; the same below.
+        """
         size, submitted = 0, False
 
         def add(more: int) -> None:
@@ -143,7 +152,7 @@ class Batch:
         try:
             request = picture.read(add)
             self.counts.bytes += size
-            self._threads.submit(self._answer, picture, request, size)
+            self._threads.submit(self._answer, picture, request, size, places)
             submitted = True
         except (ImageEmpty, ImageTooLarge) as error:
             self._put(picture, error)
@@ -153,32 +162,32 @@ class Batch:
 
     # --- in a thread of its own ---
 
-    def _answer(self, picture: PictureFile, request: DetectRequest, size: int) -> None:
-        began = time.monotonic()
+    def _answer(self, picture: PictureFile, request: DetectRequest, size: int, places: int) -> None:
         try:
-            self._put(picture, self._outcome(request))
+            outcome = self._outcome(request, places)
+            self._room.learn(places, outcome)
+            self._put(picture, outcome)
         except Exception as error:  # noqa: BLE001 - such as no room in the file: the batch cannot be whole
             self._outbox.end(self._told(error))
             self._give_up()
         finally:
-            took = time.monotonic() - began
-            self._room.leave(size, slow=took > self._patience.seconds * _GOOD_TIME)
+            self._room.leave(size)
 
-    def _outcome(self, request: DetectRequest) -> Detection | FacetError:
+    def _outcome(self, request: DetectRequest, places: int) -> Detection | FacetError:
         cancellation = Cancellation()
         with self._lock:
             self._calls.add(cancellation)
         try:
             if self._given_up.is_set():
                 cancellation.cancel()
-            return self._detect(request, cancellation)
+            return self._detect(request, cancellation, places)
         except Exception as error:  # noqa: BLE001 - an answer like any other
             return self._told(error)
         finally:
             with self._lock:
                 self._calls.discard(cancellation)
 
-    def _detect(self, request: DetectRequest, cancellation: Cancellation) -> Detection:
+    def _detect(self, request: DetectRequest, cancellation: Cancellation, places: int) -> Detection:
         """Call the backend; where that has no room, as often as it says within the picture's time."""
         until = time.monotonic() + self._patience.seconds
         while (left := until - time.monotonic()) > 0:
@@ -192,7 +201,7 @@ class Batch:
                     cancellation=cancellation,
                 )
             except Overloaded as full:
-                self._room.shrink()
+                self._room.learn(places, full)
                 if full.retry_after is None or time.monotonic() + full.retry_after >= until:
                     raise
                 self._given_up.wait(full.retry_after)
