@@ -470,8 +470,16 @@ def test_without_https_the_page_says_why_there_is_no_camera(browser: Browser, se
 
 
 def test_frames_are_sent_one_at_a_time(page: Browser) -> None:
-    """However slow the service is."""
+    """However slow the service is, and none is kept: a camera may be on for hours."""
     page.run(
+        "window.listeners = 0;"
+        "for (const [name, step] of [['addEventListener', 1], ['removeEventListener', -1]]) {"
+        "  const method = AbortSignal.prototype[name];"
+        "  AbortSignal.prototype[name] = function (...arguments) {"
+        "    window.listeners += step;"
+        "    method.apply(this, arguments);"
+        "  };"
+        "}"
         "const send = XMLHttpRequest.prototype.send; window.most = window.open_ = 0;"
         "XMLHttpRequest.prototype.send = function (body) {"
         "  window.most = Math.max(window.most, ++window.open_);"
@@ -483,6 +491,7 @@ def test_frames_are_sent_one_at_a_time(page: Browser) -> None:
     page.requested()
     page.wait_for(lambda: len(page.run("return performance.getEntriesByType('resource')")) > 30, "frames")
     assert page.run("return window.most") == 1
+    assert page.run("return window.listeners") < 5
     page.click("camera-stop")
 
 
