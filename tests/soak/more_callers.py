@@ -36,9 +36,11 @@ class BatchCaller(HttpCaller):
         items.sort(key=lambda item: item["index"])
         if not last.get("done") or [item["index"] for item in items] != [*range(_PICTURES + 1)]:
             return Answer(trouble=f"the batch ends with {last}", repeated=repeated)
-        if items.pop()["status"] != 415:
+        if items[-1]["status"] == 200:
             return Answer(wrong="faces in what is no picture", repeated=repeated)
-        found = map(_of_item, items, _pictures(picture))
+        if items[-1]["status"] == 415:
+            items.pop()
+        found = map(_of_item, items, [*_pictures(picture), _NO_PICTURE])
         return replace(_worst(found), repeated=repeated)
 
 

@@ -190,10 +190,10 @@ class Stage:
     ) -> Iterator[Traffic]:
         """Load on all endpoints."""
         callers: dict[str, list[Callable[[], Caller]]] = {
-            "gateway": [*_callers(HttpCaller, self.http), *_callers(AnnotatedCaller, self.http)],
-            "batch": _callers(BatchCaller, self.http),
+            "gateway": [*_callers(HttpCaller, self.http), partial(AnnotatedCaller, self.http, patient=True)],
+            "batch": [partial(BatchCaller, self.http)],
             "gRPC": _callers(GrpcCaller, self.grpc),
-            "stream": _callers(StreamCaller, self.grpc),
+            "stream": [partial(StreamCaller, self.grpc, patient=True)],
             "model": [partial(HttpModelCaller, self.http), partial(ModelCaller, self.grpc)],
         }
         asked = {**dict.fromkeys(ENDPOINTS, photos), "model": [words("the load")]}
