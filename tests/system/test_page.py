@@ -8,6 +8,7 @@ also takes the pictures of the page that the documentation shows.
 import http.client
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tests.support.fake_backend import failing, fake_backend
 from tests.support.model_store import add_version
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import PATIENCE
+from tests.support.tools import tool
 from utils.errors import QueueFull
 
 MODEL = '''
@@ -325,6 +327,21 @@ def test_the_answer_can_be_copied_as_json(page: Browser, service: Facet) -> None
     page.click("copy")
     page.wait_for_text("summary", "Copied.")
     assert json.loads(page.run("return window.copied"))["results"] == answer["results"]
+
+
+def test_the_command_does_the_same_whatever_the_file_is_called(
+    page: Browser, service: Facet, tmp_path: Path
+) -> None:
+    """In a shell, in the folder of the file."""
+    tool("curl", "curl")
+    answer = answer_of(service, ASTRONAUT.read_bytes())
+    for name in ("portrait.png", """it's a "b";c, $HOME\\d.png"""):
+        page.choose(saved(tmp_path, name, ASTRONAUT.read_bytes()))
+        page.wait_for_text("summary", f"1 face in {name}")
+        command = page.run("return document.getElementById('command').textContent")
+        typed = ["/bin/sh", "-c", command]
+        done = subprocess.run(typed, cwd=tmp_path, capture_output=True, timeout=60, check=True)
+        assert json.loads(done.stdout)["results"] == answer["results"]
 
 
 # --- options ----------------------------------------------------------------------------------------
