@@ -39,6 +39,7 @@ protos: $(VENV)/dev.done  ## Generate the wire's code from protos/*.proto.
 
 docs: $(VENV)/dev.done  ## Write the generated parts of the documentation.
 	python -m scripts.document_settings
+	python -m scripts.document_security
 
 lock: $(VENV)/dev.done  ## Write locks/ from requirements*.txt; make lock UPGRADE="idna six" upgrades these.
 	@python -m scripts.write_locks $(UPGRADE)

@@ -26,7 +26,9 @@ NAMES = (
     "extras",
     "batch",
     "metrics",
+    "identity",
     "tls",
+    "tracing",
 )
 
 Figures = dict[str, Any]

@@ -19,8 +19,8 @@ class _Root(LazyGroup):
 
 facet = _Root(
     name="facet",
-    help="Manage a Facet that runs on this machine, and its models.",
+    help="Manage a Facet that runs on this machine, its models, and the keys of its callers.",
     epilog="Settings come from the environment, as for the backend. A command that fails ends with 1.",
-    modules={"models": "cli.models:models"},
+    modules={"models": "cli.models:models", "keys": "cli.keys:keys"},
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -9,7 +9,8 @@ from flask import Flask, request
 from werkzeug.exceptions import HTTPException, NotFound
 
 from gateway import context, problems, routes
-from gateway.arrival import BodyRules, Environ
+from gateway.access import NO_ACCESS, RequestAccess
+from gateway.arrival import BodyRule, BodyRules, Environ
 from gateway.backend import Backend
 from gateway.cors import NO_ORIGINS, OriginRules
 from gateway.counters import NO_ROUTE
@@ -22,22 +23,24 @@ from gateway.routes.description import DOCS_FILES, DescriptionRoutes
 from gateway.routes.model_calls import ModelCalls
 from gateway.routes.page import PAGE_FILES
 from gateway.routes.torchserve import TorchServeRoutes
+from gateway.tracing import TracedClient
+from utils.access import Access
 from utils.guard import Guard
-from utils.service_client import ServiceClient
+from utils.secret_file import SecretFile
 from utils.settings import Address, Settings
 from utils.tls import client_tls
-from utils.token_file import TokenFile
+from utils.tracing import NO_TRACER, Tracer, start
 
 
 class Gateway(Flask):
     """A Flask application, which tells its server what else it needs to know.
 
     Attributes:
-        body_rules: What bodies it accepts.
         error_format: How it tells failures.
         origins: Which web pages may read its answers.
         others: What answers at the further listeners of the gateway, by the setting that has the address.
         permits_free: How many more requests may call the backend now.
+        tracer: Decides which requests are traced.
     """
 
     def __init__(
@@ -46,11 +49,15 @@ class Gateway(Flask):
         error_format: problems.ErrorFormat,
         backend: str,
         origins: OriginRules = NO_ORIGINS,
+        *,
+        access: RequestAccess = NO_ACCESS,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         super().__init__("gateway", static_folder=None)
-        self.body_rules = body_rules
+        self._rules, self._access = body_rules, access
         self.error_format = error_format
         self.origins = origins
+        self.tracer = tracer
         self.others: Mapping[str, Gateway] = {}
         self.permits_free: Callable[[], int] = lambda: 0
         # A path with two slashes is another path, not one to be redirected with its body.
@@ -58,10 +65,20 @@ class Gateway(Flask):
         self.wsgi_app = _rooted(self.wsgi_app)  # type: ignore[method-assign, assignment] # as Flask has it
         self.before_request(context.begin)
         self.before_request(_refuse_other_slashes)
+        self.before_request(lambda: access.admit(request.environ))
         self.after_request(context.end)
         self.after_request(origins.add_to)
         answer = partial(problems.answer, backend=backend, error_format=error_format)
         self.register_error_handler(Exception, answer)
+
+    def body_rules(self, environ: Environ) -> BodyRule | None:
+        """What body is accepted of a request with this head; as gateway.arrival.BodyRules.
+
+        Raises:
+            FacetError: The request is refused, for its key or for its head.
+        """
+        self._access.admit(environ)
+        return self._rules(environ)
 
     def routes(self) -> set[str]:
         """Templates of its paths."""
@@ -80,10 +97,14 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     """As `gateway.create_app`."""
     if settings is None:
         settings = Settings.from_environ(os.environ)
+    tracer = start(settings, "facet-gateway")
     if client is None:
-        client = ServiceClient(
+        secret = settings.backend_key_file
+        client = TracedClient(
+            tracer,
             settings.backend,
             timeout=settings.timeout_seconds,
+            key="" if secret is None else SecretFile(secret).read,
             max_image_bytes=settings.max_image_bytes,
             max_request_bytes=settings.max_request_bytes,
             tls=client_tls(settings),
@@ -93,7 +114,9 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     readiness = Readiness(lambda: client.check_ready(timeout=PROBE_SECONDS))
     body_rules = partial(routes.body_rule, settings=settings)
     origins = OriginRules(settings.allowed_origins)
-    app = Gateway(body_rules, routes.error_answer, settings.backend, origins)
+    access = Access.of(settings)
+    checked = RequestAccess(access, routes.need_of)
+    app = Gateway(body_rules, routes.error_answer, settings.backend, origins, access=checked, tracer=tracer)
     app.permits_free = lambda: permits.free
     routes.add_routes(app, client, permits, calls, readiness)
     models = Recent(
@@ -103,27 +126,29 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
     DescriptionRoutes(ApiDescription(settings, files, models)).add_to(app)
     others = {}
     if settings.torchserve_http_address is not None:
-        others["torchserve_http_address"] = _torchserve(calls, readiness)
+        others["torchserve_http_address"] = _torchserve(calls, readiness, access, tracer)
     if settings.http_metrics_address is not None:
-        others["http_metrics_address"] = _metrics(settings, settings.http_metrics_address)
+        others["http_metrics_address"] = _metrics(settings, settings.http_metrics_address, access)
     app.others = others
     return app
 
 
-def _torchserve(calls: ModelCalls, readiness: Readiness) -> Gateway:
+def _torchserve(calls: ModelCalls, readiness: Readiness, access: Access | None, tracer: Tracer) -> Gateway:
     views = TorchServeRoutes(calls, readiness)
-    app = Gateway(views.body_rule, torchserve.error_answer, calls.settings.backend)
+    # Where it has tokens of its own, those are demanded.
+    checked = RequestAccess(None if calls.settings.torchserve_key_file else access, torchserve.need_of)
+    backend = calls.settings.backend
+    app = Gateway(views.body_rule, torchserve.error_answer, backend, access=checked, tracer=tracer)
     views.add_to(app)
     return app
 
 
-def _metrics(settings: Settings, address: Address) -> Gateway:
+def _metrics(settings: Settings, address: Address, access: Access | None) -> Gateway:
     from gateway.routes.metrics import MetricsRoutes  # noqa: PLC0415 - loads what nobody else needs
 
     app = Gateway(lambda _: None, problems.problem, settings.backend)
-    token = settings.admin_token_file
     hosts = [*settings.admin_hosts, str(address).rpartition(":")[0]]
-    MetricsRoutes(Guard(hosts, None if token is None else TokenFile(token))).add_to(app)
+    MetricsRoutes(Guard(hosts, access)).add_to(app)
     return app
 
 

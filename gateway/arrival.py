@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.counters import HttpCounters
+from utils.access import Caller
 from utils.errors import FacetError
+from utils.tracing import NO_TRACER, Tracer
 
 _KEY = "facet.arrival"
 
@@ -64,6 +66,10 @@ class Arrival:
         body_ended: When the last byte of its body was read.
         stopping: Whether the whole gateway, not this process alone, is about to stop.
         counters: Count its answer; None where nobody counts.
+        tracer: Decides whether it is traced.
+        caller: Who makes it, as far as is known.
+        admitted: Whether it was let in: it has the key that it needs.
+        admit_item: Lets one more of the items in that it brings; raises what that one is refused with.
     """
 
     client: Client = field(default_factory=Client)
@@ -71,6 +77,10 @@ class Arrival:
     body_ended: float = field(default_factory=time.monotonic)
     stopping: bool = False
     counters: HttpCounters | None = None
+    tracer: Tracer = NO_TRACER
+    caller: Caller = field(default_factory=Caller)
+    admitted: bool = False
+    admit_item: Callable[[], None] = lambda: None
 
     def add_to(self, environ: Environ) -> None:
         """Hand it to the application."""

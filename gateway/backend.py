@@ -1,11 +1,19 @@
-"""What the gateway needs of its connection to the backend."""
+"""What the gateway needs of its connection to the backend, and the connection."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, Unpack
+from typing import Any, Protocol, TypeVar, Unpack
 
+from utils.call_options import CallOptions
+from utils.calls import Call
+from utils.cancellation import Cancellation
 from utils.domain import Detection, DetectRequest
+from utils.errors import BackendUnavailable, KeyRefused
 from utils.models import ModelDescription, Prediction
-from utils.service_client import BlockingCallOptions
+from utils.service_client import BlockingCallOptions, ServiceClient
+
+_RETRY_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 class Backend(Protocol):
@@ -52,3 +60,19 @@ class Backend(Protocol):
 
     def check_ready(self, *, timeout: float | None = None) -> None:
         """Return when the backend serves."""
+
+
+class BackendClient(ServiceClient):
+    """A ServiceClient whose own key is no business of those whom it asks for."""
+
+    def _make(
+        self, call: Call[T], *, cancellation: Cancellation | None = None, **options: Unpack[CallOptions]
+    ) -> T:
+        try:
+            return super()._make(call, cancellation=cancellation, **options)
+        except KeyRefused as error:
+            refused = BackendUnavailable(
+                "The backend does not take the key of this gateway.", retry_after=_RETRY_SECONDS
+            )
+            refused.cause = f"{error.reason}: {error.detail}"
+            raise refused from error

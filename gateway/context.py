@@ -15,6 +15,7 @@ from flask import Response, g, request
 
 from gateway.arrival import Arrival, Environ, arrival_of
 from gateway.counters import NO_ROUTE
+from gateway.tracing import end_request
 from utils.errors import (
     MORE_TIME_HELPS,
     Cancelled,
@@ -24,8 +25,10 @@ from utils.errors import (
     shown,
 )
 from utils.logs import fields
-from utils.metadata import request_id, trace_context
+from utils.metadata import request_id, trace_context, trace_state
+from utils.problems import SAFE_FIELDS
 from utils.settings import Settings
+from utils.tracing import NO_TRACER, Span
 
 REQUEST_ID = "X-Request-ID"
 REQUEST_TIMEOUT = "X-Request-Timeout"
@@ -44,7 +47,9 @@ class RequestContext:
     Attributes:
         environ: Its WSGI environment; without REQUEST_METHOD where its head could not be read.
         request_id: The caller's, where it is 1 to 128 visible ASCII characters; else a fresh one.
-        traceparent: The caller's trace context, empty where there is no valid one.
+        traceparent: Its trace context, for those that it is passed on to: the caller's where no traces are
+            made; empty where there is none.
+        tracestate: What other tracing systems have added to that.
         arrival: When it came, and what else its server knows of it.
         log_fields: What its line in the log says beside what every line says.
         route: The template of its path; NO_ROUTE where there is none.
@@ -53,15 +58,21 @@ class RequestContext:
     environ: Environ
     request_id: str
     traceparent: str
+    tracestate: str
     arrival: Arrival
+    span: Span
     log_fields: dict[str, Any] = field(default_factory=dict)
     route: str = NO_ROUTE
 
     @classmethod
-    def of(cls, environ: Environ) -> Self:
-        """The context of a request that nothing has been done for."""
-        name = request_id(environ.get("HTTP_X_REQUEST_ID"))
-        return cls(environ, name, trace_context(environ.get("HTTP_TRACEPARENT")), arrival_of(environ))
+    def of(cls, environ: Environ, *, quiet: bool = False) -> Self:
+        """The context of a request that nothing has been done for; one that is `quiet` is not traced."""
+        name, arrival = request_id(environ.get("HTTP_X_REQUEST_ID")), arrival_of(environ)
+        came_with = trace_context(environ.get("HTTP_TRACEPARENT"))
+        tracestate = trace_state(environ.get("HTTP_TRACESTATE")) if came_with else ""
+        tracer = NO_TRACER if quiet else arrival.tracer
+        span, traceparent = tracer.serve(came_with, arrival.head_ended)
+        return cls(environ, name, traceparent, tracestate, arrival, span)
 
     def note(self, **log_fields: object) -> None:
         """Add to the request's line in the log."""
@@ -79,8 +90,15 @@ class RequestContext:
             raise out_of_time(patience.seconds)
         return left
 
+    def quota_fields(self) -> dict[str, str]:
+        """The header fields that tell of the limit of the request's key, where that was counted."""
+        quota = self.arrival.caller.quota
+        return {} if quota is None else quota.header_fields()
+
     def log_writer(self, status: int, *, quiet: bool = False) -> Callable[[], None]:
-        """What counts the request and writes its line in the log, as of now; a fault of ours is an error.
+        """What counts the request, ends its span and writes its line in the log, as of now.
+
+        A fault of ours is an error.
 
         Args:
             status: Of its answer.
@@ -92,7 +110,8 @@ class RequestContext:
         if self.arrival.client.left:
             status = Cancelled.http_status
             self.note(reason=Cancelled.reason)
-        seconds = time.monotonic() - self.arrival.head_ended
+        ended = time.monotonic()
+        seconds = ended - self.arrival.head_ended
         # As it came, but escaped: a path may hold line breaks and a terminal's control codes.
         path = quote(self.environ.get("PATH_INFO", ""), encoding="latin-1")[:_LONGEST_PATH]
         line = fields(
@@ -101,6 +120,7 @@ class RequestContext:
             method=self.environ.get("REQUEST_METHOD"),
             path=path or None,
             status=status,
+            key=self.arrival.caller.name or None,
             elapsed_ms=round(seconds * 1000, 3),
             **self.log_fields,
         )
@@ -110,6 +130,7 @@ class RequestContext:
         def write() -> None:
             if counters is not None:
                 counters.count(self.route, reason, seconds, body_bytes)
+            end_request(self, status, ended)
             _log.log(level, "request", extra=line)
 
         return write
@@ -122,15 +143,18 @@ def current() -> RequestContext:
 
 def begin() -> None:
     """Make the context; a hook that runs before each request."""
-    g.context = RequestContext.of(request.environ)
+    g.context = RequestContext.of(request.environ, quiet=request.endpoint in _PROBES)
     if request.url_rule is not None:
         g.context.route = request.url_rule.rule
 
 
 def end(response: Response) -> Response:
-    """Name the request in its answer, and have its one line written; a hook that runs after each request."""
+    """Complete its answer's head, and have its one line written; a hook that runs after each request."""
     context = current()
     response.headers[REQUEST_ID] = context.request_id
+    for name, value in SAFE_FIELDS.items():
+        response.headers.setdefault(name, value)
+    response.headers.update(context.quota_fields())
     # A probe that succeeds is no news. The client need not wait until the line is written.
     quiet = request.endpoint in _PROBES and response.status_code == HTTPStatus.OK
     if response.is_streamed:  # and ends later

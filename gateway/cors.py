@@ -7,7 +7,7 @@ from flask import Response, request
 from gateway.arrival import Environ
 
 ALLOWED_FIELDS = "Authorization, Content-Type, X-Request-ID, X-Request-Timeout"
-EXPOSED_FIELDS = "Retry-After, X-Facet-Faces, X-Model, X-Request-ID"
+EXPOSED_FIELDS = "RateLimit, RateLimit-Policy, Retry-After, X-Facet-Faces, X-Model, X-Request-ID"
 _PREFLIGHT_SECONDS = "600"
 _ANY = "*"
 

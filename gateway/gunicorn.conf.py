@@ -12,48 +12,53 @@ import resource
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.server.slots import Slots
 from gateway.server.worker import ShutdownFlag
+from utils.access import check_keys, demands_keys
+from utils.api_keys import MANAGE, PREDICT
 from utils.logs import collect_garbage_less, fields, logging_config
 from utils.loopback import is_loopback
 from utils.memory import tune_heap
-from utils.settings import InvalidSetting, Settings, unknown_settings
+from utils.secret_file import SecretFile, SecretUnusable
+from utils.settings import InvalidSetting, Settings, parse_address, unknown_settings
 from utils.streams import open_standard_streams
 from utils.tls import TlsUnusable, client_tls
-from utils.token_file import TokenFile, TokenUnusable
+from utils.tracing import check_packages, flush_seconds
 
 _SPARE_SLOTS = 32
 """How many processes may be added by signals to twice those of FACET_HTTP_WORKERS."""
 
 
 def _check_metrics(settings: Settings) -> None:
-    """Refuse to be asked for metrics by other machines without a token, or with one that is none.
+    """Refuse to be asked for metrics by other machines without a key.
 
     Raises:
         InvalidSetting: It would be so.
     """
-    address, token = settings.http_metrics_address, settings.admin_token_file
+    address = settings.http_metrics_address
     if address is None:
         return
     try:
-        if token is not None:
-            TokenFile(token).check()
         hosts = {found[4][0] for found in socket.getaddrinfo(address.host, address.port)}
-    except (TokenUnusable, OSError) as error:
+    except OSError as error:
         raise InvalidSetting(f"FACET_HTTP_METRICS_ADDRESS, {address}, cannot be used: {error}") from error
-    if token is None and not all(map(is_loopback, map(str, hosts))):
+    if not demands_keys(MANAGE, settings) and not all(map(is_loopback, map(str, hosts))):
         raise InvalidSetting(
             "FACET_HTTP_METRICS_ADDRESS is an address that other machines can reach; accepted without "
-            "FACET_ADMIN_TOKEN_FILE: a loopback address"
+            "FACET_API_KEYS_FILE: a loopback address"
         )
 
+
+_log = logging.getLogger("gateway")
 
 open_standard_streams()
 try:
     _settings = Settings.from_environ(os.environ)
     _check_metrics(_settings)
+    check_packages(_settings)
 except InvalidSetting as error:
     sys.exit(f"facet gateway: {error}")
 
@@ -68,7 +73,7 @@ workers = _settings.http_workers
 threads = _settings.http_threads
 worker_class = "gateway.server.worker.Worker"
 # The master's patience with its workers; a worker has the second part when the first is over.
-graceful_timeout = math.ceil(_settings.drain_seconds + _settings.grace_seconds)
+graceful_timeout = math.ceil(_settings.drain_seconds + _settings.grace_seconds + flush_seconds(_settings))
 control_socket_disable = True
 
 
@@ -100,8 +105,37 @@ worker_connections = min(1000 + threads, max(_most_files - 128, 16))
 resource.setrlimit(resource.RLIMIT_NOFILE, (_most_files, _most_files))
 
 
+def _check_own_key() -> None:
+    path = _settings.backend_key_file
+    try:
+        if path is not None:
+            SecretFile(path).check()
+    except SecretUnusable as error:
+        raise InvalidSetting(f"FACET_BACKEND_KEY_FILE is {path}: {error}") from error
+
+
+def _open_to_all(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Those for calls that other machines can reach, and need no key for."""
+    if demands_keys(PREDICT, _settings):
+        return {}
+    tokens = _settings.torchserve_key_file is not None
+    return {
+        name: address
+        for name, address in addresses.items()
+        if not is_loopback(parse_address(address).host) and not (tokens and name == "torchserve_http_address")
+    }
+
+
 def on_starting(server: Any) -> None:  # noqa: ANN401 - gunicorn's
-    """Warn, once, of settings that have no effect, and end where no process could serve."""
+    """Warn, once, of settings that have no effect, and end where no process could serve.
+
+    Nor could one without the keys of callers, or the gateway's own. A reload does not look at them.
+    """
+    try:
+        check_keys(_settings)
+        _check_own_key()
+    except InvalidSetting as error:
+        sys.exit(f"facet gateway: {error}")
     folder = server.cfg.worker_tmp_dir
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -117,7 +151,7 @@ def on_starting(server: Any) -> None:  # noqa: ANN401 - gunicorn's
         except TlsUnusable as error:
             sys.exit(f"facet gateway: {error}")
     for warning in unknown_settings(os.environ):
-        logging.getLogger("gateway").warning(warning)
+        _log.warning(warning)
 
 
 def when_ready(server: Any) -> None:  # noqa: ANN401 - gunicorn's
@@ -127,7 +161,9 @@ def when_ready(server: Any) -> None:  # noqa: ANN401 - gunicorn's
     server.slots = Slots(2 * server.cfg.workers + _SPARE_SLOTS)
     listening = [str(listener).removeprefix("http://") for listener in server.LISTENERS]
     addresses = dict(zip(_addresses, listening, strict=False))
-    logging.getLogger("gateway").info("ready", extra=fields(**addresses))
+    _log.info("ready", extra=fields(**addresses))
+    if open_to_all := _open_to_all(addresses):
+        _log.warning("open to whoever can connect", extra=fields(**open_to_all))
 
 
 def pre_fork(server: Any, worker: Any) -> None:  # noqa: ANN401 - gunicorn's

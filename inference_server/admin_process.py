@@ -14,10 +14,11 @@ from inference_server.supervision.listener import Listener, listen
 from inference_server.supervision.liveness import LivenessMonitor
 from inference_server.supervision.worker_process import WorkerProcess
 from inference_server.tls_handover import handed_over
+from utils.access import demands_keys
+from utils.api_keys import MANAGE
 from utils.loopback import is_loopback
 from utils.settings import Address, InvalidSetting, Settings
 from utils.tls import TlsFiles
-from utils.token_file import TokenFile, TokenUnusable
 
 SLOTS = 2
 """One for the process, and one for that which replaces it."""
@@ -50,8 +51,8 @@ class AdminPlaces:
 
         Raises:
             AddressUnavailable: One cannot be had.
-            InvalidSetting: Others than this machine could use one, and need neither a token nor, where it is
-                gRPC's, a certificate for it; or the file of the token is none.
+            InvalidSetting: Others than this machine could use one, and need neither a key nor, where it is
+                gRPC's, a certificate for it.
         """
         others = {name: address for name, address in _others(settings).items() if address is not None}
         if settings.admin_address is None:
@@ -60,7 +61,6 @@ class AdminPlaces:
                     f"{name} is set, and FACET_ADMIN_ADDRESS is empty, so no process could listen there"
                 )
             return None
-        _check_token(settings)
         with contextlib.ExitStack() as taken:
             http = listen(settings.admin_address, _HTTP)
             taken.callback(http.close)
@@ -155,15 +155,6 @@ class AdminProcess:
         return process
 
 
-def _check_token(settings: Settings) -> None:
-    if settings.admin_token_file is None:
-        return
-    try:
-        TokenFile(settings.admin_token_file).check()
-    except TokenUnusable as error:
-        raise InvalidSetting(f"FACET_ADMIN_TOKEN_FILE is {settings.admin_token_file}: {error}") from error
-
-
 def _others(settings: Settings) -> dict[str, Address | None]:
     """Where the process listens beside its own HTTP endpoint, by variables."""
     return {
@@ -174,15 +165,14 @@ def _others(settings: Settings) -> dict[str, Address | None]:
 
 
 def _demand_protection(settings: Settings, setting: str) -> None:
-    """Refuse to be reached by others who need neither a token nor, by gRPC, a certificate for it."""
-    own = setting in {_HTTP, _GRPC}
-    needed = "FACET_ADMIN_TOKEN_FILE" if own else "FACET_TORCHSERVE_KEY_FILE"
+    """Refuse to be reached by others who need neither a key nor, by gRPC, a certificate for it."""
+    protections = {"FACET_API_KEYS_FILE": demands_keys(MANAGE, settings)}
+    if setting in {_TORCHSERVE_HTTP, _TORCHSERVE_GRPC}:
+        protections["FACET_TORCHSERVE_KEY_FILE"] = settings.torchserve_key_file is not None
     if setting in {_GRPC, _TORCHSERVE_GRPC}:
-        needed += " or FACET_TLS_CLIENT_CA_FILE"
-        if settings.tls_client_ca_file is not None:
-            return
-    if (settings.admin_token_file if own else settings.torchserve_key_file) is None:
+        protections["FACET_TLS_CLIENT_CA_FILE"] = settings.tls_client_ca_file is not None
+    if not any(protections.values()):
         raise InvalidSetting(
-            f"{setting} is an address that other machines can reach; accepted without {needed}: a loopback "
-            f"address{' or a unix socket' if setting == _HTTP else ''}"
+            f"{setting} is an address that other machines can reach; accepted without "
+            f"{' or '.join(protections)}: a loopback address{' or a unix socket' if setting == _HTTP else ''}"
         )

@@ -41,6 +41,7 @@ from utils.cpus import usable_cpus
 from utils.errors import ManagementError, TooManyModels
 from utils.settings import InvalidSetting, Settings, unknown_settings
 from utils.torchserve_keys import write_keys
+from utils.tracing import check_packages, flush_seconds
 
 logger = logging.getLogger("inference_server")
 
@@ -71,9 +72,12 @@ def _run(worker: str, started: float, at_end: contextlib.ExitStack) -> int:
     try:
         settings = Settings.from_environ(os.environ)
         logs.configure(settings.log_format)
+        check_packages(settings)
         for warning in unknown_settings(os.environ):
             logger.warning(warning)
         places = Places.take(settings)
+        if open_to_all := places.open_to_all(settings):
+            logger.warning("open to whoever can connect", extra=logs.fields(**open_to_all))
         if places.admin is not None:
             at_end.callback(places.admin.close)
         shared = _share(settings.workers)
@@ -120,7 +124,7 @@ class Backend:
             range(shared.slots),
             LivenessMonitor(shared.stats, settings.hang_seconds),
             wanted=settings.workers,
-            patience=settings.drain_seconds + settings.grace_seconds,
+            patience=settings.drain_seconds + settings.grace_seconds + flush_seconds(settings),
             on_ready=lambda _, ready: engine_log.record(ready),
         )
         self._supervisor = Supervisor(self._workers, boot_places=usable_cpus(), on_round=self._look_around)

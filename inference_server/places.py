@@ -4,6 +4,9 @@ from typing import NamedTuple, Self
 
 from inference_server.admin_process import AdminPlaces
 from inference_server.supervision.address import Reservation, reserve
+from utils.access import check_keys, demands_keys
+from utils.api_keys import PREDICT
+from utils.loopback import is_loopback
 from utils.settings import Settings
 from utils.tls import TlsFiles, server_tls
 
@@ -29,8 +32,9 @@ class Places(NamedTuple):
 
         Raises:
             AddressUnavailable: One cannot be had.
-            InvalidSetting: One must not be used so, or the files of TLS cannot be used.
+            InvalidSetting: One must not be used so, or the files of keys or of TLS cannot be used.
         """
+        check_keys(settings)
         tls = server_tls(settings)
         if tls is not None:
             tls.check()
@@ -48,6 +52,18 @@ class Places(NamedTuple):
             self.torchserve.close_connections()
         if self.admin is not None:
             self.admin.look_around()
+
+    def open_to_all(self, settings: Settings) -> dict[str, str]:
+        """Those for calls of models that others can reach, and need neither key nor certificate for."""
+        if demands_keys(PREDICT, settings) or settings.tls_client_ca_file is not None:
+            return {}
+        tokens = settings.torchserve_key_file is not None
+        found = {"grpc_address": self.grpc, "torchserve_address": None if tokens else self.torchserve}
+        return {
+            name: str(place)
+            for name, place in found.items()
+            if place is not None and not is_loopback(place.address.host)
+        }
 
     def names(self) -> dict[str, str | None]:
         """Their addresses, for a log line."""

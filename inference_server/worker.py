@@ -50,6 +50,7 @@ from inference_server.tls_handover import taken_over
 from utils.logs import set_level
 from utils.settings import Settings
 from utils.tls import TlsFiles, TlsUnusable
+from utils.tracing import Tracer, start
 
 _HEARTBEAT_SECONDS = 0.25
 _LOOK_SECONDS = 0.02
@@ -77,10 +78,11 @@ def main(build: Callable[[Settings], FaceDetection] = FaceDetection.build) -> No
         shared = Shared.inherited(arguments.shared)
         tls = taken_over(settings, arguments.tls_fd)
         model = build(settings)
+        tracer = start(settings, "facet-backend")
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error, FaceDetection.permanent_errors)
     membership = Membership(shared, arguments.slot, arguments.generation)
-    worker = Worker(settings, model, control, membership)
+    worker = Worker(settings, model, control, membership, tracer)
     uvloop.run(worker.run(arguments.address, arguments.torchserve_address, tls))
     # All is answered. Taking TensorFlow apart may last seconds without a heartbeat.
     os._exit(0)
@@ -90,12 +92,18 @@ class Worker:
     """The part of a worker's life in which it serves."""
 
     def __init__(
-        self, settings: Settings, model: FaceDetection, control: WorkerEnd, membership: Membership
+        self,
+        settings: Settings,
+        model: FaceDetection,
+        control: WorkerEnd,
+        membership: Membership,
+        tracer: Tracer,
     ) -> None:
         self._settings = settings
         self._model = model
         self._control = control
         self._membership = membership
+        self._tracer = tracer
         self._health = HealthServicer([InferenceService.name])
         self._models = ModelRegistry(membership.shared.publication, face_card)
         self._model_health = ModelHealth(self._health, self._models)
@@ -132,6 +140,7 @@ class Worker:
                 torchserve=torchserve if torchserve_address else None,
                 tls=tls,
                 counters=counters,
+                tracer=self._tracer,
             )
             for server in servers:
                 await server.start()
@@ -173,6 +182,7 @@ class Worker:
                 await self._finish()
         await stopping
         await asyncio.to_thread(consumer.stop)
+        await asyncio.to_thread(self._tracer.close)
         self._dispatcher.close()
 
     async def _finish(self) -> None:

@@ -16,7 +16,8 @@ Every setting is an environment variable. An empty value counts as not set, but 
 that says what is accepted; an unknown `FACET_` variable is a warning that names the nearest
 setting. Both processes, the gateway and the backend, check all settings; the last column says which
 of them acts by it. What a reload (SIGHUP) brings is new code, not new settings: the environment of
-a running process cannot change.
+a running process cannot change. `FACET_API_KEY` is no setting, but what clients call by:
+[security.md](security.md).
 
 This page is made by `make docs` from `utils/settings.py`; the tests fail where it is stale.
 

@@ -17,7 +17,8 @@ import grpc
 
 from utils import calls
 from utils.async_stream import Requests, detect_many
-from utils.calls import Call, CallDefaults, CallOptions, Streams, T
+from utils.call_options import CallDefaults, CallOptions, Key
+from utils.calls import Call, Streams, T
 from utils.channel import MIB, channel_options
 from utils.connector import Connector
 from utils.domain import Detection, DetectRequest
@@ -37,11 +38,12 @@ class AsyncServiceClient:
         target: str,
         *,
         timeout: float | None = None,
+        key: Key | None = None,
         max_image_bytes: int = 10 * MIB,
         max_request_bytes: int = 32 * MIB,
         tls: ClientTls | None = None,
     ) -> None:
-        self._defaults = CallDefaults(timeout)
+        self._defaults = CallDefaults(timeout, key)
         most_bytes = max(max_image_bytes, max_request_bytes)
         options = channel_options(most_bytes)
         self._connector = Connector(grpc.aio, target, options, tls)

@@ -6,7 +6,7 @@ Both clients make these, the blocking one and that for asyncio: they differ in h
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
@@ -15,8 +15,8 @@ from grpc_health.v1 import health_pb2
 from protos import infer_pb2, models_pb2
 from protos.oip import message_class as protocol_message
 from utils import codec, model_codec
+from utils.call_options import CallDefaults, CallOptions
 from utils.channel import (
-    DEFAULT_TIMEOUT,
     PREDICT,
     PREDICT_STREAM,
     SERVICE,
@@ -28,57 +28,12 @@ from utils.connector import Connection, Rpc
 from utils.domain import Detection, DetectRequest
 from utils.errors import LARGER_FACES_HELP, Code, FacetError, InternalError, RouteNotFound
 from utils.extras_codec import with_all
-from utils.metadata import TIMEOUT_IS_DEFAULT, call_metadata
+from utils.metadata import TIMEOUT_IS_DEFAULT
 from utils.models import ModelDescription, Prediction
 from utils.status import UNANSWERED
 from utils.window import Window
 
 T = TypeVar("T")
-
-
-class CallOptions(TypedDict, total=False):
-    """What the methods of a client take by keyword.
-
-    Attributes:
-        timeout: Seconds until the call is given up, retries included. Who names a time, here or for the
-            whole client, may wait in the backend's queue for as long as that lets it; who names none
-            waits for FACET_QUEUE_SECONDS at most.
-        timeout_named: False where `timeout` is a default that no caller has asked for.
-        request_id: Names the request in the backend's log.
-        traceparent: Its place in a distributed trace, by W3C Trace Context.
-    """
-
-    timeout: float | None
-    timeout_named: bool
-    request_id: str
-    traceparent: str
-
-
-class CallDefaults:
-    """What a client's calls have where they are not told otherwise.
-
-    Args:
-        timeout: Seconds that a call has. None: 5, which count as a default.
-    """
-
-    def __init__(self, timeout: float | None) -> None:
-        self._timeout = DEFAULT_TIMEOUT if timeout is None else timeout
-        self._timeout_named = timeout is not None
-
-    def arguments(
-        self,
-        *,
-        timeout: float | None = None,
-        timeout_named: bool = True,
-        request_id: str = "",
-        traceparent: str = "",
-    ) -> dict[str, Any]:
-        """What gRPC is called with beside the message; arguments as of CallOptions."""
-        named = timeout_named and (timeout is not None or self._timeout_named)
-        return {
-            "timeout": self._timeout if timeout is None else timeout,
-            "metadata": call_metadata(request_id, traceparent, timeout_named=named),
-        }
 
 
 _DETECT = Rpc(PREDICT, infer_pb2.Image, infer_pb2.InferResults)

@@ -5,8 +5,11 @@
     │   ├── ...                 one class for each way in which it can be wrong
     │   └── PayloadTooLarge     a limit was exceeded
     ├── RouteNotFound, MethodNotAllowed, ExtrasNotAnswered
-    ├── Unauthenticated, TokenRefused, RequestRefused   who asks, or how, not what is asked for
+    ├── KeyRefused, TokenRefused, RequestRefused   who asks, or how, not what is asked for
+    │   └── KeyMissing, KeyUnknown, KeyLacksScope
+    ├── KeysUnavailable         nobody's key can be checked
     ├── Overloaded              try again after `retry_after` seconds
+    │   ├── RateLimited
     │   ├── QueueFull
     │   ├── TooManyUnfinishedMessages
     │   ├── GatewayBusy
@@ -373,13 +376,43 @@ class MethodNotAllowed(FacetError):
     title = "The HTTP method is not allowed here"
 
 
-class Unauthenticated(FacetError):
-    """The caller does not have the token that this endpoint demands."""
+class KeyRefused(FacetError):
+    """The caller does not have the key that this needs."""
 
     code = Code.UNAUTHENTICATED
     http_status = 401
-    reason = "UNAUTHENTICATED"
-    title = "The request needs a token"
+
+
+class KeyMissing(KeyRefused):
+    """The request has no key, and needs one."""
+
+    reason = "KEY_MISSING"
+    title = "The request needs a key"
+
+
+class KeyUnknown(KeyRefused):
+    """The request has a key that was revoked, or never made."""
+
+    reason = "KEY_UNKNOWN"
+    title = "The key is not known"
+
+
+class KeyLacksScope(KeyRefused):
+    """The key is not for what is asked for."""
+
+    code = Code.PERMISSION_DENIED
+    http_status = 403
+    reason = "KEY_LACKS_SCOPE"
+    title = "The key is not for this"
+
+
+class KeysUnavailable(FacetError):
+    """This process could not read the file of keys since it began, so it can check none."""
+
+    code = Code.UNAVAILABLE
+    http_status = 503
+    reason = "KEYS_UNAVAILABLE"
+    title = "No key can be checked now"
 
 
 class TokenRefused(FacetError):
@@ -404,10 +437,17 @@ class RequestRefused(FacetError):
 
 
 class Overloaded(FacetError):
-    """There is more work than can be done in time; `retry_after` says when to try again."""
+    """There is more work than can, or may, be done in time; `retry_after` says when to try again."""
 
     code = Code.RESOURCE_EXHAUSTED
     http_status = 429
+
+
+class RateLimited(Overloaded):
+    """A key has made more requests than it may in this time."""
+
+    reason = "RATE_LIMITED"
+    title = "The key has made too many requests"
 
 
 class QueueFull(Overloaded):

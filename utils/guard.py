@@ -1,16 +1,20 @@
-"""Who may ask the admin process: no web page, and nobody without the token where there is one."""
+"""Who may ask the admin process: no web page, and nobody without a key where one is demanded."""
 
+import base64
+import binascii
 import re
 from collections.abc import Iterable
 
 from werkzeug.datastructures import Headers
 
-from utils.errors import RequestRefused, Unauthenticated, UnsupportedContentType, shown
-from utils.token_file import TokenFile
+from utils.access import Access, Caller
+from utils.api_keys import MANAGE
+from utils.errors import RequestRefused, UnsupportedContentType, shown
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:\d+)?")
-_BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
+_BASIC = "basic"
+"""How browsers send what they have asked their reader for: any name, and the key as its password."""
 _OWN = {"", "none", "same-origin"}
 """What `Sec-Fetch-Site` says of requests that no page of others has made; empty where it says nothing."""
 
@@ -23,12 +27,12 @@ class Guard:
 
     Args:
         hosts: Names of hosts, besides those of loopback, by which the process may be called.
-        token: What callers must have; None where they need none.
+        access: Checks the keys of callers; None where they need none.
     """
 
-    def __init__(self, hosts: Iterable[str], token: TokenFile | None) -> None:
+    def __init__(self, hosts: Iterable[str], access: Access | None) -> None:
         self._hosts = {*_LOOPBACK, *hosts}
-        self._token = token
+        self._access = access
 
     def check_page(self, headers: Headers) -> None:
         """Refuse what a web page has a browser send.
@@ -72,21 +76,29 @@ class Guard:
                 field="Content-Type",
             )
 
-    def check_token(self, authorization: str | None) -> None:
-        """Refuse who does not have the token, where there is one.
+    def admit(self, caller: Caller, authorization: str | None, *, looks: bool = False) -> None:
+        """Let in who has a key for the management, where one is demanded.
 
         Args:
-            authorization: `Bearer` and the token.
+            caller: Is told of it.
+            authorization: `Bearer` and the key.
+            looks: Whether the request changes nothing. Then a browser may have sent the key, as the password
+                of HTTP's Basic, which it keeps and sends unasked.
 
         Raises:
-            Unauthenticated: It is not that.
+            KeyMissing, KeyUnknown, KeyLacksScope, KeysUnavailable, RateLimited: It is refused.
         """
-        if self._token is None:
-            return
-        bearer = _BEARER.fullmatch((authorization or "").strip())
-        if bearer is None or not self._token.accepts(bearer[1]):
-            raise Unauthenticated(
-                "The request has no token, or another one; accepted: Authorization with Bearer and what "
-                "FACET_ADMIN_TOKEN_FILE holds",
-                field="Authorization",
-            )
+        if self._access is not None:
+            self._access.admit(caller, _of_browser(authorization) if looks else authorization, MANAGE)
+
+
+def _of_browser(authorization: str | None) -> str | None:
+    """What a client would have sent in the place of HTTP's Basic."""
+    scheme, _, credentials = (authorization or "").strip().partition(" ")
+    if scheme.lower() != _BASIC:
+        return authorization
+    try:
+        decoded = base64.b64decode(credentials, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return f"Bearer {decoded.partition(':')[2]}"

@@ -9,6 +9,12 @@ REQUEST_ID = "x-request-id"
 """The metadata key of a request's id, which names it in every log line."""
 TRACEPARENT = "traceparent"
 """The metadata key, and HTTP header, of the trace context."""
+TRACESTATE = "tracestate"
+"""The same, of what tracing systems add to it."""
+AUTHORIZATION = "authorization"
+"""The metadata key of a caller's key: `Bearer` and its secret."""
+CALLER = "x-facet-caller"
+"""The metadata key of whom a gateway calls for: the name of a key; nobody else than gateways is believed."""
 MODEL_VERSION = "x-model-version"
 """The metadata key of the version that a model's own method is to be answered by."""
 TIMEOUT_IS_DEFAULT = ("x-timeout-source", "default")
@@ -24,6 +30,7 @@ MAX_METADATA = (
 Metadata = tuple[tuple[str, str], ...]
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}")
 _ACCEPTED = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -37,13 +44,21 @@ def request_id(candidate: str | None) -> str:
 def trace_context(candidate: str | None) -> str:
     """The caller's `traceparent` where it is one by W3C Trace Context, level 1; else an empty string.
 
-    It is carried along and logged as it came, which is what a participant that makes no spans of its own
-    does. One that is not valid is ignored, as the specification demands.
+    Where no spans are made it is carried along and logged as it came. One that is not valid is ignored, as
+    the specification demands.
     """
     if candidate is None or not _TRACEPARENT.fullmatch(candidate):
         return ""
     _, trace, span, _ = candidate.split("-")
     return candidate if trace.strip("0") and span.strip("0") else ""
+
+
+def trace_state(candidate: str | None) -> str:
+    """The `tracestate` that came with a trace context, to be carried along; empty where it cannot be.
+
+    Longer ones than the 512 characters that everybody has to carry are dropped.
+    """
+    return candidate if candidate is not None and _TRACESTATE.fullmatch(candidate) else ""
 
 
 def seconds_of(timeout: object) -> float:
@@ -59,9 +74,15 @@ def seconds_of(timeout: object) -> float:
     return timeout / 1e6
 
 
-def call_metadata(request_id: str, traceparent: str, *, timeout_named: bool) -> Metadata:
+def bearer(key: str) -> tuple[str, str]:
+    """The metadata by which a caller shows its key."""
+    return AUTHORIZATION, f"Bearer {key}"
+
+
+def call_metadata(
+    request_id: str, traceparent: str, tracestate: str = "", caller: str = "", *, timeout_named: bool
+) -> Metadata:
     """The metadata of a call; what is empty is left out."""
-    names = tuple(
-        (key, value) for key, value in ((REQUEST_ID, request_id), (TRACEPARENT, traceparent)) if value
-    )
+    told = ((REQUEST_ID, request_id), (TRACEPARENT, traceparent), (TRACESTATE, tracestate), (CALLER, caller))
+    names = tuple((key, value) for key, value in told if value)
     return names if timeout_named else (*names, TIMEOUT_IS_DEFAULT)

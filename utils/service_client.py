@@ -20,7 +20,8 @@ from grpc.experimental import ChannelOptions
 
 from utils import calls
 from utils.blocking_stream import detect_many
-from utils.calls import Call, CallDefaults, CallOptions, Streams, T
+from utils.call_options import CallDefaults, CallOptions, Key
+from utils.calls import Call, Streams, T
 from utils.cancellation import Cancellation
 from utils.channel import MIB, channel_options
 from utils.connector import Connector
@@ -52,6 +53,7 @@ class ServiceClient:
         target: The backend's `host:port`, or another gRPC target: `dns:///name:port` for all addresses of a
             name, `ipv4:10.0.0.1:50051,10.0.0.2:50051` for a list; calls take turns over them.
         timeout: Seconds that a call has where it is not told otherwise. None: 5, which count as a default.
+        key: An API key, or what gives it at each call. None: what FACET_API_KEY of the environment has.
         max_image_bytes: The backend's image limit.
         max_request_bytes: The backend's limit for other models. Requests up to the larger one of the two can
             be sent and retried.
@@ -65,11 +67,12 @@ class ServiceClient:
         target: str,
         *,
         timeout: float | None = None,
+        key: Key | None = None,
         max_image_bytes: int = 10 * MIB,
         max_request_bytes: int = 32 * MIB,
         tls: ClientTls | None = None,
     ) -> None:
-        self._defaults = CallDefaults(timeout)
+        self._defaults = CallDefaults(timeout, key)
         most_bytes = max(max_image_bytes, max_request_bytes)
         options = channel_options(most_bytes)
         options.append((ChannelOptions.SingleThreadedUnaryStream, 1))

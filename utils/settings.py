@@ -26,6 +26,12 @@ INSTRUCTION_SETS = ("auto", "avx512", "avx2", "base")
 IMAGE_FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "heic")
 """What FACET_IMAGE_FORMATS may name."""
 
+DEMANDED_SCOPES = ("predict", "manage")
+"""What FACET_API_KEY_SCOPES may name."""
+
+CLIENT_KEY = "FACET_API_KEY"
+"""The variable of a client's own key. It is no setting: neither the gateway nor the backend is to have it."""
+
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a model may be called."""
 
@@ -37,6 +43,8 @@ _HOST = re.compile(r"[a-z0-9_.-]+|\[[0-9a-f:.]+\]")
 _ORIGIN = re.compile(
     rf"(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://(?:{_HOST.pattern})(?::\d{{1,5}})?"
 )
+
+_HTTP_URL = re.compile(rf"https?://(?:{_HOST.pattern})(?::\d{{1,5}})?(?:/[A-Za-z0-9._~/-]*)?", re.IGNORECASE)
 
 # What Kubernetes puts into the environment of every pod for a Service called facet or facet-...:
 # never a setting of ours, so never worth a warning.
@@ -126,6 +134,19 @@ def _some_of(*names: str) -> _Kind:
         return tuple(name for name in names if name in chosen)
 
     return _Kind(f"all, or some of {', '.join(names)} with commas between them", parse)
+
+
+def _ratio(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(text)
+    return value
+
+
+def _url(text: str) -> str:
+    if not _HTTP_URL.fullmatch(text):
+        raise ValueError(text)
+    return text.rstrip("/")
 
 
 def _target(text: str) -> str:
@@ -218,6 +239,8 @@ _ORIGINS = _Kind(
     "or `*`, which is all",
     _origins,
 )
+_RATIO = _Kind("a number from 0 to 1", _ratio)
+_URL = _Kind("a URL of http or https, such as http://127.0.0.1:4318, without a query", _url)
 _TARGET = _Kind("the backend's host:port, or another gRPC target", _target)
 _FOLDER = _Kind("the absolute path of a folder", _folder)
 _MODELS = _Kind("models with commas between them, each NAME, NAME/VERSION or NAME=SOURCE", _models)
@@ -310,7 +333,7 @@ class Settings:
         _OPTIONAL_ADDRESS,
         _BY_GATEWAY,
         "Where the gateway tells its metrics; another address than a loopback one needs "
-        "FACET_ADMIN_TOKEN_FILE. Empty, it tells none.",
+        "FACET_API_KEYS_FILE. Empty, it tells none.",
         default=Address("127.0.0.1", 8003),
     )
     grpc_address: Address = _setting(
@@ -324,20 +347,13 @@ class Settings:
         _LISTENER,
         _BY_BACKEND,
         "Where the backend's admin process listens, for operators; another address than a loopback one needs "
-        "FACET_ADMIN_TOKEN_FILE. Empty, there is no such process.",
+        "FACET_API_KEYS_FILE. Empty, there is no such process.",
         default=Address("127.0.0.1", 8002),
     )
     admin_grpc_address: Address | None = _setting(
         _ADDRESS,
         _BY_BACKEND,
         "Where the admin process listens for gRPC.",
-        shown="none",
-    )
-    admin_token_file: Path | None = _setting(
-        _FILE,
-        _BY_BOTH,
-        "File of the token that the admin process demands, and the gateway of those who ask for its metrics; "
-        "read again whenever it changes. Only its owner, and a group, may be able to read it.",
         shown="none",
     )
     admin_hosts: tuple[str, ...] = _setting(
@@ -354,6 +370,28 @@ class Settings:
         "The gRPC target that the gateway calls.",
         default="",
         shown="the value of FACET_GRPC_ADDRESS",
+    )
+    backend_key_file: Path | None = _setting(
+        _FILE,
+        _BY_GATEWAY,
+        "File of the key by which the gateway calls a backend that demands keys: one of the scope gateway. "
+        "Read again whenever it changes. Only its owner, and a group, may be able to read it.",
+        shown="none",
+    )
+    api_keys_file: Path | None = _setting(
+        _FILE,
+        _BY_BOTH,
+        "File of the keys that callers must have, as `facet keys` makes it; what changes in it counts within "
+        "a second. Only its owner, and a group, may be able to use it.",
+        shown="none: no key is needed",
+    )
+    api_key_scopes: tuple[str, ...] = _setting(
+        _some_of(*DEMANDED_SCOPES),
+        _BY_BOTH,
+        "What the keys of FACET_API_KEYS_FILE are needed for. With manage alone, whoever can connect may "
+        "call models.",
+        default=DEMANDED_SCOPES,
+        shown="all",
     )
     tls_cert_file: Path | None = _setting(
         _FILE,
@@ -662,7 +700,7 @@ class Settings:
         _FILE,
         _BY_BOTH,
         "File that the backend's start fills with new keys; where it is set, calls by TorchServe's protocols "
-        "must bring one as their token.",
+        "must bring one as their token, and need no key of FACET_API_KEYS_FILE.",
         shown="off: no tokens",
     )
     oip: bool = _setting(
@@ -672,6 +710,25 @@ class Settings:
         "the gateway.",
         default=True,
         shown="on",
+    )
+    traces_endpoint: str | None = _setting(
+        _URL,
+        _BY_BOTH,
+        "Collector to which traces are exported by OTLP over HTTP, at /v1/traces below this URL; needs the "
+        "packages of locks/requirements-tracing.txt.",
+        shown="off: no traces",
+    )
+    traces_ratio: float = _setting(
+        _RATIO,
+        _BY_BOTH,
+        "Share of the requests that are traced where their callers' `traceparent` does not decide.",
+        default=0.01,
+    )
+    traces_per_second: int = _setting(
+        _whole(1, 10_000),
+        _BY_BOTH,
+        "Requests that each process traces in a second at most, whoever wants it.",
+        default=100,
     )
     log_format: str = _setting(
         _one_of("text", "json"),
@@ -707,7 +764,8 @@ class Settings:
         """Read the settings from a mapping such as `os.environ`; an empty value mostly counts as not set.
 
         Raises:
-            InvalidSetting: A value cannot be used; names the variable, the value and what is accepted.
+            InvalidSetting: A value cannot be used; names the variable, the value unless that may be a secret,
+                and what is accepted.
         """
         values: dict[str, Any] = {}
         for setting in fields(cls):
@@ -719,12 +777,21 @@ class Settings:
                 values[setting.name] = setting.metadata["parse"](text)
             except ValueError:
                 accepted = setting.metadata["accepted"]
-                raise InvalidSetting(f"{name} is {text!r}; accepted: {accepted}") from None
+                raise InvalidSetting(
+                    f"{name} is {_repeated(setting.name, text)}; accepted: {accepted}"
+                ) from None
         # Whose defaults depend on this mapping.
         for name, default in _FOLDERS.items():
             if name not in values:
                 values[name] = default(environ)
         return cls(**values)
+
+
+def _repeated(name: str, text: str) -> str:
+    """A value as an error repeats it, without what may be a secret that was given instead of its file."""
+    if name.endswith("_file"):
+        return "no such path"
+    return repr(re.sub("//[^/]*@", "//…@", text))
 
 
 _FOLDERS: dict[str, Callable[[Mapping[str, str]], Path | None]] = {
@@ -753,7 +820,7 @@ def variable(name: str) -> str:
 
 def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     """One warning for each FACET_ variable that is no setting, with the nearest name that is one."""
-    known = [variable(setting.name) for setting in fields(Settings)]
+    known = [CLIENT_KEY, *(variable(setting.name) for setting in fields(Settings))]
     warnings = []
     for name, value in sorted(environ.items()):
         if not name.startswith(PREFIX) or name in known:

@@ -15,6 +15,7 @@ from utils.errors import (
     FacetError,
     InvalidModel,
     InvalidRequest,
+    KeyRefused,
     MessageTooLarge,
     MethodNotAllowed,
     ModelApiDisabled,
@@ -143,6 +144,7 @@ _TOO_LARGE = _Row(None, None, f"{_HTTP}RequestEntityTooLargeException")
 _ALL: _Rows = {
     (TokenRefused, None): _Row(None, 400, "", type="InvalidKeyException"),
     (RequestRefused, None): _Row(None, None, f"{_HTTP}ForbiddenException"),
+    (KeyRefused, None): _Row(None, None, "", type="InvalidKeyException"),
     (BodyTooSlow, None): _Row(None, None, f"{_HTTP}RequestTimeoutException"),
     (PayloadTooLarge, None): _TOO_LARGE,
     (MessageTooLarge, None): _TOO_LARGE,

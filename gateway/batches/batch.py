@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from gateway.backend import Backend
 from gateway.batches import lines
@@ -18,14 +19,7 @@ from gateway.forms.batch_form import BatchForm, PictureFile
 from gateway.problems import unexpected
 from utils.cancellation import Cancellation
 from utils.domain import Detection, DetectRequest
-from utils.errors import (
-    Cancelled,
-    FacetError,
-    ImageEmpty,
-    ImageTooLarge,
-    InternalError,
-    Overloaded,
-)
+from utils.errors import Cancelled, FacetError, ImageEmpty, ImageTooLarge, InternalError, Overloaded
 from utils.logs import fields
 
 _PIECE = 256 * 1024
@@ -136,12 +130,7 @@ class Batch:
             yield piece
 
     def _begin(self, picture: PictureFile, places: int) -> None:
-        """Read a picture, which has entered the room, and have another thread get its answer.
-
-        Args:
-            picture: The picture.
-            places: What `Room.enter` gave for it; the same below.
-        """
+        """Read a picture, for which `Room.enter` gave `places`, and have another thread get its answer."""
         size, submitted = 0, False
 
         def add(more: int) -> None:
@@ -164,7 +153,7 @@ class Batch:
 
     def _answer(self, picture: PictureFile, request: DetectRequest, size: int, places: int) -> None:
         try:
-            outcome = self._outcome(request, places)
+            outcome = self._outcome(request)
             self._room.learn(places, outcome)
             self._put(picture, outcome)
         except Exception as error:  # noqa: BLE001 - such as no room in the file: the batch cannot be whole
@@ -173,35 +162,43 @@ class Batch:
         finally:
             self._room.leave(size)
 
-    def _outcome(self, request: DetectRequest, places: int) -> Detection | FacetError:
-        cancellation = Cancellation()
+    def _outcome(self, request: DetectRequest) -> Detection | FacetError:
+        cancellation, span = Cancellation(), self._context.span.child("item")
         with self._lock:
             self._calls.add(cancellation)
         try:
             if self._given_up.is_set():
                 cancellation.cancel()
-            return self._detect(request, cancellation, places)
+            return self._detect(request, cancellation, span.traceparent or self._context.traceparent)
         except Exception as error:  # noqa: BLE001 - an answer like any other
-            return self._told(error)
+            failure = self._told(error)
+            span.fail(failure.reason, fault=failure.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+            return failure
         finally:
+            span.end()
             with self._lock:
                 self._calls.discard(cancellation)
 
-    def _detect(self, request: DetectRequest, cancellation: Cancellation, places: int) -> Detection:
-        """Call the backend; where that has no room, as often as it says within the picture's time."""
+    def _detect(self, request: DetectRequest, cancellation: Cancellation, traceparent: str) -> Detection:
+        """Call the backend; where that, or the key's limit, has no room, again within the picture's time."""
         until = time.monotonic() + self._patience.seconds
+        arrival, admitted = self._context.arrival, False
         while (left := until - time.monotonic()) > 0:
             try:
+                if not admitted:
+                    arrival.admit_item()
+                    admitted = True
                 return self._backend.detect(
                     request,
                     timeout=left,
                     timeout_named=self._patience.named,
                     request_id=self._context.request_id,
-                    traceparent=self._context.traceparent,
+                    traceparent=traceparent,
+                    tracestate=self._context.tracestate,
+                    caller=arrival.caller.name,
                     cancellation=cancellation,
                 )
             except Overloaded as full:
-                self._room.learn(places, full)
                 if full.retry_after is None or time.monotonic() + full.retry_after >= until:
                     raise
                 self._given_up.wait(full.retry_after)

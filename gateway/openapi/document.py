@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from gateway.openapi import batches, faces, failures, models, oip, schemas, service
 from gateway.openapi.elements import COMMON_HEADERS, COMMON_PARAMETERS, Element
+from gateway.openapi.security import with_keys
 from utils.settings import Settings
 from utils.version import VERSION
 
@@ -12,12 +13,12 @@ def static_document(settings: Settings, page_files: Mapping[str, Iterable[str]])
     """A whole document, with the paths of any model and of none in particular.
 
     Args:
-        settings: Limits, and whether there are the paths of the Open Inference Protocol.
+        settings: Limits, whether there are the paths of the Open Inference Protocol, and keys.
         page_files: Of each page, by the folder below which they are served.
     """
     groups = [*failures.GROUPS, *(failures.PROTOCOL_GROUPS if settings.oip else ())]
     of_protocol = oip.schemas() if settings.oip else {}
-    return {
+    document: Element = {
         "openapi": "3.1.1",
         "info": {
             "title": "Facet",
@@ -38,3 +39,4 @@ def static_document(settings: Settings, page_files: Mapping[str, Iterable[str]])
             "headers": {**COMMON_HEADERS, "X-Model": models.MODEL_HEADER},
         },
     }
+    return with_keys(document, settings)

@@ -10,7 +10,7 @@ JSON = "application/json"
 BYTES = "application/octet-stream"
 MULTIPART = "multipart/form-data"
 BINARY: Element = {"type": "string", "format": "binary"}
-REQUEST_FIELDS = ("X-Request-Timeout", "X-Request-ID", "traceparent")
+REQUEST_FIELDS = ("X-Request-Timeout", "X-Request-ID", "traceparent", "tracestate")
 """The header fields that each request may have."""
 
 COMMON_PARAMETERS: Mapping[str, Element] = {
@@ -33,6 +33,12 @@ COMMON_PARAMETERS: Mapping[str, Element] = {
         "description": "W3C Trace Context; ignored where it is not valid.",
         "schema": {"type": "string"},
     },
+    "tracestate": {
+        "name": "tracestate",
+        "in": "header",
+        "description": "W3C Trace Context; ignored where it is not valid, or `traceparent` is not.",
+        "schema": {"type": "string", "maxLength": 512},
+    },
 }
 COMMON_HEADERS: Mapping[str, Element] = {
     "X-Request-ID": {
@@ -43,6 +49,19 @@ COMMON_HEADERS: Mapping[str, Element] = {
     "Retry-After": {
         "description": "Seconds after which trying again may help; absent where it does not.",
         "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {
+        "description": "What is accepted: a key as a Bearer token.",
+        "required": True,
+        "schema": {"const": "Bearer"},
+    },
+    "RateLimit-Policy": {
+        "description": "The limit of the request's key, if it has one: `q` requests in `w` seconds.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": "What is left of it: `r` requests; in `t` seconds there are more.",
+        "schema": {"type": "string"},
     },
 }
 

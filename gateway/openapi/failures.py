@@ -21,7 +21,11 @@ _ANY: _Kinds = (
     errors.UnsupportedHttpVersion,
 )
 """Of any request, for it may come in a way that cannot be read."""
+_KEYS: _Kinds = (errors.KeyMissing, errors.KeyUnknown, errors.KeyLacksScope, errors.KeysUnavailable)
+"""Of a request that needs a key."""
 _CALL: _Kinds = (
+    *_KEYS,
+    errors.RateLimited,
     errors.InvalidHeader,
     errors.TooManyUnfinishedMessages,
     errors.GatewayBusy,
@@ -101,6 +105,7 @@ BATCH = Failures(
     "Batch",
     (
         *_ANY,
+        *_KEYS,
         *_BODY,
         errors.InvalidHeader,
         errors.GatewayBusy,
@@ -137,12 +142,17 @@ PROTOCOL_GROUPS = (
 )
 
 
+_FIELDS = {"401": ("WWW-Authenticate",), "429": ("RateLimit-Policy", "RateLimit")}
+"""Further header fields of answers, by status."""
+
+
 def _answer(status: str, kinds: list[type[FacetError]], name: str) -> Element:
     reasons = {kind.reason: kind.title for kind in kinds}
+    fields = ("X-Request-ID", "Retry-After", *_FIELDS.get(status, ()))
     told = {"status": {"const": int(status)}, "reason": {"enum": [*reasons]}}
     return {
         "description": _described(status, reasons),
-        "headers": {name: ref("headers", name) for name in ("X-Request-ID", "Retry-After")},
+        "headers": {name: ref("headers", name) for name in fields},
         # Beside the reference: programs that make clients would make a type of each answer of an `allOf`.
         "content": media({CONTENT_TYPE: schema(name) | {"properties": told}}),
     }

@@ -13,8 +13,11 @@ backend_calls   what views share that call the backend
 model_calls     what views share that call models
 """
 
+import re
+
 from flask import Flask
 
+from gateway.access import Need
 from gateway.arrival import BodyRule, Environ
 from gateway.backend import Backend
 from gateway.context import RequestContext
@@ -29,6 +32,7 @@ from gateway.routes.models import ModelRoutes
 from gateway.routes.oip import InferenceProtocolRoutes
 from gateway.routes.page import PageRoutes
 from gateway.routes.service import ServiceRoutes
+from utils.api_keys import MANAGE, PREDICT
 from utils.errors import FacetError
 from utils.settings import Settings
 
@@ -54,6 +58,22 @@ def body_rule(environ: Environ, settings: Settings) -> BodyRule | None:
         or models.body_rule(environ, settings)
         or oip.body_rule(environ, settings)
     )
+
+
+_OPEN = re.compile(
+    r"/|/page(?:/.*)?|/docs(?:/.*)?|/openapi\.json|/version|/healthz|/readyz|/v2/health/(?:live|ready)"
+)
+"""Paths that need no key: what there is, and what probes ask."""
+
+
+def need_of(environ: Environ) -> Need | None:
+    """As `gateway.access.RequestAccess` has it; a path that there is not needs a key, too."""
+    path = environ["PATH_INFO"]
+    if _OPEN.fullmatch(path):
+        return None
+    if path == batches.PATH:
+        return Need(PREDICT, counted=False)  # each of its pictures is
+    return Need(MANAGE if oip.is_change(path) else PREDICT)
 
 
 def error_answer(failure: FacetError, context: RequestContext) -> ErrorAnswer:

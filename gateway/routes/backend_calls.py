@@ -81,6 +81,8 @@ def call_options(context: RequestContext, patience: Patience) -> BlockingCallOpt
         "timeout_named": patience.named,
         "request_id": context.request_id,
         "traceparent": context.traceparent,
+        "tracestate": context.tracestate,
+        "caller": context.arrival.caller.name,
         "cancellation": cancellation,
     }
 

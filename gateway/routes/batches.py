@@ -22,7 +22,7 @@ from utils.settings import Settings
 
 LINES = "application/x-ndjson"
 _ARRAY = "application/json"
-_PATH = "/predict/batch"
+PATH = "/predict/batch"
 _LARGEST_ARRAY = 8 * 1024**2
 """Bytes of an answer that is one document."""
 _IMAGES_AT_ONCE = 1.5
@@ -40,7 +40,7 @@ class BatchRoutes:
 
     def add_to(self, app: Flask) -> None:
         """Give the application its path."""
-        app.add_url_rule(_PATH, view_func=self.predict_batch, methods=["POST"])
+        app.add_url_rule(PATH, view_func=self.predict_batch, methods=["POST"])
 
     def predict_batch(self) -> Response:
         """Find the faces in each of the pictures that are sent.
@@ -129,7 +129,7 @@ def _note(context: RequestContext, batch: Batch) -> None:
 
 def body_rule(environ: Environ, settings: Settings) -> BodyRule | None:
     """As `gateway.app.Gateway.body_rules`."""
-    if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) != ("POST", _PATH):
+    if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) != ("POST", PATH):
         return None
     _form_of(environ, settings)
     patience_of(environ.get("HTTP_X_REQUEST_TIMEOUT"), settings)

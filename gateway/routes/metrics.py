@@ -41,7 +41,8 @@ class MetricsRoutes:
     def _check(self) -> None:
         self._guard.check_page(request.headers)
         self._guard.check_host(request.headers)
-        self._guard.check_token(request.headers.get("Authorization"))
+        caller = current().arrival.caller
+        self._guard.admit(caller, request.headers.get("Authorization"), looks=True)
 
     def metrics(self) -> Response:
         """Give the metrics, for Prometheus and its like."""

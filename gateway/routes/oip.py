@@ -40,6 +40,7 @@ _UNKNOWN_MODEL = "Request for unknown model"
 _MODEL_PATHS = ("/v2/models/<name>", "/v2/models/<name>/versions/<version>")
 _INFERRING = re.compile(r"/v2/models/[^/]+(?:/versions/[^/]+)?/infer")
 _REPOSITORY = re.compile(r"/v2/repository/(?:index|models/[^/]+/(?:load|unload))")
+_CHANGE = re.compile(r"/v2/repository/models/[^/]+/(?:load|unload)")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _HEAD = struct.Struct("<I")
 _LONGEST_READ = 64 * 1024
@@ -222,6 +223,11 @@ def is_of_protocol(environ: Environ) -> bool:
     """Whether a request is for these paths."""
     path: str = environ.get("PATH_INFO", "")
     return path == _ROOT or path.startswith(f"{_ROOT}/")
+
+
+def is_change(path: str) -> bool:
+    """Whether a request to a path changes what models there are."""
+    return _CHANGE.fullmatch(path) is not None
 
 
 def error_answer(failure: FacetError, context: RequestContext) -> ErrorAnswer:

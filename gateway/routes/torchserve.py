@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from flask import Flask, Response, request
 
+from gateway.access import Need
 from gateway.arrival import BodyRule, Environ
 from gateway.context import RequestContext, current
 from gateway.forms.model_inputs import any_form
@@ -18,6 +19,7 @@ from gateway.routes.backend_calls import require_ready, rule_of
 from gateway.routes.model_calls import ModelCalls
 from gateway.routes.torchserve_document import DOCUMENT
 from utils import torchserve
+from utils.api_keys import PREDICT
 from utils.errors import FacetError, ParameterMissing, UnknownOption, shown
 from utils.torchserve_keys import Tokens
 
@@ -25,6 +27,7 @@ OPERATION = "torchserve_http"
 
 _JSON = "application/json"
 _PREDICTING = re.compile(r"/predictions/[^/]+(?:/[^/]+)?|/models/[^/]+/invoke|/invocations")
+_OPEN = ("/ping", "/api-description")
 _METHODS = ("POST", "PUT")
 _MODEL_NAME = "model_name"
 
@@ -112,6 +115,11 @@ class TorchServeRoutes:
             raise torchserve.prediction_error(error, name, version) from error
         # What the bytes are, the model knows; TorchServe does not say it either.
         return Response(prediction.content, content_type="application/octet-stream")
+
+
+def need_of(environ: Environ) -> Need | None:
+    """As `gateway.access.RequestAccess` has it; what describes paths, and what probes ask, need none."""
+    return None if environ["PATH_INFO"] in _OPEN else Need(PREDICT)
 
 
 def error_answer(failure: FacetError, _context: RequestContext) -> ErrorAnswer:

@@ -15,6 +15,7 @@ from gateway.server.body import PIPED_BODIES, Body
 from gateway.server.call import Application, Call
 from gateway.server.protocol import Protocol
 from utils.errors import Cancelled, GatewayBusy
+from utils.tracing import NO_TRACER
 
 _APPLICATION = "application"
 """Of a request's state: what answers it, which is the listener's."""
@@ -67,8 +68,8 @@ class Threads:
 class Adapter:
     """The ASGI application, for all listeners: they share its limits. Made and called on the event loop.
 
-    An application may have `body_rules`, what bodies it accepts (none, where it has no such attribute), and
-    `error_format`, how it tells failures.
+    An application may have `body_rules`, what bodies it accepts (none, where it has no such attribute),
+    `error_format`, how it tells failures, and `tracer`, which decides what is traced.
 
     Args:
         threads: How many requests it answers at once.
@@ -97,7 +98,8 @@ class Adapter:
         await connection.flow.drain()  # who does not take the answers before this one gets no other
         environ = environ_of(scope)
         counters = connection.server_state.counters
-        arrival = Arrival(connection, head_ended, head_ended, self._stopping(), counters)
+        tracer = getattr(application, "tracer", NO_TRACER)
+        arrival = Arrival(connection, head_ended, head_ended, self._stopping(), counters, tracer)
         arrival.add_to(environ)
         error_format: problems.ErrorFormat = getattr(application, "error_format", problems.problem)
         call = Call(application, environ, error_format, connection, cycle)

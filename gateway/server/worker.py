@@ -23,6 +23,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 from gateway.server.listener import Listener
 from gateway.server.slots import Slots
 from utils.settings import Settings
+from utils.tracing import NO_TRACER
 
 if TYPE_CHECKING:
     from gateway.counters import HttpCounters
@@ -126,6 +127,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         ):
             await self._look()
         await asyncio.sleep(_LOOK_SECONDS)  # for the log's lines of the last answers
+        await asyncio.to_thread(getattr(self.wsgi, "tracer", NO_TRACER).close)
 
     def _applications(self) -> list[Any]:
         """What answers the requests of each listener, in their order."""

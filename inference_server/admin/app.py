@@ -7,7 +7,7 @@ from inference_server.admin.service_routes import ServiceRoutes
 from inference_server.admin.supervisor_client import Execute
 from inference_server.admin.surroundings import READS, surrounded
 from inference_server.dispatch.stats import SharedStats
-from utils.errors import FacetError, MalformedRequest
+from utils.errors import Code, FacetError, MalformedRequest
 from utils.guard import Guard
 from utils.problems import CONTENT_TYPE, document, header_fields
 
@@ -34,7 +34,7 @@ def _check(guard: Guard) -> None:
     guard.check_page(request.headers)
     if request.endpoint != _OPEN:
         guard.check_host(request.headers)
-        guard.check_token(request.headers.get("Authorization"))
+        guard.admit(g.caller, request.headers.get("Authorization"), looks=request.method in READS)
     if request.method not in READS:
         guard.check_content(request.mimetype)
     if request.query_string:
@@ -45,4 +45,6 @@ def _tell(failure: FacetError, error: Exception) -> Response:
     """A problem document."""
     response = Response(document(failure, g.request_id), failure.http_status, content_type=CONTENT_TYPE)
     response.headers.update(header_fields(failure, error))
+    if failure.code is Code.UNAUTHENTICATED and request.method in READS:  # a browser asks its reader
+        response.headers.add("WWW-Authenticate", 'Basic realm="Facet: the key as password"')
     return response

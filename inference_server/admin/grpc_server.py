@@ -13,17 +13,18 @@ import grpc
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
-from inference_server.admin.request_log import log_request
 from inference_server.admin.supervisor_client import THREADS, Execute
 from inference_server.catalogue import commands
 from inference_server.catalogue.control_connection import LONGEST_LINE
+from inference_server.catalogue.request_log import begin_request, log_request
 from protos import management_pb2 as pb
 from protos import management_pb2_grpc
+from utils.access import Caller
 from utils.credentials import listen, peer_name
 from utils.errors import Code, FacetError, InternalError, MalformedRequest
 from utils.guard import Guard
 from utils.logs import fields
-from utils.metadata import MAX_METADATA, REQUEST_ID, request_id
+from utils.metadata import AUTHORIZATION, MAX_METADATA, REQUEST_ID, request_id
 from utils.status import encode_error, error_metadata
 from utils.tls import TlsFiles
 
@@ -50,8 +51,8 @@ class Service(Protocol):
     def add_to(self, server: grpc.Server) -> None:
         """Register its methods."""
 
-    def check_token(self, authorization: str | None) -> None:
-        """Raise what a call is refused with whose metadata of that name says this."""
+    def admit(self, caller: Caller, authorization: str | None) -> None:
+        """Raise what a call is refused with whose metadata of that name says this; `caller` is told of it."""
 
     def told(self, failure: FacetError) -> tuple[Code, str]:
         """The code and the text with which a call ends that failed."""
@@ -94,7 +95,7 @@ def management_service(execute: Execute, guard: Guard) -> Service:
 
     Args:
         execute: Asks the supervisor.
-        guard: Refuses who does not have the token.
+        guard: Refuses who does not have a key for it.
     """
     return _ManagementService(execute, guard)
 
@@ -104,7 +105,7 @@ class _ManagementService(management_pb2_grpc.ManagementServicer):
 
     def __init__(self, execute: Execute, guard: Guard) -> None:
         self._execute = execute
-        self.check_token = guard.check_token
+        self.admit = guard.admit
 
     def add_to(self, server: grpc.Server) -> None:
         """Register its methods."""
@@ -172,7 +173,7 @@ def _message(answer: dict[str, Any], message: Answer) -> Answer:
 
 
 class _Surrounding(grpc.ServerInterceptor):
-    """What surrounds every call: the token, the translation of errors, and one log line."""
+    """What surrounds every call: the key, the translation of errors, and one log line."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -189,12 +190,13 @@ class _Surrounding(grpc.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(surrounded)
 
     def _answer(self, handler: Any, method: str, content: bytes, context: Any) -> bytes:  # noqa: ANN401
-        began, metadata = time.monotonic(), dict(context.invocation_metadata())
+        begin_request()
+        began, metadata, caller = time.monotonic(), dict(context.invocation_metadata()), Caller()
         name = request_id(metadata.get(REQUEST_ID))
         reads, peer = method.endswith(_READS), peer_name(context)
         log = partial(log_request, began, reads=reads, request_id=name, method=method, peer=peer)
         try:
-            self._service.check_token(metadata.get("authorization"))
+            self._service.admit(caller, metadata.get(AUTHORIZATION))
             answer: bytes = handler.response_serializer(
                 handler.unary_unary(_parsed(handler, content), context)
             )
@@ -205,10 +207,10 @@ class _Surrounding(grpc.ServerInterceptor):
             logger.error("management request failed", exc_info=error, extra=about)
             failure = InternalError()
         else:
-            log(None, status="OK")
+            log(None, status="OK", key=caller.name or None)
             return answer
         code, text = self._service.told(failure)
-        log(failure, status=code.name)
+        log(failure, status=code.name, key=caller.name or None)
         status = encode_error(failure)
         status.code, status.message = code.value, text
         context.set_trailing_metadata(error_metadata(status))

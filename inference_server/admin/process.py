@@ -25,11 +25,11 @@ from inference_server.supervision.control import (
     WorkerEnd,
 )
 from inference_server.tls_handover import taken_over
+from utils.access import Access
 from utils.guard import Guard
 from utils.logs import set_level
 from utils.settings import Address, Settings
 from utils.tls import TlsFiles
-from utils.token_file import TokenFile
 
 _HEARTBEAT_SECONDS = 0.25
 
@@ -49,7 +49,8 @@ def main() -> None:
         shared = Shared.inherited(arguments.shared)
         client = SupervisorClient(socket.socket(fileno=int(arguments.supervisor_fd)))
         listener = socket.socket(fileno=int(arguments.http_fd))
-        http, guard = HttpServer(), _guard(settings, listener)
+        http, access = HttpServer(), Access.of(settings)
+        guard = _guard(settings, access, listener)
         http.add(create_app(client.execute, guard, shared.stats), listener)
         others: list[Endpoint] = []
         tls = taken_over(settings, arguments.tls_fd)
@@ -61,9 +62,9 @@ def main() -> None:
             torchserve = torchserve_endpoints.TorchServeEndpoints(client.execute, settings)
             if arguments.torchserve_http_fd:
                 listener = socket.socket(fileno=int(arguments.torchserve_http_fd))
-                http.add(torchserve.http(_guard(settings, listener)), listener)
+                http.add(torchserve.http(_guard(settings, access, listener)), listener)
             if arguments.torchserve_grpc_address:
-                others.append(torchserve.grpc(arguments.torchserve_grpc_address, tls))
+                others.append(torchserve.grpc(arguments.torchserve_grpc_address, guard, tls))
     except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told
         fail(control, error)
     Admin(http, others, client, control, shared.stats.rows[arguments.slot]).run()
@@ -76,13 +77,12 @@ def _grpc_server(client: SupervisorClient, guard: Guard, address: str, tls: TlsF
     return grpc_server.GrpcServer(grpc_server.management_service(client.execute, guard), address, tls)
 
 
-def _guard(settings: Settings, listener: socket.socket) -> Guard:
+def _guard(settings: Settings, access: Access | None, listener: socket.socket) -> Guard:
     hosts = list(settings.admin_hosts)
     if listener.family != socket.AF_UNIX:
         # Without the port, in brackets where it is of IPv6.
         hosts.append(str(Address(listener.getsockname()[0], 0)).rpartition(":")[0])
-    token = settings.admin_token_file
-    return Guard(hosts, None if token is None else TokenFile(token))
+    return Guard(hosts, access)
 
 
 class Endpoint(Protocol):

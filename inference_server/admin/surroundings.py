@@ -7,11 +7,12 @@ from collections.abc import Callable
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from inference_server.admin.request_log import log_request
+from inference_server.catalogue.request_log import begin_request, log_request
+from utils.access import Caller
 from utils.errors import FacetError, InternalError
 from utils.logs import fields
 from utils.metadata import request_id
-from utils.problems import failure_of
+from utils.problems import SAFE_FIELDS, failure_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +42,11 @@ def surrounded(name: str, check: Callable[[], None], tell: Tell) -> Flask:
 
 
 def _begin() -> None:
+    begin_request()
     g.began = time.monotonic()
     g.request_id = request_id(request.headers.get("X-Request-ID"))
     g.failure = None
+    g.caller = Caller()
 
 
 def _answer(error: Exception, tell: Tell) -> Response:
@@ -62,8 +65,7 @@ def _answer(error: Exception, tell: Tell) -> Response:
 def _end(response: Response) -> Response:
     """Name the request in its answer, and write its line."""
     response.headers["X-Request-ID"] = g.request_id
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(SAFE_FIELDS)
     log_request(
         g.began,
         g.failure,
@@ -72,5 +74,6 @@ def _end(response: Response) -> Response:
         method=request.method,
         path=repr(request.path)[1:-1][:_LONGEST_PATH],
         status=response.status_code,
+        key=g.caller.name or None,
     )
     return response

@@ -37,6 +37,6 @@ class TorchServeEndpoints:
         """
         return create_torchserve_app(self._management, guard, self._tokens)
 
-    def grpc(self, address: str, tls: TlsFiles | None) -> GrpcServer:
-        """A server of calls by gRPC; arguments and errors as of GrpcServer."""
-        return GrpcServer(TorchServeGrpcService(self._management, self._tokens), address, tls)
+    def grpc(self, address: str, guard: Guard, tls: TlsFiles | None) -> GrpcServer:
+        """A server of calls by gRPC, refused by a guard; other arguments, and errors, as of GrpcServer."""
+        return GrpcServer(TorchServeGrpcService(self._management, guard, self._tokens), address, tls)

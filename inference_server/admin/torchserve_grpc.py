@@ -8,7 +8,9 @@ from inference_server.admin.torchserve import TorchServeManagement
 from inference_server.admin.torchserve_documents import pretty, settings_of
 from inference_server.admin.torchserve_urls import Registration
 from protos.torchserve import message_class, service_name
+from utils.access import Caller
 from utils.errors import Code, FacetError
+from utils.guard import Guard
 from utils.torchserve import tell_management_error
 from utils.torchserve_keys import Tokens
 
@@ -20,11 +22,13 @@ class TorchServeGrpcService:
 
     Args:
         management: Does what is asked.
-        tokens: Checks the keys of calls; None where they need none.
+        guard: Refuses who does not have a key of Facet's.
+        tokens: Checks TorchServe's own keys of calls, in the place of those; None where there are none.
     """
 
-    def __init__(self, management: TorchServeManagement, tokens: Tokens | None) -> None:
+    def __init__(self, management: TorchServeManagement, guard: Guard, tokens: Tokens | None) -> None:
         self._management = management
+        self._guard = guard
         self._tokens = tokens
 
     def add_to(self, server: grpc.Server) -> None:
@@ -41,13 +45,16 @@ class TorchServeGrpcService:
         handler = grpc.method_handlers_generic_handler(service_name("management"), handlers)
         server.add_generic_rpc_handlers((handler,))
 
-    def check_token(self, authorization: str | None) -> None:
-        """Refuse a call that must bring the key for the management, and does not.
+    def admit(self, caller: Caller, authorization: str | None) -> None:
+        """Let in a call with TorchServe's key for the management, or where there are none, with one of ours.
 
         Raises:
-            TokenRefused: So.
+            TokenRefused: It has not TorchServe's.
+            FacetError: As Guard.admit.
         """
-        if self._tokens is not None:
+        if self._tokens is None:
+            self._guard.admit(caller, authorization)
+        else:
             self._tokens.check(authorization)
 
     def told(self, failure: FacetError) -> tuple[Code, str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from inference_server.admin.bodies import members
 from inference_server.admin.surroundings import surrounded
@@ -16,6 +16,7 @@ from inference_server.admin.torchserve_urls import Registration
 from utils import torchserve
 from utils.errors import FacetError, MalformedRequest, shown
 from utils.guard import Guard
+from utils.problems import header_fields
 from utils.torchserve_keys import Tokens
 
 _LISTED = 100
@@ -30,8 +31,8 @@ def create_torchserve_app(management: TorchServeManagement, guard: Guard, tokens
 
     Args:
         management: Does what is asked.
-        guard: Refuses what a web page may have sent. Its token is not for here.
-        tokens: Checks the keys of requests; None where they need none.
+        guard: Refuses what a web page may have sent, and who does not have a key of Facet's.
+        tokens: Checks TorchServe's own keys of requests, in the place of those; None where there are none.
     """
     app = surrounded("inference_server.admin.torchserve", lambda: _check(guard, tokens), _tell)
     TorchServeRoutes(management, tokens).add_to(app)
@@ -131,15 +132,20 @@ class TorchServeRoutes:
 def _check(guard: Guard, tokens: Tokens | None) -> None:
     guard.check_page(request.headers)
     guard.check_host(request.headers)
-    if tokens is not None:
+    authorization = request.headers.get("Authorization")
+    if tokens is None:
+        guard.admit(g.caller, authorization)
+    else:
         own = tokens.for_port("API") if request.endpoint == _RENEWAL else tokens
-        own.check(request.headers.get("Authorization"))
+        own.check(authorization)
 
 
 def _tell(failure: FacetError, error: Exception) -> Response:
     """A failure as TorchServe tells it."""
     told = torchserve.tell_management_error(failure if failure is error else torchserve.route_error(failure))
-    return _json(told.document, told.http_status)
+    response = _json(told.document, told.http_status)
+    response.headers.update(header_fields(failure, error))
+    return response
 
 
 def _done(done: Done) -> Response:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
+from inference_server.api.access import admit_item
 from inference_server.api.interceptor import discard_notes, failure_of, note
 from inference_server.api.ordered import as_finished
 from inference_server.api.submission import OwnTime
@@ -35,6 +36,7 @@ async def answer_stream(
             return _failed(number, _used_twice(number))
         unanswered.add(number)
         try:
+            admit_item()
             found = predict(request.image, _patient(request, context))
             del request  # the picture waits in its buffer, and nowhere else
             return pb.PredictStreamReply(number=number, results=pb.InferResults.FromString(await found))

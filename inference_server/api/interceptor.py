@@ -11,8 +11,10 @@ from typing import Any, NamedTuple, Protocol
 
 import grpc
 
+from inference_server.api.access import CallAccess, current_caller
 from inference_server.api.call_counters import CallCounters
 from inference_server.api.messages import MessageReceiver, service_of
+from inference_server.api.spans import begin_call, end_call, fail
 from utils.credentials import peer_name
 from utils.errors import (
     Cancelled,
@@ -27,6 +29,7 @@ from utils.logs import fields
 from utils.metadata import REQUEST_ID, TRACEPARENT, trace_context
 from utils.metadata import request_id as accept_request_id
 from utils.status import encode_error, error_metadata
+from utils.tracing import NO_TRACER, Tracer
 
 logger = logging.getLogger("inference_server.requests")
 
@@ -34,7 +37,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the call that the current task answers."""
 
 traceparent: ContextVar[str] = ContextVar("traceparent", default="")
-"""The trace context that the call came with; empty where it came with none."""
+"""The call's trace context: that which it came with, where no traces are made; empty where there is none."""
 
 _DEADLINE_SKEW_SECONDS = 0.05
 """The caller's own clock began before ours, and gRPC rounds the time up that it sends."""
@@ -94,25 +97,31 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Args:
         own: Names of the services whose calls are logged; of others, health and reflection, only faults are.
         receiver: Of the messages.
+        access: Checks the keys of calls; None where they need none.
         policy: Of the server; None for Facet's own.
         counters: Count the calls that are logged; None where nobody reads them.
         identified: Whether clients show a certificate, whose name is logged.
+        tracer: Decides which of them are traced.
     """
 
     def __init__(
         self,
         own: Container[str],
         receiver: MessageReceiver,
+        access: CallAccess | None = None,
         policy: CallPolicy | None = None,
         counters: CallCounters | None = None,
         *,
         identified: bool = False,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._own = own
         self._receiver = receiver
+        self._access = access or CallAccess(None)
         self._counters = counters or CallCounters.unshared()
         self._policy = policy or FacetPolicy()
         self._identified = identified
+        self._tracer = tracer
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -134,12 +143,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def _answer(self, handler: Any, method: str, context: Any) -> Any:  # noqa: ANN401
         metadata = dict(context.invocation_metadata() or ())
         request_id.set(accept_request_id(metadata.get(REQUEST_ID)))
-        traceparent.set(trace_context(metadata.get(TRACEPARENT)))
+        started = time.monotonic()
+        tracer = self._tracer if service_of(method) in self._own else NO_TRACER
+        traceparent.set(begin_call(tracer, trace_context(metadata.get(TRACEPARENT)), started))
         _notes.set({"peer": peer_name(context)} if self._identified else {})
         _queue.set(None)
-        started = time.monotonic()
         try:
             self._policy.check(metadata)
+            items = handler.request_streaming and service_of(method) in self._own
+            self._access.admit(method, metadata, counted=not items)
             reply = await self._run(handler, method, context)
         except asyncio.CancelledError:
             cancellation = _cancellation(context)
@@ -183,11 +195,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _log_soon(self, method: str, failure: FacetError | None, code: Code, started: float) -> None:
         """Count it, and write the line, once this task has begun to send its answer, which need not wait."""
         if service_of(method) in self._own:
-            asyncio.get_running_loop().call_soon(self._log, method, failure, code, time.monotonic() - started)
+            asyncio.get_running_loop().call_soon(self._log, method, failure, code, started, time.monotonic())
 
-    def _log(self, method: str, failure: FacetError | None, code: Code, seconds: float) -> None:
-        reason = None if failure is None else failure.reason
+    def _log(self, method: str, failure: FacetError | None, code: Code, started: float, ended: float) -> None:
+        reason, seconds = None if failure is None else failure.reason, ended - started
+        caller = current_caller()
         self._counters.called(service_of(method), _queue.get(), reason or "", seconds)
+        end_call(method, code.name, failure, ended, _notes.get())
         logger.log(
             logging.ERROR if isinstance(failure, InternalError) else logging.INFO,
             "request",
@@ -195,6 +209,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 request_id=request_id.get(),
                 traceparent=traceparent.get() or None,
                 method=method,
+                key=caller.name or None,
+                gateway=caller.gateway or None,
                 status=code.name,
                 reason=reason,
                 **_notes.get(),
@@ -205,10 +221,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 def failure_of(error: Exception, method: str) -> FacetError:
     """What a caller is told: our own errors as they are; of anything else nothing, and the log all."""
-    if isinstance(error, FacetError):
-        return error
-    logger.error("call failed", exc_info=error, extra=fields(request_id=request_id.get(), method=method))
-    return InternalError()
+    if not isinstance(error, FacetError):
+        logger.error("call failed", exc_info=error, extra=fields(request_id=request_id.get(), method=method))
+        error = InternalError()
+    fail(error)
+    return error
 
 
 def _cancellation(context: Any) -> FacetError:  # noqa: ANN401

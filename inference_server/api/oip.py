@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from inference_server.api.access import admit_item
 from inference_server.api.health import HealthServicer
 from inference_server.api.interceptor import discard_notes, failure_of, note
 from inference_server.api.model_call import OIP, ModelCaller, note_model
@@ -174,6 +175,7 @@ class InferenceProtocolService:
             try:
                 request = _routing(message)
                 identifier = request.id
+                admit_item()
                 answer = self._call(request, message, context)
                 del message
                 return False, _streamed(await answer, self._final.SerializeToString())

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
+from inference_server.api.spans import as_item
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -49,7 +51,7 @@ async def _answers(
             await room.acquire()
             index = 0
             async for item in items:
-                task = asyncio.create_task(answer(index, item))
+                task = asyncio.create_task(as_item(answer(index, item)))
                 del item  # which may be large, while there is no room for the next one
                 begun.add(task)
                 if ordered:

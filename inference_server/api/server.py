@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from inference_server.api.access import CallAccess
 from inference_server.api.articles import article_services
 from inference_server.api.call_counters import CallCounters
 from inference_server.api.health import HealthServicer
@@ -18,11 +19,13 @@ from inference_server.api.reflection import add_reflection
 from inference_server.api.torchserve import TorchServePolicy, TorchServeService
 from inference_server.api.typed import TypedService
 from inference_server.dispatch.admission import MAX_WAITING
+from utils.access import Access
 from utils.codec import TRANSPORT_MARGIN
 from utils.credentials import listen
 from utils.metadata import MAX_METADATA
 from utils.settings import Settings
 from utils.tls import TlsFiles
+from utils.tracing import NO_TRACER, Tracer
 
 _WINDOW = 64 * 1024
 """Bytes that a call may send before its message is asked for. gRPC would else raise it to megabytes."""
@@ -57,6 +60,7 @@ def build_servers(
     torchserve: tuple[TorchServeService, str] | None = None,
     counters: CallCounters | None = None,
     tls: TlsFiles | None = None,
+    tracer: Tracer = NO_TRACER,
 ) -> tuple[list[Server], MessageReceiver]:
     """Servers that will listen at addresses, which they share with other workers, and what receives for them.
 
@@ -70,10 +74,12 @@ def build_servers(
         torchserve: TorchServe's service and its host:port, which is a server of its own.
         counters: Count the calls; None where nobody reads them.
         tls: By which both speak TLS; None for not at all.
+        tracer: Decides which of the calls are traced.
 
     Raises:
         RuntimeError: They cannot listen there.
         TlsUnusable: The files of TLS cannot be used.
+        OSError: There is no place where requests can be counted.
     """
     counters = counters or CallCounters.unshared()
     of_models = [] if models is None else _services_of(models, health, settings, counters)
@@ -86,17 +92,22 @@ def build_servers(
         models=_names([*of_models, *of_torchserve]),
         largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
     )
+    access = CallAccess(Access.of(settings))
     identified = settings.tls_client_ca_file is not None
-    surround = partial(CallInterceptor, counters=counters, identified=identified)
+    surround = partial(CallInterceptor, counters=counters, tracer=tracer, identified=identified)
     server = _server(
-        surround(_names([*services, *of_models]), receiver), (*services, *of_models, health), settings
+        surround(_names([*services, *of_models]), receiver, access),
+        (*services, *of_models, health),
+        settings,
     )
     listen(server, address, tls)
     files = [service.file for service in (*services, *of_models, health) if service.file is not None]
     add_reflection(server, files, models.registry if models is not None else None)
     if torchserve is None:
         return [server], receiver
-    interceptor = surround(_names(of_torchserve), receiver, TorchServePolicy(settings))
+    # Where it has tokens of its own, those are demanded.
+    checked = access if settings.torchserve_key_file is None else None
+    interceptor = surround(_names(of_torchserve), receiver, checked, TorchServePolicy(settings))
     other = _server(interceptor, of_torchserve, settings)
     listen(other, torchserve[1], tls)
     return [server, other], receiver

@@ -1,6 +1,6 @@
 """What every call that becomes work has in common: how long it may take and wait, and where it goes.
 
-What becomes of it is counted here, so that each item of a stream is.
+What becomes of it is counted here, and traced, so that each item of a stream is.
 """
 
 import math
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 from inference_server.api.call_counters import CallCounters
+from inference_server.api.spans import add_stages
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.work import Work
 from inference_server.models.encoding import unpack_answer
@@ -45,7 +46,7 @@ class Submissions:
         Raises:
             FacetError: It is refused, or this is what was answered.
         """
-        received, queue = work.received, work.queue
+        model, received, queue = work.model, work.received, work.queue
         submitted = self._dispatcher.submit(work, longest_wait)
         del work  # its payload waits in its buffer; who waits for it shall not hold it, too
         try:
@@ -54,6 +55,7 @@ class Submissions:
             self._counters.failed(queue, time.monotonic() - received)
             raise
         self._counters.answered(queue, time.monotonic() - received, log_fields)
+        add_stages(model, received, log_fields)
         return message, log_fields
 
 

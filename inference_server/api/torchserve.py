@@ -12,8 +12,10 @@ import orjson
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 
+from inference_server.api.access import admit_item
 from inference_server.api.interceptor import Answer, discard_notes, failure_of, note
 from inference_server.api.model_call import TORCHSERVE, ModelCaller, note_model
+from inference_server.api.spans import as_item
 from inference_server.models.encodings.wire import take
 from protos.torchserve import message_class, service_name
 from utils.errors import FacetError, MalformedRequest, ParameterMissing
@@ -128,7 +130,7 @@ class TorchServeService:
                 yield _failed(ParameterMissing(SEQUENCE_ID_REQUIRED, field="sequence_id"))
                 return
             note_model(request.model_name, request.model_version)
-            answering = asyncio.create_task(self._item(request, message, context))
+            answering = asyncio.create_task(as_item(self._item(request, message, context)))
             del message, request
             answered = await answering
             counts["items"] += 1
@@ -139,6 +141,7 @@ class TorchServeService:
     async def _item(self, request: Any, message: bytes, context: Any) -> Any:  # noqa: ANN401
         discard_notes()
         try:
+            admit_item()
             answer = self._call(request, message, context)
             del message
             return _Response(prediction=await answer, sequence_id=request.sequence_id)

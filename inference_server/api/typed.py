@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 
+from inference_server.api.access import admit_item
 from inference_server.api.interceptor import discard_notes, failure_of, note
 from inference_server.api.model_call import TYPED, ModelCaller
 from inference_server.api.ordered import in_order
@@ -99,6 +100,7 @@ class TypedService:
         async def item(index: int, message: bytes) -> models_pb2.StreamItem:
             discard_notes()
             try:
+                admit_item()
                 answer = self._call(model, message, context)
                 del message
                 return models_pb2.StreamItem(index=index, output=await answer)

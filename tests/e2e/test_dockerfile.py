@@ -27,6 +27,8 @@ from tests.support.pictures import ASTRONAUT
 from tests.support.processes import ROOT, running, wait_until
 
 PACKAGES = ["protos", "utils", "inference_server", "gateway", "cli", "facet_serving"]
+OPTIONAL = ["tensorflow", "opentelemetry"]
+"""Of an engine, and of traces, that the image does without."""
 
 
 def joined(path: str) -> str:
@@ -82,7 +84,7 @@ def test_the_builder_gets_what_is_copied_and_nothing_else_that_lies_in_a_checkou
 
 
 def test_what_is_installed_was_copied_before_and_is_all_that_the_program_imports() -> None:
-    """TensorFlow is an engine that the image does without."""
+    """But for what is optional."""
     steps = [value for _, value in STAGES[BUILDER]]
     lists = steps.index("locks/requirements-serve.txt locks/requirements-native.txt locks/")
     assert steps.index("pip install --require-hashes -r locks/requirements-serve.txt") > lists
@@ -98,7 +100,7 @@ def test_what_is_installed_was_copied_before_and_is_all_that_the_program_imports
     ]
     imported = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    modules = {name.partition(".")[0] for name in imported} - {*PACKAGES, "facet_native", "tensorflow"}
+    modules = {name.partition(".")[0] for name in imported} - {*PACKAGES, "facet_native", *OPTIONAL}
     known = packages_distributions()
     for module in modules - sys.stdlib_module_names:
         assert any(canonicalize_name(name) in installed for name in known[module]), module

@@ -13,40 +13,49 @@ import pytest
 from protos import management_pb2 as pb
 from protos import management_pb2_grpc
 from tests.support.admin import Managed, managed
+from tests.support.keys import KeyFile
 from tests.support.processes import PATIENCE, alive, wait_until
+from utils.api_keys import MANAGE, PREDICT
 from utils.channel import error_of
 from utils.errors import (
     FacetError,
     InvalidModel,
+    KeyLacksScope,
+    KeyMissing,
+    KeyUnknown,
     MalformedRequest,
     ModelConflict,
     ModelExists,
     ModelNotFound,
-    Unauthenticated,
 )
+from utils.service_client import ServiceClient
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the token is."""
-    made = tmp_path_factory.mktemp("admin")
-    (made / "token").write_text("secret")
-    (made / "token").chmod(0o600)
-    return made
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyFile:
+    """Those that are demanded."""
+    return KeyFile(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="module")
-def served(folder: Path) -> Iterator[Managed]:
-    """A backend that is managed by gRPC, too, with a token."""
-    environ = {"FACET_ADMIN_GRPC_ADDRESS": "127.0.0.1:0", "FACET_ADMIN_TOKEN_FILE": str(folder / "token")}
-    with managed(folder, **environ) as made:
+def token(keys: KeyFile) -> str:
+    """What an operator shows."""
+    return f"Bearer {keys.add('operators', MANAGE)}"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, keys: KeyFile, token: str) -> Iterator[Managed]:
+    """A backend that is managed by gRPC, too, with a key."""
+    assert token
+    environ = {"FACET_ADMIN_GRPC_ADDRESS": "127.0.0.1:0", **keys.for_managers()}
+    with managed(tmp_path_factory.mktemp("admin"), **environ) as made:
         yield made
 
 
 class Client:
-    """Calls with the token; raises what the backend says."""
+    """Calls with a key; raises what the backend says."""
 
-    def __init__(self, address: str, token: str = "Bearer secret") -> None:  # noqa: S107 - of a test
+    def __init__(self, address: str, token: str) -> None:
         # A connection of its own, and none that another client has had to a process that is dead.
         self.channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
         self._stub: Any = management_pb2_grpc.ManagementStub(self.channel)
@@ -69,9 +78,9 @@ def address(served: Managed) -> str:
 
 
 @pytest.fixture
-def client(served: Managed, address: str) -> Iterator[Client]:
+def client(served: Managed, address: str, token: str) -> Iterator[Client]:
     """A client of it; no test finds the models of one that has failed."""
-    made = Client(address)
+    made = Client(address, token)
     yield made
     made.channel.close()
     served.backend.clear()
@@ -118,6 +127,11 @@ def test_status_and_log_level_are_those_of_the_backend(served: Managed, client: 
     assert client.call("SetLogLevel", pb.SetLogLevelRequest(level="INFO")).level == "INFO"
 
 
+@pytest.mark.security(
+    endpoint="admin-grpc",
+    attack="Changes that cannot be meant",
+    outcome="Refused by the member's name; nothing is changed",
+)
 @pytest.mark.parametrize(
     ("method", "request_", "error", "field"),
     [
@@ -151,37 +165,82 @@ def test_what_only_reads_is_not_logged(served: Managed, client: Client) -> None:
     failed, changed = served.backend.process.logged("management request")[lines:]
     said = [(line["method"].rpartition("/")[2], line["status"]) for line in (failed, changed)]
     assert said == [("DescribeModel", "NOT_FOUND"), ("SetLogLevel", "OK")]
+    assert (failed["key"], changed["key"]) == ("operators", "operators")
     assert (failed["level"], failed["reason"], "reason" in changed) == ("info", "MODEL_NOT_FOUND", False)
     assert changed["elapsed_ms"] > 0
 
 
-def test_bytes_that_are_no_message_are_a_callers_fault(client: Client) -> None:
+@pytest.mark.security(
+    endpoint="admin-grpc",
+    attack="Bytes that are no message",
+    outcome="INVALID_ARGUMENT",
+)
+def test_bytes_that_are_no_message_are_a_callers_fault(client: Client, token: str) -> None:
     """Which gRPC itself would not say."""
     call: Any = client.channel.unary_unary("/facet.management.Management/Scale")
     with pytest.raises(grpc.RpcError) as caught:
-        call(b"\xff\xff", metadata=(("authorization", "Bearer secret"),), timeout=PATIENCE)
+        call(b"\xff\xff", metadata=(("authorization", token),), timeout=PATIENCE)
     error = error_of(caught.value)
     assert isinstance(error, MalformedRequest)
     assert "none of the type" in error.detail
 
 
-@pytest.mark.parametrize("token", ["", "secret", "Bearer", "Bearer Secret", "Basic secret"])
-def test_without_the_token_nothing_is_answered(address: str, token: str) -> None:
-    """Whatever is asked for."""
-    client = Client(address, token)
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The management over gRPC without a key",
+    outcome="UNAUTHENTICATED",
+)
+@pytest.mark.parametrize(
+    ("shown", "error"),
+    [
+        ("", KeyMissing),
+        ("secret", KeyMissing),
+        ("Bearer", KeyMissing),
+        ("Basic OnM=", KeyMissing),
+        ("Bearer x", KeyUnknown),
+    ],
+)
+def test_without_a_key_nothing_is_answered(
+    served: Managed, address: str, shown: str, error: type[FacetError]
+) -> None:
+    """Whatever is asked for; models are called without where keys are needed for management alone."""
+    client = Client(address, shown)
     for method, request in (("Status", pb.StatusRequest()), ("Drain", pb.DrainRequest())):
-        with pytest.raises(Unauthenticated):
+        with pytest.raises(error):
             client.call(method, request)
+    client.channel.close()
+    with ServiceClient(served.backend.address) as caller:
+        assert [model.name for model in caller.models()] == ["face_detection"]
+
+
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The management with a key for calls of models",
+    outcome="PERMISSION_DENIED",
+)
+def test_a_key_for_calls_is_none_for_management(keys: KeyFile, address: str) -> None:
+    """The error says what it is for."""
+    client = Client(address, f"Bearer {keys.add('shop', PREDICT)}")
+
+    def refusal() -> FacetError:
+        with pytest.raises(FacetError) as caught:
+            client.call("Status", pb.StatusRequest())
+        return caught.value
+
+    wait_until(lambda: isinstance(refusal(), KeyLacksScope), "the new key is known")
+    assert refusal().detail == "The key shop is for predict; needed here: manage"
     client.channel.close()
 
 
-def test_a_process_that_takes_the_place_of_a_dead_one_has_its_port(client: Client, address: str) -> None:
+def test_a_process_that_takes_the_place_of_a_dead_one_has_its_port(
+    client: Client, address: str, token: str
+) -> None:
     """Calls that wait for a connection are answered."""
     [admin] = [one for one in client.call("Status", pb.StatusRequest()).groups if one.name == "admin"]
     [process] = admin.processes
     os.kill(process.pid, signal.SIGKILL)
     wait_until(lambda: not alive(process.pid), "it is dead")
-    another = Client(address)
+    another = Client(address, token)
     [admin] = [one for one in another.call("Status", pb.StatusRequest()).groups if one.name == "admin"]
     another.channel.close()
     assert admin.processes[0].pid != process.pid

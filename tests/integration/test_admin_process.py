@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.admin import Managed, connection, managed
+from tests.support.keys import KeyFile, bearer
 from tests.support.model_backend import clients
 from tests.support.model_package import ODD_ENTRY_POINTS, ODD_MODELS, installed
 from tests.support.processes import PATIENCE, alive, running, wait_until
+from utils.api_keys import MANAGE
 from utils.errors import FacetError
 
 COMMAND = [sys.executable, "-m", "inference_server"]
@@ -164,6 +166,11 @@ def test_a_change_that_is_never_made_does_not_hold_up_the_end(tmp_path: Path) ->
         assert (ended["process"], ended["how"]) == ("admin", "exited with 0")
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Another user of the machine, where the management listens at a socket file",
+    outcome="The file is its owner's alone",
+)
 def test_a_socket_file_is_its_owners_alone(tmp_path: Path) -> None:
     """And one of a backend that was killed is replaced; one that somebody listens at is not."""
     path = tmp_path / "admin.sock"
@@ -196,16 +203,24 @@ def test_an_address_that_others_have_stops_the_start(served: Managed, tmp_path: 
     assert keys.read_text() == "{}"
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The management at an address that others can reach, without keys",
+    outcome="The start ends",
+)
 @pytest.mark.parametrize(
     ("setting", "needed"),
     [
-        ("FACET_ADMIN_ADDRESS", "FACET_ADMIN_TOKEN_FILE"),
-        ("FACET_ADMIN_GRPC_ADDRESS", "FACET_ADMIN_TOKEN_FILE or FACET_TLS_CLIENT_CA_FILE"),
-        ("FACET_TORCHSERVE_MANAGEMENT_ADDRESS", "FACET_TORCHSERVE_KEY_FILE or FACET_TLS_CLIENT_CA_FILE"),
-        ("FACET_TORCHSERVE_HTTP_MANAGEMENT_ADDRESS", "FACET_TORCHSERVE_KEY_FILE"),
+        ("FACET_ADMIN_ADDRESS", "FACET_API_KEYS_FILE"),
+        ("FACET_ADMIN_GRPC_ADDRESS", "FACET_API_KEYS_FILE or FACET_TLS_CLIENT_CA_FILE"),
+        (
+            "FACET_TORCHSERVE_MANAGEMENT_ADDRESS",
+            "FACET_API_KEYS_FILE or FACET_TORCHSERVE_KEY_FILE or FACET_TLS_CLIENT_CA_FILE",
+        ),
+        ("FACET_TORCHSERVE_HTTP_MANAGEMENT_ADDRESS", "FACET_API_KEYS_FILE or FACET_TORCHSERVE_KEY_FILE"),
     ],
 )
-def test_an_address_that_others_can_reach_needs_a_token(setting: str, needed: str) -> None:
+def test_an_address_that_others_can_reach_needs_a_key(setting: str, needed: str) -> None:
     """Or else the start fails."""
     environ = {
         "FACET_GRPC_ADDRESS": "127.0.0.1:0",
@@ -234,32 +249,36 @@ def test_without_an_admin_process_it_has_no_other_address(setting: str) -> None:
         assert f"{setting} is set, and FACET_ADMIN_ADDRESS is empty" in process.lines[-1]
 
 
-def test_a_token_that_others_can_read_stops_the_start(tmp_path: Path) -> None:
-    """So does an empty one, and one that is not there."""
-    path = tmp_path / "token"
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A file of keys that is damaged, gone, or in the hands of others",
+    outcome="The start ends",
+)
+def test_keys_that_are_none_stop_the_start(tmp_path: Path) -> None:
+    """A file that is not there, is damaged, of another format, or that others can use."""
+    path = tmp_path / "keys.json"
     environ = {"FACET_GRPC_ADDRESS": "127.0.0.1:0", "FACET_ADMIN_ADDRESS": "127.0.0.1:0"}
     for content, mode, why in (
         (None, 0, "No such file"),
-        ("", 0o600, "it is empty"),
-        ("secret", 0o604, "others than its owner and group can use it"),
+        ("", 0o600, "it is damaged"),
+        ('{"format": 2, "keys": []}', 0o600, "it is of format 2; accepted: 1"),
+        ('{"format": 1, "keys": []}', 0o604, "others than its owner and group can use it"),
     ):
         if content is not None:
             path.write_text(content)
             path.chmod(mode)
-        with running(COMMAND, **environ, FACET_ADMIN_TOKEN_FILE=str(path)) as process:
+        with running(COMMAND, **environ, FACET_API_KEYS_FILE=str(path)) as process:
             assert process.wait() == 1
-            assert f"FACET_ADMIN_TOKEN_FILE is {path}: " in process.lines[-1]
+            assert f"FACET_API_KEYS_FILE is {path}: " in process.lines[-1]
             assert why in process.lines[-1]
 
 
-def test_with_a_token_other_addresses_are_served(tmp_path: Path) -> None:
+def test_with_keys_other_addresses_are_served(tmp_path: Path) -> None:
     """By the names that FACET_ADMIN_HOSTS has."""
-    path = tmp_path / "token"
-    path.write_text("secret\n")
-    path.chmod(0o600)
+    keys = KeyFile(tmp_path)
+    token = bearer(keys.add("operators", MANAGE))
     environ = {"FACET_ADMIN_ADDRESS": "0.0.0.0:0", "FACET_ADMIN_HOSTS": "facet.example"}
-    with managed(tmp_path, **environ, FACET_ADMIN_TOKEN_FILE=str(path)) as served:
-        token = {"Authorization": "Bearer secret"}
+    with managed(tmp_path, **environ, **keys.environ) as served:
         assert served.ask("GET", "/models", headers=token | {"Host": "facet.example:80"}).status == 200
         refused = served.ask("GET", "/models", headers=token | {"Host": "other.example"})
         assert refused.problem == (403, "REQUEST_REFUSED", "Host")

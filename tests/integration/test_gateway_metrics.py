@@ -15,8 +15,10 @@ import pytest
 from tests.support import gateway_process, processes
 from tests.support.fake_backend import Backend, failing, fake_backend
 from tests.support.gateway_process import Gateway, Reply, held_request, read
+from tests.support.keys import KeyFile
 from tests.support.metrics import Scrape, fallen, scrape, wait_for_value
 from tests.support.processes import PATIENCE, wait_until
+from utils.api_keys import MANAGE, PREDICT
 from utils.errors import QueueFull
 
 WORKERS = 2
@@ -175,6 +177,14 @@ def test_no_count_is_lost_when_processes_are_killed_and_replaced() -> None:
         assert abs(last.value(name, route="/predict") - logged) <= CALLERS
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack=(
+        "A web page that asks the gateway for its metrics, of another origin or by a name that was changed "
+        "to mean this machine"
+    ),
+    outcome="403",
+)
 @pytest.mark.parametrize(
     ("headers", "field"),
     [({"Origin": "http://here"}, "Origin"), ({"Host": "facet.example"}, "Host")],
@@ -187,31 +197,35 @@ def test_a_web_page_gets_no_metrics(
     assert (reply.status, reply.json["reason"], reply.json["field"]) == (403, "REQUEST_REFUSED", field)
 
 
-def test_who_has_no_token_gets_no_metrics_where_there_is_one(tmp_path: Path) -> None:
-    """On an address that other machines can reach there must be one."""
-    token = tmp_path / "token"
-    token.write_text("secret")
-    token.chmod(0o600)
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The gateway's metrics without a key",
+    outcome="401",
+)
+def test_who_has_no_key_gets_no_metrics_where_there_are_keys(tmp_path: Path) -> None:
+    """On an address that other machines can reach there must be some."""
+    keys = KeyFile(tmp_path)
+    secret, other = keys.add("prometheus", MANAGE), keys.add("shop", PREDICT)
     environ = {
         **SETTINGS,
+        **keys.environ,
         "FACET_HTTP_METRICS_ADDRESS": "0.0.0.0:0",
-        "FACET_ADMIN_TOKEN_FILE": str(token),
         "FACET_ADMIN_HOSTS": "facet.example",
     }
     with gateway_process.gateway("127.0.0.1:1", **environ) as running:
         where = place(running)
         refused = ask(where, Host="facet.example")
         assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
-        assert ask(where, Host="facet.example", Authorization="Bearer other").status == 401
-        assert ask(where, Host="facet.example", Authorization="Bearer secret").status == 200
+        assert ask(where, Host="facet.example", Authorization=f"Bearer {other}").status == 403
+        assert ask(where, Host="facet.example", Authorization=f"Bearer {secret}").status == 200
         assert running.get("/healthz").status == 200
 
 
 @pytest.mark.parametrize(
     ("environ", "reason"),
     [
-        ({}, "accepted without FACET_ADMIN_TOKEN_FILE: a loopback address"),
-        ({"FACET_ADMIN_TOKEN_FILE": "/nowhere/token"}, "cannot be used"),
+        ({}, "accepted without FACET_API_KEYS_FILE: a loopback address"),
+        ({"FACET_API_KEY_SCOPES": "predict"}, "accepted without FACET_API_KEYS_FILE: a loopback address"),
     ],
 )
 def test_metrics_that_others_could_read_stop_the_start(environ: dict[str, str], reason: str) -> None:

@@ -82,6 +82,7 @@ class FakeBackend:
         self.timeouts: list[float | None] = []
         self.timeouts_named: list[bool] = []
         self.request_ids: list[str] = []
+        self.callers: list[str] = []
         self.probes = 0
         self.not_ready: FacetError | None = None
         self.holding: threading.Event | None = None
@@ -160,6 +161,7 @@ class FakeBackend:
         self.timeouts.append(options["timeout"])
         self.timeouts_named.append(options["timeout_named"])
         self.request_ids.append(options["request_id"])
+        self.callers.append(options["caller"])
         self.held.release()
         if self.holding is not None:
             assert self.holding.wait(30)

@@ -23,10 +23,12 @@ from tests.support import gateway_process, pictures
 from tests.support.browser import PHONE, Browser, chromium, tab
 from tests.support.facet import Facet, facet
 from tests.support.fake_backend import failing, fake_backend
+from tests.support.keys import KeyFile
 from tests.support.model_store import add_version
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import PATIENCE
 from tests.support.tools import tool
+from utils.api_keys import PREDICT
 from utils.errors import QueueFull
 
 MODEL = '''
@@ -447,6 +449,39 @@ def test_a_service_that_is_away_is_told_and_can_be_tried_again(browser: Browser)
     browser.choose(ASTRONAUT)
     browser.wait_for_text("problem", "The service cannot be reached.")
     assert browser.element("retry").is_displayed()
+
+
+# --- keys ---
+
+
+def test_a_key_is_asked_for_where_one_is_needed_and_kept_until_the_tab_is_closed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """A wrong one is asked for again; who gives none is told so, and may try again."""
+    keys = KeyFile(tmp_path)
+    with fake_backend() as backend, gateway_process.gateway(backend.target, **keys.environ) as gateway:
+        address = "http://{}:{}/".format(*gateway.address)
+        browser.open(address)
+        browser.choose(ASTRONAUT)
+        browser.wait_for_text("key-why", "The service wants a key.")
+        assert browser.focused() == "key-value"
+        browser.press(Keys.ESCAPE)
+        browser.wait_for_text("problem", "The service wants a key.")
+        secret = keys.add("reader", PREDICT)
+        browser.click("retry")
+        browser.wait_for(browser.element("key").is_displayed, "the question")
+        browser.press("not", Keys.ENTER)
+        browser.wait_for_text("key-why", "The service does not know this key.")
+        browser.press(secret, Keys.ENTER)
+        browser.wait_for(lambda: backend.calls, "a call with the key")
+        browser.open(address)
+        backend.calls.clear()
+        browser.choose(ASTRONAUT)
+        browser.wait_for(lambda: backend.calls, "a call with the key that is kept")
+        browser.click("key-forget")
+        assert not browser.element("key-forget").is_displayed()
+        browser.choose(ASTRONAUT)
+        browser.wait_for_text("key-why", "The service wants a key.")
 
 
 # --- camera -----------------------------------------------------------------------------------------

@@ -49,7 +49,11 @@ TABLE = {
     "EXTRAS_NOT_ANSWERED": (Code.UNIMPLEMENTED, 501),
     "METHOD_NOT_ALLOWED": (Code.UNIMPLEMENTED, 405),
     "TOKEN_REFUSED": (Code.PERMISSION_DENIED, 403),
-    "UNAUTHENTICATED": (Code.UNAUTHENTICATED, 401),
+    "KEY_MISSING": (Code.UNAUTHENTICATED, 401),
+    "KEY_UNKNOWN": (Code.UNAUTHENTICATED, 401),
+    "KEY_LACKS_SCOPE": (Code.PERMISSION_DENIED, 403),
+    "KEYS_UNAVAILABLE": (Code.UNAVAILABLE, 503),
+    "RATE_LIMITED": (Code.RESOURCE_EXHAUSTED, 429),
     "REQUEST_REFUSED": (Code.PERMISSION_DENIED, 403),
     "QUEUE_FULL": (Code.RESOURCE_EXHAUSTED, 429),
     "TOO_MANY_UNFINISHED_MESSAGES": (Code.RESOURCE_EXHAUSTED, 429),
@@ -115,6 +119,11 @@ def test_an_internal_error_tells_the_caller_nothing() -> None:
     assert InternalError().detail == InternalError.message
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="Errors of others' code that name paths",
+    outcome="No caller is told the folders",
+)
 @pytest.mark.parametrize(
     ("text", "told"),
     [

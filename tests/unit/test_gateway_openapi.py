@@ -156,7 +156,6 @@ NEVER_HERE = {
     errors.RouteNotFound: "of no path",
     errors.MethodNotAllowed: "of no method",
     errors.Cancelled: "nobody receives it",
-    errors.Unauthenticated: "of the management",
     errors.RequestRefused: "of the management",
     errors.ParameterMissing: "of TorchServe's address",
     errors.TokenRefused: "of TorchServe's address",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.metadata import request_id, trace_context
+from utils.metadata import request_id, trace_context, trace_state
 
 
 @pytest.mark.parametrize("wish", ["a", "id-7", "x" * 128, "!~"])
@@ -11,6 +11,11 @@ def test_a_callers_id_is_kept(wish: str) -> None:
     assert request_id(wish) == wish
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Request ids with line breaks, control characters or without end",
+    outcome="Replaced by a fresh id",
+)
 @pytest.mark.parametrize("wish", [None, "", "x" * 129, "a b", "a\n", "é", "\x7f"])
 def test_what_could_spoil_a_log_line_is_replaced(wish: str | None) -> None:
     """By a fresh id, another one each time."""
@@ -43,3 +48,11 @@ def test_a_valid_trace_context_is_kept() -> None:
 def test_a_trace_context_that_is_none_is_ignored(wish: str | None) -> None:
     """As the specification demands."""
     assert trace_context(wish) == ""
+
+
+def test_a_trace_state_is_carried_as_far_as_it_must_be() -> None:
+    """512 characters that gRPC can send; anything else is dropped, never cut."""
+    for state in ("vendor=1", "a=b, c=d", "x" * 512):
+        assert trace_state(state) == state
+    for dropped in (None, "", "x" * 513, "a=é", "a=\n", "a\t=b"):
+        assert trace_state(dropped) == ""

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
@@ -56,7 +57,14 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TORCHSERVE_KEY_FILE", "/run/facet/key_file.json", Path("/run/facet/key_file.json")),
         ("TORCHSERVE_ALLOWED_URLS", r"https://a\.b/.*, file://.*", (r"https://a\.b/.*", "file://.*")),
         ("MODEL_API", "on", True),
+        ("API_KEYS_FILE", "/etc/facet/keys.json", Path("/etc/facet/keys.json")),
+        ("API_KEY_SCOPES", "manage", ("manage",)),
+        ("API_KEY_SCOPES", "manage, predict", ("predict", "manage")),
         ("MODEL_API", "off", False),
+        ("TRACES_ENDPOINT", "", None),
+        ("TRACES_ENDPOINT", "http://127.0.0.1:4318/", "http://127.0.0.1:4318"),
+        ("TRACES_ENDPOINT", "https://collector.example/otlp", "https://collector.example/otlp"),
+        ("TRACES_RATIO", "0.25", 0.25),
         ("ADMIN_HOSTS", "Facet.example, 10.0.0.1,[::2]", ("facet.example", "10.0.0.1", "[::2]")),
     ],
 )
@@ -85,7 +93,10 @@ def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object
         ("LOG_FORMAT", "xml", "text, json"),
         ("MODEL_API", "yes", "on or off"),
         ("TORCHSERVE_ALLOWED_URLS", "https://(", "regular expressions"),
-        ("TORCHSERVE_KEY_FILE", "key_file.json", "the absolute path of a file"),
+        ("TRACES_ENDPOINT", "127.0.0.1:4318", "a URL of http or https"),
+        ("TRACES_RATIO", "1.5", "a number from 0 to 1"),
+        ("TRACES_RATIO", "nan", "a number from 0 to 1"),
+        ("TRACES_PER_SECOND", "0", "a whole number from 1"),
     ],
 )
 def test_an_invalid_value_names_variable_value_and_what_is_accepted(
@@ -99,6 +110,41 @@ def test_an_invalid_value_names_variable_value_and_what_is_accepted(
     assert text in message
     assert accepted in message
     assert "\n" not in message
+
+
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Secrets in the environment, which processes inherit and others may read",
+    outcome="No setting takes a secret itself: each that is about one names a file",
+)
+def test_no_setting_takes_a_secret_itself() -> None:
+    """Each that is about one takes the path of a file."""
+    about = re.compile("(token|key|secret|password|passphrase|credential)s?(_file)?$")
+    names = [one.name for one in fields(Settings) if about.search(one.name)]
+    assert {"api_keys_file", "backend_key_file", "tls_key_file"} <= set(names)
+    assert all(name.endswith("_file") for name in names)
+
+
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A secret given instead of the file that has it, or a password within a URL",
+    outcome="The start ends, and does not repeat it",
+)
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("API_KEYS_FILE", "hunter2"),
+        ("BACKEND_KEY_FILE", "hunter2"),
+        ("TORCHSERVE_KEY_FILE", "hunter2"),
+        ("TLS_KEY_FILE", "hunter2"),
+        ("TRACES_ENDPOINT", "http://user:hunter2@collector:4318"),
+    ],
+)
+def test_what_may_be_a_secret_is_not_repeated(name: str, text: str) -> None:
+    """Where it is no valid value, which is told otherwise."""
+    with pytest.raises(InvalidSetting, match=f"^FACET_{name} is .*; accepted: ") as caught:
+        Settings.from_environ({f"FACET_{name}": text})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_cache_folder_follows_the_xdg_specification() -> None:
@@ -134,6 +180,13 @@ def test_an_unknown_setting_is_warned_about_with_the_nearest_name() -> None:
     assert unknown_settings({"FACET_ZZZZZZ": "1"}) == [
         "FACET_ZZZZZZ is no setting of Facet and has no effect"
     ]
+
+
+def test_the_key_of_a_client_is_no_setting_and_no_warning() -> None:
+    """It may be in the environment of a shell that starts Facet, too, whose processes do not have it."""
+    environ = {"FACET_API_KEY": "facet_secret"}
+    assert unknown_settings(environ) == []
+    assert "facet_secret" not in repr(Settings.from_environ(environ))
 
 
 def test_what_kubernetes_injects_for_a_service_is_no_warning() -> None:
