@@ -5,6 +5,8 @@ import json
 import re
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from http.client import IncompleteRead
 from pathlib import Path
@@ -215,6 +217,28 @@ def test_a_full_queue_is_waited_out(gateway: Gateway, backend: Backend) -> None:
         items = send(gateway, of_files([b"x"] * 3), X_Request_Timeout="1").items
     assert outcomes(items) == ["QUEUE_FULL"] * 3
     assert [item["problem"]["retry_after"] for item in items] == [5] * 3
+
+
+def test_a_batch_does_not_fill_the_queue_of_the_backend(gateway: Gateway, backend: Backend) -> None:
+    """Where its pictures wait there for long, few are sent at once, so that other callers find room."""
+    lock = threading.Lock()
+    there = most = 0
+
+    def slow(message: Any, context: Any) -> Any:  # noqa: ANN401
+        nonlocal there, most
+        with lock:
+            there += 1
+            most = max(most, there)
+        time.sleep(0.02)  # for others that come meanwhile
+        with lock:
+            there -= 1
+        answer: Any = echo(message, context)
+        answer.timings.queue_ms, answer.timings.total_ms = 5000, 5100
+        return answer
+
+    with answering(backend, slow):
+        assert outcomes(send(gateway, of_files([b"x"] * 30)).items) == [1] * 30
+    assert most <= 2
 
 
 def test_each_picture_that_fails_has_a_line_in_the_log(gateway: Gateway, backend: Backend) -> None:

@@ -8,6 +8,7 @@ also takes the pictures of the page that the documentation shows.
 import http.client
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tests.support.keys import KeyFile
 from tests.support.model_store import add_version
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import PATIENCE
+from tests.support.tools import tool
 from utils.api_keys import PREDICT
 from utils.errors import QueueFull
 
@@ -329,6 +331,21 @@ def test_the_answer_can_be_copied_as_json(page: Browser, service: Facet) -> None
     assert json.loads(page.run("return window.copied"))["results"] == answer["results"]
 
 
+def test_the_command_does_the_same_whatever_the_file_is_called(
+    page: Browser, service: Facet, tmp_path: Path
+) -> None:
+    """In a shell, in the folder of the file."""
+    tool("curl", "curl")
+    answer = answer_of(service, ASTRONAUT.read_bytes())
+    for name in ("portrait.png", """it's a "b";c, $HOME\\d.png"""):
+        page.choose(saved(tmp_path, name, ASTRONAUT.read_bytes()))
+        page.wait_for_text("summary", f"1 face in {name}")
+        command = page.run("return document.getElementById('command').textContent")
+        typed = ["/bin/sh", "-c", command]
+        done = subprocess.run(typed, cwd=tmp_path, capture_output=True, timeout=60, check=True)
+        assert json.loads(done.stdout)["results"] == answer["results"]
+
+
 # --- options ----------------------------------------------------------------------------------------
 
 
@@ -505,8 +522,16 @@ def test_without_https_the_page_says_why_there_is_no_camera(browser: Browser, se
 
 
 def test_frames_are_sent_one_at_a_time(page: Browser) -> None:
-    """However slow the service is."""
+    """However slow the service is, and none is kept: a camera may be on for hours."""
     page.run(
+        "window.listeners = 0;"
+        "for (const [name, step] of [['addEventListener', 1], ['removeEventListener', -1]]) {"
+        "  const method = AbortSignal.prototype[name];"
+        "  AbortSignal.prototype[name] = function (...arguments) {"
+        "    window.listeners += step;"
+        "    method.apply(this, arguments);"
+        "  };"
+        "}"
         "const send = XMLHttpRequest.prototype.send; window.most = window.open_ = 0;"
         "XMLHttpRequest.prototype.send = function (body) {"
         "  window.most = Math.max(window.most, ++window.open_);"
@@ -518,6 +543,7 @@ def test_frames_are_sent_one_at_a_time(page: Browser) -> None:
     page.requested()
     page.wait_for(lambda: len(page.run("return performance.getEntriesByType('resource')")) > 30, "frames")
     assert page.run("return window.most") == 1
+    assert page.run("return window.listeners") < 5
     page.click("camera-stop")
 
 

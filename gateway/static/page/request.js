@@ -92,7 +92,9 @@ function send(method, path, shown, { query = {}, body = null, type = "", signal 
     };
     call.onerror = () => unreachable(body).then(reject);
     call.onabort = () => reject(signal.reason);
-    signal?.addEventListener("abort", () => call.abort(), { once: true });
+    const abort = () => call.abort();
+    signal?.addEventListener("abort", abort);
+    call.onloadend = () => signal?.removeEventListener("abort", abort); // or the signal would keep each frame
     call.send(body);
   });
 }
