@@ -17,8 +17,14 @@ NATIVE := native/CMakeLists.txt native/pyproject.toml $(wildcard native/src/*) l
 # Nothing is installed but what a lock names, in files with the hashes that it names: docs/dependencies.md.
 PIP_INSTALL := python -m pip install --disable-pip-version-check --progress-bar on
 LOCKED := $(PIP_INSTALL) --require-hashes -r locks
+BUILD = PYTHONPATH=$(abspath $(VENV))/wheel python -m build --no-isolation --outdir $(DIST)
 
-.PHONY: help serve test test-system setup protos docs lock sbom soak bench clean
+# Where `make wheel` puts what it builds.
+DIST ?= dist
+
+COMPILER = $$(command -v "$${CXX:-c++}" || command -v g++ || command -v clang++)
+
+.PHONY: help serve test test-system setup wheel protos docs lock sbom soak bench clean
 
 help:  ## Show this list.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -34,11 +40,19 @@ test-system: $(VENV)/dev.done $(VENV)/native.done  ## Test with a browser, other
 
 setup: $(VENV)/dev.done $(VENV)/native.done  ## Make the whole environment, TensorFlow and test tools included.
 
+wheel: $(VENV)/wheel.done  ## Build what docs/install.md installs: wheels and source distributions, into dist/.
+	@rm -f $(DIST)/facet_*
+	@$(BUILD) .
+	@cxx=$(COMPILER); if [ -z "$$cxx" ]; then \
+	  echo "No C++ compiler: there is no wheel of the native engine. On Debian: apt-get install g++ python3-dev"; \
+	else CXX="$$cxx" $(BUILD) native; fi
+
 protos: $(VENV)/dev.done  ## Generate the wire's code from protos/*.proto.
 	python -m scripts.generate_protos
 
 docs: $(VENV)/dev.done  ## Write the generated parts of the documentation.
 	python -m scripts.document_settings
+	python -m scripts.document_security
 
 lock: $(VENV)/dev.done  ## Write locks/ from requirements*.txt; make lock UPGRADE="idna six" upgrades these.
 	@python -m scripts.write_locks $(UPGRADE)
@@ -53,7 +67,7 @@ bench: $(VENV)/bench.done $(VENV)/native.done  ## Measure: make bench NAME="bala
 	@python -m benchmarks $(NAME)
 
 clean:  ## Remove the environment and what tools left behind.
-	rm -rf $(VENV) sbom.cdx.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist sbom.cdx.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@echo "Making a Python environment in $(VENV) ..."
@@ -76,12 +90,18 @@ $(VENV)/bench.done: locks/requirements-bench.txt $(VENV)/dev.done
 	@$(LOCKED)/requirements-bench.txt
 	@touch $@
 
+# Build tools, in a folder of their own.
+$(VENV)/wheel.done: locks/requirements-wheel.txt | $(VENV)/bin/python
+	@echo "Installing what builds distributions (about 30 MB) ..."
+	@$(LOCKED)/requirements-wheel.txt --upgrade --target $(VENV)/wheel
+	@touch $@
+
 # Its build tools are in a folder of their own, so that they are not installed where it runs.
 # Where it cannot be compiled, the service runs with ONNX Runtime, and says so when it starts. Then there is no
 # native.done either, so that the next make tries again.
 $(VENV)/native.done: $(NATIVE) | $(VENV)/bin/python
 	@python -m pip uninstall --quiet --yes facet-native 2> /dev/null || true
-	@cxx=$$(command -v "$${CXX:-c++}" || command -v g++ || command -v clang++); if [ -z "$$cxx" ]; then \
+	@cxx=$(COMPILER); if [ -z "$$cxx" ]; then \
 	  echo "No C++ compiler: the native engine, several times faster, is left out. On Debian: apt-get install g++ python3-dev"; \
 	else \
 	  echo "Compiling the native engine (half a minute) ..."; \

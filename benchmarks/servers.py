@@ -137,7 +137,7 @@ def gateway(backend: str, **environ: str) -> Iterator[tuple[Process, str]]:
         "FACET_BACKEND": backend,
         **environ,
     }
-    with module("gunicorn", "-c", "gateway/gunicorn.conf.py", **settings) as process:
+    with module("gateway", **settings) as process:
         yield process, process.wait_for("ready")["http_address"]
         stop(process)
 

@@ -17,7 +17,7 @@ class Failure(click.ClickException):
     """The command was understood, but cannot be done; the process ends with 1.
 
     Args:
-        reason: As in docs/errors.md, or of the command line's own: INVALID_SETTING, FILE_ERROR.
+        reason: As in docs/errors.md, or of the command line's own: INVALID_SETTING, FILE_ERROR, ...
         detail: For whoever typed the command, who may see paths of files.
     """
 
@@ -47,6 +47,9 @@ def failures() -> Iterator[None]:
         raise Failure(error.reason, error.detail) from error
     except InvalidSetting as error:
         raise Failure("INVALID_SETTING", str(error)) from error
+    except ModuleNotFoundError as error:
+        detail = f"this command needs {error.name}, which the extra `serve` of facet-serving installs"
+        raise Failure("NOT_INSTALLED", detail) from error
     except OSError as error:
         if error.errno == errno.EPIPE:  # whoever read our output has gone, of which click makes an end
             raise

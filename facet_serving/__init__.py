@@ -1,4 +1,14 @@
-"""What authors of models import: the class that a model is, and the error of an input that it cannot take.
+"""What callers and authors of models import.
+
+A caller of a service:
+
+    from facet_serving import ServiceClient
+
+    with ServiceClient("127.0.0.1:50051") as client:
+        for face in client.detect(Path("photo.jpg").read_bytes()).faces:
+            print(face.box, face.confidence)
+
+And the author of a model, for whom docs/models.md leads through a whole one:
 
     from pydantic import BaseModel
     from facet_serving import Model
@@ -15,18 +25,62 @@
         def predict(self, inputs):
             return [self.Output(text=f"Hello, {one.who}.") for one in inputs]
 
-docs/models.md leads through a whole model, and says which types of fields there are.
+Neither loads what only the other needs: clients and modules are imported when they are asked for.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-from pydantic import BaseModel
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from utils.errors import InvalidInput
 
-__all__ = ["Double", "InvalidInput", "Model"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from inference_server.models import local
+    from utils import errors, extras
+    from utils.async_service_client import AsyncServiceClient
+    from utils.domain import DetectOptions, DetectRequest
+    from utils.service_client import ServiceClient
+    from utils.tls import ClientTls
+
+__all__ = [
+    "AsyncServiceClient",
+    "ClientTls",
+    "DetectOptions",
+    "DetectRequest",
+    "Double",
+    "InvalidInput",
+    "Model",
+    "ServiceClient",
+    "errors",
+    "extras",
+    "local",
+]
+
+_WHEN_ASKED_FOR = {
+    "AsyncServiceClient": "utils.async_service_client:AsyncServiceClient",
+    "ClientTls": "utils.tls:ClientTls",
+    "DetectOptions": "utils.domain:DetectOptions",
+    "DetectRequest": "utils.domain:DetectRequest",
+    "ServiceClient": "utils.service_client:ServiceClient",
+    "errors": "utils.errors",
+    "extras": "utils.extras",
+    "local": "inference_server.models.local",
+}
+"""Where a name is that is imported late: `module:attribute`, or a module itself."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHEN_ASKED_FOR:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _WHEN_ASKED_FOR[name].partition(":")
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found
 
 
 class Double:

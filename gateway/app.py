@@ -53,7 +53,7 @@ class Gateway(Flask):
         access: RequestAccess = NO_ACCESS,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        super().__init__("gateway", static_folder=None)
+        super().__init__(__package__, static_folder=None)
         self._rules, self._access = body_rules, access
         self.error_format = error_format
         self.origins = origins

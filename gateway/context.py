@@ -26,6 +26,7 @@ from utils.errors import (
 )
 from utils.logs import fields
 from utils.metadata import request_id, trace_context, trace_state
+from utils.problems import SAFE_FIELDS
 from utils.settings import Settings
 from utils.tracing import NO_TRACER, Span
 
@@ -148,9 +149,11 @@ def begin() -> None:
 
 
 def end(response: Response) -> Response:
-    """Name the request in its answer, and have its one line written; a hook that runs after each request."""
+    """Complete its answer's head, and have its one line written; a hook that runs after each request."""
     context = current()
     response.headers[REQUEST_ID] = context.request_id
+    for name, value in SAFE_FIELDS.items():
+        response.headers.setdefault(name, value)
     response.headers.update(context.quota_fields())
     # A probe that succeeds is no news. The client need not wait until the line is written.
     quiet = request.endpoint in _PROBES and response.status_code == HTTPStatus.OK

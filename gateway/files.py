@@ -66,6 +66,5 @@ def page_headers(policy: str) -> dict[str, str]:
     """
     return {
         "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
     }

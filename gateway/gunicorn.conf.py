@@ -1,5 +1,5 @@
 # ruff: noqa: N999 - gunicorn gives the file its name
-"""How gunicorn runs the gateway: `gunicorn -c gateway/gunicorn.conf.py`, from the repository's root.
+"""How gunicorn runs the gateway: `python -m gateway`.
 
 Everything that an operator decides is a FACET_ setting (docs/settings.md).
 """

@@ -17,7 +17,7 @@ from gateway.counters import NO_ROUTE
 from utils import errors
 from utils.errors import FacetError
 from utils.logs import fields
-from utils.problems import CONTENT_TYPE, document, failure_of, header_fields
+from utils.problems import CONTENT_TYPE, SAFE_FIELDS, document, failure_of, header_fields
 
 _ELSEWHERE = "POST /predict finds faces, GET /models lists models; GET / says more."
 
@@ -85,6 +85,7 @@ def refusal(
         "Content-Length": str(len(body)),
         "Connection": "close",
         REQUEST_ID: context.request_id,
+        **SAFE_FIELDS,
         **context.quota_fields(),
         **_fields_of(failure),
     }

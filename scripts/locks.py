@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 SERVE = "requirements-serve.txt"
 DEV = "requirements-dev.txt"
 NATIVE = "requirements-native.txt"
+WHEEL = "requirements-wheel.txt"
 
 _PIN = re.compile(r"(?m)^(\w.*?) \\\n((?:    --hash=.*\n)+)((?:    #.*\n)*)")
 _NO_PIN = re.compile(r"(?m)^(?:#.*|--only-binary :all:|)\n")

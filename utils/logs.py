@@ -70,7 +70,7 @@ def logging_config(log_format: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"facet": {"()": f"utils.logs.{formatter}"}},
+        "formatters": {"facet": {"()": f"{__name__}.{formatter}"}},
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",

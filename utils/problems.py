@@ -1,6 +1,8 @@
 """Failures as RFC 9457 problem documents: what every HTTP endpoint answers with."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -10,6 +12,11 @@ from utils import errors
 from utils.errors import FacetError, shown
 
 CONTENT_TYPE = "application/problem+json"
+SAFE_FIELDS: Mapping[str, str] = MappingProxyType(
+    {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+)
+"""Header fields of every answer, of any HTTP endpoint: nobody keeps it, unless it says otherwise itself, and
+no browser takes it for another type than it says."""
 
 
 def document(failure: FacetError, name: str, **others: str) -> bytes:

@@ -764,7 +764,8 @@ class Settings:
         """Read the settings from a mapping such as `os.environ`; an empty value mostly counts as not set.
 
         Raises:
-            InvalidSetting: A value cannot be used; names the variable, the value and what is accepted.
+            InvalidSetting: A value cannot be used; names the variable, the value unless that may be a secret,
+                and what is accepted.
         """
         values: dict[str, Any] = {}
         for setting in fields(cls):
@@ -776,12 +777,21 @@ class Settings:
                 values[setting.name] = setting.metadata["parse"](text)
             except ValueError:
                 accepted = setting.metadata["accepted"]
-                raise InvalidSetting(f"{name} is {text!r}; accepted: {accepted}") from None
+                raise InvalidSetting(
+                    f"{name} is {_repeated(setting.name, text)}; accepted: {accepted}"
+                ) from None
         # Whose defaults depend on this mapping.
         for name, default in _FOLDERS.items():
             if name not in values:
                 values[name] = default(environ)
         return cls(**values)
+
+
+def _repeated(name: str, text: str) -> str:
+    """A value as an error repeats it, without what may be a secret that was given instead of its file."""
+    if name.endswith("_file"):
+        return "no such path"
+    return repr(re.sub("//[^/]*@", "//…@", text))
 
 
 _FOLDERS: dict[str, Callable[[Mapping[str, str]], Path | None]] = {

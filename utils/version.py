@@ -1,4 +1,4 @@
 """Which release this is."""
 
-VERSION = "unreleased"
-"""As CHANGELOG.md calls it."""
+VERSION = "1.0.0.dev0"
+"""As the distribution has it: of the release to come, with `.dev0` until it is made."""

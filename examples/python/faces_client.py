@@ -1,15 +1,13 @@
 """Print the faces in a picture, over gRPC by Facet's own client: python faces_client.py PICTURE [ADDRESS].
 
-Needs the packages of requirements-serve.txt, and the folder of the checkout as PYTHONPATH. A face is a line:
+Needs the client: the wheel facet-serving, or the folder of the checkout as PYTHONPATH. A face is a line:
 left, top, right and bottom of its box, and its confidence.
 """
 
 import sys
 from pathlib import Path
 
-from utils.domain import DetectOptions, DetectRequest
-from utils.errors import FacetError
-from utils.service_client import ServiceClient
+from facet_serving import DetectOptions, DetectRequest, ServiceClient, errors
 
 
 def main(path: str, address: str = "127.0.0.1:50051") -> None:
@@ -25,7 +23,7 @@ def main(path: str, address: str = "127.0.0.1:50051") -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except FacetError as error:
+    except errors.FacetError as error:
         sys.exit(f"{error.reason}: {error.detail}")
     except OSError as error:  # no such file
         sys.exit(str(error))

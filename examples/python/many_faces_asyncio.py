@@ -1,7 +1,7 @@
 """Count the faces in many pictures, over one gRPC stream: python many_faces_asyncio.py ADDRESS PICTURE...
 
-Needs the packages of requirements-serve.txt, and the folder of the checkout as PYTHONPATH. A picture is a
-line, in the order in which they are done. Exits with 1 where one of them has failed.
+Needs the client: the wheel facet-serving, or the folder of the checkout as PYTHONPATH. A picture is
+a line, in the order in which they are done. Exits with 1 where one of them has failed.
 """
 
 import asyncio
@@ -9,8 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
-from utils.async_service_client import AsyncServiceClient
-from utils.errors import FacetError
+from facet_serving import AsyncServiceClient, errors
 
 
 async def read(paths: Iterable[str]) -> AsyncIterator[bytes]:
@@ -26,7 +25,7 @@ async def main(address: str, *paths: str) -> int:
     # again where that may help, also where the stream's worker goes away.
     async with AsyncServiceClient(address, timeout=60) as client:
         async for number, outcome in client.detect_many(read(paths)):
-            if isinstance(outcome, FacetError):
+            if isinstance(outcome, errors.FacetError):
                 failed += 1
                 print(f"{paths[number]}: {outcome.reason}: {outcome.detail}", file=sys.stderr)
             else:

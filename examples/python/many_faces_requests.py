@@ -41,18 +41,22 @@ def main(url: str, *paths: str) -> int:
     """Print the lines; gives the exit status."""
     response = find_faces(url, [*paths])
     if not response.ok:
-        problem = response.json()
-        sys.exit(f"{problem['reason']}: {problem['detail']}")
+        sys.exit(told(response.json()))
     for line in map(json.loads, response.iter_lines()):
-        if "done" in line:  # the last one, without which the answer was cut off
-            return 0 if line["done"] and not line["failed"] else 1
+        if "done" in line:  # the last one
+            if not line["done"]:
+                sys.exit(told(line["problem"]))
+            return 1 if line["failed"] else 0
         if line["status"] == requests.codes.ok:
             print(f"{line['name']}: {len(line['results'])}")
         else:
-            print(
-                f"{line['name']}: {line['problem']['reason']}: {line['problem']['detail']}", file=sys.stderr
-            )
-    return 1
+            print(f"{line['name']}: {told(line['problem'])}", file=sys.stderr)
+    sys.exit("The answer was cut off.")
+
+
+def told(problem: dict[str, str]) -> str:
+    """What a problem document says."""
+    return f"{problem['reason']}: {problem['detail']}"
 
 
 if __name__ == "__main__":

@@ -23,8 +23,6 @@ from utils.errors import Cancelled, FacetError, ImageEmpty, ImageTooLarge, Inter
 from utils.logs import fields
 
 _PIECE = 256 * 1024
-_GOOD_TIME = 0.5
-"""Of the time that a picture has; when pictures take longer, there are too many at once."""
 
 _log = logging.getLogger("gateway")
 
@@ -115,8 +113,7 @@ class Batch:
         try:
             with contextlib.closing(body):
                 for picture in form.pictures(self._pieces(body)):
-                    self._room.enter()
-                    self._begin(picture)
+                    self._begin(picture, self._room.enter())
         except Exception as error:  # noqa: BLE001 - told by the last line, or in the place of all
             failure = self._told(error)
             if self._outbox.end_unless_begun(failure):
@@ -132,8 +129,8 @@ class Batch:
             self.counts.body_bytes += len(piece)
             yield piece
 
-    def _begin(self, picture: PictureFile) -> None:
-        """Read a picture, which has entered the room, and have another thread get its answer."""
+    def _begin(self, picture: PictureFile, places: int) -> None:
+        """Read a picture, for which `Room.enter` gave `places`, and have another thread get its answer."""
         size, submitted = 0, False
 
         def add(more: int) -> None:
@@ -144,7 +141,7 @@ class Batch:
         try:
             request = picture.read(add)
             self.counts.bytes += size
-            self._threads.submit(self._answer, picture, request, size)
+            self._threads.submit(self._answer, picture, request, size, places)
             submitted = True
         except (ImageEmpty, ImageTooLarge) as error:
             self._put(picture, error)
@@ -154,16 +151,16 @@ class Batch:
 
     # --- in a thread of its own ---
 
-    def _answer(self, picture: PictureFile, request: DetectRequest, size: int) -> None:
-        began = time.monotonic()
+    def _answer(self, picture: PictureFile, request: DetectRequest, size: int, places: int) -> None:
         try:
-            self._put(picture, self._outcome(request))
+            outcome = self._outcome(request)
+            self._room.learn(places, outcome)
+            self._put(picture, outcome)
         except Exception as error:  # noqa: BLE001 - such as no room in the file: the batch cannot be whole
             self._outbox.end(self._told(error))
             self._give_up()
         finally:
-            took = time.monotonic() - began
-            self._room.leave(size, slow=took > self._patience.seconds * _GOOD_TIME)
+            self._room.leave(size)
 
     def _outcome(self, request: DetectRequest) -> Detection | FacetError:
         cancellation, span = Cancellation(), self._context.span.child("item")
@@ -202,7 +199,6 @@ class Batch:
                     cancellation=cancellation,
                 )
             except Overloaded as full:
-                self._room.shrink()
                 if full.retry_after is None or time.monotonic() + full.retry_after >= until:
                     raise
                 self._given_up.wait(full.retry_after)

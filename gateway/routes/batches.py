@@ -50,7 +50,7 @@ class BatchRoutes:
         context = current()
         patience = patience_of(request.headers.get(REQUEST_TIMEOUT), self._settings)
         form = _form_of(request.environ, self._settings)
-        room = Room(int(_IMAGES_AT_ONCE * self._settings.max_image_bytes))
+        room = Room(int(_IMAGES_AT_ONCE * self._settings.max_image_bytes), patience.seconds)
         with ExitStack() as held:
             held.enter_context(self._permits.one())
             batch = Batch(self._backend, context, patience, room)

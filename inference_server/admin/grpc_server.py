@@ -13,10 +13,10 @@ import grpc
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
-from inference_server.admin.request_log import log_request
 from inference_server.admin.supervisor_client import THREADS, Execute
 from inference_server.catalogue import commands
 from inference_server.catalogue.control_connection import LONGEST_LINE
+from inference_server.catalogue.request_log import begin_request, log_request
 from protos import management_pb2 as pb
 from protos import management_pb2_grpc
 from utils.access import Caller
@@ -190,6 +190,7 @@ class _Surrounding(grpc.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(surrounded)
 
     def _answer(self, handler: Any, method: str, content: bytes, context: Any) -> bytes:  # noqa: ANN401
+        begin_request()
         began, metadata, caller = time.monotonic(), dict(context.invocation_metadata()), Caller()
         name = request_id(metadata.get(REQUEST_ID))
         reads, peer = method.endswith(_READS), peer_name(context)

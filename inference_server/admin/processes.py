@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any
 
 from inference_server.admin.supervisor_client import ChangeLimit, Execute
@@ -50,7 +51,7 @@ class ProcessChanges:
             FacetError: It was refused in that time; what is refused later is logged.
         """
         done: Future[None] = Future()
-        threading.Thread(target=self._make, args=(command, done), daemon=True).start()
+        threading.Thread(target=copy_context().run, args=(self._make, command, done), daemon=True).start()
         try:
             done.result(_SOON_SECONDS)
         except TimeoutError:

@@ -10,14 +10,14 @@ from typing import Any
 from flask import Flask
 from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
-from inference_server.admin.request_log import log_request
 from inference_server.admin.supervisor_client import THREADS
+from inference_server.catalogue.request_log import begin_request, log_request
 from utils import errors
 from utils.metadata import request_id
-from utils.problems import CONTENT_TYPE, document
+from utils.problems import CONTENT_TYPE, SAFE_FIELDS, document
 
 MAX_BODY_BYTES = 1 << 20
 _LONGEST_HEAD = 65536
@@ -106,6 +106,7 @@ class _Refusal(ErrorTask):  # type: ignore[misc] # waitress has no types
     """The answer to a request of which no application is told."""
 
     def execute(self) -> None:
+        begin_request()
         self.channel.refused = True
         error, name = self.request.error, request_id(None)
         failure = _REFUSALS.get(error.code, errors.MalformedRequest)(
@@ -114,7 +115,7 @@ class _Refusal(ErrorTask):  # type: ignore[misc] # waitress has no types
         log_request(time.monotonic(), failure, reads=False, request_id=name, status=failure.http_status)
         body = document(failure, name)
         self.status = f"{failure.http_status} {responses[failure.http_status]}"
-        self.response_headers.append(("Content-Type", CONTENT_TYPE))
+        self.response_headers += [("Content-Type", CONTENT_TYPE), *SAFE_FIELDS.items()]
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
@@ -124,6 +125,13 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
     """The head of a request, whose body ends where every proxy would say that it ends."""
 
     def parse_header(self, header_plus: bytes) -> None:
+        lines = header_plus.split(b"\r\n")[1:]
+        if any(line.startswith((b" ", b"\t")) for line in lines):
+            raise ParsingError("A line of the head is folded")
+        named = [line.lower().partition(b":") for line in lines]
+        codings = [value.strip(b" \t") for name, _, value in named if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):
+            raise TransferEncodingNotImplemented("accepted: chunked, once")
         super().parse_header(header_plus)
         if "TRANSFER_ENCODING" in self.headers or (self.chunked and "CONTENT_LENGTH" in self.headers):
             raise ParsingError("Transfer-Encoding is there beside Content-Length, or in HTTP/1.0")

@@ -12,6 +12,7 @@ from inference_server.catalogue.commands import LONG, Command, patience
 from inference_server.catalogue.control_connection import LONGEST_LINE
 from inference_server.catalogue.control_socket import ended, unanswered
 from inference_server.catalogue.lines import decode_answer, decode_id, encode
+from inference_server.catalogue.request_log import note_change
 from utils.errors import BodyTooLarge, TooManyChanges
 
 MOST_LONG = 8
@@ -66,7 +67,7 @@ class SupervisorClient:
         threading.Thread(target=self._receive, name="supervisor", daemon=True).start()
 
     def execute(self, command: Command) -> dict[str, Any]:
-        """Have a command carried out, and give what was done.
+        """Have a command carried out, and give what was done; it is noted for the request's line.
 
         Raises:
             TooManyChanges: As many commands that take long as may be are on their way.
@@ -74,10 +75,11 @@ class SupervisorClient:
             BackendUnavailable: The supervisor ends.
             FacetError: What it says.
         """
-        if patience(command) < LONG:
-            return self._ask(command)
-        with self._changes:
-            return self._ask(command)
+        note_change(command)
+        with self._changes if patience(command) >= LONG else contextlib.nullcontext():
+            answer = self._ask(command)
+        note_change(command, answer)
+        return answer
 
     def close(self) -> None:
         """Wait for no answer any more, and ask nothing."""

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from inference_server.admin.request_log import log_request
+from inference_server.catalogue.request_log import begin_request, log_request
 from utils.access import Caller
 from utils.errors import FacetError, InternalError
 from utils.logs import fields
 from utils.metadata import request_id
-from utils.problems import failure_of
+from utils.problems import SAFE_FIELDS, failure_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ def surrounded(name: str, check: Callable[[], None], tell: Tell) -> Flask:
 
 
 def _begin() -> None:
+    begin_request()
     g.began = time.monotonic()
     g.request_id = request_id(request.headers.get("X-Request-ID"))
     g.failure = None
@@ -64,8 +65,7 @@ def _answer(error: Exception, tell: Tell) -> Response:
 def _end(response: Response) -> Response:
     """Name the request in its answer, and write its line."""
     response.headers["X-Request-ID"] = g.request_id
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(SAFE_FIELDS)
     log_request(
         g.began,
         g.failure,

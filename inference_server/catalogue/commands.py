@@ -125,6 +125,8 @@ class SetLogLevel:
 ModelCommand = (
     Register | Unregister | Scale | Reload | SetDefault | SetCanary | SetTraffic | ListModels | DescribeModel
 )
+Look = ListModels | DescribeModel | Status
+"""Commands that change nothing."""
 BackendCommand = Status | Drain | SetLogLevel
 Command = ModelCommand | BackendCommand
 

@@ -9,12 +9,14 @@ import logging
 import os
 import select
 import socket
+import struct
 from pathlib import Path
 from typing import Any, Final
 
 from inference_server.catalogue.commands import Command
 from inference_server.catalogue.control_connection import Connection, Execute
 from inference_server.catalogue.lines import decode_answer, encode
+from inference_server.catalogue.request_log import logged
 from utils.errors import BackendUnavailable, DeadlineExceeded
 from utils.logs import fields
 from utils.settings import InvalidSetting
@@ -57,7 +59,7 @@ class ControlSocket:
         self._epoll.register(self._listener, select.EPOLLIN | select.EPOLLET)
 
     def adopt(self, connected: socket.socket) -> None:
-        """Take commands of this connection, too, until the other end is closed."""
+        """Take commands of this connection, too, until the other end is closed, whose process logs them."""
         self._connections[connected.fileno()] = Connection(connected, self._epoll, self._execute)
 
     def fileno(self) -> int:
@@ -90,7 +92,9 @@ class ControlSocket:
             except OSError as error:
                 logger.error("control connection not accepted", extra=fields(reason=error.strerror))
                 return
-            self.adopt(accepted)
+            pid, uid, _ = struct.unpack("3i", accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            execute = logged(self._execute, uid=uid, client_pid=pid)
+            self._connections[accepted.fileno()] = Connection(accepted, self._epoll, execute)
 
 
 def _listen(path: Path) -> socket.socket:

@@ -143,6 +143,11 @@ def test_a_request_without_enough_time_is_told_so(service: Facet, endpoint: str)
     assert len(ask(service, endpoint, ASTRONAUT.read_bytes()).faces or []) == 1
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="20 megapixels searched for faces of ten pixels",
+    outcome="Refused before it is decoded",
+)
 @every_endpoint
 def test_a_pyramid_over_the_limit_is_refused_before_decoding(service: Facet, endpoint: str) -> None:
     """Twenty megapixels searched for faces of ten pixels; the smallest size that fits is named."""
@@ -150,6 +155,11 @@ def test_a_pyramid_over_the_limit_is_refused_before_decoding(service: Facet, end
     assert answer.reason == "PYRAMID_TOO_LARGE"
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="Noise that looks like too many faces",
+    outcome="Refused; never a part of the answer",
+)
 @every_endpoint
 def test_too_many_candidates_are_refused(service: Facet, endpoint: str) -> None:
     """Noise with a low threshold; never a part of the answer instead of the answer."""
@@ -158,6 +168,11 @@ def test_too_many_candidates_are_refused(service: Facet, endpoint: str) -> None:
     assert answer.reason == "TOO_MANY_CANDIDATES"
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="25 megapixels of noise with the lowest threshold",
+    outcome="Answered or refused within the deadline",
+)
 @pytest.mark.parametrize("endpoint", ["raw", "client"])
 @pytest.mark.parametrize("min_face_size", [10, 20])
 def test_the_worst_picture_is_answered_or_refused_within_its_deadline(
@@ -204,6 +219,11 @@ def test_an_answer_has_every_member_of_the_contract(service: Facet) -> None:
     assert set(body["timings"]) == {"queue_ms", "decode_ms", "detect_ms", "total_ms"}
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Requests of all kinds that fail",
+    outcome="No path and no traceback in any answer, over HTTP and gRPC",
+)
 def test_no_error_shows_a_path_or_a_traceback(service: Facet) -> None:
     """Whatever was sent."""
     for picture, _ in BAD.values():

@@ -127,6 +127,11 @@ def test_status_and_log_level_are_those_of_the_backend(served: Managed, client: 
     assert client.call("SetLogLevel", pb.SetLogLevelRequest(level="INFO")).level == "INFO"
 
 
+@pytest.mark.security(
+    endpoint="admin-grpc",
+    attack="Changes that cannot be meant",
+    outcome="Refused by the member's name; nothing is changed",
+)
 @pytest.mark.parametrize(
     ("method", "request_", "error", "field"),
     [
@@ -165,6 +170,11 @@ def test_what_only_reads_is_not_logged(served: Managed, client: Client) -> None:
     assert changed["elapsed_ms"] > 0
 
 
+@pytest.mark.security(
+    endpoint="admin-grpc",
+    attack="Bytes that are no message",
+    outcome="INVALID_ARGUMENT",
+)
 def test_bytes_that_are_no_message_are_a_callers_fault(client: Client, token: str) -> None:
     """Which gRPC itself would not say."""
     call: Any = client.channel.unary_unary("/facet.management.Management/Scale")
@@ -175,6 +185,11 @@ def test_bytes_that_are_no_message_are_a_callers_fault(client: Client, token: st
     assert "none of the type" in error.detail
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The management over gRPC without a key",
+    outcome="UNAUTHENTICATED",
+)
 @pytest.mark.parametrize(
     ("shown", "error"),
     [
@@ -198,6 +213,11 @@ def test_without_a_key_nothing_is_answered(
         assert [model.name for model in caller.models()] == ["face_detection"]
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The management with a key for calls of models",
+    outcome="PERMISSION_DENIED",
+)
 def test_a_key_for_calls_is_none_for_management(keys: KeyFile, address: str) -> None:
     """The error says what it is for."""
     client = Client(address, f"Bearer {keys.add('shop', PREDICT)}")

@@ -17,9 +17,12 @@ from inference_server.catalogue import commands
 from protos import models_pb2 as pb
 from protos import models_pb2_grpc
 from tests.support.admin import JSON, Answer, Managed, connection, managed
+from tests.support.gateway_process import ended, read_reply
 from tests.support.keys import KeyFile
 from tests.support.model_backend import clients
+from tests.support.odd_requests import ODD_REQUESTS, SMUGGLED_PATH, Odd
 from tests.support.processes import PATIENCE, wait_until
+from tests.support.raw_http import answered, assert_safe_fields
 from utils.api_keys import MANAGE
 
 
@@ -141,6 +144,11 @@ def test_a_model_may_come_while_it_goes(served: Managed) -> None:
         assert [call.result(PATIENCE)["text"] for call in calls] == ["a", "a"]
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Members that are unknown, of another type, nested without end or there twice",
+    outcome="400 by the member's name; nothing is changed",
+)
 @pytest.mark.parametrize(
     ("method", "path", "body", "problem"),
     [
@@ -191,6 +199,11 @@ def test_what_is_wrong_is_named(
     assert list(served.backend.listed()) == ["face_detection/1.0"]
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="A body of more than 1 MiB",
+    outcome="413 by its head",
+)
 def test_a_body_that_is_too_large_is_refused_by_its_head(served: Managed) -> None:
     """Nobody waits for it to come."""
     answer = served.ask("POST", "/models", headers=JSON | {"Content-Length": str(1 << 21)})
@@ -204,6 +217,14 @@ def test_a_change_that_no_line_holds_is_refused(served: Managed) -> None:
     assert served.ask("GET", "/models").status == 200
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack=(
+        "A web page that has its reader's browser ask the management: by another origin, or by a name that "
+        "was changed to mean this machine (DNS rebinding)"
+    ),
+    outcome="403 for every path, also such as there are not",
+)
 @pytest.mark.parametrize(
     ("headers", "field"),
     [
@@ -225,6 +246,11 @@ def test_what_a_web_page_sends_is_refused(
     assert served.ask(method, path, headers=JSON | headers).problem == (403, "REQUEST_REFUSED", field)
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Changes by a form, which a web page could send without having asked",
+    outcome="415",
+)
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "/drain"), ("PUT", "/log-level"), ("DELETE", "/models/a")]
@@ -242,6 +268,11 @@ def test_names_of_this_machine_are_served(served: Managed, host: str) -> None:
     assert served.ask("GET", "/models", headers=headers).status == 200
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The management without a key, and a change with the password that a browser keeps",
+    outcome="401",
+)
 def test_a_key_is_demanded_where_there_are_keys(tmp_path: Path) -> None:
     """On loopback, too; a browser may send it as a password, but not with a change."""
     keys = KeyFile(tmp_path)
@@ -269,6 +300,11 @@ def test_a_key_is_demanded_where_there_are_keys(tmp_path: Path) -> None:
         assert not any(one in served.backend.process.log() for one in (secret, password))
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Heads, bodies and answers that do not go on",
+    outcome="Others are answered, and the supervisor goes on",
+)
 def test_clients_that_do_not_go_on_hold_up_nobody(served: Managed) -> None:
     """Neither this process, nor the supervisor: a head, a body and answers that end nowhere."""
     host, _, port = served.address.rpartition(":")
@@ -286,6 +322,11 @@ def test_clients_that_do_not_go_on_hold_up_nobody(served: Managed) -> None:
         assert served.backend.manage(commands.Status())["state"] == "ready"
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="150 idle connections",
+    outcome="Those that are quiet for longest are closed",
+)
 def test_more_connections_than_are_kept_shut_nobody_out(served: Managed) -> None:
     """Those that are quiet for longest are closed for those that come."""
     host, _, port = served.address.rpartition(":")
@@ -295,6 +336,11 @@ def test_more_connections_than_are_kept_shut_nobody_out(served: Managed) -> None
         assert served.ask("GET", "/models").status == 200
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Bodies of 16 and 128 MiB that are sent all the same",
+    outcome="413; the larger one is cut off",
+)
 def test_a_body_that_is_too_large_may_come_as_a_whole(served: Managed) -> None:
     """A client that sends all of it before it reads is told why it is refused; none may send for ever."""
     host, _, port = served.address.rpartition(":")
@@ -311,6 +357,11 @@ def test_a_body_that_is_too_large_may_come_as_a_whole(served: Managed) -> None:
                     made.sendall(bytes(size))
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="A length beside chunks, and chunks in HTTP/1.0, with another request behind them",
+    outcome="400, one answer, and the connection ends",
+)
 @pytest.mark.parametrize(
     "head",
     [
@@ -328,6 +379,60 @@ def test_a_body_whose_end_proxies_may_see_elsewhere_is_refused(served: Managed, 
         with made.makefile("rb") as answer:
             assert answer.readline().endswith(b" 400 Bad Request\r\n")
             assert answer.read().count(b"MALFORMED_REQUEST") == 1
+
+
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Answers that are kept by a cache, taken for a script, or tell which server this is",
+    outcome="`no-store`, `nosniff`, and no `Server` field, in all answers",
+)
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /statusz HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n",
+        b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /statusz HTTP/1.1\r\nHost: rebound.example\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"POST /models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5, 6\r\n\r\n",
+    ],
+    ids=["health", "page", "no route", "another host", "another version", "no length"],
+)
+def test_no_answer_is_kept_taken_for_another_type_or_names_its_server(
+    served: Managed, request_bytes: bytes
+) -> None:
+    """Whoever gives it."""
+    host, _, port = served.address.rpartition(":")
+    with contextlib.closing(socket.create_connection((host, int(port)), PATIENCE)) as made:
+        made.sendall(request_bytes)
+        assert_safe_fields(read_reply(made), "no-store")
+
+
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack=(
+        "The requests that two servers read differently, as they were sent to the gateway, each with another "
+        "request where a body can be"
+    ),
+    outcome="One answer each; what is in a body is never served",
+)
+@pytest.mark.parametrize("odd", ODD_REQUESTS, ids=lambda odd: odd.name)
+def test_an_odd_request_is_one_request(served: Managed, odd: Odd) -> None:
+    """Then the connection ends, or the next one is read; or the server waits for more of it."""
+    host, _, port = served.address.rpartition(":")
+    health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = odd.data.replace(b"Host: x", b"Host: localhost", 1).replace(b"image/jpeg", b"application/json", 1)
+    with contextlib.closing(socket.create_connection((host, int(port)), PATIENCE)) as made:
+        made.sendall(head.replace(b"/predict", b"/models", 1))
+        if not answered(made, 0.3):
+            return
+        if read_reply(made).headers.get("Connection") == "close":
+            assert ended(made)
+        else:
+            made.sendall(health)
+            assert read_reply(made).json == {"status": "ok"}
+    paths = [line.get("path") for line in served.backend.process.logged("management request")]
+    assert SMUGGLED_PATH not in paths
 
 
 def test_connections_are_kept(served: Managed) -> None:

@@ -166,6 +166,11 @@ def test_a_change_that_is_never_made_does_not_hold_up_the_end(tmp_path: Path) ->
         assert (ended["process"], ended["how"]) == ("admin", "exited with 0")
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Another user of the machine, where the management listens at a socket file",
+    outcome="The file is its owner's alone",
+)
 def test_a_socket_file_is_its_owners_alone(tmp_path: Path) -> None:
     """And one of a backend that was killed is replaced; one that somebody listens at is not."""
     path = tmp_path / "admin.sock"
@@ -198,6 +203,11 @@ def test_an_address_that_others_have_stops_the_start(served: Managed, tmp_path: 
     assert keys.read_text() == "{}"
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The management at an address that others can reach, without keys",
+    outcome="The start ends",
+)
 @pytest.mark.parametrize(
     ("setting", "needed"),
     [
@@ -239,6 +249,11 @@ def test_without_an_admin_process_it_has_no_other_address(setting: str) -> None:
         assert f"{setting} is set, and FACET_ADMIN_ADDRESS is empty" in process.lines[-1]
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A file of keys that is damaged, gone, or in the hands of others",
+    outcome="The start ends",
+)
 def test_keys_that_are_none_stop_the_start(tmp_path: Path) -> None:
     """A file that is not there, is damaged, of another format, or that others can use."""
     path = tmp_path / "keys.json"

@@ -217,6 +217,11 @@ def test_a_start_right_after_everything_was_killed_finds_its_address_free() -> N
             call.exception()
 
 
+@pytest.mark.security(
+    endpoint="processes",
+    attack="A second backend at the same address",
+    outcome="Refused, without harm to the first",
+)
 def test_a_second_instance_on_the_same_address_is_refused(served: tuple[Process, str]) -> None:
     """With one line that names the setting, and without a harm to the first."""
     with running(COMMAND, FACET_GRPC_ADDRESS=served[1]) as second:
@@ -226,6 +231,11 @@ def test_a_second_instance_on_the_same_address_is_refused(served: tuple[Process,
         assert served[1] in second.lines[0]
 
 
+@pytest.mark.security(
+    endpoint="processes",
+    attack="Another program that listens at the address, and would share it",
+    outcome="The start ends with one line",
+)
 def test_a_port_that_another_program_has_is_refused() -> None:
     """Even one that would let others share it."""
     with socket.socket() as foreign:
@@ -327,6 +337,11 @@ def test_a_worker_computes_on_one_thread(served: tuple[Process, str], client: Se
         assert {b"OMP_NUM_THREADS=1", b"OPENBLAS_NUM_THREADS=1"} <= set(environ)
 
 
+@pytest.mark.security(
+    endpoint="processes",
+    attack="Libraries that report to their makers",
+    outcome="Nothing else is written, and nobody is called",
+)
 @pytest.mark.parametrize("engine", ["native", "onnx"])
 def test_nothing_but_the_models_is_written_and_nobody_is_called(tmp_path: Path, engine: str) -> None:
     """ONNX Runtime would leave an identifier in the cache folder, and report to its maker."""
@@ -356,6 +371,11 @@ def test_a_stop_while_it_starts_is_a_stop(signum: signal.Signals, tmp_path: Path
         assert "Traceback" not in process.log()
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="Megabytes of metadata of a picture",
+    outcome="INVALID_ARGUMENT",
+)
 def test_notes_that_are_no_notes_are_refused(client: ServiceClient) -> None:
     """Megabytes of metadata would keep the event loop from everybody else."""
     for metadata in ({str(i): "" for i in range(300)}, {"a": "x" * 70_000}):

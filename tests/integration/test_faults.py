@@ -196,6 +196,11 @@ def test_a_backend_that_stood_still_has_lost_nothing_and_learned_nothing() -> No
         assert process.logged("worker hung") == process.logged("worker crashed") == []
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A picture that hangs the detector",
+    outcome="Its worker is killed after `FACET_HANG_SECONDS`; health is answered meanwhile",
+)
 def test_a_hung_detector_is_killed_and_health_answers_meanwhile() -> None:
     """No progress for FACET_HANG_SECONDS; the picture is tried once more, then refused for ten minutes."""
     with hooked(FACET_HANG_SECONDS="1") as (process, client):
@@ -231,6 +236,11 @@ def test_a_picture_that_freezes_its_worker_while_it_is_decoded_is_poison() -> No
             call.result(60)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A picture that kills the worker that decodes it, from several connections, again and again",
+    outcome="Two workers die, then it is refused for ten minutes; others are served all the while",
+)
 def test_a_poison_picture_kills_two_workers_whoever_sends_it_and_however_often() -> None:
     """Logged by its key; everybody else is served all the while."""
     with hooked(FACET_WORKERS="3") as (process, client), Load(client, threads=2) as load:
@@ -313,6 +323,11 @@ def test_workers_are_recycled_after_their_requests_and_nobody_notices() -> None:
     assert load.wrong == []
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="More pictures than the machine can compute",
+    outcome="RESOURCE_EXHAUSTED at once with a delay; what was accepted is answered",
+)
 def test_a_full_machine_refuses_at_once_and_says_when_to_come_back() -> None:
     """By the time that such pictures take; and serves again when there is room."""
     with hooked(FACET_QUEUE_SECONDS="0.5") as (process, client):
@@ -344,6 +359,11 @@ def test_who_names_a_time_waits_while_who_names_none_is_refused() -> None:
         assert len(patient.result().results) == 1
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="Many waiting pictures, to fill the memory",
+    outcome="What waits is bounded by bytes, and is held once",
+)
 def test_a_picture_that_waits_is_not_held_by_all_that_have_passed_it_on() -> None:
     """But as gRPC received it, and in its buffer: what may wait bounds what a backend takes."""
     count, size = 12, 4 * 1024**2
@@ -392,6 +412,11 @@ def test_a_request_that_waited_too_long_is_told_so_before_its_deadline() -> None
         assert handled(process) == 1
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="Callers that leave, to have work done for nobody",
+    outcome="The computation is given up at the next step",
+)
 def test_a_caller_who_leaves_frees_the_detector() -> None:
     """What is computed for nobody is given up at the next step."""
     with hooked(FACET_WORKERS="1") as (process, _), grpc.insecure_channel(address_of(process)) as channel:
@@ -412,6 +437,11 @@ def has_given_up(process: Process, count: int) -> bool:
     return in_hand(process) == 0 and len(process.logged("abandoned")) == count
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="The same by twelve callers at once",
+    outcome="Two workers die",
+)
 def test_a_poison_sent_by_many_at_once_kills_two_workers() -> None:
     """No third has it in flight before the first two are known to have died; everybody is told."""
 

@@ -5,6 +5,8 @@ import json
 import re
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from http.client import IncompleteRead
 from pathlib import Path
@@ -104,6 +106,11 @@ def test_a_batch_is_read_no_faster_than_it_is_answered(gateway: Gateway, holding
         assert response.body.count(b"\n") == 101
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A batch whose answers nobody takes",
+    outcome="Cut off after 10 s, and what is not answered is given up",
+)
 def test_who_takes_nothing_once_it_has_sent_all_is_cut_off(gateway: Gateway, backend: Backend) -> None:
     """After ten seconds; what is not answered then is given up."""
     with answering(backend, much), contextlib.closing(socket.socket()) as connection:
@@ -183,6 +190,11 @@ def test_a_body_that_breaks_later_is_told_by_the_last_line(gateway: Gateway, nam
     assert (line["status"], line["reason"], line["items"]) == (200, reason, 1)
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A batch that turns out too large",
+    outcome="It is not read on",
+)
 def test_a_body_that_turns_out_too_large_is_not_read_on(backend: Backend) -> None:
     """Its client gets to the answer, though it sends everything first."""
     with gateway_process.gateway(backend.target, FACET_MAX_BATCH_BYTES=str(MIB)) as running:
@@ -207,6 +219,28 @@ def test_a_full_queue_is_waited_out(gateway: Gateway, backend: Backend) -> None:
     assert [item["problem"]["retry_after"] for item in items] == [5] * 3
 
 
+def test_a_batch_does_not_fill_the_queue_of_the_backend(gateway: Gateway, backend: Backend) -> None:
+    """Where its pictures wait there for long, few are sent at once, so that other callers find room."""
+    lock = threading.Lock()
+    there = most = 0
+
+    def slow(message: Any, context: Any) -> Any:  # noqa: ANN401
+        nonlocal there, most
+        with lock:
+            there += 1
+            most = max(most, there)
+        time.sleep(0.02)  # for others that come meanwhile
+        with lock:
+            there -= 1
+        answer: Any = echo(message, context)
+        answer.timings.queue_ms, answer.timings.total_ms = 5000, 5100
+        return answer
+
+    with answering(backend, slow):
+        assert outcomes(send(gateway, of_files([b"x"] * 30)).items) == [1] * 30
+    assert most <= 2
+
+
 def test_each_picture_that_fails_has_a_line_in_the_log(gateway: Gateway, backend: Backend) -> None:
     """Under the id of the batch, whose own line has the numbers."""
     with answering(backend, failing(BackendUnavailable("away"))):
@@ -224,6 +258,11 @@ def test_each_picture_that_fails_has_a_line_in_the_log(gateway: Gateway, backend
 # --- how many, and how much -------------------------------------------------------------------------
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="More batches at once than are answered",
+    outcome="429 at once; other requests are answered",
+)
 def test_a_process_refuses_more_batches_than_it_answers_at_once(gateway: Gateway, holding: Backend) -> None:
     """At once, while it answers what else there is."""
     with contextlib.ExitStack() as stack:
@@ -261,6 +300,11 @@ def memory(pid: int, field: str) -> int:
     return int(re.findall(rf"{field}:\s+(\d+) kB", text)[0]) * 1024
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Batches as large as they may be",
+    outcome="Memory is bounded by what is read ahead and a few pictures",
+)
 def test_the_memory_of_a_batch_is_bounded_whatever_its_size(gateway: Gateway) -> None:
     """By what is read ahead, and by few pictures at their limit."""
     [worker] = gateway.workers()

@@ -51,6 +51,11 @@ def hasty(backend: Backend) -> Iterator[Gateway]:
 # --- who sends slowly holds up nobody ---------------------------------------------------------------
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="130 bodies that are sent slowly",
+    outcome="20 of 20 other requests are answered meanwhile, and then the slow ones",
+)
 @pytest.mark.parametrize("count", [THREADS, 130])
 def test_slow_bodies_refuse_and_delay_nobody(gateway: Gateway, count: int) -> None:
     """Others are answered meanwhile, and each of the slow ones when it has sent the rest."""
@@ -112,6 +117,11 @@ def test_the_times_of_a_body_end_with_it(hasty: Gateway, holding: Backend) -> No
             connection.sendall(post_head(3) + b"abc")
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A body that stops, with and without a time that its sender names",
+    outcome="408 after `FACET_BODY_PAUSE_SECONDS`",
+)
 @pytest.mark.parametrize("framed", [True, False], ids=["known length", "chunked"])
 @pytest.mark.parametrize("fields", [(), ("X-Request-Timeout: 60",)], ids=["no time", "a time"])
 def test_a_body_that_stops_is_given_up(
@@ -132,6 +142,11 @@ def test_a_body_that_stops_is_given_up(
     assert name not in {call.metadata["x-request-id"] for call in backend.calls}
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A body that goes on and on",
+    outcome="408 or 504 when its time is over; the backend hears nothing of it",
+)
 @pytest.mark.parametrize(
     ("fields", "status", "reason"),
     [
@@ -173,6 +188,11 @@ def test_a_chunked_picture_is_as_good_as_any(gateway: Gateway) -> None:
             assert read_reply(connection).json["image"]["width"] == 100_005
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Chunks that are too long together",
+    outcome="413 while they come",
+)
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
@@ -198,6 +218,11 @@ def test_a_chunked_body_over_the_limit_is_refused_while_it_comes(
         assert reply.headers["Connection"] == "close"
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A body that says that it is too long",
+    outcome="413 before a byte of it has come",
+)
 def test_a_body_that_says_it_is_too_long_is_refused_unread(gateway: Gateway) -> None:
     """The client has not sent a byte of it."""
     with contextlib.closing(gateway.connect()) as connection:
@@ -215,6 +240,11 @@ def test_a_client_that_sends_50_mb_all_the_same_can_read_the_refusal(gateway: Ga
     assert str(50 * 1024**2) in reply.json["detail"]
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A request in a body that is refused or that a path does not take",
+    outcome="The connection ends, or goes on behind the body",
+)
 @pytest.mark.parametrize("path", ["/predict", "/nowhere"])
 def test_a_body_that_nobody_wants_is_never_taken_for_a_request(gateway: Gateway, path: str) -> None:
     """The connection ends, or goes on behind the body."""
@@ -231,6 +261,11 @@ def test_a_body_that_nobody_wants_is_never_taken_for_a_request(gateway: Gateway,
     assert not [line for line in gateway.process.logged("request") if line.get("path") == "/smuggled"]
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Chunks with wrong sizes",
+    outcome="400, and the connection ends",
+)
 @pytest.mark.parametrize("body", [b"xyz\r\n", b"5\r\nabc\r\nabcdef", b"-1\r\n\r\n"])
 def test_broken_chunks_are_malformed(gateway: Gateway, body: bytes) -> None:
     """The caller is told, and the connection ends."""
@@ -268,6 +303,11 @@ def test_who_asks_is_not_invited_to_send_what_is_refused(
 # --- how much of bodies is kept in memory -----------------------------------------------------------
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Many bodies at once, to fill the memory",
+    outcome="429 beyond `FACET_BODY_BUDGET_BYTES`; small ones go through",
+)
 @pytest.mark.parametrize("framed", [True, False], ids=["known length", "chunked"])
 def test_bodies_beyond_the_budget_are_refused_and_no_others(gateway: Gateway, framed: bool) -> None:
     """Who has room keeps it, small ones go through, and the room of one that leaves is free again."""
@@ -308,6 +348,11 @@ def test_a_compressed_body_is_taken_for_what_it_holds(gateway: Gateway) -> None:
         assert read_reply(connection).json["image"]["width"] == 50_000
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A small gzip body that holds too much",
+    outcome="413; no more than the limit is unpacked",
+)
 def test_the_limit_of_a_compressed_body_is_for_what_it_holds(gateway: Gateway) -> None:
     """A small one may hold too much."""
     assert compressed(gateway, gzip.compress(bytes(LIMIT))).status == 200

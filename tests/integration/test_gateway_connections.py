@@ -32,6 +32,11 @@ LINGER_SECONDS = 5.0
 # --- who sends no request ---------------------------------------------------------------------------
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="More idle connections and half heads than there are threads",
+    outcome="Others are answered",
+)
 @pytest.mark.parametrize(
     "first", [b"", b"G", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"], ids=["idle", "one byte", "half a head"]
 )
@@ -43,6 +48,11 @@ def test_twice_as_many_slow_connections_as_threads_delay_nobody(gateway: Gateway
         assert not any(map(answered, opened))
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="1,000 idle connections",
+    outcome="Others are answered",
+)
 def test_a_thousand_idle_connections_delay_nobody(gateway: Gateway) -> None:
     """They cost neither a thread nor a process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -56,6 +66,11 @@ def test_a_thousand_idle_connections_delay_nobody(gateway: Gateway) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="More idle connections than there is room for",
+    outcome="Those that are idle for longest are closed, and no other",
+)
 def test_where_there_is_no_room_the_longest_idle_go(backend: Backend) -> None:
     """And nobody else: neither who came later, nor who has begun a request, nor the one that needs room."""
     room, more = 6, 3
@@ -151,6 +166,11 @@ def test_more_clients_than_threads_may_send_ahead(gateway: Gateway) -> None:
             assert answers.count(b"HTTP/1.1") == ahead
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Requests sent ahead by a client that reads no answer",
+    outcome="None is begun before there is room for its answer",
+)
 def test_requests_that_are_sent_ahead_wait_for_room_for_their_answers() -> None:
     """What a client does not read is not kept for it."""
     ahead = 200
@@ -216,6 +236,11 @@ def test_who_asks_for_the_end_of_its_connection_gets_it_with_the_answer(gateway:
         wait_until(has_ended, "the connection to be closed", LINGER_SECONDS / 2)
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="The same on more connections than there are threads",
+    outcome="Others are answered at once",
+)
 def test_who_sends_ahead_and_reads_nothing_holds_no_thread() -> None:
     """Its answers wait in memory for as long as it may take."""
     head = b"GET /large?bytes=65536 HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -22,6 +22,11 @@ def unanswered(connection: socket.socket) -> bool:
         return stream.read()[:12] in {b"", b"HTTP/1.1 499"}
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Clients that send and leave, to have work done for nobody",
+    outcome="The call is cancelled, and its permit is free",
+)
 def test_a_client_that_leaves_cancels_its_call(gateway: Gateway, holding: Backend) -> None:
     """The backend is told, the log says 499, and the permit is free again."""
     for number in range(THREADS):

@@ -21,6 +21,18 @@ def gateway() -> Iterator[Gateway]:
         assert running.predict().status == 200
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack=(
+        "Requests that two servers read differently, whole and byte by byte: two lengths, a length beside "
+        "chunks, odd lengths, codings, chunk sizes, line ends, NUL bytes, folded lines, upgrades, odd "
+        "request lines, each with another request where a body can be"
+    ),
+    outcome=(
+        "Each is refused, mostly by 400, 501 or 505, and its connection ends; or it is one request, and the "
+        "next one is read. What is in a body is never served"
+    ),
+)
 @pytest.mark.parametrize("whole", [True, False], ids=["in one piece", "byte by byte"])
 @pytest.mark.parametrize("odd", ODD_REQUESTS, ids=lambda odd: odd.name)
 def test_an_odd_request_is_one_request(gateway: Gateway, odd: Odd, whole: bool) -> None:
@@ -45,6 +57,11 @@ def test_an_odd_request_is_one_request(gateway: Gateway, odd: Odd, whole: bool) 
     assert not [line for line in gateway.process.logged("request") if line.get("path") == SMUGGLED_PATH]
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="The same requests, to fill the log with errors",
+    outcome="One line each at INFO, and no traceback",
+)
 def test_odd_requests_leave_only_their_lines_in_the_log(gateway: Gateway) -> None:
     """Each is the gateway's own, in its format, and none is a fault."""
     lines = [parse(line) for line in gateway.process.lines]

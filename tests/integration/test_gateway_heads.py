@@ -63,6 +63,11 @@ def test_what_is_no_http_is_refused_at_once_and_told_why(
     assert_refused(connection, status)
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="TLS where plain HTTP is spoken",
+    outcome="400 at once",
+)
 def test_who_speaks_tls_is_refused_at_once(gateway: Gateway) -> None:
     """Its first message is no head that goes on; it is refused in the words of HTTP, and logged."""
     before = lines_so_far(gateway, "before-tls")
@@ -76,6 +81,11 @@ def test_who_speaks_tls_is_refused_at_once(gateway: Gateway) -> None:
     assert line["cause"] == "the client speaks TLS, and this server does not"
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="`SCRIPT_NAME`, `X-Forwarded-Proto` and their like",
+    outcome="No effect, from whichever address",
+)
 @pytest.mark.parametrize("field", [b"SCRIPT_NAME: /x", b"X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off"])
 def test_no_clients_word_is_taken_for_another_path(gateway: Gateway, field: bytes) -> None:
     """Also not from this machine, which a server behind a proxy commonly trusts."""
@@ -84,6 +94,11 @@ def test_no_clients_word_is_taken_for_another_path(gateway: Gateway, field: byte
         assert read_reply(connection).status == 200
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="`X_Request_ID`, which some servers take for `X-Request-ID`",
+    outcome="The field is dropped",
+)
 def test_a_name_with_an_underscore_is_no_field(gateway: Gateway) -> None:
     """Another server before this one may have taken it for what it looks like."""
     fields = b"X_Request_ID: mine\r\nX_Request_Timeout: none"
@@ -96,12 +111,22 @@ def test_a_name_with_an_underscore_is_no_field(gateway: Gateway) -> None:
     assert reply.headers["X-Request-ID"] != "mine"
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A line of 5,000 bytes that cannot be read, to have it repeated",
+    outcome="The answer has fewer than 400 characters of detail",
+)
 def test_a_refusal_quotes_no_more_than_a_reader_needs(connection: socket.socket) -> None:
     """However long the line is that is at fault."""
     connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"x" * 5000 + b"\r\n\r\n")
     assert len(assert_refused(connection, 400, "MALFORMED_REQUEST").json["detail"]) < 400
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Heads of 72 KB, of 12,000 fields, or without end",
+    outcome="431; no more than 64 KiB of one is kept",
+)
 @pytest.mark.parametrize(
     ("head", "limit"),
     [
@@ -137,6 +162,11 @@ def test_a_head_may_have_as_much_as_is_said_and_no_more(gateway: Gateway, head: 
             assert read_reply(connection).status in statuses
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A request line that is long or without end",
+    outcome="414",
+)
 @pytest.mark.parametrize(
     "line",
     [b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\n\r\n", b"GET /" + b"x" * 70_000],

@@ -61,6 +61,11 @@ def test_a_limit_is_one_for_all_processes(four: Gateway, secrets: list[str]) -> 
     assert len(seen) > 1
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Processes that are killed while they count requests",
+    outcome="What was counted stays, and no lock",
+)
 def test_processes_that_are_killed_take_no_count_along(four: Gateway, secrets: list[str]) -> None:
     """Nor a lock: what they have counted stays, and the others go on."""
     half = statuses(four, secrets[1], BURST // 2)
@@ -76,6 +81,11 @@ def test_processes_that_are_killed_take_no_count_along(four: Gateway, secrets: l
     assert [line for line in errors_of(four) if "Perhaps out of memory" not in line] == []
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A gateway at an address that others can reach, without keys",
+    outcome="It starts with a warning that names what is open",
+)
 def test_callers_are_told_of_what_is_open_where_others_can_connect(backend: Backend, tmp_path: Path) -> None:
     """In one line, and in none where keys are demanded of all that others can reach."""
     everywhere = {"FACET_HTTP_ADDRESS": "0.0.0.0:0", "FACET_TORCHSERVE_HTTP_ADDRESS": "127.0.0.1:0"}
@@ -89,6 +99,11 @@ def test_callers_are_told_of_what_is_open_where_others_can_connect(backend: Back
                 assert "torchserve_http_address" not in line
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A backend at such an address, without keys",
+    outcome="It starts with a warning; its management does not open there",
+)
 def test_a_backend_says_what_of_it_is_open(tmp_path: Path) -> None:
     """As a gateway does; its management it does not open to others."""
     keys = KeyFile(tmp_path)

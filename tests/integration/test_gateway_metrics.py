@@ -177,6 +177,14 @@ def test_no_count_is_lost_when_processes_are_killed_and_replaced() -> None:
         assert abs(last.value(name, route="/predict") - logged) <= CALLERS
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack=(
+        "A web page that asks the gateway for its metrics, of another origin or by a name that was changed "
+        "to mean this machine"
+    ),
+    outcome="403",
+)
 @pytest.mark.parametrize(
     ("headers", "field"),
     [({"Origin": "http://here"}, "Origin"), ({"Host": "facet.example"}, "Host")],
@@ -189,6 +197,11 @@ def test_a_web_page_gets_no_metrics(
     assert (reply.status, reply.json["reason"], reply.json["field"]) == (403, "REQUEST_REFUSED", field)
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The gateway's metrics without a key",
+    outcome="401",
+)
 def test_who_has_no_key_gets_no_metrics_where_there_are_keys(tmp_path: Path) -> None:
     """On an address that other machines can reach there must be some."""
     keys = KeyFile(tmp_path)

@@ -149,6 +149,14 @@ def outcomes() -> Iterator[dict[str, Future[None]]]:
         yield {rule.__name__: pool.submit(rule, running) for rule in RULES}
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Connections that send nothing, heads and bodies that do not end, answers that nobody takes",
+    outcome=(
+        "A head has 5 s (408), a first request 10 s, a body 4 KiB a second on average (408), an answer 10 s "
+        "without a byte taken; others are served meanwhile"
+    ),
+)
 @pytest.mark.parametrize("rule", [rule.__name__ for rule in RULES])
 def test_patience_has_an_end(outcomes: dict[str, Future[None]], rule: str) -> None:
     """As each rule says."""

@@ -13,7 +13,8 @@ import pytest
 from tests.support import gateway_process, processes
 from tests.support.endpoints import HTTP_ENDPOINTS
 from tests.support.fake_backend import Backend, echo, failing, fake_backend
-from tests.support.gateway_process import Gateway, held_request, post
+from tests.support.gateway_process import Gateway, held_request, post, read_reply
+from tests.support.raw_http import HEALTH, assert_safe_fields, post_head
 from utils import errors
 from utils.errors import FacetError
 
@@ -208,6 +209,11 @@ def test_idle_connections_shut_nobody_out() -> None:
         assert gateway_process.read(held.getresponse()).status == 200
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Connections until no file descriptor is left",
+    outcome="A line in the log at most once a second; who waits is served when there is room",
+)
 def test_out_of_descriptors_a_gateway_says_so_now_and_then_and_goes_on() -> None:
     """Who came meanwhile is served as soon as there is room."""
     with gateway_process.gateway("127.0.0.1:1") as running:
@@ -237,6 +243,11 @@ def test_an_unknown_setting_is_warned_of_once() -> None:
         assert "did you mean FACET_HTTP_THREADS?" in warnings[0]
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Paths with doubled slashes, to pass a proxy's rule for the path that is meant",
+    outcome="404; nothing is redirected or put right",
+)
 @pytest.mark.parametrize(
     ("target", "status"),
     [
@@ -255,6 +266,35 @@ def test_a_target_means_what_it_says(gateway: Gateway, target: str, status: int)
         reply = gateway_process.read_reply(connection)
     assert reply.status == status
     assert "Location" not in reply.headers
+
+
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Answers that are kept by a cache, taken for a script, or tell which server this is",
+    outcome="`no-store` or `no-cache`, `nosniff`, and no `Server` field, in all answers",
+)
+@pytest.mark.parametrize(
+    ("request_bytes", "kept"),
+    [
+        (post_head(3) + b"abc", "no-store"),
+        (post_head(3, kind="text/plain") + b"abc", "no-store"),
+        (post_head(1 << 30), "no-store"),
+        (HEALTH, "no-store"),
+        (b"OPTIONS /predict HTTP/1.1\r\nHost: x\r\n\r\n", "no-store"),
+        (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", "no-store"),
+        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", "no-store"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n", "no-cache"),
+        (b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", "no-cache"),
+    ],
+    ids=["faces", "refused", "unread", "health", "options", "no route", "no http", "page", "document"],
+)
+def test_no_answer_is_kept_taken_for_another_type_or_names_its_server(
+    gateway: Gateway, request_bytes: bytes, kept: str
+) -> None:
+    """Whoever gives it; what is the same for all may be kept, and is asked for again."""
+    with contextlib.closing(gateway.connect()) as connection:
+        connection.sendall(request_bytes)
+        assert_safe_fields(read_reply(connection), kept)
 
 
 def test_requests_on_one_connection_reuse_it_after_errors(gateway: Gateway, holding: Backend) -> None:

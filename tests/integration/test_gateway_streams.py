@@ -86,6 +86,11 @@ def test_head_has_no_body(gateway: Gateway) -> None:
             assert connection.getresponse().read() == b"/next"
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A long answer that nobody reads",
+    outcome="No more of it is made than is taken",
+)
 def test_no_more_of_an_answer_is_made_than_is_taken(gateway: Gateway) -> None:
     """Who reads nothing is waited for; once it has left, the application is told."""
     with contextlib.closing(socket.socket()) as connection:
@@ -121,6 +126,11 @@ def test_an_answer_that_is_under_way_is_finished_before_the_end(tmp_path: Path) 
 # --- faults of the application ----------------------------------------------------------------------
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Whatever makes the gateway fail",
+    outcome="500 `INTERNAL`, with a request id and without a traceback or path",
+)
 @pytest.mark.parametrize("path", ["/fail", "/header"])
 def test_a_fault_tells_the_caller_nothing_of_itself(gateway: Gateway, path: str) -> None:
     """The log has the traceback under the id that the caller is told, and one line about the request."""

@@ -4,6 +4,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from protos import infer_pb2 as pb
 from tests.support.facet import inference as backend
-from tests.support.http2 import UnfinishedMessages, unfinished_messages
+from tests.support.http2 import UnfinishedMessages, flood, unfinished_messages
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import Process, wait_until
 from utils.channel import MIB, PREDICT, error_of
@@ -86,12 +87,22 @@ def memory(pid: int) -> int:
     return int(found[1]) * 1024
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="Bytes that are no message, to every method",
+    outcome="INVALID_ARGUMENT, and no error in the log",
+)
 @pytest.mark.parametrize("method", [*UNARY, f"{HEALTH}/Watch", *map(REFLECTION.format, ("v1", "v1alpha"))])
 def test_bytes_that_are_no_message_are_the_callers_fault(channel: grpc.Channel, method: str) -> None:
     """Of every service, and no line of level ERROR says otherwise."""
     assert isinstance(failure(send(channel, method, iter([NO_MESSAGE]))), MalformedRequest)
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="No message or two where one belongs",
+    outcome="INVALID_ARGUMENT at once",
+)
 @pytest.mark.parametrize("method", UNARY)
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_call_that_needs_one_message_is_refused_with_none_and_with_two(
@@ -101,6 +112,11 @@ def test_a_call_that_needs_one_message_is_refused_with_none_and_with_two(
     assert isinstance(failure(send(channel, method, iter([b""] * count))), MalformedRequest)
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="A message over the limit",
+    outcome="RESOURCE_EXHAUSTED",
+)
 @pytest.mark.parametrize("method", [PREDICT, MODELS])
 def test_a_message_over_the_limit_is_refused(channel: grpc.Channel, method: str) -> None:
     """By the transport, which says so."""
@@ -170,6 +186,11 @@ def test_reflection_lists_every_service(channel: grpc.Channel) -> None:
     assert {each.name for each in listed} == {*ours, *others, *reflections}
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="Metadata of more than 16 KiB",
+    outcome="Refused",
+)
 @pytest.mark.parametrize(("size", "accepted"), [(9_000, True), (15_000, True), (16_500, False)])
 def test_metadata_is_accepted_up_to_16_kib_and_never_beyond(
     channel: grpc.Channel, size: int, accepted: bool
@@ -181,6 +202,11 @@ def test_metadata_is_accepted_up_to_16_kib_and_never_beyond(
         assert (call.code() is grpc.StatusCode.OK) == accepted, call.details()
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="A message whose last byte never comes",
+    outcome="Ended by its deadline, or by `FACET_MAX_TIMEOUT_SECONDS` without one",
+)
 def test_an_unfinished_message_is_ended_after_the_longest_time(channel: grpc.Channel) -> None:
     """That a request may ask for; also where its call has no deadline."""
     assert isinstance(failure(send(channel, PREDICT, never(), None)), DeadlineExceeded)
@@ -196,6 +222,11 @@ def test_an_unfinished_message_is_ended_at_its_deadline(
     assert line["elapsed_ms"] < 8_000
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="30 connections with calls and reflection streams that send nothing",
+    outcome="100 of 100 health checks are answered",
+)
 @pytest.mark.parametrize("method", [PREDICT, MODELS, REFLECTION.format("v1")])
 def test_unfinished_messages_do_not_hold_up_health(served: tuple[Process, str], method: str) -> None:
     """Of pictures, and of streams of reflection that are open and send nothing, each on its connection."""
@@ -211,6 +242,11 @@ def test_unfinished_messages_do_not_hold_up_health(served: tuple[Process, str], 
             health_pb2_grpc.HealthStub(other).Check(health_pb2.HealthCheckRequest(), timeout=10)
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="Too many unfinished messages on one connection",
+    outcome="Refused with a delay after which to try again",
+)
 def test_who_sends_too_many_messages_at_once_is_told_to_come_again(channel: grpc.Channel) -> None:
     """While those that have a place keep it, for they are of the same connection."""
     calls = [send(channel, PREDICT, never()) for _ in range(30)]
@@ -226,6 +262,11 @@ def sends_no_more(connections: list[UnfinishedMessages]) -> bool:
     return sum(connection.unfinished for connection in connections) < 24
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="200 messages of 10 MB, all but the last byte of each",
+    outcome="24 at most are received at a time, others are answered, and memory is given back",
+)
 def test_unfinished_messages_take_little_memory_and_hold_up_nobody(served: tuple[Process, str]) -> None:
     """Of 200 messages of 10 MB few are received at a time; what they took is given back in the end."""
     process, address = served
@@ -247,3 +288,26 @@ def test_a_caller_that_leaves_amid_its_message_is_no_fault(served: tuple[Process
     with unfinished_messages(address, connections=1, streams=1, size=len(pb.Image().SerializeToString()) + 9):
         pass
     process.wait_for("request", reason="CANCELLED")
+
+
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="Floods of pings, of settings, and of calls that are given up at once (HTTP/2 rapid reset)",
+    outcome="Others are answered meanwhile, and the worker lives",
+)
+@pytest.mark.parametrize("kind", ["ping", "settings", "reset"])
+def test_a_flood_of_frames_holds_up_nobody(served: tuple[Process, str], kind: str) -> None:
+    """Whether or not its connection is ended."""
+    process, address = served
+    [worker] = process.children()
+    with (
+        ThreadPoolExecutor(1) as thread,
+        grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as other,
+    ):
+        health = health_pb2_grpc.HealthStub(other)
+        flooding, answered = thread.submit(flood, address, kind, 20_000), 0
+        while not flooding.done() or answered < 10:
+            health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+            answered += 1
+    assert flooding.result() > 0
+    assert process.children() == [worker]

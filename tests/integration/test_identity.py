@@ -107,6 +107,13 @@ UNAUTHENTICATED = {"KEY_MISSING": ("401", "UNAUTHENTICATED"), "KEY_UNKNOWN": ("4
 STATUSES = {**UNAUTHENTICATED, "KEY_LACKS_SCOPE": ("403", "PERMISSION_DENIED")}
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack=(
+        "Every address over HTTP and gRPC without a key, with a wrong one, and with one for something else"
+    ),
+    outcome="401 or 403, UNAUTHENTICATED or PERMISSION_DENIED, but where none is needed",
+)
 @pytest.mark.parametrize("point", ACCESS_POINTS, ids=str)
 def test_every_access_point_lets_in_who_has_the_key_for_it(served: Served, point: AccessPoint) -> None:
     """Nobody without a key, with a wrong one, or with one for something else; but where none is needed."""
@@ -132,6 +139,11 @@ def test_every_access_point_lets_in_who_has_the_key_for_it(served: Served, point
             )
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Bodies and messages of callers that are not known",
+    outcome="Refused by the head; nothing of them is waited for",
+)
 def test_nothing_of_a_body_is_waited_for_without_a_key(served: Served) -> None:
     """A caller that is not known is refused by its head, however much it says that it will send."""
     with contextlib.closing(served.gateway.connect()) as connection:
@@ -153,6 +165,11 @@ def _nothing_until(ended: threading.Event) -> Iterator[bytes]:
     yield from ()
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Keys in logs and in the command lines of processes",
+    outcome="None: lines have the name of a key",
+)
 def test_logs_name_the_key_and_never_have_it(served: Served) -> None:
     """In the gateway, in the worker that it calls, and in the admin process; nor has a command line."""
     name = "named-in-logs"
@@ -187,6 +204,11 @@ def test_refusals_are_logged_with_the_key_that_is_known(served: Served) -> None:
     assert ("key" in lines["wrong-key"], lines["wrong-key"]["reason"]) == (False, "KEY_UNKNOWN")
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Metadata by which a caller says that it is somebody else",
+    outcome="Believed of a gateway's key alone",
+)
 def test_nobody_else_than_a_gateway_says_for_whom_it_calls(served: Served) -> None:
     """What others say is not believed, and neither is a gateway that says nonsense."""
 
@@ -225,6 +247,11 @@ async def _detect(served: Served, **arguments: Any) -> int:  # noqa: ANN401
         return len(found.faces) + len(many)
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A client's key in its errors, and in what it shows of itself",
+    outcome="Never there",
+)
 def test_clients_show_their_key_with_every_call(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that they are given, or that of the environment; and never show it otherwise."""
     secret = served.secrets["shop"]
@@ -267,6 +294,11 @@ def _refusal(client: ServiceClient) -> RateLimited | None:
     return None
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="One key at all processes of gateway and backend, to have several limits",
+    outcome="One limit",
+)
 def test_a_limit_is_one_for_all_processes_of_a_machine(served: Served) -> None:
     """Those of the gateway and the workers: a request through the gateway counts once."""
     secret = served.add("both", PREDICT, rate=0.01, burst=4)
@@ -284,6 +316,11 @@ def test_a_limit_is_one_for_all_processes_of_a_machine(served: Served) -> None:
 # --- streams ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A stream that goes on with a revoked key, or beyond its limit",
+    outcome="Its later items are refused",
+)
 def test_each_item_of_a_stream_counts_and_is_checked(served: Served) -> None:
     """By the limit, and for its key being revoked; what came before is answered, and the stream goes on."""
     secret = served.add("streamer", PREDICT, rate=0.01, burst=2)
@@ -357,6 +394,11 @@ def test_items_of_every_stream_count(served: Served, name: str) -> None:
 # --- revocation and the gateway's own key -------------------------------------------------------------
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A key that is revoked under load",
+    outcome="Refused within a second; all calls by another one are answered",
+)
 def test_a_revoked_key_is_refused_within_a_second_and_no_other_one(served: Served) -> None:
     """Under load, by the gateway and by workers: all calls by the other key are answered."""
     doomed, kept = served.add("doomed", PREDICT), served.secrets["shop"]
@@ -422,6 +464,11 @@ def test_a_gateway_without_a_good_key_says_that_it_is_its_own_fault(served: Serv
         assert served.secrets["gateway"] not in other.process.log()
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A file of keys that is damaged while it is used",
+    outcome="The keys of before count, and the log says so",
+)
 def test_a_broken_file_changes_nothing_until_it_is_mended(served: Served) -> None:
     """All processes go on with the keys of before, and say so; a gateway does not start with it."""
     before = served.keys.path.read_bytes()

@@ -237,6 +237,11 @@ def test_ends_of_processes_are_counted_by_their_cause(tmp_path: Path) -> None:
         wait_for_value(served.address, 1, "facet_worker_exits_total", cause="told", **FACES)
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="A web page that asks the backend for its metrics",
+    outcome="403",
+)
 @pytest.mark.parametrize("header", ["Origin", "Sec-Fetch-Site"])
 def test_a_web_page_gets_no_metrics(served: Managed, header: str) -> None:
     """As nothing else of the admin process."""

@@ -186,6 +186,11 @@ def with_a_key_that_there_is_not(folder: Path) -> None:
     (folder / "model.toml").write_text('kind = "onnx"\nfactor = 3\n')
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="A model's files replaced by what cannot be loaded",
+    outcome="What was served is served on; the error has no path",
+)
 @pytest.mark.parametrize(
     ("change", "kind", "reason"),
     [

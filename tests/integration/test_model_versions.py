@@ -185,6 +185,11 @@ def test_a_client_of_an_older_version_is_served_by_a_newer_one(
     assert called(backend, new, flower, PLAIN, f"{PLAIN} height: 4") == [*before, {**before[0], "size": 2.0}]
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="A version whose schema breaks what clients have",
+    outcome="Refused with the field; the other one serves on",
+)
 @pytest.mark.parametrize(
     ("name", "field", "how"),
     [

@@ -99,6 +99,11 @@ def test_a_prediction_that_fails_is_the_models_fault_and_its_process_stays(
     backend.unregister("odd")
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="An input that ends the process of a model",
+    outcome="After two processes it is refused; the model and face detection answer others",
+)
 @pytest.mark.parametrize("text", ["exit", "crash"])
 def test_an_input_that_ends_two_processes_is_refused(backend: Backend, text: str) -> None:
     """And the model answers others, and face detection everybody."""
@@ -131,6 +136,11 @@ def test_a_model_that_is_registered_anew_may_compute_what_ended_it_before(backen
             backend.unregister("odd")
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="An input that hangs a model, also one that holds the interpreter",
+    outcome="Its process is ended, and replaced",
+)
 @pytest.mark.parametrize("text", ["hang", "hold"])
 def test_a_prediction_that_takes_longer_than_it_may_is_ended(backend: Backend, text: str) -> None:
     """Also one that holds the interpreter; a second one of the kind is refused."""
@@ -153,6 +163,11 @@ def test_a_call_of_many_items_counts_as_hung_by_the_time_of_each(backend: Backen
     assert json.loads(answer.stdout) == [3, 3, 3, 3]
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="A model that takes all memory",
+    outcome="What it asks beyond `memory_bytes` fails",
+)
 def test_a_model_gets_no_more_memory_than_its_operator_gives_it(backend: Backend) -> None:
     """What it asks beyond that fails, and its process is replaced, which may have kept what it had."""
     backend.register("odd", memory_bytes=1024**3)
@@ -164,6 +179,11 @@ def test_a_model_gets_no_more_memory_than_its_operator_gives_it(backend: Backend
     backend.unregister("odd")
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="A model that forks",
+    outcome="What it has forked ends with its process",
+)
 def test_children_of_a_model_end_with_its_process(backend: Backend) -> None:
     """Whatever the model has forked."""
     backend.register("odd")
@@ -191,6 +211,11 @@ def test_children_of_a_model_end_with_a_supervisor_that_is_killed(
         assert not alive(parent)
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="A model that blocks signals",
+    outcome="Ended all the same",
+)
 def test_a_model_that_blocks_signals_is_ended_all_the_same(backend: Backend) -> None:
     """By one that cannot be blocked, if need be."""
     backend.register("odd")

@@ -198,6 +198,11 @@ def test_faces_are_found_by_tensors(served: Served, path: str, coding: str) -> N
     assert json.loads(content)["outputs"][0]["data"] == [1]
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="A length of the JSON that is beyond the body or amid it",
+    outcome="400",
+)
 @pytest.mark.parametrize("by", [10**6, -1, -10])
 def test_a_length_that_lies_is_refused(served: Served, by: int) -> None:
     """Beyond the body, or amid its JSON: nothing is guessed."""
@@ -226,6 +231,11 @@ def test_an_unknown_model_is_told_as_triton_tells_it(served: Served, path: str, 
     assert problem["error"].startswith("Request for unknown model: ")
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="Models to be loaded and unloaded by callers",
+    outcome="Refused unless `FACET_MODEL_API` allows it",
+)
 def test_models_are_not_changed_unless_the_operator_allows_it(served: Served) -> None:
     """Neither loaded nor unloaded."""
     for action in ("load", "unload"):

@@ -131,6 +131,11 @@ def refusal(address: str) -> str:
         return line
 
 
+@pytest.mark.security(
+    endpoint="processes",
+    attack="Another user who holds the lock on the address, to keep Facet from starting",
+    outcome="The start ends with one line that names that process",
+)
 @pytest.mark.parametrize("listens", [True, False])
 def test_a_process_that_has_the_addresss_lock_is_named(listens: bool) -> None:
     """By what the kernel says of one that listens, and its command on one line; else by how it is found."""

@@ -172,6 +172,14 @@ def trusting_a_stranger(scene: Scene) -> ClientTls:
     return ClientTls(scene.stranger.cert, cert_file=scene.client.cert, key_file=scene.client.key)
 
 
+@pytest.mark.security(
+    endpoint="tls",
+    attack=(
+        "Clients without TLS, without a certificate, with a stranger's or an expired one, and a server with "
+        "a stranger's"
+    ),
+    outcome="No connection; the log says why",
+)
 @pytest.mark.parametrize(
     ("made", "why"),
     [
@@ -193,6 +201,11 @@ def test_who_is_refused_or_refuses_is_told_so(
         assert_not_connected(client, why)
 
 
+@pytest.mark.security(
+    endpoint="tls",
+    attack="A server with an expired certificate",
+    outcome="Refused by every client",
+)
 def test_a_server_whose_certificate_has_expired_is_refused(scene: Scene) -> None:
     """By every client."""
     expired = replace(scene, server=scene.authority.issue("expired", expired=True))
@@ -203,6 +216,11 @@ def test_a_server_whose_certificate_has_expired_is_refused(scene: Scene) -> None
         assert_not_connected(client, "certificate has expired")
 
 
+@pytest.mark.security(
+    endpoint="tls",
+    attack="A server that speaks no TLS where its client does",
+    outcome="No connection, and no word of a caller is sent",
+)
 def test_a_server_without_tls_is_not_called_by_tls(scene: Scene) -> None:
     """No word of a caller goes over the network unencrypted."""
     with fake_backend() as backend, ServiceClient(backend.target, tls=scene.tls()) as client:

@@ -115,6 +115,11 @@ def call(channel: grpc.Channel, method: str) -> grpc.StatusCode:
     return grpc.StatusCode.OK
 
 
+@pytest.mark.security(
+    endpoint="tls",
+    attack="Calls without TLS, or without a certificate where one is demanded, at each gRPC address",
+    outcome="No connection",
+)
 @pytest.mark.parametrize("setting", METHODS)
 def test_every_grpc_address_demands_tls_and_a_certificate(served: Served, setting: str) -> None:
     """Those of Facet's own protocol, TorchServe's and the Open Inference Protocol, health and management."""
@@ -215,6 +220,11 @@ def test_a_certificate_changes_under_load_and_no_call_fails(served: Served) -> N
     assert load.failed == []
 
 
+@pytest.mark.security(
+    endpoint="tls",
+    attack="Certificates and keys replaced by garbage",
+    outcome="What they held before counts, also for workers that start meanwhile",
+)
 def test_spoilt_files_leave_what_was_also_to_processes_that_start(served: Served) -> None:
     """After the death of all workers; the log says why, and when the files are well again they count."""
     process = served.backend.process
@@ -276,6 +286,11 @@ def test_a_reload_and_the_death_of_a_worker_fail_no_call(served: Served) -> None
     assert failed == []
 
 
+@pytest.mark.security(
+    endpoint="tls",
+    attack="A start with certificates or keys that cannot be used",
+    outcome="It ends with one line, which names the setting",
+)
 @pytest.mark.parametrize(
     ("setting", "content", "why"),
     [
@@ -302,6 +317,14 @@ def test_a_start_with_files_that_cannot_be_used_ends(
     assert "Traceback" not in process.log()
 
 
+@pytest.mark.security(
+    endpoint="tls",
+    attack=(
+        "The management at an address that others can reach, with TLS but without a token or certificates of"
+        " clients"
+    ),
+    outcome="The start ends",
+)
 def test_tls_alone_does_not_protect_the_management(tmp_path: Path) -> None:
     """Who need show no certificate needs a token at an address that others can reach."""
     pair = Authority(tmp_path).issue("server")

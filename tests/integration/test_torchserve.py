@@ -170,6 +170,11 @@ def test_calls_are_logged_with_the_status_that_was_sent(torchserve: TorchServe) 
     assert (line["method"], line["status"], line["reason"]) == (method, "INTERNAL", "MODEL_NOT_FOUND")
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="TorchServe's calls without a key, and its key file in the hands of others",
+    outcome="Refused; the file is its owner's alone, and made anew by each start",
+)
 def test_where_keys_are_demanded_every_call_needs_that_of_its_port(tmp_path: Path) -> None:
     """Ping, too; the file is made anew by each start, for its owner alone, and read again when it changes."""
     keys = tmp_path / "key_file.json"

@@ -287,6 +287,11 @@ def test_what_a_model_says_of_itself_needs_a_process(torchserve: TorchServe) -> 
     assert torchserve.ask("GET", "/models/echo/3.0")[1]["type"] == "ModelVersionNotFoundException"
 
 
+@pytest.mark.security(
+    endpoint="torchserve",
+    attack="Models to be registered by `..` and by other paths",
+    outcome="Refused as TorchServe does; nothing of it stays",
+)
 def test_what_cannot_be_registered_is_refused_as_torchserve_does(strict: TorchServe) -> None:
     """By both protocols; nothing of it stays."""
     requests = [
@@ -494,6 +499,14 @@ def test_the_paths_are_described_as_openapi_does(torchserve: TorchServe) -> None
         assert "/models/{model_name}/{model_version}/set-default" in document["paths"]
 
 
+@pytest.mark.security(
+    endpoint="torchserve",
+    attack=(
+        "A web page that asks the management's port, by its origin or by a name that was changed to mean "
+        "this machine"
+    ),
+    outcome="Refused",
+)
 def test_a_web_page_cannot_ask(torchserve: TorchServe) -> None:
     """By its origin, or by a name that is made to mean this machine."""
     for headers in (
@@ -505,6 +518,13 @@ def test_a_web_page_cannot_ask(torchserve: TorchServe) -> None:
         assert (status, told["code"], told["type"]) == (403, 403, "ForbiddenException")
 
 
+@pytest.mark.security(
+    endpoint="torchserve",
+    attack=(
+        "Models to be registered and unregistered without `FACET_MODEL_API`, or with the key of another port"
+    ),
+    outcome="Refused",
+)
 def test_models_are_registered_where_the_operator_allows_it(folder: Path, tmp_path: Path) -> None:
     """And unregistered; all else needs no leave. Each port takes its own key alone, which can be renewed."""
     keys = tmp_path / "keys.json"

@@ -28,6 +28,7 @@ class Answer:
         gone: It was not, because there is no backend, or its models load, and it was said when to come again.
         trouble: What else went wrong.
         repeated: It was sent again because its first connection was closed before the answer's first byte.
+        picture: Which one this is about, where several were sent.
     """
 
     faces: Faces | None = None
@@ -36,6 +37,7 @@ class Answer:
     gone: bool = False
     trouble: str = ""
     repeated: bool = False
+    picture: bytes = b""
 
 
 class Caller(Protocol):
@@ -93,13 +95,8 @@ class HttpCaller:
             return Answer(trouble=f"{response.status}: {body[:200]!r}", repeated=repeated)
         if response.status == 200:
             return replace(self._found(picture, said), repeated=repeated)
-        when = response.headers.get("Retry-After")
-        return Answer(
-            refused=response.status == 429 and when is not None,
-            gone=response.status == 503 and when is not None,
-            trouble=f"{response.status}: {said}",
-            repeated=repeated,
-        )
+        refused = refusal(response.status, said, says_when="Retry-After" in response.headers)
+        return replace(refused, repeated=repeated)
 
     def _body(self, picture: bytes) -> bytes:
         """What is sent of a picture."""
@@ -129,6 +126,16 @@ class GrpcCaller:
     def close(self) -> None:
         with contextlib.suppress(FacetError):
             self._client.close()
+
+
+def refusal(status: int, problem: dict[str, Any], *, says_when: bool, picture: bytes = b"") -> Answer:
+    """What a problem says that came over HTTP, maybe with when to come again."""
+    return Answer(
+        refused=status == 429 and says_when,
+        gone=status == 503 and says_when,
+        trouble=f"{status}: {problem}",
+        picture=picture,
+    )
 
 
 def of_error(error: FacetError) -> Answer:

@@ -124,7 +124,8 @@ class Load:
                 tally.wrong += 1
                 tally.troubles.append(f"{photo.name}: {answer.wrong}")
             elif "WORKER_CRASHED" in answer.trouble:
-                tally.crashed.append(hashlib.sha256(b"14:face_detection" + picture).hexdigest())
+                refused = answer.picture or picture
+                tally.crashed.append(hashlib.sha256(b"14:face_detection" + refused).hexdigest())
             elif not answer.refused and not answer.gone:
                 tally.failed += 1
                 tally.troubles.append(f"{answer.trouble} after {seconds:.1f} s")

@@ -76,9 +76,9 @@ def _crowd(facet: Stage, pictures: list[Photo], report: Report) -> None:
 
 
 def _calm(facet: Stage, pictures: list[Photo], report: Report, requests: int) -> None:
-    """Load that nothing disturbs, a third of it by each endpoint."""
+    """Load that nothing disturbs, as much of it by each endpoint."""
     with facet.traffic(pictures, _row(report, CALM), pause=0) as traffic:
-        traffic.go_on(requests // 3)
+        traffic.go_on(requests // len(ENDPOINTS))
 
 
 def _events(

@@ -17,6 +17,7 @@ from tests.soak.endpoints import Caller, GrpcCaller, HttpCaller
 from tests.soak.kserve import KServe
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.model_callers import MODEL, HttpModelCaller, ModelCaller, words
+from tests.soak.more_callers import AnnotatedCaller, BatchCaller, StreamCaller
 from tests.soak.operators import Operators, ways
 from tests.soak.photos import Photo
 from tests.support.endpoints import answers
@@ -28,7 +29,7 @@ from tests.support.processes import Line, Process, parse, running, wait_until
 
 WORKERS = 3
 MODEL_WORKERS = 2
-ENDPOINTS = ("gateway", "gRPC", "model")
+ENDPOINTS = ("gateway", "batch", "gRPC", "stream", "model")
 _TAIL_LINES = 30
 _SETTINGS = {
     **PATHS,
@@ -188,23 +189,28 @@ class Stage:
         self, photos: Sequence[Photo], tallies: dict[str, Tally], *, pause: float
     ) -> Iterator[Traffic]:
         """Load on all endpoints."""
-        callers: list[Callable[[], Caller]] = [
-            partial(HttpModelCaller, self.http),
-            partial(ModelCaller, self.grpc),
-        ]
-        with (
-            Load(_callers(HttpCaller, self.http, 2), photos, tallies["gateway"], pause=pause) as http,
-            Load(_callers(GrpcCaller, self.grpc, 1), photos, tallies["gRPC"], pause=pause) as grpc,
-            Load(callers, [words("the load")], tallies["model"], pause=pause) as model,
-        ):
-            yield Traffic({"gateway": http, "gRPC": grpc, "model": model})
+        callers: dict[str, list[Callable[[], Caller]]] = {
+            "gateway": [*_callers(HttpCaller, self.http), partial(AnnotatedCaller, self.http, patient=True)],
+            "batch": [partial(BatchCaller, self.http)],
+            "gRPC": _callers(GrpcCaller, self.grpc),
+            "stream": [partial(StreamCaller, self.grpc, patient=True)],
+            "model": [partial(HttpModelCaller, self.http), partial(ModelCaller, self.grpc)],
+        }
+        asked = {**dict.fromkeys(ENDPOINTS, photos), "model": [words("the load")]}
+        with contextlib.ExitStack() as stack:
+            yield Traffic(
+                {
+                    endpoint: stack.enter_context(
+                        Load(callers[endpoint], asked[endpoint], tallies[endpoint], pause=pause)
+                    )
+                    for endpoint in ENDPOINTS
+                }
+            )
 
 
-def _callers(
-    kind: type[HttpCaller] | type[GrpcCaller], address: str, each: int
-) -> list[Callable[[], Caller]]:
-    """So many that name a time, and as many that name none."""
-    return [partial(kind, address, patient=patient) for patient in (True, False) * each]
+def _callers(kind: type[HttpCaller] | type[GrpcCaller], address: str) -> list[Callable[[], Caller]]:
+    """One that names a time, and one that names none."""
+    return [partial(kind, address, patient=patient) for patient in (True, False)]
 
 
 @contextlib.contextmanager

@@ -100,7 +100,7 @@ def ended(connection: socket.socket) -> bool:
         return True
 
 
-COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gateway/gunicorn.conf.py"]
+COMMAND = [sys.executable, "-m", "gateway"]
 
 
 @contextlib.contextmanager

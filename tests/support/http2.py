@@ -1,11 +1,11 @@
-"""Unfinished gRPC messages, on connections of bare HTTP/2 frames: no gRPC client can send half of one."""
+"""What no gRPC client sends, on connections of bare HTTP/2 frames: unfinished messages, and floods."""
 
 import contextlib
 import select
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from utils.channel import PREDICT
 from utils.settings import parse_address
@@ -14,6 +14,7 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
 _ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
 _INITIAL_WINDOW_SIZE = 4
+_CANCEL = 8
 _LARGEST_FRAME = 16 * 1024
 _LOOK_SECONDS = 0.05
 
@@ -38,16 +39,7 @@ class UnfinishedMessages:
         self._prefixes = dict.fromkeys(self._left, struct.pack(">BI", 0, size))
         self._received = b""
         self._over = threading.Event()
-        head = _literals(
-            {
-                ":method": "POST",
-                ":scheme": "http",
-                ":path": PREDICT,
-                ":authority": address,
-                "te": "trailers",
-                "content-type": "application/grpc",
-            }
-        )
+        head = _head(address)
         heads = [_frame(_HEADERS, _END_HEADERS, stream, head) for stream in self._left]
         self._socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + b"".join(heads))
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -127,6 +119,53 @@ def unfinished_messages(
         for one in made:
             stack.callback(one.close)
         yield made
+
+
+def flood(address: str, kind: str, count: int) -> int:
+    """Send so many pings, settings, or calls that are given up at once, on one connection.
+
+    Args:
+        address: The server's.
+        kind: `ping`, `settings` or `reset`.
+        count: How many.
+
+    Returns:
+        Bytes that were sent before the server ended the connection, or all had been.
+    """
+    made: dict[str, Callable[[int], bytes]] = {
+        "ping": lambda number: _frame(_PING, 0, 0, number.to_bytes(8)),
+        "settings": lambda _: _frame(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW_SIZE, 65_535)),
+        "reset": lambda number: (
+            _frame(_HEADERS, _END_HEADERS, 2 * number + 1, _head(address))
+            + _frame(_RST_STREAM, 0, 2 * number + 1, struct.pack(">I", _CANCEL))
+        ),
+    }
+    where = parse_address(address)
+    unsent = memoryview(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + b"".join(map(made[kind], range(count))))
+    size = len(unsent)
+    with socket.create_connection((where.host, where.port)) as connection, contextlib.suppress(OSError):
+        connection.setblocking(False)
+        while unsent:
+            readable, writable, _ = select.select([connection], [connection], [])
+            if readable and not connection.recv(1 << 16):
+                break
+            if writable:
+                unsent = unsent[connection.send(unsent) :]
+    return size - len(unsent)
+
+
+def _head(address: str) -> bytes:
+    """The header block of a call."""
+    return _literals(
+        {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": PREDICT,
+            ":authority": address,
+            "te": "trailers",
+            "content-type": "application/grpc",
+        }
+    )
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -104,6 +104,12 @@ def _codings() -> list[Odd]:
         _refused("chunked behind another field for it", twice, 501, 400),
         _refused("chunked on a folded line", _post(coding + b"\r\n chunked", body=WHOLE)),
         _refused("a space before the colon of a coding", _post(b"Transfer-Encoding : chunked", body=WHOLE)),
+        _refused("a tab before the colon of a coding", _post(b"Transfer-Encoding\t: chunked", body=WHOLE)),
+        _refused("a coding behind a space", _post(LENGTH, b" " + CHUNKED, body=WHOLE)),
+        _refused("a coding in a folded line", _post(LENGTH, b"X: y\r\n " + CHUNKED, body=WHOLE)),
+        _refused("a coding behind a bare LF", _post(LENGTH, b"X: y\n" + CHUNKED, body=WHOLE)),
+        _refused("a coding behind a bare CR", _post(LENGTH, b"X: y\r" + CHUNKED, body=WHOLE)),
+        _refused("a coding behind a NUL", _post(LENGTH, b"X: y\0\r\n" + CHUNKED, body=WHOLE)),
         _refused("chunks in HTTP/1.0", _post(CHUNKED, body=WHOLE, line=b"POST /predict HTTP/1.0"), 400, 501),
         _taken("chunked in capitals", _post(coding + b"CHUNKED", body=WHOLE)),
         _taken("chunked among spaces", _post(coding + b" \tchunked\t ", body=WHOLE), 200, 400, 501),
@@ -130,17 +136,21 @@ def _chunks() -> list[Odd]:
         "a chunk before nothing": b"5\r\nhello" + last,
         "a bare LF in an extension": b"5;a\nb\r\nhello\r\n" + last,
         "a bare CR in an extension": b"5;a\rb\r\nhello\r\n" + last,
+        "a bare LF as an extension": b"5;\nhello\r\n" + last,
+        "a bare LF behind the last chunk": b"5\r\nhello\r\n0\n\n",
     }
     taken = {
         "an extension": b"5;a=b\r\nhello\r\n" + last,
         "a trailer": b"5\r\nhello\r\n0\r\nX: y\r\n\r\n",
         "another request as a chunk": WHOLE,
+        "an extension of the last chunk": b"5\r\nhello\r\n0;a=b\r\n\r\n",
     }
     either = {
         "a space behind a size": b"5 \r\nhello\r\n" + last,
         "a trailer that is a length": b"5\r\nhello\r\n0\r\n" + LENGTH + b"\r\n\r\n",
         "a trailer that is a coding": b"5\r\nhello\r\n0\r\n" + CHUNKED + b"\r\n\r\n",
         "leading zeros": b"00000000000000005\r\nhello\r\n" + last,
+        "several zeros as the last size": b"5\r\nhello\r\n000\r\n\r\n",
     }
     huge, trailer = b"FFFFFFFFFFFFFFFF5\r\nhello\r\n", b"5\r\nhello\r\n0\r\nno trailer\r\n\r\n"
     return [
@@ -148,6 +158,7 @@ def _chunks() -> list[Odd]:
         *(_taken(name, _post(CHUNKED, body=body)) for name, body in taken.items()),
         *(_taken(name, _post(CHUNKED, body=body), 200, 400) for name, body in either.items()),
         _refused("a chunk of 2 ** 68", _post(CHUNKED, body=huge), 400, 413),
+        _refused("a chunk of 2 ** 64", _post(CHUNKED, body=b"10000000000000000\r\n" + last), 400, 413),
         _refused("a trailer that is none", _post(CHUNKED, body=trailer)),
     ]
 
@@ -214,6 +225,9 @@ def _bodies() -> list[Odd]:
         *(_taken(f"a body behind {p!r}", _post(UPGRADE + p, LENGTH)) for p in protocols),
         *(_taken(f"chunks behind {p!r}", _post(UPGRADE + p, CHUNKED, body=WHOLE)) for p in protocols),
         _taken("an upgrade without a body", _get(UPGRADE + b"h2c")),
+        _taken("a body that was asked for", _post(LENGTH, b"Expect: 100-continue")),
+        _taken("a body behind an odd Expect", _post(LENGTH, b"Expect: y 100-continue"), 200, 400, 417),
+        _taken("chunks that were asked for", _post(CHUNKED, b"Expect: 100-continue", body=WHOLE)),
         _taken("a WebSocket", _get(websocket)),
         _taken("HTTP/1.0 that keeps its connection", _get(b"Connection: keep-alive", line=b"GET / HTTP/1.0")),
         Odd("a request behind the last one", _get(b"Connection: close") + SMUGGLED, last, ends=True),

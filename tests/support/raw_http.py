@@ -109,6 +109,18 @@ def assert_last_problem(connection: socket.socket, status: int, reason: str | No
     return reply
 
 
+def assert_safe_fields(reply: Reply, kept: str) -> None:
+    """See that an answer binds caches and browsers, and tells nothing of the server.
+
+    Args:
+        reply: The answer.
+        kept: What it says to caches.
+    """
+    assert reply.headers["Cache-Control"] == kept
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    assert not {"Server", "X-Powered-By", "Via"} & set(reply.headers)
+
+
 def request_line(gateway: Gateway, name: str) -> dict[str, object]:
     """The one line that the gateway has written about the request of this id."""
 

@@ -180,12 +180,19 @@ def test_a_service_that_cannot_answer_is_asked_once_more(service: Facet, home: P
 
 @pytest.mark.parametrize("program", [name for name in BY_HTTP if name in MANY])
 def test_an_answer_that_was_cut_off_is_no_success(service: Facet, home: Path, program: str) -> None:
-    """A batch that lacks its last line."""
+    """A batch that lacks its last line, or whose last line says why it is not whole."""
     whole = of_many(service)
-    with http_stub(whole._replace(body=whole.body.splitlines(keepends=True)[0])) as stub:
-        done = run(home, BY_HTTP[program], http=stub.address)
-    assert done.returncode == 1
-    assert len(done.stdout.splitlines()) == 1
+    [found, _] = whole.body.splitlines(keepends=True)
+    failed = {"done": False, "problem": {"reason": "BODY_TOO_SLOW", "detail": "The body stopped."}}
+    for last, told in (
+        (b"", "cut off"),
+        (json.dumps(failed).encode() + b"\n", "BODY_TOO_SLOW: The body stopped."),
+    ):
+        with http_stub(whole._replace(body=found + last)) as stub:
+            done = run(home, BY_HTTP[program], http=stub.address)
+        assert done.returncode == 1
+        assert len(done.stdout.splitlines()) == 1
+        assert told in done.stderr
 
 
 def test_a_page_of_another_origin_shows_the_faces(service: Facet, home: Path, tmp_path: Path) -> None:

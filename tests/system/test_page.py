@@ -8,6 +8,7 @@ also takes the pictures of the page that the documentation shows.
 import http.client
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,12 @@ from tests.support import gateway_process, pictures
 from tests.support.browser import PHONE, Browser, chromium, tab
 from tests.support.facet import Facet, facet
 from tests.support.fake_backend import failing, fake_backend
+from tests.support.keys import KeyFile
 from tests.support.model_store import add_version
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import PATIENCE
+from tests.support.tools import tool
+from utils.api_keys import PREDICT
 from utils.errors import QueueFull
 
 MODEL = '''
@@ -327,6 +331,21 @@ def test_the_answer_can_be_copied_as_json(page: Browser, service: Facet) -> None
     assert json.loads(page.run("return window.copied"))["results"] == answer["results"]
 
 
+def test_the_command_does_the_same_whatever_the_file_is_called(
+    page: Browser, service: Facet, tmp_path: Path
+) -> None:
+    """In a shell, in the folder of the file."""
+    tool("curl", "curl")
+    answer = answer_of(service, ASTRONAUT.read_bytes())
+    for name in ("portrait.png", """it's a "b";c, $HOME\\d.png"""):
+        page.choose(saved(tmp_path, name, ASTRONAUT.read_bytes()))
+        page.wait_for_text("summary", f"1 face in {name}")
+        command = page.run("return document.getElementById('command').textContent")
+        typed = ["/bin/sh", "-c", command]
+        done = subprocess.run(typed, cwd=tmp_path, capture_output=True, timeout=60, check=True)
+        assert json.loads(done.stdout)["results"] == answer["results"]
+
+
 # --- options ----------------------------------------------------------------------------------------
 
 
@@ -432,6 +451,39 @@ def test_a_service_that_is_away_is_told_and_can_be_tried_again(browser: Browser)
     assert browser.element("retry").is_displayed()
 
 
+# --- keys ---
+
+
+def test_a_key_is_asked_for_where_one_is_needed_and_kept_until_the_tab_is_closed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """A wrong one is asked for again; who gives none is told so, and may try again."""
+    keys = KeyFile(tmp_path)
+    with fake_backend() as backend, gateway_process.gateway(backend.target, **keys.environ) as gateway:
+        address = "http://{}:{}/".format(*gateway.address)
+        browser.open(address)
+        browser.choose(ASTRONAUT)
+        browser.wait_for_text("key-why", "The service wants a key.")
+        assert browser.focused() == "key-value"
+        browser.press(Keys.ESCAPE)
+        browser.wait_for_text("problem", "The service wants a key.")
+        secret = keys.add("reader", PREDICT)
+        browser.click("retry")
+        browser.wait_for(browser.element("key").is_displayed, "the question")
+        browser.press("not", Keys.ENTER)
+        browser.wait_for_text("key-why", "The service does not know this key.")
+        browser.press(secret, Keys.ENTER)
+        browser.wait_for(lambda: backend.calls, "a call with the key")
+        browser.open(address)
+        backend.calls.clear()
+        browser.choose(ASTRONAUT)
+        browser.wait_for(lambda: backend.calls, "a call with the key that is kept")
+        browser.click("key-forget")
+        assert not browser.element("key-forget").is_displayed()
+        browser.choose(ASTRONAUT)
+        browser.wait_for_text("key-why", "The service wants a key.")
+
+
 # --- camera -----------------------------------------------------------------------------------------
 
 
@@ -470,8 +522,16 @@ def test_without_https_the_page_says_why_there_is_no_camera(browser: Browser, se
 
 
 def test_frames_are_sent_one_at_a_time(page: Browser) -> None:
-    """However slow the service is."""
+    """However slow the service is, and none is kept: a camera may be on for hours."""
     page.run(
+        "window.listeners = 0;"
+        "for (const [name, step] of [['addEventListener', 1], ['removeEventListener', -1]]) {"
+        "  const method = AbortSignal.prototype[name];"
+        "  AbortSignal.prototype[name] = function (...arguments) {"
+        "    window.listeners += step;"
+        "    method.apply(this, arguments);"
+        "  };"
+        "}"
         "const send = XMLHttpRequest.prototype.send; window.most = window.open_ = 0;"
         "XMLHttpRequest.prototype.send = function (body) {"
         "  window.most = Math.max(window.most, ++window.open_);"
@@ -483,6 +543,7 @@ def test_frames_are_sent_one_at_a_time(page: Browser) -> None:
     page.requested()
     page.wait_for(lambda: len(page.run("return performance.getEntriesByType('resource')")) > 30, "frames")
     assert page.run("return window.most") == 1
+    assert page.run("return window.listeners") < 5
     page.click("camera-stop")
 
 

@@ -105,6 +105,11 @@ def test_of_a_new_backend_it_says_what_there_is_not() -> None:
     assert "There are none." in page.text
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Markup in names, descriptions and errors of models, shown at `/statusz`",
+    outcome="Escaped",
+)
 def test_nothing_that_somebody_else_wrote_becomes_markup() -> None:
     """Neither a model's name or description, nor why it failed, nor a log line's field."""
     page, _, text = shown(status(HOSTILE))
@@ -114,6 +119,11 @@ def test_nothing_that_somebody_else_wrote_becomes_markup() -> None:
     assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
 
 
+@pytest.mark.security(
+    endpoint="admin-http",
+    attack="Scripts in `/statusz`, or the page in a frame",
+    outcome="Forbidden by its Content-Security-Policy",
+)
 def test_it_loads_nothing_and_runs_nothing() -> None:
     """By its policy, and because there is nothing in it: the one style in it is named by its hash."""
     page, headers, text = shown(status())

@@ -148,6 +148,11 @@ def test_keys_are_told_apart(tmp_path: Path) -> None:
     assert len(read_keys(written(tmp_path, *many[1:]))) == MOST_KEYS
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A file of keys that others can read or write",
+    outcome="Not used",
+)
 def test_a_file_that_others_can_use_is_unusable(keys: KeyFile) -> None:
     """Who can write it could give himself a key."""
     for mode in (0o604, 0o602, 0o601):
@@ -158,6 +163,11 @@ def test_a_file_that_others_can_use_is_unusable(keys: KeyFile) -> None:
     read_keys(keys.path)
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A new file of keys under a loose umask",
+    outcome="It is its owner's alone",
+)
 def test_a_new_file_is_its_owners_and_an_old_one_keeps_its_rights(keys: KeyFile) -> None:
     """Whatever the umask is."""
     assert stat.S_IMODE(keys.path.stat().st_mode) == 0o600
@@ -192,6 +202,11 @@ def ring(keys: KeyFile) -> tuple[KeyRing, str]:
     return KeyRing(keys.path), secret
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A part of a key, or its hash",
+    outcome="401",
+)
 def test_a_key_is_found_by_its_whole_secret(ring: tuple[KeyRing, str]) -> None:
     """By no part of it, and by nothing else."""
     known, secret = ring

@@ -18,7 +18,15 @@ from gateway.forms.parts import read_parts
 from gateway.server.connection import ANSWER_SECONDS, Connection
 from tests.support.batches import END, file, option
 from tests.support.processes import PATIENCE
-from utils.errors import Cancelled, MalformedRequest
+from utils.domain import Detection, ImageInfo, ModelInfo, Timings
+from utils.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    FacetError,
+    ImageEmpty,
+    MalformedRequest,
+    QueueFull,
+)
 
 # --- parts ------------------------------------------------------------------------------------------
 
@@ -69,6 +77,9 @@ def test_what_is_behind_the_last_boundary_is_not_taken() -> None:
 
 # --- room -------------------------------------------------------------------------------------------
 
+SECONDS = 60.0
+"""That a picture has."""
+
 
 def assert_waits(room: Room, pool: ThreadPoolExecutor, call: Any, *arguments: int) -> None:  # noqa: ANN401
     """See that a call waits until the room is closed."""
@@ -80,35 +91,59 @@ def assert_waits(room: Room, pool: ThreadPoolExecutor, call: Any, *arguments: in
         future.result(PATIENCE)
 
 
-def entered(items: int, most_bytes: int = 10) -> Room:
-    """A room in which there are so many, where more have left already."""
-    room = Room(most_bytes)
-    for _ in range(MOST_ITEMS):
-        room.enter()
-        room.leave(0)
+def detection(waited: float, computed: float) -> Detection:
+    """An answer that took so many milliseconds."""
+    timings = Timings(queue_ms=waited, decode_ms=0, detect_ms=computed, total_ms=waited + computed)
+    return Detection((), ImageInfo(1, 1, 1), ModelInfo("", "", ""), timings)
+
+
+def entered(items: int, most_bytes: int = 10, *outcomes: Detection | FacetError) -> Room:
+    """A room in which there are so many, where others have left that came to this."""
+    room = Room(most_bytes, SECONDS)
+    for outcome in outcomes or [detection(0, 1)]:
+        places = 0
+        inside = 0
+        while not places:
+            places = room.enter()
+            inside += 1
+        room.learn(places, outcome)
+        for _ in range(inside):
+            room.leave(0)
     for _ in range(items):
         room.enter()
     return room
 
 
-def test_a_room_has_few_places_at_first_and_more_for_each_that_was_left() -> None:
-    """Sixteen at most; and fewer where the backend had no room, or took long."""
+@pytest.mark.parametrize(
+    ("outcomes", "places"),
+    [
+        ([detection(0, 10)], MOST_ITEMS),
+        ([detection(0, 500)], 4),
+        ([detection(0, 500), detection(500, 500)], 4),
+        ([detection(0, 500), detection(2000, 500)], 2),
+        ([detection(0, 10), QueueFull("full")], 8),
+        ([detection(0, 10), DeadlineExceeded("late")], 8),
+        ([detection(0, 10), ImageEmpty("empty")], MOST_ITEMS),
+        ([detection(9000, 10)] * 3, 1),
+    ],
+)
+def test_a_room_has_as_many_places_as_wait_for_half_a_second(
+    outcomes: list[Detection | FacetError], places: int
+) -> None:
+    """In the backend; one at least and sixteen at most, and half of them where it has no room or no time."""
     with ThreadPoolExecutor(1) as pool:
-        room = entered(MOST_ITEMS)
+        room = entered(places, 10, *outcomes)
         assert_waits(room, pool, room.enter)
-        room = Room(10)
-        for _ in range(2):
-            room.enter()
-        assert_waits(room, pool, room.enter)
-        room = entered(8)
-        for _ in range(8):
-            room.shrink()
-        assert_waits(room, pool, room.enter)
-        room = entered(12)
-        for _ in range(4):
-            room.leave(0, slow=True)
-        for _ in range(4):
-            room.enter()
+
+
+def test_pictures_that_entered_at_once_change_a_room_once() -> None:
+    """Only that which took the last place says how many there should be."""
+    with ThreadPoolExecutor(1) as pool:
+        room = Room(10, SECONDS)
+        assert [room.enter(), room.enter()] == [0, 2]
+        for places in (0, 2, 2, 0):
+            room.learn(places, detection(0, 500))
+        assert [room.enter(), room.enter()] == [0, 4]
         assert_waits(room, pool, room.enter)
 
 

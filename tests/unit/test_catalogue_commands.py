@@ -62,6 +62,11 @@ def test_a_member_that_may_be_missing_has_its_default() -> None:
     assert decode(b'{"command": "Register", "url": "iris"}') == Register("iris")
 
 
+@pytest.mark.security(
+    endpoint="control",
+    attack="Lines that are no command",
+    outcome="Refused with what is wrong",
+)
 @pytest.mark.parametrize(
     ("line", "why"),
     [

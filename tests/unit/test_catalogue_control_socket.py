@@ -161,6 +161,11 @@ def test_a_command_without_an_id_holds_up_what_comes_after_it(supervisor: Superv
         assert [decode_id(answers.readline()) for _ in range(2)] == [None, 2]
 
 
+@pytest.mark.security(
+    endpoint="control",
+    attack="Commands whose answers nobody reads",
+    outcome="Few are carried out before answers are read",
+)
 def test_a_client_that_reads_no_answers_is_given_few(supervisor: Supervisor) -> None:
     """However many commands it sends: the supervisor's memory is not a client's. Later it gets the rest."""
     count = 40
@@ -173,6 +178,11 @@ def test_a_client_that_reads_no_answers_is_given_few(supervisor: Supervisor) -> 
         assert [decode_id(answers.readline()) for _ in range(count)] == list(range(count))
 
 
+@pytest.mark.security(
+    endpoint="control",
+    attack="Many commands at once",
+    outcome="64 of a connection are in work, the others wait",
+)
 def test_of_commands_that_take_long_64_are_in_work_at_once(supervisor: Supervisor) -> None:
     """Of one connection; the others wait, and are carried out when there is room."""
     with closing(supervisor.connect()) as client:
@@ -204,6 +214,11 @@ def test_a_client_that_leaves_undoes_nothing(supervisor: Supervisor) -> None:
     assert supervisor.call(ListModels())["number"] == 4
 
 
+@pytest.mark.security(
+    endpoint="control",
+    attack="A line without an end",
+    outcome="Refused at 1 MiB",
+)
 def test_a_line_without_an_end_is_refused(supervisor: Supervisor) -> None:
     """The supervisor's memory is not a client's."""
     with closing(supervisor.connect()) as client:
@@ -234,6 +249,11 @@ def test_only_a_line_of_its_own_is_too_long(supervisor: Supervisor) -> None:
         sending.join()
 
 
+@pytest.mark.security(
+    endpoint="control",
+    attack="Another user of the machine",
+    outcome="The socket is its owner's alone, whatever the umask is",
+)
 def test_nobody_else_can_open_it(tmp_path: Path) -> None:
     """Whatever the umask is; and it goes with its backend."""
     before = os.umask(0)

@@ -12,6 +12,11 @@ def test_a_name_is_letters_digits_and_three_marks(name: str) -> None:
     assert check_name(name) == name
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="Names of models with slashes, dots and other characters",
+    outcome="Refused",
+)
 @pytest.mark.parametrize("name", ["", ".a", "-a", "_a", "a/b", "a b", "ä", "a\n", "x" * 65])
 def test_another_name_is_refused_with_its_field(name: str) -> None:
     """Which the caller can mend by what the text says."""

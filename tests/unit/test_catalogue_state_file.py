@@ -67,6 +67,11 @@ def test_what_was_saved_is_loaded_by_the_next_backend(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="The file of state in the hands of other users",
+    outcome="It is its owner's alone, whatever the umask is",
+)
 def test_nobody_else_reads_or_writes_it(tmp_path: Path) -> None:
     """Whatever the umask is, and whatever another process has left there."""
     before = os.umask(0)
@@ -89,6 +94,11 @@ def test_a_folder_that_it_makes_is_its_user_s_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a" / "state").stat().st_mode) == 0o700
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="A damaged file of state",
+    outcome="The start ends with one line, and the file stays",
+)
 @pytest.mark.parametrize(
     "text",
     [

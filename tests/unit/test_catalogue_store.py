@@ -85,6 +85,11 @@ def test_a_model_is_asked_for_in_several_ways(folder: Path, add: Add, url: str) 
     assert (found.name, found.version) == ("digit-model", "1.0")
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="URLs and paths that lead out of the model store",
+    outcome="Refused",
+)
 @pytest.mark.parametrize(
     "url",
     [
@@ -234,6 +239,11 @@ def test_a_model_toml_that_is_no_text_is_refused(folder: Path, add: Add) -> None
         Store(folder).resolve("iris")
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="Links in the model store that lead out of it: folders, `model.toml`, files that it names",
+    outcome="Not followed",
+)
 def test_links_lead_nowhere_else(folder: Path, add: Add, tmp_path: Path) -> None:
     """Neither a version's folder, nor its model.toml, nor a file that it names; within the store they may."""
     (tmp_path / "outside").mkdir()

@@ -236,6 +236,11 @@ def test_a_model_that_was_never_loaded_has_no_files(tmp_path: Path) -> None:
     assert result.stderr.startswith("facet: MODEL_NOT_READY: iris ")
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="A name of a file, made by a model's process, that leads out of the folder",
+    outcome="Nothing is written there",
+)
 @pytest.mark.parametrize("path", ["../iris.proto", "a/../../iris.proto", "/tmp/iris.proto"])  # noqa: S108 - refused
 @pytest.mark.usefixtures("compiled")
 def test_no_file_is_written_outside_of_the_folder(tmp_path: Path, path: str) -> None:

@@ -35,6 +35,11 @@ def open_buffers() -> int:
     return found
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="The memory of another's request, used again",
+    outcome="Each answer is to its own request",
+)
 def test_the_memory_of_an_answered_request_serves_the_next(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

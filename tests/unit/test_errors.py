@@ -119,6 +119,11 @@ def test_an_internal_error_tells_the_caller_nothing() -> None:
     assert InternalError().detail == InternalError.message
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="Errors of others' code that name paths",
+    outcome="No caller is told the folders",
+)
 @pytest.mark.parametrize(
     ("text", "told"),
     [

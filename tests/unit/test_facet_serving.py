@@ -14,6 +14,7 @@ from inference_server.models.operations import operations_of
 from inference_server.models.schema import Schema
 from tests.support.processes import ROOT
 from utils import errors
+from utils.service_client import ServiceClient
 
 FORM = b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n--x--\r\n'
 
@@ -31,6 +32,16 @@ def test_authors_need_no_more_than_this_package() -> None:
         timeout=60,
     )
     assert found.stdout.split() == ["utils", "utils.errors"]
+
+
+def test_each_name_that_is_offered_can_be_had_and_no_other() -> None:
+    """Clients and modules are imported by that."""
+    for name in facet_serving.__all__:
+        assert getattr(facet_serving, name) is not None
+    assert facet_serving.ServiceClient is ServiceClient
+    assert facet_serving.errors is errors
+    with pytest.raises(AttributeError, match="no attribute 'NoSuchName'"):
+        _ = facet_serving.NoSuchName
 
 
 def test_an_authors_refusal_is_told_as_the_servers_own() -> None:

@@ -234,6 +234,11 @@ def test_options_and_head_are_answered(client: FlaskClient) -> None:
 # --- permits ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="More pictures at once than there are permits",
+    outcome="429; health and other paths are answered",
+)
 def test_predict_leaves_eight_threads_to_the_other_paths(backend: FakeBackend) -> None:
     """With 10 threads two pictures are under way at most; the third is told when to come again."""
     app = app_for(backend, FACET_HTTP_THREADS="10")
@@ -377,6 +382,11 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [line for line in formatted if line["message"] == "request"]
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Pictures and notes of callers, which a log must not have",
+    outcome="Neither is in the line of the request",
+)
 def test_a_request_writes_one_line(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
     """With what an operator asks for, and without the picture or the caller's notes."""
     caplog.set_level(logging.INFO)
@@ -436,6 +446,11 @@ def test_what_gRPC_says_of_a_failure_is_in_its_line_and_in_no_answer(  # noqa: N
     assert lines(caplog)[0]["level"] == ("error" if failure.http_status == 500 else "info")
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A request while no backend is there, to learn of the network inside",
+    outcome="503 without an address",
+)
 def test_the_backend_that_could_not_be_reached_is_named_in_the_log_alone(
     backend: FakeBackend, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -66,6 +66,11 @@ def test_several_members_are_one_body(split: int) -> None:
     assert uncompress(body, coding, len(IMAGE), ImageTooLarge) == IMAGE
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Damaged gzip",
+    outcome="400; nothing is made of what could be read",
+)
 @pytest.mark.parametrize(
     "body",
     [
@@ -118,6 +123,11 @@ def test_damaged_deflate_is_malformed(client: FlaskClient, body: bytes) -> None:
     assert "deflate" in assert_refused(response, 400, "MALFORMED_REQUEST", "Content-Encoding")
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Bombs of gzip and deflate, with several members",
+    outcome="413; no more than the limit is unpacked",
+)
 @pytest.mark.parametrize(
     ("coding", "bomb"), [("gzip", BOMB), ("deflate", zlib.compress(bytes(64 * 1024**2)))]
 )

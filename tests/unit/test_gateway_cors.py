@@ -17,6 +17,11 @@ def client_for(origins: str, backend: FakeBackend | None = None) -> FlaskClient:
     return app_for(backend or FakeBackend(), FACET_ALLOWED_ORIGINS=origins).test_client()
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A web page of another origin that reads answers",
+    outcome="No CORS fields unless `FACET_ALLOWED_ORIGINS` is set, so a browser does not let it",
+)
 def test_unless_it_is_set_no_page_is_allowed(client: FlaskClient) -> None:
     """Neither answers nor what browsers ask before say anything of origins."""
     preflight = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
@@ -47,6 +52,11 @@ def test_pages_of_the_origins_that_are_named_may_read_answers() -> None:
     assert "Access-Control-Allow-Credentials" not in response.headers
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A web page of an origin that is not among those allowed",
+    outcome="No CORS fields, and `Vary: Origin` for caches",
+)
 @pytest.mark.parametrize("origin", ["https://page.example.org", "http://page.example", "null", "", None])
 def test_other_pages_may_not(origin: str | None) -> None:
     """Nor are they told who may; but caches must know that it depends on who asks."""

@@ -75,6 +75,11 @@ def test_files_are_sent_compressed_to_those_who_take_that_and_once(client: Flask
     assert other.status_code == 200
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Paths out of the folder of the files of `/docs`",
+    outcome="404",
+)
 @pytest.mark.parametrize("path", ["/docs/", "/docs/docs.html", "/docs/LICENSE", "/docs/../app.py", "/docs/x"])
 def test_no_other_file_is_served(client: FlaskClient, path: str) -> None:
     """Names are looked up, and no folder is."""

@@ -131,6 +131,11 @@ def test_an_unknown_name_in_the_query_is_refused_beside_any_body(client: FlaskCl
         assert_refused(response, 400, "UNKNOWN_OPTION", f"options.{name}")
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="JSON of hundreds of thousands of values",
+    outcome="400, before they are made",
+)
 def test_a_body_of_more_values_than_a_request_needs_is_malformed(backend: FakeBackend) -> None:
     """They are counted before they are made; texts of nothing but commas are within the number."""
     client = app_for(backend).test_client()
@@ -145,6 +150,11 @@ def test_a_body_of_more_values_than_a_request_needs_is_malformed(backend: FakeBa
     assert post_json(client, {"image": TEXT, **commas}).status_code == 200
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="JSON, forms and metadata that are made to cost memory",
+    outcome="Refused for less than four times their own size",
+)
 @pytest.mark.parametrize(
     "body",
     [
@@ -161,6 +171,11 @@ def test_a_body_that_is_refused_has_cost_a_few_times_its_own_memory_at_most(body
     assert refusal_peak(lambda: read.parse(body, "")) < 4 * len(body)
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Base64 that turns out wrong at its end",
+    outcome="The same",
+)
 @pytest.mark.parametrize("end", ["-", "😀"])
 def test_base64_that_is_refused_has_cost_a_few_times_its_own_memory_at_most(end: str) -> None:
     """Also with a blank after each character."""

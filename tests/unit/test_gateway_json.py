@@ -120,6 +120,11 @@ def test_a_deeply_nested_body_is_malformed(client: FlaskClient) -> None:
     assert (response.status_code, response.get_json()["reason"]) == (400, "MALFORMED_REQUEST")
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="JSON with a name twice, NaN, 1e999, half a surrogate, no UTF-8",
+    outcome="400, with the member at fault",
+)
 @pytest.mark.parametrize(
     ("body", "reason", "field"),
     [
@@ -148,6 +153,11 @@ def test_a_body_that_is_no_request_is_malformed(
     assert_refused(post_json(client, body), 400, reason, field)
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="200,000 nested brackets",
+    outcome="400; no stack is exhausted",
+)
 def test_200_000_nested_brackets_are_malformed(backend: FakeBackend) -> None:
     """They exhaust no stack."""
     client = app_for(backend).test_client()

@@ -86,6 +86,11 @@ def problem(response: TestResponse) -> tuple[int, str]:
     return response.status_code, json.loads(response.data)["reason"]
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Each path of the gateway without a key, also such as there are not",
+    outcome="401, but for those that docs and page need",
+)
 def test_every_path_needs_a_key_but_those_that_are_named(app: Gateway, backend: FakeBackend) -> None:
     """A path that is added needs one; and so does one that there is not."""
     client = app.test_client()
@@ -202,6 +207,11 @@ def test_browsers_may_ask_what_is_allowed(keys: KeyFile, backend: FakeBackend) -
     }
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A header field by which a caller says that it is somebody else",
+    outcome="Not passed on",
+)
 def test_the_backend_is_told_for_whom_it_is_called(keys: KeyFile, backend: FakeBackend) -> None:
     """By the name of the key, and by no header field of the caller's."""
     headers = {**bearer(keys.add("shop", PREDICT)), "X-Facet-Caller": "boss"}
@@ -225,6 +235,11 @@ def limited(keys: KeyFile, backend: FakeBackend) -> tuple[FlaskClient, dict[str,
     return app_with(keys, backend).test_client(), headers
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="More requests than the limit of a key allows",
+    outcome="429 with `Retry-After` and `RateLimit`",
+)
 def test_a_key_beyond_its_limit_is_told_when_to_come_again(
     limited: tuple[FlaskClient, dict[str, str]], backend: FakeBackend
 ) -> None:
@@ -247,6 +262,11 @@ def test_a_key_beyond_its_limit_is_told_when_to_come_again(
     assert len(backend.requests) == 2
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Requests that fail, to get around a limit",
+    outcome="They count",
+)
 def test_every_request_that_needs_a_key_counts(limited: tuple[FlaskClient, dict[str, str]]) -> None:
     """Those that fail, too; those that need none do not."""
     client, headers = limited
@@ -281,6 +301,11 @@ def items_of(client: FlaskClient, headers: dict[str, str], count: int) -> list[L
     return batches.Answered(response.status_code, fields, response.data).items
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Batches, to get around a limit",
+    outcome="Each picture counts",
+)
 def test_each_picture_of_a_batch_counts_and_the_batch_does_not(
     limited: tuple[FlaskClient, dict[str, str]], backend: FakeBackend
 ) -> None:

@@ -95,6 +95,11 @@ def test_a_form_without_a_sure_image_is_told_what_came(
     assert "curl -F image=@photo.jpg http://localhost/predict" in detail
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A URL or a path in the place of a picture, to have it fetched or read",
+    outcome="400; nothing is fetched or opened",
+)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -145,6 +150,11 @@ def test_a_url_where_there_should_be_a_picture_is_told_how_to_send_that(
     assert backend.requests[0].image_id == url
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A form that was cut off, anywhere",
+    outcome="400",
+)
 @pytest.mark.parametrize("cut", [3, 30, 60, -3, -9])
 def test_a_form_that_was_cut_off_is_malformed(client: FlaskClient, cut: int) -> None:
     """Wherever the cut is."""
@@ -187,6 +197,11 @@ def test_a_form_that_cannot_be_taken_apart_is_malformed(client: FlaskClient, bod
     assert_refused(response, 400, "MALFORMED_REQUEST")
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A part of a form with a head of 13,000 lines",
+    outcome="400",
+)
 @pytest.mark.parametrize("line", [b"a:b\r\n", b"a\n"])
 @pytest.mark.parametrize("before", [b"", b"x", b"--B\r\n" + HEAD + b"\r\n\r\nx\r\n"])
 def test_the_head_of_a_part_has_a_limit(client: FlaskClient, before: bytes, line: bytes) -> None:

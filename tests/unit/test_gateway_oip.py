@@ -127,6 +127,11 @@ def test_what_else_is_wrong_with_a_body_is_the_models_to_say(
     assert backend.encoded[-1][-1] == body
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="A length of the JSON that is negative, has a point, or 19 digits",
+    outcome="400",
+)
 @pytest.mark.parametrize("length", ["-1", "1.0", "x", "", "9" * 19, "1, 2"])
 def test_a_length_that_is_no_number_is_refused(
     client: FlaskClient, backend: FakeBackend, length: str
@@ -137,6 +142,11 @@ def test_a_length_that_is_no_number_is_refused(
     assert backend.encoded == []
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="Bombs of gzip and deflate",
+    outcome="413",
+)
 def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     """By the limit of any request to a model."""
     backend = FakeBackend()

@@ -64,6 +64,11 @@ def test_caches_are_told_that_the_answer_depends_on_what_is_accepted(client: Fla
     assert (again.status_code, set(again.vary)) == (304, {"Accept", "Accept-Encoding"})
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="The page within a frame of others, or with scripts of others",
+    outcome="Forbidden by its Content-Security-Policy",
+)
 @pytest.mark.parametrize("path", ["/", *FILES])
 def test_a_browser_lets_the_page_load_and_ask_this_server_alone(client: FlaskClient, path: str) -> None:
     """Pictures may also be those that it was given; no other page may frame it."""
@@ -125,6 +130,11 @@ def test_the_options_of_the_page_have_the_ranges_and_defaults_that_are_enforced(
     assert shown == {one.name: (*one.metadata["bounds"], one.default) for one in fields(DetectOptions)}
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Paths out of the folder of the page's files",
+    outcome="404; files are looked up by name",
+)
 @pytest.mark.parametrize("path", ["/page", "/page/", "/page/page.html", "/page/../app.py", "/page/x.js"])
 def test_no_other_file_is_served(client: FlaskClient, path: str) -> None:
     """Names are looked up, and no folder is."""

@@ -162,6 +162,11 @@ def test_what_is_no_name_of_a_model_is_not_found(client: FlaskClient, backend: F
     assert backend.encoded == []
 
 
+@pytest.mark.security(
+    endpoint="torchserve",
+    attack="The management's paths, and Facet's own, at the inference port",
+    outcome="404",
+)
 @pytest.mark.parametrize(
     "path", ["/", "/predict", "/models", "/models/iris", "/healthz", "/predictions/iris/1/2", "/ping/"]
 )
@@ -214,6 +219,11 @@ def test_where_keys_are_demanded_each_path_needs_the_one_for_inference(
     assert ask(f"Bearer {inference}").status_code == 400
 
 
+@pytest.mark.security(
+    endpoint="torchserve",
+    attack="A body without a token where one is demanded",
+    outcome="Refused before the body comes",
+)
 def test_who_has_no_token_sends_its_body_in_vain(backend: FakeBackend, tmp_path: Path) -> None:
     """It is refused before the body comes."""
     file = tmp_path / "key_file.json"

@@ -109,6 +109,11 @@ def test_a_meaningless_orientation_is_none(value: int) -> None:
     assert (applied, pixels.shape) == (1, (180, 240, 3))
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="EXIF data that cannot be read",
+    outcome="Taken for none",
+)
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_broken_metadata_does_not_break_a_picture() -> None:
     """EXIF data that cannot be read is as good as none."""
@@ -254,6 +259,11 @@ def test_too_many_bytes_are_refused_before_they_are_looked_at() -> None:
         inspect(data, len(data) - 1, LIMIT)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="Odd files, to fill the log",
+    outcome="What Pillow says is not logged",
+)
 def test_what_pillow_says_of_odd_pictures_is_not_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or any caller could write errors into the operator's log."""
     heard: list[logging.LogRecord] = []
@@ -272,6 +282,11 @@ def test_a_large_picture_may_take_its_time_to_decode() -> None:
     assert Header("JPEG", 6250, 4000).decode_seconds == pytest.approx(10.0)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A PNG file of 110 KB that decodes to 900 million pixels",
+    outcome="`TOO_MANY_PIXELS` by its header; nothing is decoded",
+)
 def test_too_many_pixels_are_refused_by_the_header() -> None:
     """A one-bit PNG of 30000 x 30000 has 110 KB; nothing of it is decoded."""
     data = raw_png(1, 0, b"\0" * 3750, 30_000, height=30_000)
@@ -291,6 +306,11 @@ def test_the_pixel_limit_is_within_it() -> None:
             look()
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A GIF frame that is larger than its canvas",
+    outcome="`TOO_MANY_PIXELS`",
+)
 def test_a_gif_frame_larger_than_its_canvas_counts() -> None:
     """Pillow enlarges the canvas to the frame, so the frame's size is what is limited."""
     data = bytearray(saved(Image.new("P", (64, 64)), "GIF"))
@@ -300,6 +320,11 @@ def test_a_gif_frame_larger_than_its_canvas_counts() -> None:
         inspect(bytes(data), BYTES, LIMIT)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A small TIFF picture in an enormous tile",
+    outcome="`TOO_MANY_PIXELS`",
+)
 def test_a_tiff_tile_larger_than_the_limit_is_refused() -> None:
     """A small picture in an enormous tile would take the tile's memory."""
     tags = (256, 16), (257, 16), (258, 8), (259, 8), (262, 1), (277, 1), (322, 60_000), (323, 60_000)
@@ -352,6 +377,11 @@ def test_a_truncated_file_is_broken(form: str, share: float) -> None:
     assert caught.value.field == "image"
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A broken file, to learn of the inside",
+    outcome="No path, no address and no name of an exception in the error",
+)
 def test_an_error_tells_nothing_of_the_inside() -> None:
     """Neither a path nor an address, an exception's name or a traceback."""
     data = saved(sample(), "JPEG")[:3000]
@@ -423,6 +453,11 @@ def test_formats_may_be_left_out() -> None:
     assert decode(png(portrait()[:9, :9]), LIMIT, accepted)[0].shape == (9, 9, 3)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A format that the operator has left out, in a container of either kind",
+    outcome="Refused; no decoder sees it",
+)
 def test_a_format_that_is_left_out_reaches_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a container may be of either kind: the decoder of AVIF files is asked first."""
     asked: list[bytes] = []
@@ -447,6 +482,11 @@ def test_bytes_of_no_known_kind_say_so() -> None:
         inspect(bytes(range(128, 256)) * 4, BYTES, LIMIT)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A file that says that it is something else",
+    outcome="Only its bytes decide",
+)
 def test_a_name_in_a_file_means_nothing() -> None:
     """Only the bytes decide: a text is a text, and a PNG in disguise is a PNG."""
     assert sniff(b"GIF is a format") == "text"
@@ -482,6 +522,11 @@ def test_the_size_is_found_behind_much_metadata() -> None:
     assert np.array_equal(decode(whole, LIMIT)[0], decode(data, LIMIT)[0])
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A file with a small size in its header, and a large one behind it",
+    outcome="`BROKEN_IMAGE`",
+)
 def test_a_file_that_says_two_sizes_is_broken() -> None:
     """It would be accepted as a small one, and computed as a large one."""
     small, large = png(portrait()[:9, :9]), png(portrait()[:90, :90])
@@ -489,6 +534,11 @@ def test_a_file_that_says_two_sizes_is_broken() -> None:
         decode(small[:33] + large[8:], LIMIT)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="Text in a PNG file that inflates to 60 MB",
+    outcome="`BROKEN_IMAGE`",
+)
 def test_text_that_inflates_to_megabytes_is_broken() -> None:
     """A few kilobytes of PNG text may hold sixty megabytes."""
     bomb = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(b"a" * (2**20 - 10)))
@@ -498,6 +548,11 @@ def test_text_that_inflates_to_megabytes_is_broken() -> None:
         decode(data[:33] + bomb * 60 + data[33:], LIMIT)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A progressive JPEG file of 1,000 scans, each a pass over the picture",
+    outcome="`BROKEN_IMAGE`",
+)
 def test_a_jpeg_of_endless_scans_is_broken() -> None:
     """Every scan of a progressive file is a pass over the whole picture."""
     data = saved(sample(), "JPEG", progressive=True)
@@ -546,6 +601,11 @@ def test_decoding_in_many_threads_gives_what_one_gives() -> None:
     assert wrong == []
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="Flipped bytes in files of all formats",
+    outcome="Decoded, or refused by a typed error",
+)
 def test_no_flipped_byte_raises_anything_else() -> None:
     """A damaged file is decoded or refused with a typed error."""
     random = np.random.default_rng(11)

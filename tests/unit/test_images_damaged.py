@@ -32,6 +32,11 @@ def files(form: str) -> tuple[bytes, ...]:
     return found
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="Files of all formats that were cut, overwritten or changed as text",
+    outcome="`BROKEN_IMAGE`; half a picture is never searched",
+)
 @pytest.mark.parametrize(("form", "kind"), TOLD)
 def test_a_damaged_file_is_broken(form: str, kind: str) -> None:
     """Every format and compression, every kind of damage, at several places."""

@@ -231,6 +231,11 @@ HOSTILE = {
 }
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="Headers of JPEG, PNG, GIF, TIFF, HEIC and AVIF files with hundreds of thousands of parts",
+    outcome="`BROKEN_IMAGE` after 4,096 of them; no decoder sees the rest",
+)
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_header_of_endless_parts_is_refused_by_inspect(kind: str) -> None:
     """A few thousand are looked at, whatever the format; the decoder does not get to see the rest."""
@@ -241,6 +246,11 @@ def test_a_header_of_endless_parts_is_refused_by_inspect(kind: str) -> None:
             look()
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="EXIF data of 65,534 entries, each of which claims 2 GB",
+    outcome="The orientation is found; nothing of that size is made",
+)
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 def test_exif_data_of_very_many_entries_says_the_orientation(form: str) -> None:
@@ -254,6 +264,11 @@ def test_what_follows_a_png_file_is_no_part_of_it() -> None:
     assert decode(saved("PNG") + bytes(2 * 1024**2), 10**6)[0].shape == decode(saved("PNG"), 10**6)[0].shape
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="Endless chunks behind a PNG picture",
+    outcome="`BROKEN_IMAGE`",
+)
 def test_a_png_file_of_endless_chunks_is_broken() -> None:
     """Behind the picture, where no header reader counts; and those that are inflated, each for itself."""
     data = saved("PNG")
@@ -265,6 +280,11 @@ def test_a_png_file_of_endless_chunks_is_broken() -> None:
             decode(data[:end] + flood + data[end:], LIMIT)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A TIFF file of a million strips or tiles",
+    outcome="`BROKEN_IMAGE`",
+)
 @pytest.mark.parametrize("tag", [273, 324])
 def test_a_tiff_file_of_a_million_strips_or_tiles_is_broken(tag: int) -> None:
     """Each becomes objects of Python's when Pillow opens the file."""
@@ -288,6 +308,11 @@ def located(kind: bytes, length: int, others: int, brand: bytes = b"heic") -> by
     return full_of(iinf + iloc, brand)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="Metadata of a HEIC file that its decoder would copy a hundred times",
+    outcome="Refused",
+)
 def test_metadata_that_would_be_copied_a_hundred_times_is_refused() -> None:
     """The decoder of HEIC files gives every picture a copy: gigabytes."""
     assert size(located(b"mime", 9_000_000, 5)) == (64, 48)
@@ -312,6 +337,11 @@ def test_megabytes_of_exif_data_are_refused_in_an_avif_file() -> None:
         inspect(located(b"Exif", 2_000_000, 1, b"avif"), BYTES, LIMIT)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A HEIC file that crashes its decoder",
+    outcome="Refused before the decoder sees it",
+)
 def test_a_type_that_is_no_text_does_not_reach_the_decoder_of_heic_files() -> None:
     """It would crash, and the worker with it: at an item's type, and at the content type of XMP data."""
     for names, brand in (
@@ -326,6 +356,11 @@ def test_a_type_that_is_no_text_does_not_reach_the_decoder_of_heic_files() -> No
                 look()
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="An AVIF animation of endless chunks",
+    outcome="Refused",
+)
 def test_an_animation_of_endless_chunks_is_refused() -> None:
     """Each chunk is looked for among all runs of chunks, so that megabytes of both would take long."""
     data = saved("AVIF", save_all=True, append_images=[Image.new("RGB", (64, 48))])

@@ -35,6 +35,11 @@ def test_whole_strips_of_every_mode_are_read(mode: str, compression: str) -> Non
     assert decode(file.getvalue(), LIMIT)[0].shape == (101, 67, 3)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="Strips of a TIFF file that share the same ten megabytes",
+    outcome="`BROKEN_IMAGE`",
+)
 def test_strips_that_share_the_same_bytes_a_hundred_times_are_broken() -> None:
     """Each would be read to its end, which ten megabytes make long."""
     file = io.BytesIO()
@@ -68,6 +73,11 @@ def test_a_last_strip_may_be_filled_up(code: int, compress: Callable[[bytes], by
         decode(tiff_of_two_strips(tags, [compress(bytes(4)), compress(bytes(1))]), LIMIT)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A strip of a TIFF file that inflates to megabytes",
+    outcome="No more than its rows are inflated",
+)
 def test_a_strip_that_inflates_to_megabytes_is_not_inflated() -> None:
     """No more than its rows are read of it."""
     tags = [(256, 1), (257, 6), (258, 8), (259, 8), (262, 1), (277, 1), (278, 4)]

@@ -344,6 +344,11 @@ def test_what_the_store_has_is_replaced_by_force_alone(repository: Path, store: 
     assert [folder.name for folder in (store / "linear").iterdir()] == ["1"]
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="Links in a Triton repository that lead out of a version's folder",
+    outcome="Refused",
+)
 def test_no_link_leads_out_of_a_versions_folder(repository: Path, store: Path, tmp_path: Path) -> None:
     """Neither that of the network, nor another file's, nor the folder itself."""
     outside = tmp_path / "outside"

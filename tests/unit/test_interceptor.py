@@ -113,6 +113,11 @@ def test_a_call_of_ours_has_one_line_and_its_id_back(kind: str, caplog: pytest.L
     assert expected.items() <= line.items()
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="Whatever makes a worker fail",
+    outcome="INTERNAL, without a traceback; the log has it once",
+)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("message", "expected"), [(b"full", QueueFull), (b"fault", InternalError)])
 def test_an_error_is_told_as_ours_and_logged_once(

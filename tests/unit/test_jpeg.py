@@ -92,6 +92,11 @@ def test_every_truncation_is_broken(progressive: bool) -> None:
                 decode(data[:cut] + end, MAX_PIXELS)
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="Many truncated files, to fill the memory",
+    outcome="Their pixels are freed at once",
+)
 def test_a_truncated_file_leaves_no_pixels_in_memory() -> None:
     """They would else stay until a garbage collection, which is rare."""
     data = encoded(portrait(), "JPEG")

@@ -212,6 +212,11 @@ def test_a_file_that_is_no_model_is_refused_without_its_path(tmp_path: Path, con
     assert caught.value.field == "file"
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="A graph that refers to weights outside its folder",
+    outcome="Refused, without a path",
+)
 def test_weights_outside_the_folder_are_refused_without_their_path(tmp_path: Path) -> None:
     """A graph may refer to files beside it, and to no others."""
     (tmp_path / "secret").write_bytes(np.array([1, 2], np.float32).tobytes())
@@ -256,6 +261,11 @@ def test_options_that_cannot_be_are_refused_by_their_key(
     assert caught.value.field == field
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="A graph whose answers are not those of its batch",
+    outcome="The call fails; nobody gets another's answer",
+)
 def test_a_graph_whose_answers_are_not_the_batchs_fails_instead_of_mixing_them(tmp_path: Path) -> None:
     """Its first dimension varies, but with something else than the batch."""
     nodes = [helper.make_node("Reshape", ["x", "flat"], ["y"])]

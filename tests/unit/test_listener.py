@@ -10,6 +10,11 @@ from inference_server.supervision.address import AddressUnavailable
 from inference_server.supervision.listener import listen
 
 
+@pytest.mark.security(
+    endpoint="processes",
+    attack="A socket file at which somebody listens and accepts nothing",
+    outcome="The start ends rather than waits",
+)
 def test_a_socket_whose_owner_accepts_nothing_is_taken_all_the_same(tmp_path: Path) -> None:
     """The start fails rather than that it waits, though no other connection finds room there."""
     path = tmp_path / "admin.sock"

@@ -32,6 +32,11 @@ def test_a_json_line_is_one_object_with_the_fields_beside_the_message() -> None:
     assert "reason" not in said
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Line breaks in what is logged, to forge a line",
+    outcome="Quoted within one line",
+)
 def test_a_text_line_quotes_what_could_be_misread() -> None:
     """A value with a space or a line break stays one value on one line."""
     line = TextFormatter().format(record("request", how="killed by\nSIGKILL", faces=3, empty=""))

@@ -96,6 +96,11 @@ def test_a_call_that_leaves_while_it_waits_takes_no_place() -> None:
     run(scene)
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="One connection that takes all places of unfinished messages",
+    outcome="Its oldest is ended for another connection",
+)
 def test_the_oldest_message_of_a_connection_with_too_many_is_ended_for_another_connection() -> None:
     """Once that has waited for a moment; it keeps the others."""
 

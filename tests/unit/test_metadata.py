@@ -11,6 +11,11 @@ def test_a_callers_id_is_kept(wish: str) -> None:
     assert request_id(wish) == wish
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Request ids with line breaks, control characters or without end",
+    outcome="Replaced by a fresh id",
+)
 @pytest.mark.parametrize("wish", [None, "", "x" * 129, "a b", "a\n", "é", "\x7f"])
 def test_what_could_spoil_a_log_line_is_replaced(wish: str | None) -> None:
     """By a fresh id, another one each time."""

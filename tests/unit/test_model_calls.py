@@ -288,6 +288,11 @@ def test_what_a_model_answers_to_a_wrong_input_reaches_its_caller(caplog: pytest
     assert {"bytes": 3, "compute_ms": 1.5}.items() <= logged[-1].items()
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="An input over the limit, by every method",
+    outcome="Refused",
+)
 @pytest.mark.parametrize("excess", [0, 1])
 def test_an_input_is_taken_up_to_the_limit_and_refused_beyond(excess: int) -> None:
     """By every method, and whatever else the message takes; larger images have their own limit and error."""

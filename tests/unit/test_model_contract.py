@@ -132,6 +132,11 @@ def test_one_bad_item_fails_alone(odd: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert type(bad) is expected.get(odd, ModelFailed)
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="Inputs that make a model fail",
+    outcome="`MODEL_FAILED` without the model's own text",
+)
 @pytest.mark.parametrize("odd", [name for name in ODD if name not in {"refuse", "break_picture"}])
 def test_a_failure_is_logged_with_model_and_request_and_not_told(
     odd: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -221,6 +226,11 @@ class NoVersion(Halves):
     version = "new"
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="Inputs that the schema does not allow, beside others",
+    outcome="They never reach the model; the others are answered",
+)
 @pytest.mark.parametrize(
     ("payload", "expected", "field"),
     [
@@ -460,6 +470,11 @@ def test_a_request_for_another_version_is_not_answered(caplog: pytest.LogCapture
     assert not caplog.records
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="A model that describes itself by what is no text",
+    outcome="It cannot be loaded; the list of models can be told",
+)
 @pytest.mark.parametrize("name", ["description", "display_name"])
 def test_what_is_told_of_a_model_must_be_a_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the list of all models could not be told."""

@@ -46,6 +46,11 @@ def message(schema: Schema, **values: Any) -> bytes:  # noqa: ANN401 - whatever 
     return made
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="NaN and infinity where the class does not allow them",
+    outcome="Refused by the path of the member",
+)
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(
     ("content", "path"),
@@ -209,6 +214,11 @@ def test_what_the_class_itself_says_of_an_input_is_told_without_a_field() -> Non
     assert (error.field, error.detail) == (None, "The input: Value error, low is above high")
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="Bytes that are no message, or text that is no UTF-8",
+    outcome="`MALFORMED_REQUEST`",
+)
 @pytest.mark.parametrize("content", [b"\xff", b"\x0a\x05a", b"\x0a\x01\xff", b"\x0a"])
 def test_bytes_that_are_no_message_are_malformed(content: bytes) -> None:
     """Cut off, or with a text that is not UTF-8."""
@@ -217,6 +227,11 @@ def test_bytes_that_are_no_message_are_malformed(content: bytes) -> None:
     assert (error.field, error.detail) == (None, f"The bytes are no message {schema.input_type} of protobuf.")
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="Inputs that are nested without end",
+    outcome="Refused before the end of the stack",
+)
 def test_inputs_that_are_nested_without_end_are_malformed() -> None:
     """They are not followed to the end of the stack."""
     schema = schema_of(Tree)
@@ -224,6 +239,11 @@ def test_inputs_that_are_nested_without_end_are_malformed() -> None:
     told(MalformedRequest, lambda: schema.decode(b"\x12" * 10_000))
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="Long values and keys, to have them repeated",
+    outcome="Only their beginning is",
+)
 def test_no_more_of_a_callers_own_text_is_repeated_than_is_useful() -> None:
     """Neither of a value nor of a key."""
     schema = schema_of(one(dict[str, int]))

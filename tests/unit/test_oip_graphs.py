@@ -292,6 +292,14 @@ BAD: dict[str, tuple[bytes, str, str]] = {
 }
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack=(
+        "Tensors that lie: shapes that do not fit their data, other datatypes, too many, too few, unknown or"
+        " doubled ones"
+    ),
+    outcome="INVALID_ARGUMENT by the tensor's name, before anything is computed",
+)
 @pytest.mark.parametrize("case", BAD)
 def test_what_the_graph_does_not_take_is_refused_by_the_name_of_the_tensor(
     rows: LoadedModel, case: str
@@ -312,6 +320,11 @@ BAD_TEXTS = {
 }
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="Elements of bytes that are longer or shorter than they say",
+    outcome="INVALID_ARGUMENT",
+)
 @pytest.mark.parametrize("case", BAD_TEXTS)
 def test_elements_of_bytes_must_be_as_long_as_they_say(tmp_path: Path, case: str) -> None:
     """And as many as the shape says; a graph's texts are UTF-8."""
@@ -321,6 +334,11 @@ def test_elements_of_bytes_must_be_as_long_as_they_say(tmp_path: Path, case: str
     assert (error.detail, error.field) == (detail, "x:0")
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="10,001 elements in a field, each of which costs more than its bytes",
+    outcome="INVALID_ARGUMENT",
+)
 def test_very_many_elements_of_bytes_are_taken_raw_only(tmp_path: Path) -> None:
     """In a field each of them costs more than its bytes."""
     model = identity(tmp_path, ["batch"], TensorProto.STRING)
@@ -347,6 +365,11 @@ def test_inputs_of_a_batch_have_the_same_number_of_items(tmp_path: Path) -> None
     assert (error.detail, error.field) == ("b has 1 items, and a 2; accepted: the same number", "b")
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="Bytes that are no message, or one of 10,001 fields",
+    outcome="INVALID_ARGUMENT",
+)
 @pytest.mark.parametrize(
     "content",
     [b"\xff", b"\x0a\x05a", b"\x0b", b"\x00\x01", b"\x0a\x01\xff", b"\x3a\x00" * 10_001],
@@ -357,6 +380,11 @@ def test_bytes_that_are_no_message_are_malformed(rows: LoadedModel, content: byt
     assert type(refusal(rows, "oip", content)) is MalformedRequest
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="A shape of a million dimensions",
+    outcome="INVALID_ARGUMENT",
+)
 def test_what_stands_beside_the_contents_of_a_request_is_limited(rows: LoadedModel) -> None:
     """Parsed it may be many times as large."""
     error = refusal(rows, "oip", request(tensor("x:0", "FP32", [1] * 1_100_000), raws=[PAIR]))
@@ -364,6 +392,11 @@ def test_what_stands_beside_the_contents_of_a_request_is_limited(rows: LoadedMod
     assert "beside the contents of its inputs; the limit is 1048576" in error.detail
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="Tensors in shared memory, to have memory of the server read",
+    outcome="INVALID_ARGUMENT",
+)
 def test_shared_memory_is_refused(rows: LoadedModel) -> None:
     """There is none with callers."""
     x = tensor("x:0", "FP32", [1, 2])

@@ -165,6 +165,11 @@ def test_json_must_have_what_the_datatype_has(tmp_path: Path, datatype: str) -> 
     assert datatype in error.detail
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="Texts where numbers belong, which would take 4 GB as an array",
+    outcome="Refused within 20 MB",
+)
 def test_texts_where_numbers_belong_take_no_more_memory_than_they_have(rows: LoadedModel) -> None:
     """A row of NumPy's own texts would have the length of the longest for each: here 4 GB."""
     x = {**X, "shape": [1, 10_000], "data": ["a" * 100_000, *["b"] * 9_999]}
@@ -295,6 +300,11 @@ def test_a_name_that_an_object_has_twice_is_refused(rows: LoadedModel, sent: byt
     assert (type(error), error.field) == (MalformedRequest, path)
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="JSON that is nested without end",
+    outcome="Refused",
+)
 def test_names_are_compared_no_deeper_than_can_be_read(rows: LoadedModel) -> None:
     """Of what may have one twice."""
     sent = b'{"inputs": [], "outputs": [{"a": 1}, {"a": ' + b"[" * 1000 + b"]" * 1000 + b"}]}"

@@ -118,6 +118,11 @@ def test_a_value_that_the_schema_does_not_allow_is_refused(
     assert error.field == name
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="More items than one call may take",
+    outcome="Refused before they are looked at",
+)
 def test_the_items_of_a_request_are_as_many_as_one_call_may_take() -> None:
     """They are refused before they are looked at."""
     error = refusal(loaded(Echoes), "oip", request(tensor("count", "INT64", [10_001]), raws=[b""]))

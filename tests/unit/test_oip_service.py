@@ -224,6 +224,11 @@ def test_models_are_not_changed_unless_the_operator_allows_it(method: str) -> No
     play(scene, version("echo"))
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="A model to be loaded from files or a configuration of its caller's",
+    outcome="Refused",
+)
 @pytest.mark.parametrize("fields", [{}, {"model_name": "echo", "parameters": {"config": {}}}])
 def test_a_model_is_loaded_by_its_name_alone(fields: dict[str, Any]) -> None:
     """What it is made of does not come over the wire."""
@@ -516,6 +521,11 @@ def test_a_load_of_what_is_registered_and_not_served_is_no_success(control: Cont
     play(scene, *versions, model_api=True, state_dir=control.folder)
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="Many loads at once",
+    outcome="Other calls are answered; a fifth load is refused",
+)
 def test_changes_that_are_waited_for_hold_up_nothing_else(tmp_path: Path) -> None:
     """And are limited in number, also where their callers have left."""
     silent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -553,6 +563,11 @@ def test_the_log_has_of_one_picture_what_it_has_by_other_methods(caplog: pytest.
     assert "faces" not in two
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="Parameters of megabytes",
+    outcome="INVALID_ARGUMENT, before they are parsed",
+)
 def test_parameters_are_limited_before_a_request_is_routed() -> None:
     """Parsed they would take more memory than any of what the worker knows of."""
     made = message_class("ModelInferRequest")(model_name="echo")

@@ -49,6 +49,11 @@ def _other(whole: Any) -> Any:  # noqa: ANN401
     return made
 
 
+@pytest.mark.security(
+    endpoint="oip",
+    attack="Bytes that two readers of protobuf could read differently",
+    outcome="Refused, or read as protobuf reads them",
+)
 @given(st.binary(max_size=64))
 def test_no_bytes_are_read_as_another_message_than_protobuf_reads(content: bytes) -> None:
     """One of the two refuses them, or they are the same."""

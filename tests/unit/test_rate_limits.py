@@ -134,6 +134,11 @@ def test_who_is_killed_with_the_lock_takes_nothing_along(path: Path, limits: Rat
         assert admitted(limits, slow, 20) == 6
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A process that is stopped while it holds the lock of the counts",
+    outcome="Others are let in uncounted meanwhile, and the log says so",
+)
 def test_who_is_stopped_with_the_lock_holds_up_nobody(
     path: Path, limits: RateLimits, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -170,6 +175,11 @@ def test_the_place_is_one_for_each_file_of_keys_and_user() -> None:
     assert str(os.getuid()) in here.name
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Another user who makes the file of the counts before, or a link in its place",
+    outcome="Not used",
+)
 def test_a_place_that_somebody_else_has_made_is_not_used(tmp_path: Path) -> None:
     """A link leads nowhere, and a folder is none."""
     (tmp_path / "target").write_text("")

@@ -39,6 +39,11 @@ def test_another_secret_counts_at_once(path: Path) -> None:
     assert secret.read() == "third"
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A gateway's key file that others can read, or that holds no key any more",
+    outcome="Not used; the one of before counts",
+)
 @pytest.mark.parametrize(
     ("content", "mode", "why"),
     [

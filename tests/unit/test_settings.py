@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
@@ -93,11 +94,9 @@ def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object
         ("MODEL_API", "yes", "on or off"),
         ("TORCHSERVE_ALLOWED_URLS", "https://(", "regular expressions"),
         ("TRACES_ENDPOINT", "127.0.0.1:4318", "a URL of http or https"),
-        ("TRACES_ENDPOINT", "http://user:password@collector:4318", "a URL of http or https"),
         ("TRACES_RATIO", "1.5", "a number from 0 to 1"),
         ("TRACES_RATIO", "nan", "a number from 0 to 1"),
         ("TRACES_PER_SECOND", "0", "a whole number from 1"),
-        ("TORCHSERVE_KEY_FILE", "key_file.json", "the absolute path of a file"),
     ],
 )
 def test_an_invalid_value_names_variable_value_and_what_is_accepted(
@@ -111,6 +110,41 @@ def test_an_invalid_value_names_variable_value_and_what_is_accepted(
     assert text in message
     assert accepted in message
     assert "\n" not in message
+
+
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Secrets in the environment, which processes inherit and others may read",
+    outcome="No setting takes a secret itself: each that is about one names a file",
+)
+def test_no_setting_takes_a_secret_itself() -> None:
+    """Each that is about one takes the path of a file."""
+    about = re.compile("(token|key|secret|password|passphrase|credential)s?(_file)?$")
+    names = [one.name for one in fields(Settings) if about.search(one.name)]
+    assert {"api_keys_file", "backend_key_file", "tls_key_file"} <= set(names)
+    assert all(name.endswith("_file") for name in names)
+
+
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A secret given instead of the file that has it, or a password within a URL",
+    outcome="The start ends, and does not repeat it",
+)
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("API_KEYS_FILE", "hunter2"),
+        ("BACKEND_KEY_FILE", "hunter2"),
+        ("TORCHSERVE_KEY_FILE", "hunter2"),
+        ("TLS_KEY_FILE", "hunter2"),
+        ("TRACES_ENDPOINT", "http://user:hunter2@collector:4318"),
+    ],
+)
+def test_what_may_be_a_secret_is_not_repeated(name: str, text: str) -> None:
+    """Where it is no valid value, which is told otherwise."""
+    with pytest.raises(InvalidSetting, match=f"^FACET_{name} is .*; accepted: ") as caught:
+        Settings.from_environ({f"FACET_{name}": text})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_cache_folder_follows_the_xdg_specification() -> None:

@@ -92,6 +92,11 @@ def test_what_is_no_bearer_of_the_key_is_refused(path: Path, scheme: str) -> Non
         Tokens(path, "inference").check(scheme.format(keys(path)["inference"]["key"]))
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="TorchServe's key of another of its ports",
+    outcome="Refused",
+)
 @pytest.mark.parametrize("port", ["management", "API"])
 def test_the_key_of_another_port_is_refused(path: Path, port: str) -> None:
     """And so is no token at all."""
@@ -100,6 +105,11 @@ def test_the_key_of_another_port_is_refused(path: Path, port: str) -> None:
             Tokens(path, "inference").check(token)
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A file of TorchServe's keys that is damaged, gone or too old",
+    outcome="Nobody is let in",
+)
 @pytest.mark.parametrize(
     "content",
     [

@@ -119,6 +119,11 @@ def test_an_error_is_told_as_by_torchserve(error: Exception, code: grpc.StatusCo
     play(scene, version("echo"))
 
 
+@pytest.mark.security(
+    endpoint="torchserve",
+    attack="Whatever makes a worker fail",
+    outcome="TorchServe's text of an internal error, and no other",
+)
 def test_a_fault_of_ours_tells_nothing_of_itself(caplog: pytest.LogCaptureFixture) -> None:
     """The log has it, with the status that was sent."""
 
@@ -134,6 +139,11 @@ def test_a_fault_of_ours_tells_nothing_of_itself(caplog: pytest.LogCaptureFixtur
     assert (line["status"], line["reason"], line["model"]) == ("INTERNAL", "INTERNAL", "echo")
 
 
+@pytest.mark.security(
+    endpoint="torchserve",
+    attack="A request over the limit",
+    outcome="Refused as by other methods",
+)
 def test_a_request_may_be_as_large_as_by_other_methods() -> None:
     """And no larger."""
 
@@ -227,6 +237,11 @@ def test_ping_is_unhealthy_while_the_first_version_of_a_model_loads() -> None:
     play(scene)
 
 
+@pytest.mark.security(
+    endpoint="torchserve",
+    attack="An input of 20,000 keys over gRPC",
+    outcome="INVALID_ARGUMENT, before they are made",
+)
 def test_a_request_has_no_more_fields_than_are_looked_at() -> None:
     """An input of many keys would take the time of all other calls, and many times its memory."""
     keys = {f"{number}": b"" for number in range(20_000)}
@@ -241,6 +256,11 @@ def test_a_request_has_no_more_fields_than_are_looked_at() -> None:
     play(scene, version("echo"))
 
 
+@pytest.mark.security(
+    endpoint="torchserve",
+    attack="A name of a model of any length",
+    outcome="Told and logged in part",
+)
 def test_a_name_of_any_length_is_told_and_logged_in_part(caplog: pytest.LogCaptureFixture) -> None:
     """All of it would not fit the status of a call."""
     name = "n" * 100_000

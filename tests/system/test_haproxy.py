@@ -1,0 +1,27 @@
+"""A gateway behind a real haproxy with the configuration that we recommend."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support import gateway_process
+from tests.support.fake_backend import fake_backend
+from tests.support.framing import assert_read_alike
+from tests.support.haproxy import haproxy, passed_on
+
+
+@pytest.mark.security(
+    endpoint="haproxy",
+    attack="The same through haproxy",
+    outcome="The same of haproxy",
+)
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/nowhere"])
+def test_the_gateway_serves_as_many_requests_as_haproxy_has_passed_on(tmp_path: Path, path: str) -> None:
+    """None of what haproxy took for a body is a request to the gateway, nor the other way round."""
+    with (
+        fake_backend() as serving,
+        gateway_process.gateway(serving.target) as gateway,
+        haproxy(tmp_path, [gateway.address[1]] * 2) as (process, http),
+    ):
+        assert_read_alike(gateway, http, partial(passed_on, process), path)
