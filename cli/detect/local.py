@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
@@ -21,6 +22,8 @@ from utils.settings import Settings
 
 _CRASHED = "The process that searched this picture ended in the middle of it: status {0}."
 _SECONDS = 5.0
+_COMPUTING = "numpy"
+"""A package that is there where faces can be found, and not where there are clients alone."""
 
 
 class _Worker:
@@ -69,6 +72,8 @@ class LocalFinder:
     """
 
     def __init__(self, count: int, settings: Settings, asked: Asked, tell: Callable[[str], None]) -> None:
+        if find_spec(_COMPUTING) is None:  # said here once, not by each process
+            raise ModuleNotFoundError(name=_COMPUTING)
         if (reason := prepare(settings.cache_dir)) is not None:
             raise Failure("NOT_READY", reason)
         self._asked, self._tell = asked, tell
