@@ -219,7 +219,7 @@ def test_a_second_ctrl_c_cuts_it(archive: Path, tmp_path: Path) -> None:
         wait_until(lambda: "once more" in process.log(), "what the first one does")
         process.send_group(signal.SIGINT)
         assert process.wait() == 130
-        assert not any(map(alive, family))
+        wait_until(lambda: not any(map(alive, family)), "no process is left")
     assert output.read_bytes().endswith(b"\n")
 
 
