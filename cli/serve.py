@@ -53,14 +53,10 @@ def serve(context: click.Context) -> None:
 
 
 def commands() -> dict[str, list[str]]:
-    """What is run, by name: the same as in the Procfile, from wherever it is installed."""
-    import gateway  # noqa: PLC0415 - to find it, here and not for the help of all commands
-    import inference_server  # noqa: PLC0415
-
-    configuration = Path(str(gateway.__file__)).with_name("gunicorn.conf.py")
+    """What is run, by name: what the lines of the Procfile do, by this environment's Python."""
     return {
-        "web": [sys.executable, "-m", "gunicorn", "-c", str(configuration)],
-        "inference": [sys.executable, "-m", inference_server.__name__],
+        "web": [sys.executable, "-m", "gateway"],
+        "inference": [sys.executable, "-m", "inference_server"],
     }
 
 
