@@ -53,7 +53,7 @@ def serve(context: click.Context) -> None:
 
 
 def commands() -> dict[str, list[str]]:
-    """What is run, by name: the same as in the Procfile, from wherever it is installed."""
+    """What is run, by name: what the lines of the Procfile do, by this environment's Python."""
     return {
         "web": [sys.executable, "-m", "gateway"],
         "inference": [sys.executable, "-m", "inference_server"],

@@ -72,8 +72,8 @@ class Module:
             NotRelocatable: It names a module of ours in a way that is not known here.
         """
         made = self._source
-        changes = sorted(set(self._changes(ast.parse(self._source))), key=lambda change: -change.begin)
-        for change in changes:
+        changes = set(self._changes(ast.parse(self._source)))
+        for change in sorted(changes, key=lambda change: -change.begin):
             made = made[: change.begin] + change.replacement + made[change.end :]
         self._check(ast.parse(made))
         return made
@@ -216,10 +216,9 @@ def write(root: Path, folder: Path) -> None:
                 continue
             written = folder / (name if package == TARGET else Path(TARGET, name))
             written.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix in {".py", ".pyi"}:
-                written.write_bytes(Module(_name(name), path.read_bytes(), others).relocated())
-            else:
-                written.write_bytes(path.read_bytes())
+            content = path.read_bytes()
+            is_source = path.suffix in {".py", ".pyi"}
+            written.write_bytes(Module(_name(name), content, others).relocated() if is_source else content)
 
 
 class WheelContents(BuildHookInterface[Any]):

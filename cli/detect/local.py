@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
@@ -16,12 +17,13 @@ from cli.detect.pictures import Outcome, PictureFile, Problem
 from cli.failure import Failure
 from inference_server.models.conversion import prepare
 from inference_server.supervision.processes import signals_held_back
-from utils.domain import Detection
-from utils.errors import WorkerCrashed
+from utils.errors import FacetError, WorkerCrashed
 from utils.settings import Settings
 
 _CRASHED = "The process that searched this picture ended in the middle of it: status {0}."
 _SECONDS = 5.0
+_COMPUTING = "numpy"
+"""A package that is there where faces can be found, and not where there are clients alone."""
 
 
 class _Worker:
@@ -70,6 +72,8 @@ class LocalFinder:
     """
 
     def __init__(self, count: int, settings: Settings, asked: Asked, tell: Callable[[str], None]) -> None:
+        if find_spec(_COMPUTING) is None:  # said here once, not by each process
+            raise ModuleNotFoundError(name=_COMPUTING)
         if (reason := prepare(settings.cache_dir)) is not None:
             raise Failure("NOT_READY", reason)
         self._asked, self._tell = asked, tell
@@ -89,13 +93,14 @@ class LocalFinder:
                 worker = self._workers[connection]
                 searched = worker.picture
                 outcome = self._receive(worker)
-                if searched is not None and outcome is not None:
-                    yield searched, outcome
+                # Before the outcome is taken, so that the process does not wait for that.
                 if has_more and worker.is_ready and connection in self._workers:
                     picture = next(left, None)
                     has_more = picture is not None
                     if picture is not None:
                         worker.give(picture)
+                if searched is not None and outcome is not None:
+                    yield searched, outcome
 
     def _receive(self, worker: _Worker) -> Outcome | None:
         """What a process has to say: what came of its picture, if it has had one."""
@@ -111,9 +116,12 @@ class LocalFinder:
                 if passed_over:
                     self._tell(passed_over)
                 return None
-            case Detection() | Problem():
+            case Problem():
                 worker.picture = None
                 return message
+            case bytes():
+                worker.picture = None
+                return _outcome(message)
             case _:
                 raise TypeError(f"a process has sent {message!r}")
 
@@ -140,3 +148,17 @@ class LocalFinder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _outcome(answer: bytes) -> Outcome:
+    """What a packed answer says."""
+    # Not sooner: the processes start meanwhile.
+    from inference_server.models.encoding import unpack_answer  # noqa: PLC0415
+    from protos import infer_pb2 as pb  # noqa: PLC0415
+    from utils.codec import decode_detection  # noqa: PLC0415
+
+    try:
+        message, _ = unpack_answer(answer)
+    except FacetError as error:
+        return Problem.of(error)
+    return decode_detection(pb.InferResults.FromString(message))

@@ -31,14 +31,15 @@ def look_at_engine(settings: Settings) -> Iterator[Finding]:
 
 
 def _self_test(settings: Settings) -> Finding:
-    from inference_server.models.face_detection import FaceDetection  # noqa: PLC0415 - loads what computes
-
     started = time.monotonic()
+    try:
+        from inference_server.models.face_detection import FaceDetection  # noqa: PLC0415 - loads what computes
+    except ModuleNotFoundError as error:
+        return Finding("error", "networks", f"cannot be loaded: {error}")
     try:
         FaceDetection.build(settings)
     except FaceDetection.permanent_errors as error:
-        return Finding(
-            "error", "networks", str(error), f"Remove {settings.cache_dir}; the next start makes it anew."
-        )
+        again = f"Remove {settings.cache_dir}: the next start makes it anew."
+        return Finding("error", "networks", str(error), again)
     took = (time.monotonic() - started) * 1000
     return Finding("ok", "networks", f"loaded, and the face in the built-in picture found, in {took:.0f} ms")

@@ -88,7 +88,10 @@ def _packages() -> Iterator[Finding]:
     }
     for user, names in missing.items():
         yield Finding(
-            "error", "packages", f"{user}: {', '.join(names)} not installed", "`make setup` installs them."
+            "error",
+            "packages",
+            f"{user}: {', '.join(names)} not installed",
+            "`make setup` of a checkout installs them, and the extra `serve` of a wheel.",
         )
     if not missing:
         yield Finding("ok", "packages", "all that serving needs are installed")

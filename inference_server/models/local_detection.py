@@ -5,20 +5,19 @@ import time
 from dataclasses import replace
 
 from inference_server.dispatch.work import Work
-from inference_server.models.encoding import pack_context, unpack_answer
+from inference_server.models.encoding import pack_context, pack_error
 from inference_server.models.face_detection import FaceDetection
-from protos import infer_pb2 as pb
 from utils import codec
-from utils.domain import Detection, DetectRequest
+from utils.domain import DetectRequest
+from utils.errors import FacetError
 
 
-def detect(model: FaceDetection, request: DetectRequest) -> Detection:
-    """The faces of a picture, exactly what a backend would answer.
-
-    Raises:
-        FacetError: What it would refuse the picture with.
-    """
-    examined = model.examine(codec.encode_request(replace(request, image=b"")), request.image)
+def answer(model: FaceDetection, request: DetectRequest) -> bytes:
+    """What a worker would answer to a picture, packed as it would be: inference_server/models/encoding.py."""
+    try:
+        examined = model.examine(codec.encode_request(replace(request, image=b"")), request.image)
+    except FacetError as error:
+        return pack_error(error)
     work = Work(
         model=model.name,
         operation=model.operation,
@@ -28,5 +27,4 @@ def detect(model: FaceDetection, request: DetectRequest) -> Detection:
         received=time.monotonic(),
         deadline=math.inf,
     )
-    message, _ = unpack_answer(model.handle(work, lambda: None).answer)
-    return codec.decode_detection(pb.InferResults.FromString(message))
+    return model.handle(work, lambda: None).answer

@@ -72,6 +72,5 @@ def test_make_serve_names_the_busy_port_and_the_setting_that_changes_it() -> Non
 
 def test_the_procfile_runs_what_make_serve_does() -> None:
     """For those who have a runner of their own."""
-    of_file = {name: shlex.split(command[-1])[1:] for name, command in procfile().items()}
-    run = {name: ["python", *command[1:]] for name, command in commands().items()}
-    assert of_file == run
+    of_file = {name: shlex.split(command[-1])[2:] for name, command in procfile().items()}
+    assert of_file == {name: command[1:] for name, command in commands().items()}

@@ -175,14 +175,18 @@ def test_a_reader_that_goes_away_ends_it_without_a_traceback(tmp_path: Path) -> 
     assert (output.returncode, output.stderr) == (1, "")
 
 
-def test_shells_are_told_what_can_be_typed() -> None:
+@pytest.mark.parametrize(
+    ("shell", "environ", "answer"),
+    [
+        ("bash", {"COMP_WORDS": "facet models reg", "COMP_CWORD": "2"}, "plain,register\n"),
+        ("zsh", {"COMP_WORDS": "facet models reg", "COMP_CWORD": "2"}, "plain\nregister\n"),
+        ("fish", {"COMP_WORDS": "facet detect ", "COMP_CWORD": "--ann"}, "plain,--annotated\t"),
+    ],
+)
+def test_shells_are_told_what_can_be_typed(shell: str, environ: dict[str, str], answer: str) -> None:
     """By the script that the page names."""
-    line = "_FACET_COMPLETE=bash_source facet"
-    assert line in PAGE
-    found = run(
-        str(ROOT / "bin" / "facet"),
-        _FACET_COMPLETE="bash_complete",
-        COMP_WORDS="facet models reg",
-        COMP_CWORD="2",
-    )
-    assert found.stdout == "plain,register\n"
+    assert f"{shell}_source" in PAGE
+    program = str(ROOT / "bin" / "facet")
+    assert "_FACET_COMPLETE" in run(program, _FACET_COMPLETE=f"{shell}_source").stdout
+    found = run(program, _FACET_COMPLETE=f"{shell}_complete", **environ)
+    assert found.stdout.startswith(answer)

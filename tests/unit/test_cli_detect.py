@@ -2,6 +2,7 @@
 
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 from cli.detect.output import go_on, open_output
 from cli.detect.pictures import Pictures, Problem
 from cli.detect.records import Record, from_json, to_json
+from cli.doctor import machine
 from cli.facet import facet
 from cli.failure import Failure
 
@@ -130,3 +132,22 @@ def test_a_line_says_how_its_picture_is_known_again() -> None:
     key, found = from_json(line)
     assert (os.fsencode(key[0]), key[1], found) == (odd, 0, False)
     assert json.loads(line)["problem"] == {"reason": "BROKEN_IMAGE", "detail": "It is broken."}
+
+
+@pytest.mark.usefixtures("album")
+def test_where_clients_alone_are_installed_a_local_search_says_what_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a line, before anything is started."""
+    monkeypatch.setattr("cli.detect.local.find_spec", lambda _name: None)
+    result = run("album", "--local")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("facet: NOT_INSTALLED: this command needs numpy")
+
+
+def test_the_doctor_names_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By who needs it."""
+    monkeypatch.setattr(machine, "find_spec", lambda name: None if name == "honcho" else find_spec(name))
+    result = CliRunner().invoke(facet, ["doctor"], prog_name="facet")
+    assert result.exit_code == 1
+    assert "facet serve: honcho not installed" in result.stdout
