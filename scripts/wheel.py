@@ -204,9 +204,6 @@ def write(root: Path, folder: Path) -> None:
     Args:
         root: Of the repository, or of what a source distribution has of it.
         folder: Where it is written; empty.
-
-    Raises:
-        NotRelocatable: A module cannot be moved.
     """
     others = modules(root)
     for package in (TARGET, *MOVED):
