@@ -92,7 +92,7 @@ $(VENV)/bench.done: locks/requirements-bench.txt $(VENV)/dev.done
 
 # Build tools, in a folder of their own.
 $(VENV)/wheel.done: locks/requirements-wheel.txt | $(VENV)/bin/python
-	@echo "Installing what builds distributions (about 30 MB) ..."
+	@echo "Installing what builds distributions (about 50 MB) ..."
 	@$(LOCKED)/requirements-wheel.txt --upgrade --target $(VENV)/wheel
 	@touch $@
 

@@ -73,7 +73,7 @@ class Module:
         """
         made = self._source
         changes = set(self._changes(ast.parse(self._source)))
-        for change in sorted(changes, key=lambda change: change.begin, reverse=True):
+        for change in sorted(changes, key=lambda change: -change.begin):
             made = made[: change.begin] + change.replacement + made[change.end :]
         self._check(ast.parse(made))
         return made
@@ -87,8 +87,10 @@ class Module:
             match node:
                 case ast.ImportFrom(module=str(name), level=0) if _is_ours(name):
                     yield self._insertion(node, _FROM)
+                case ast.Import(names=[ast.alias(name, None)]) if name in MOVED:
+                    yield Change(*self._span(node), f"from {TARGET} import {name}".encode())
                 case ast.Import(names=names):
-                    moved = [alias for alias in names if alias.asname and _is_ours(alias.name)]
+                    moved = (alias for alias in names if alias.asname and _is_ours(alias.name))
                     yield from map(self._insertion, moved)
                 case ast.Call(args=[ast.Name("__name__") as name]) if _called(node) == "getLogger":
                     yield Change(*self._span(name), f'"{self._name}"'.encode())
@@ -186,14 +188,14 @@ def _is_package(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value in MOVED
 
 
-def modules(root: Path) -> dict[str, Path]:
-    """All modules that are moved, and TARGET itself, by their names in the repository."""
-    found = {}
-    for package in (TARGET, *MOVED):
-        for path in (root / package).rglob("*.py"):
-            parts = path.relative_to(root).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+def modules(root: Path) -> Set[str]:
+    """The names of all modules that are moved, and of TARGET itself, in the repository."""
+    paths = (path for package in (TARGET, *MOVED) for path in (root / package).rglob("*.py"))
+    return {_name(path.relative_to(root)) for path in paths}
+
+
+def _name(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
 def write(root: Path, folder: Path) -> None:
@@ -202,11 +204,8 @@ def write(root: Path, folder: Path) -> None:
     Args:
         root: Of the repository, or of what a source distribution has of it.
         folder: Where it is written; empty.
-
-    Raises:
-        NotRelocatable: A module cannot be moved.
     """
-    others = modules(root).keys()
+    others = modules(root)
     for package in (TARGET, *MOVED):
         for path in sorted((root / package).rglob("*")):
             name = path.relative_to(root)
@@ -214,11 +213,9 @@ def write(root: Path, folder: Path) -> None:
                 continue
             written = folder / (name if package == TARGET else Path(TARGET, name))
             written.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix in {".py", ".pyi"}:
-                module = ".".join(name.with_suffix("").parts).removesuffix(".__init__")
-                written.write_bytes(Module(module, path.read_bytes(), others).relocated())
-            else:
-                written.write_bytes(path.read_bytes())
+            content = path.read_bytes()
+            is_source = path.suffix in {".py", ".pyi"}
+            written.write_bytes(Module(_name(name), content, others).relocated() if is_source else content)
 
 
 class WheelContents(BuildHookInterface[Any]):
@@ -244,7 +241,7 @@ class Extras(MetadataHookInterface):
         """Called with what pyproject.toml says."""
         root = Path(self.root)
         native = tomllib.loads((root / "native" / "pyproject.toml").read_text())["project"]
-        extras = {"native": [f"{native['name']}=={native['version']}"]}
-        for extra, name in EXTRAS.items():
-            extras[extra] = re.findall(r"(?m)^\w.*$", (root / name).read_text())
-        metadata["optional-dependencies"] = extras
+        extras = {
+            extra: re.findall(r"(?m)^\w.*$", (root / name).read_text()) for extra, name in EXTRAS.items()
+        }
+        metadata["optional-dependencies"] = {**extras, "native": [f"{native['name']}=={native['version']}"]}

@@ -19,7 +19,7 @@ from inference_server.catalogue import commands
 from tests.support.model_backend import Backend, clients, model_backend, wait_for_state
 from tests.support.model_package import ODD_ENTRY_POINTS, ODD_MODELS, installed
 from tests.support.pictures import ASTRONAUT
-from tests.support.processes import ROOT, alive, wait_until
+from tests.support.processes import PATIENCE, ROOT, alive, wait_until
 from utils.errors import (
     BackendUnavailable,
     DeadlineExceeded,
@@ -230,7 +230,7 @@ def test_a_model_that_blocks_signals_is_ended_all_the_same(backend: Backend) -> 
 def test_a_model_that_cannot_be_loaded_is_refused_and_leaves_nothing(backend: Backend, name: str) -> None:
     """With the reason, where it has one."""
     with pytest.raises(ModelLoadFailed) as caught:
-        backend.register(name, startup_timeout=2.0)
+        backend.register(name, startup_timeout=2.0 if name == "load-hangs" else PATIENCE)
     assert name != "load-raises" or "the weights are not there" in caught.value.detail
     assert name not in " ".join(backend.listed())
     wait_until(lambda: not backend.model_workers(), "its processes are gone")

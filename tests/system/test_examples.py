@@ -48,7 +48,7 @@ def service() -> Iterator[Facet]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout beside pictures, as a reader of the page has it."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("protos", "utils"):
+    for name in ("facet_serving", "protos", "utils"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("node_modules"))
     shutil.copy(ASTRONAUT, folder)

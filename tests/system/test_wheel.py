@@ -16,10 +16,10 @@ import pytest
 from tests.support import wheels
 from tests.support.client_environment import interpreter
 from tests.support.endpoints import answers, call_grpc, post_raw
-from tests.support.facet import ROOMY, Facet
+from tests.support.facet import ROOMY, Facet, free_port
 from tests.support.model_package import installed
 from tests.support.pictures import ASTRONAUT
-from tests.support.processes import ROOT, parse, running
+from tests.support.processes import ROOT, parse, running, wait_until
 from utils.service_client import ServiceClient
 
 CALLER = """
@@ -166,6 +166,16 @@ def test_examples_of_our_client_need_no_checkout(
     assert len(done.stdout.splitlines()) == 1
 
 
+def test_the_command_line_of_a_client_finds_faces_by_a_service(
+    client: Path, service: Facet, tmp_path: Path
+) -> None:
+    """With the packages of a client alone."""
+    there = wheels.hostile_modules(tmp_path / "typed", *wheels.NAMES)
+    done = run(there, client / "facet", "detect", ASTRONAUT, FACET_BACKEND=service.grpc)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["results"]) == 1
+
+
 def test_the_command_line_of_a_client_says_what_is_not_installed(client: Path, tmp_path: Path) -> None:
     """What needs the packages of a server has its help, and fails in one line."""
     there = wheels.hostile_modules(tmp_path / "typed", *wheels.NAMES)
@@ -181,6 +191,18 @@ def test_faces_are_found_by_the_native_engine_of_its_own_wheel(service: Facet) -
     """Through HTTP and gRPC; weights are converted by the first start."""
     assert finds_a_face(service)
     assert service.inference.logged("engine")[0]["engine"] == "native"
+
+
+def test_facet_serve_starts_both(server: Path, folder: Path, tmp_path: Path) -> None:
+    """In whatever folder it is typed."""
+    there = wheels.hostile_modules(tmp_path / "typed", *wheels.NAMES)
+    places = {f"FACET_{name}_ADDRESS": f"127.0.0.1:{free_port()}" for name in ("HTTP", "GRPC", "ADMIN")}
+    command = [str(server / "facet"), *wheels.typed("facet/bin/facet serve").split()[1:]]
+    with running(command, there, **ROOMY, **places, FACET_CACHE_DIR=str(folder / "cache")) as process:
+        wait_until(lambda: "Facet detects faces now." in process.lines, "the announcement")
+        assert len(post_raw(places["FACET_HTTP_ADDRESS"], ASTRONAUT.read_bytes(), {}).faces or []) == 1
+        process.send_group(signal.SIGINT)
+        assert process.wait() == 0
 
 
 def test_pages_come_with_their_files(service: Facet) -> None:

@@ -26,6 +26,7 @@ def relocated(source: str, name: str = "gateway.app") -> str:
         ("from utils import logs", "from facet_serving.utils import logs"),
         ("from utils.logs import fields", "from facet_serving.utils.logs import fields"),
         ("from  protos import infer_pb2 as pb", "from  facet_serving.protos import infer_pb2 as pb"),
+        ("import os; import utils; utils.logs", "import os; from facet_serving import utils; utils.logs"),
         ("import utils.logs as logs, os", "import facet_serving.utils.logs as logs, os"),
         ("from utils import (\n    logs,  # é\n)", "from facet_serving.utils import (\n    logs,  # é\n)"),
         (
@@ -88,7 +89,7 @@ def test_loggers_keep_the_names_of_the_documentation() -> None:
     "source",
     [
         "import os\nimport utils.logs",
-        "import os\nimport gateway",
+        "import os\nimport gateway, sys",
         "import os\nx = f'utils.logs.{y}'",
         "import os\nx = 'the file is read by utils.logs'",
         "import os\nx = 'utils.no_module'",
