@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.facet import free_port, inference
+from tests.support.keys import KeyFile
 from tests.support.pictures import ASTRONAUT, encoded, group_photo
 from tests.support.processes import PATIENCE, ROOT, Process, alive, children, running, wait_until
 from tests.support.terminal import on_terminal
@@ -159,7 +161,7 @@ def test_a_terminal_gets_a_table_and_a_line_that_shows_the_progress(archive: Pat
     assert status == 0
     rows = [line.rpartition("\x1b[K")[2] for line in text.splitlines()]
     assert "FACES" in rows[0]
-    assert sum(row.endswith(".jpg") and " 1600 x 1200 " in row for row in rows) == MANY
+    assert sum(bool(re.fullmatch(r" +\d+ +1600 x 1200 +\d+  /\S+\.jpg", row)) for row in rows) == MANY
     assert f"/{MANY}  " in text
     assert rows[-1].startswith(f"{MANY} pictures: {MANY} searched")
     ended = detect(*LOCAL, archive / "00.jpg")
@@ -211,11 +213,13 @@ def test_a_second_ctrl_c_cuts_it(archive: Path, tmp_path: Path) -> None:
     with running([*DETECT, *LOCAL, str(archive), "--output", str(output)]) as process:
         wait_until(lambda: whole(output) >= 1, "a line")
         family = process.children()
+        for pid in filter(_is_worker, family):  # so that what was begun is never finished
+            os.kill(pid, signal.SIGSTOP)
         process.send_group(signal.SIGINT)
         wait_until(lambda: "once more" in process.log(), "what the first one does")
         process.send_group(signal.SIGINT)
         assert process.wait() == 130
-        assert not any(map(alive, family))
+        wait_until(lambda: not any(map(alive, family)), "no process is left")
     assert output.read_bytes().endswith(b"\n")
 
 
@@ -275,6 +279,21 @@ def test_nobody_at_the_address_is_a_status_of_its_own(album: Path) -> None:
     ended = detect("--address", address, album)
     assert (ended.returncode, ended.stdout) == (3, b"")
     assert ended.stderr.startswith(f"facet: BACKEND_UNAVAILABLE: No service answers at {address}".encode())
+
+
+def test_a_service_that_demands_a_key_is_shown_that_of_the_environment(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one, the first answer ends it: no picture has failed."""
+    keys = KeyFile(tmp_path)
+    secret = keys.add("archive", "predict")
+    with inference(**keys.environ) as (_, address):
+        refused = detect("--address", address, album)
+        monkeypatch.setenv("FACET_API_KEY", secret)
+        searched = detect("--address", address, album / "a.png")
+    assert (refused.returncode, refused.stdout) == (1, b"")
+    assert b"\nfacet: KEY_MISSING: " in refused.stderr
+    assert searched.returncode == 0
 
 
 def test_results_have_one_writer(archive: Path, tmp_path: Path) -> None:
