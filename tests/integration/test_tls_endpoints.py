@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,9 @@ def test_spoilt_files_leave_what_was_also_to_processes_that_start(served: Served
     serial, saved = served.server.serial, served.server.cert.read_bytes()
     all_readers = {process.pid, *served.workers()}
 
+    def is_told(why: str) -> bool:
+        return why in process.wait_for("TLS files not usable")["reason"]
+
     def all_have_read() -> bool:
         assert served.serials() == {serial}
         lines = process.logged("TLS files read again")[before:]
@@ -243,7 +247,8 @@ def test_spoilt_files_leave_what_was_also_to_processes_that_start(served: Served
     for spoilt, why in ((b"garbage", "holds no certificate"), (saved[:100], "holds no certificate")):
         served.server.cert.write_bytes(spoilt)
         assert served.serials() == {serial}
-        assert why in process.wait_for("TLS files not usable")["reason"]
+        # They may first be read while they are being written.
+        wait_until(partial(is_told, why), why)
     dead = served.workers()
     for pid in dead:
         os.kill(pid, signal.SIGKILL)

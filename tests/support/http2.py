@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 
+from tests.support.raw_http import answered
 from utils.channel import PREDICT
 from utils.settings import parse_address
 
@@ -60,7 +61,7 @@ class UnfinishedMessages:
         with contextlib.suppress(OSError):
             while not self._over.is_set():
                 self._send_what_may_be_sent()
-                if select.select([self._socket], [], [], _LOOK_SECONDS)[0]:
+                if answered(self._socket, _LOOK_SECONDS):
                     received = self._socket.recv(1 << 16)
                     if not received:
                         break
@@ -145,11 +146,13 @@ def flood(address: str, kind: str, count: int) -> int:
     size = len(unsent)
     with socket.create_connection((where.host, where.port)) as connection, contextlib.suppress(OSError):
         connection.setblocking(False)
+        poll = select.poll()
+        poll.register(connection, select.POLLIN | select.POLLOUT)
         while unsent:
-            readable, writable, _ = select.select([connection], [connection], [])
-            if readable and not connection.recv(1 << 16):
+            [(_, events)] = poll.poll()
+            if events & ~select.POLLOUT and not connection.recv(1 << 16):
                 break
-            if writable:
+            if events & select.POLLOUT:
                 unsent = unsent[connection.send(unsent) :]
     return size - len(unsent)
 

@@ -56,7 +56,9 @@ def deaf(gateway: Gateway, count: int, size: int, field: str = "X: y") -> Iterat
 
 def answered(connection: socket.socket, seconds: float = 0) -> bool:
     """Whether something can be read within so many seconds, be it an answer or the connection's end."""
-    return bool(select.select([connection], [], [], seconds)[0])
+    poll = select.poll()  # select() takes no descriptor above 1,023
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def trickle(connection: socket.socket, piece: bytes, pause: float, seconds: float = PATIENCE) -> bool:
