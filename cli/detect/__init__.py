@@ -1,4 +1,4 @@
-"""`facet detect`: the faces in files, folders and archives of pictures.
+"""`facet detect`: the faces in files and folders.
 
 command   what is typed
 options   what is wanted of each picture

@@ -1,4 +1,4 @@
-"""`facet detect`: find the faces in files, folders and archives of pictures."""
+"""`facet detect`: find the faces in files and folders."""
 
 import contextlib
 import os
