@@ -22,8 +22,8 @@ PROGRAMS = {
 
 HELPERS = {"netavark": "/usr/lib/podman/netavark", "aardvark-dns": "/usr/lib/podman/aardvark-dns"}
 
-# runc and cgroupfs work without systemd, too, as in a small virtual machine. The limits of processes and files
-# are named because podman's own may be above those of the machine.
+# runc and cgroupfs work without systemd, too, as in a small virtual machine. The limits of processes and
+# files are named because podman's own may be above those of the machine.
 _CONFIGURATION = """
 [containers]
 default_ulimits = ["nofile=16384:16384", "nproc=16384:16384"]
