@@ -162,7 +162,7 @@ class Batch:
                 self._calls.discard(cancellation)
 
     def _detect(self, request: DetectRequest, cancellation: Cancellation, traceparent: str) -> Detection:
-        """Call the backend; again, within the time, where it is away, or it or the key's limit has no room."""
+        """Call the backend; again, in time, where it is away, or it or the key's limit has no room."""
         until = time.monotonic() + self._patience.seconds
         arrival, admitted = self._context.arrival, False
         while (left := until - time.monotonic()) > 0:
