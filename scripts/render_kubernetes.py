@@ -1,4 +1,4 @@
-"""Write what in deploy/kubernetes follows from other files: the alerts as a PrometheusRule, and the rendered YAML.
+"""Write what in deploy/kubernetes follows from other files: the PrometheusRule of the alerts, the rendered YAML.
 
 Needs kubectl of RELEASE or later, whose kustomize renders.
 """
@@ -24,6 +24,7 @@ RENDERED = {
 """The folders that are rendered, by the names of their files in deploy/kubernetes/rendered, without .yaml."""
 RELEASE = (1, 30)
 """Of kubectl: those before bring a kustomize that renders otherwise."""
+NEEDED = f"kubectl {'.'.join(map(str, RELEASE))} or later"
 
 _SECONDS = 60
 _RULES_HEAD = """# Written by `make manifests` from deploy/prometheus/alerts.yml.
@@ -52,16 +53,15 @@ def kubectl() -> str:
     Raises:
         NoKubectl: There is none.
     """
-    needed = f"kubectl {'.'.join(map(str, RELEASE))} or later"
     path = shutil.which("kubectl")
     if path is None:
-        raise NoKubectl(f"{needed} is not installed")
+        raise NoKubectl(f"{NEEDED} is not installed")
     command = [path, "version", "--client", "--output", "json"]
     told = subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS).stdout
     version = json.loads(told)["clientVersion"]
     # The minor version of some builds is such as "32+".
     if (int(version["major"]), int(version["minor"].rstrip("+"))) < RELEASE:
-        raise NoKubectl(f"{needed} is not installed, but {version['gitVersion']}")
+        raise NoKubectl(f"{NEEDED} is not installed, but {version['gitVersion']}")
     return path
 
 

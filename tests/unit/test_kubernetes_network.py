@@ -119,12 +119,14 @@ def test_prometheus_finds_all_metrics_under_the_names_of_jobs_that_the_alerts_ex
     spec: dict[str, Any] = monitor["spec"]
     [expression] = spec["selector"]["matchExpressions"]
     assert expression["operator"] == "Exists"
-    services = [one for one in rendered.of("Service").values() if expression["key"] in one["metadata"]["labels"]]
+    services = [
+        one for one in rendered.of("Service").values() if expression["key"] in one["metadata"]["labels"]
+    ]
     jobs = {one["metadata"]["labels"][spec["jobLabel"]] for one in services}
     config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     assert jobs == {job["job_name"] for job in config["scrape_configs"]} == {BACKEND, GATEWAY}
     [endpoint] = spec["endpoints"]
-    assert all([port["name"] for port in one["spec"]["ports"]] == [endpoint["port"]] for one in services)
+    assert all([port["name"] for port in one["ports"]] == [endpoint["port"]] for _, one in services)
     assert (endpoint["path"], endpoint["authorization"]["credentials"]["name"]) == ("/metrics", "facet-keys")
 
 
