@@ -1,4 +1,4 @@
-"""Write what in deploy/kubernetes follows from other files: the PrometheusRule of the alerts, the rendered YAML.
+"""Write what in deploy/kubernetes follows from other files: the alerts as a PrometheusRule, rendered YAML.
 
 Needs kubectl of RELEASE or later, whose kustomize renders.
 """

@@ -119,10 +119,9 @@ def test_prometheus_finds_all_metrics_under_the_names_of_jobs_that_the_alerts_ex
     spec: dict[str, Any] = monitor["spec"]
     [expression] = spec["selector"]["matchExpressions"]
     assert expression["operator"] == "Exists"
-    services = [
-        one for one in rendered.of("Service").values() if expression["key"] in one["metadata"]["labels"]
-    ]
-    jobs = {one["metadata"]["labels"][spec["jobLabel"]] for one in services}
+    labelled = [(one["metadata"]["labels"], one["spec"]) for one in rendered.of("Service").values()]
+    services = [(labels, service) for labels, service in labelled if expression["key"] in labels]
+    jobs = {labels[spec["jobLabel"]] for labels, _ in services}
     config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     assert jobs == {job["job_name"] for job in config["scrape_configs"]} == {BACKEND, GATEWAY}
     [endpoint] = spec["endpoints"]

@@ -1,4 +1,4 @@
-"""Rules of the pods of deploy/kubernetes: settings, ports, probes, rights and volumes fit what runs in them."""
+"""Rules of the pods of deploy/kubernetes: settings, ports, probes, rights and volumes fit what runs there."""
 
 import json
 import re
