@@ -1,9 +1,9 @@
 """Pods of rendered Deployments, played by podman: without a cluster, each with an address of its own.
 
 Of what is rendered these are changed, because podman does otherwise than a kubelet: ports, which it would
-publish on this machine; probes, of which it knows none by gRPC and asks others by a program that the image lacks,
-so tests ask them from outside, as a kubelet does; volumes, whose folders it would make for root alone; and names,
-which a cluster's DNS would resolve.
+publish on this machine; probes, of which it knows none by gRPC and asks others by a program that the image
+lacks, so tests ask them from outside, as a kubelet does; volumes, whose folders it would make for root
+alone; and names, which a cluster's DNS would resolve.
 """
 
 import contextlib
