@@ -46,7 +46,7 @@ test-system: $(VENV)/dev.done $(VENV)/native.done  ## Test with a browser, other
 	@python -m pytest tests/system
 
 test-heavy: $(VENV)/dev.done $(VENV)/native.done  ## Try containers and systemd; writes docs/heavy-tests.md. NAME=image picks.
-	@python -m pytest --write-results $(if $(NAME),$(NAME:%=tests/heavy/test_%.py),tests/heavy)
+	@python -m pytest -o timeout=1800 --write-results $(if $(NAME),$(NAME:%=tests/heavy/test_%.py),tests/heavy)
 	@python -m scripts.document_heavy_tests
 
 setup: $(VENV)/dev.done $(VENV)/native.done  ## Make the whole environment, TensorFlow and test tools included.
