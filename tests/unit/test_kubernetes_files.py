@@ -1,7 +1,10 @@
 """deploy/kubernetes as files: what is written by a script is fresh, and Kubernetes' own schemas accept it."""
 
 import copy
+import os
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
@@ -10,7 +13,9 @@ import yaml
 from scripts.render_kubernetes import ALERTS, FOLDER, RENDERED, RULES, NoKubectl, render, rendered_file, rules
 from tests.support.kubernetes import Object, Rendered
 from tests.support.processes import ROOT
+from utils.settings import Settings
 
+PAGE = ROOT / "docs" / "kubernetes.md"
 RELEASES = ["1.28", "1.32", "1.37"]
 """Of Kubernetes."""
 OPERATORS = {"ServiceMonitor", "PrometheusRule"}
@@ -37,6 +42,23 @@ def test_the_rendered_yaml_is_what_kustomize_makes_of_the_sources(name: str) -> 
     except NoKubectl as error:
         pytest.skip(str(error))
     assert rendered_file(name).read_text() == made
+
+
+def test_the_example_of_an_overlay_changes_image_models_and_namespace(tmp_path: Path) -> None:
+    """That of the documentation, in a folder elsewhere."""
+    [text] = re.findall(r"```yaml\n(# facet/kustomization.yaml\n.*?)```", PAGE.read_text(), re.DOTALL)
+    ours = os.path.relpath(FOLDER, tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(text.replace("../deploy/kubernetes", ours))
+    try:
+        made = [*yaml.safe_load_all(render(tmp_path))]
+    except NoKubectl as error:
+        pytest.skip(str(error))
+    assert {one["metadata"]["namespace"] for one in made} == {"facet"}
+    [settings] = [one["data"] for one in made if one["kind"] == "ConfigMap"]
+    assert Settings.from_environ(settings).models == ("face_detection", "scores")
+    for one in made:
+        if one["kind"] == "Deployment":
+            assert container(one)["image"] == "registry.example.org/facet:1"
 
 
 def test_each_folder_with_a_kustomization_is_part_of_a_rendered_file() -> None:
@@ -107,12 +129,12 @@ def test_a_mistake_in_a_manifest_is_refused(mistake: Callable[[Object], None], r
 
 def test_what_no_cluster_has_had_says_so() -> None:
     """In its own file and in the documentation."""
-    for text in (RENDERED["autoscaling"] / "kustomization.yaml", ROOT / "docs" / "kubernetes.md"):
+    for text in (RENDERED["autoscaling"] / "kustomization.yaml", PAGE):
         assert "NOT RUN" in text.read_text(), text
 
 
 def test_each_overlay_and_component_is_documented() -> None:
     """By its folder."""
-    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    page = PAGE.read_text()
     for file in FOLDER.glob("*/*/kustomization.yaml"):
         assert f"`{file.parent.relative_to(FOLDER)}`" in page, file
