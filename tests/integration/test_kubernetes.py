@@ -107,7 +107,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     places = {
         "/etc/facet/keys": keys.mount.folder,
         "/etc/facet/tls": tls.folder,
-        "/models": folder / "models",
+        "/var/lib/facet": folder,
         "/tmp": folder,  # noqa: S108 - of the pod
     }
     of_backend, of_gateway = environ(BACKEND, places), environ(GATEWAY, places)
