@@ -1,7 +1,4 @@
-"""The pods of deploy/kubernetes/base, played by podman: two backends, and a gateway before them.
-
-Needs the image of `make image`.
-"""
+"""The pods of deploy/kubernetes/base, played by podman: two backends, and a gateway before them."""
 
 import contextlib
 import itertools
@@ -19,10 +16,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.heavy.conftest import Note
 from tests.support.endpoints import answers, call_grpc, post_raw
-from tests.support.kube_play import PROBES, PlayedPod, Podman, played
+from tests.support.kube_play import PROBES, PlayedPod, played
 from tests.support.kubernetes import Rendered
 from tests.support.pictures import ASTRONAUT
+from tests.support.podman import Podman
 from tests.support.processes import wait_until
+
+pytestmark = pytest.mark.usefixtures("image")
 
 PHOTO = ASTRONAUT.read_bytes()
 PORT = 8000
@@ -45,11 +45,9 @@ class Pods(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def pods(tmp_path_factory: pytest.TempPathFactory, figure: Note, version: Note) -> Iterator[Pods]:
+def pods(podman: Podman, figure: Note, version: Note) -> Iterator[Pods]:
     """The gateway finds both backends under the name that the Service gives them in a cluster."""
-    podman = Podman(tmp_path_factory.mktemp("podman"))
     version("podman", podman("--version").split()[-1])
-    assert podman.run("image", "exists", "facet").returncode == 0, "there is no image: make image"
     rendered, names = Rendered("base"), (f"facet-test-{os.getpid()}-{number}" for number in itertools.count())
     with contextlib.ExitStack() as stack:
         started = time.monotonic()
@@ -60,7 +58,7 @@ def pods(tmp_path_factory: pytest.TempPathFactory, figure: Note, version: Note) 
         gateway = stack.enter_context(played(podman, rendered, "facet-gateway", next(names), hosts))
         made = Pods((first, second), gateway)
         for pod in (first, second, gateway):
-            wait_until(lambda pod=pod: ready(pod), f"{pod.container} is ready")  # type: ignore[misc]
+            wait_until(lambda pod=pod: ready(pod), f"{pod.container.name} is ready")  # type: ignore[misc]
         figure("from the first pod until all three are ready", f"{time.monotonic() - started:.1f} s")
         yield made
 
@@ -107,29 +105,36 @@ def test_calls_of_a_gateway_are_spread_over_the_backends(pods: Pods) -> None:
     assert all(now - earlier >= 5 for now, earlier in zip(after, before, strict=True))
 
 
+def inside(pod: PlayedPod, *command: str) -> str:
+    """What a command in its container writes; it must succeed."""
+    done = pod.container.call(*command)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def requests(pod: PlayedPod) -> int:
     """Calls that it has answered."""
-    return sum(line["message"] == "request" for line in pod.log())
+    return len(pod.container.logged("request"))
 
 
 def test_a_process_has_no_rights_and_can_write_only_where_it_must(pods: Pods) -> None:
     """In /tmp and /dev/shm; it is a user without capabilities, and the runtime's seccomp profile holds."""
     for pod in (*pods.backends, pods.gateway):
-        status = dict(line.split(":\t", 1) for line in pod.inside("cat", "/proc/1/status").splitlines())
+        status = dict(line.split(":\t", 1) for line in inside(pod, "cat", "/proc/1/status").splitlines())
         assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd")} == {"0" * 16}
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
         assert status["Uid"].split() == ["10001"] * 4
         for folder in WRITABLE:
-            pod.inside("touch", f"{folder}/written")
+            inside(pod, "touch", f"{folder}/written")
         for folder in READ_ONLY:
-            assert pod.podman.run("exec", pod.container, "touch", f"{folder}/written").returncode != 0
+            assert pod.container.call("touch", f"{folder}/written").returncode != 0
 
 
 def test_there_are_as_many_workers_as_the_limit_of_cpus(pods: Pods) -> None:
     """Which the control group of the container says."""
     limits = Rendered("base").pods()["facet-backend"].container["resources"]["limits"]
     for pod in pods.backends:
-        told = json.loads(pod.inside("facet", "status", "--json"))
+        told = json.loads(inside(pod, "facet", "status", "--json"))
         [workers] = [group for group in told["groups"] if group["name"] == "workers"]
         assert workers["wanted"] == workers["ready"] == int(limits["cpu"])
 
@@ -147,12 +152,10 @@ def test_a_backend_that_ends_fails_no_call(pods: Pods, figure: Note) -> None:
 
     with ThreadPoolExecutor(CALLERS) as callers:
         calling = [callers.submit(call) for _ in range(CALLERS)]
-        started = time.monotonic()
         try:
-            status = backend.stop(45)
+            status, seconds = backend.container.stop()
         finally:
             ended.set()
-    seconds = time.monotonic() - started
     reasons = [reason for one in calling for reason in one.result()]
     assert len(reasons) > CALLERS
     assert (status, [reason for reason in reasons if reason is not None]) == (0, [])
@@ -165,13 +168,11 @@ def test_a_backend_that_ends_fails_no_call(pods: Pods, figure: Note) -> None:
 
 def test_a_gateway_ends_within_its_time(pods: Pods, figure: Note) -> None:
     """Not ready any more at once, while it still finds faces; and with 0."""
-    stopped = threading.Thread(target=pods.gateway.stop, args=(45,))
-    started = time.monotonic()
-    stopped.start()
-    wait_until(lambda: answers(pods.http, "/readyz", 503), "the gateway is not ready")
-    assert post_raw(pods.http, PHOTO, {}).reason is None
-    stopped.join()
-    seconds = time.monotonic() - started
+    with ThreadPoolExecutor(1) as other:
+        stopping = other.submit(pods.gateway.container.stop)
+        wait_until(lambda: answers(pods.http, "/readyz", 503), "the gateway is not ready")
+        assert post_raw(pods.http, PHOTO, {}).reason is None
+    status, seconds = stopping.result()
+    assert status == 0
     assert seconds > 5, "FACET_DRAIN_SECONDS"
     figure("end of a gateway, drain included", f"{seconds:.1f} s")
-    assert pods.gateway.stop(45) == 0
