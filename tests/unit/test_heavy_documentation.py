@@ -17,6 +17,7 @@ FOUND: dict[str, Any] = {
         "clean": False,
         "cpu": "a CPU",
         "cpus": 2,
+        "load": 3,
         "memory_gib": 4.0,
         "kernel": "6.1",
         "python": "3.11.2",
@@ -51,7 +52,7 @@ def test_the_page_says_when_where_and_with_what_outcome() -> None:
     told = page({"image": FOUND})
     assert "\n## The image\n" in told
     assert "2026-01-02 03:04 UTC, commit abcdef0 with changes: **1 failed, 1 passed**." in told
-    assert "2 CPUs (a CPU), 4.0 GiB, Linux 6.1, Python 3.11.2, podman 4.3.1." in told
+    assert "2 CPUs (a CPU), 3 processes at work, 4.0 GiB, Linux 6.1, Python 3.11.2, podman 4.3.1." in told
     assert {"| size | 400 MB |", "| A rule. Of it. | passed |", "| A \\| rule. | failed |"} <= {
         *told.splitlines()
     }
