@@ -145,8 +145,8 @@ def test_a_request_without_enough_time_is_told_so(service: Facet, endpoint: str)
 
 @pytest.mark.security(
     endpoint="pictures",
-    attack="20 megapixels searched for faces of ten pixels",
-    outcome="Refused before it is decoded",
+    attack="20 megapixels searched for faces of ten pixels, at every endpoint",
+    outcome="`PYRAMID_TOO_LARGE` before it is decoded",
 )
 @every_endpoint
 def test_a_pyramid_over_the_limit_is_refused_before_decoding(service: Facet, endpoint: str) -> None:
@@ -157,8 +157,8 @@ def test_a_pyramid_over_the_limit_is_refused_before_decoding(service: Facet, end
 
 @pytest.mark.security(
     endpoint="pictures",
-    attack="Noise that looks like too many faces",
-    outcome="Refused; never a part of the answer",
+    attack="Noise that looks like too many faces, at every endpoint",
+    outcome="`TOO_MANY_CANDIDATES`; never a part of the answer",
 )
 @every_endpoint
 def test_too_many_candidates_are_refused(service: Facet, endpoint: str) -> None:
@@ -171,7 +171,7 @@ def test_too_many_candidates_are_refused(service: Facet, endpoint: str) -> None:
 @pytest.mark.security(
     endpoint="pictures",
     attack="25 megapixels of noise with the lowest threshold",
-    outcome="Answered or refused within the deadline",
+    outcome="Answered or refused, at the latest by its deadline; the next picture is answered",
 )
 @pytest.mark.parametrize("endpoint", ["raw", "client"])
 @pytest.mark.parametrize("min_face_size", [10, 20])
@@ -221,8 +221,8 @@ def test_an_answer_has_every_member_of_the_contract(service: Facet) -> None:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Requests of all kinds that fail",
-    outcome="No path and no traceback in any answer, over HTTP and gRPC",
+    attack="Seven pictures that are refused, over HTTP and gRPC",
+    outcome="No path and no traceback in any answer",
 )
 def test_no_error_shows_a_path_or_a_traceback(service: Facet) -> None:
     """Whatever was sent."""

@@ -129,8 +129,8 @@ def test_status_and_log_level_are_those_of_the_backend(served: Managed, client: 
 
 @pytest.mark.security(
     endpoint="admin-grpc",
-    attack="Changes that cannot be meant",
-    outcome="Refused by the member's name; nothing is changed",
+    attack="Unknown and doubled models, names that are none, a version or level that cannot be",
+    outcome="Refused with the name of the member; no model is added or changed",
 )
 @pytest.mark.parametrize(
     ("method", "request_", "error", "field"),
@@ -187,7 +187,7 @@ def test_bytes_that_are_no_message_are_a_callers_fault(client: Client, token: st
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="The management over gRPC without a key",
+    attack="The management over gRPC without a key, with another scheme or an unknown key",
     outcome="UNAUTHENTICATED",
 )
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_without_a_key_nothing_is_answered(
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="The management with a key for calls of models",
+    attack="The management over gRPC with a key for calls of models",
     outcome="PERMISSION_DENIED",
 )
 def test_a_key_for_calls_is_none_for_management(keys: KeyFile, address: str) -> None:

@@ -121,7 +121,7 @@ def test_nothing_that_somebody_else_wrote_becomes_markup() -> None:
 
 @pytest.mark.security(
     endpoint="admin-http",
-    attack="Scripts in `/statusz`, or the page in a frame",
+    attack="Scripts in `/statusz`, or the page in a frame of others",
     outcome="Forbidden by its Content-Security-Policy",
 )
 def test_it_loads_nothing_and_runs_nothing() -> None:

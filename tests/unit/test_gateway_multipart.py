@@ -97,8 +97,8 @@ def test_a_form_without_a_sure_image_is_told_what_came(
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="A URL or a path in the place of a picture, to have it fetched or read",
-    outcome="400; nothing is fetched or opened",
+    attack="A URL or the name of a file in the place of a picture",
+    outcome="400 that says how to send the picture itself",
 )
 @pytest.mark.parametrize(
     ("text", "words"),
@@ -152,7 +152,7 @@ def test_a_url_where_there_should_be_a_picture_is_told_how_to_send_that(
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="A form that was cut off, anywhere",
+    attack="A form that was cut off, at five places",
     outcome="400",
 )
 @pytest.mark.parametrize("cut", [3, 30, 60, -3, -9])
