@@ -5,12 +5,23 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 from inference_server.detector.choice import choose
-from tests.support.endpoints import HTTP_ENDPOINTS, Answer, Options, http_request, post_json, post_raw
+from protos import infer_pb2 as pb
+from protos import infer_pb2_grpc
+from tests.support.endpoints import (
+    ANY_SIZE,
+    HTTP_ENDPOINTS,
+    Answer,
+    Options,
+    http_request,
+    post_json,
+    post_raw,
+)
 from tests.support.face_endpoints import COUNTING, ENDPOINTS, FREE
 from tests.support.facet import TORCHSERVE, Facet, facet
 from tests.support.pictures import ASTRONAUT, bare_png, encoded, group_photo, png, png_chunk, portrait
@@ -225,13 +236,18 @@ def test_an_answer_has_every_member_of_the_contract(service: Facet) -> None:
     outcome="No path and no traceback in any answer",
 )
 def test_no_error_shows_a_path_or_a_traceback(service: Facet) -> None:
-    """Whatever was sent."""
-    for picture, _ in BAD.values():
-        body = post_raw(service.http, picture, {}).body
-        assert body is not None
-        assert "Traceback" not in str(body)
-        assert ".py" not in str(body)
-        assert "/tmp" not in str(body)  # noqa: S108 - looked for, not used
+    """Whatever was sent, over HTTP and gRPC."""
+    with grpc.insecure_channel(service.grpc, ANY_SIZE) as channel:
+        predict = infer_pb2_grpc.InferenceStub(channel).Predict
+        for picture, _ in BAD.values():
+            body = post_raw(service.http, picture, {}).body
+            with pytest.raises(grpc.RpcError) as caught:
+                predict(pb.Image(raw_data=picture), timeout=PATIENCE)
+            for told in (body, (caught.value.details(), caught.value.trailing_metadata())):
+                assert told
+                assert "Traceback" not in str(told)
+                assert ".py" not in str(told)
+                assert "/tmp" not in str(told)  # noqa: S108 - looked for, not used
 
 
 def test_a_trace_context_travels_from_the_caller_to_the_workers_log(service: Facet) -> None:

@@ -229,6 +229,8 @@ def test_a_second_instance_on_the_same_address_is_refused(served: tuple[Process,
         assert len(second.lines) == 1
         assert "FACET_GRPC_ADDRESS" in second.lines[0]
         assert served[1] in second.lines[0]
+    with ServiceClient(served[1], timeout=30) as client:
+        client.check_ready()
 
 
 @pytest.mark.security(

@@ -276,6 +276,7 @@ def test_broken_chunks_are_malformed(gateway: Gateway, body: bytes) -> None:
         reply = read_reply(connection)
         assert (reply.status, reply.json["reason"]) == (400, "MALFORMED_REQUEST")
         assert reply.headers["Connection"] == "close"
+        assert ended(connection)
 
 
 def test_a_client_may_ask_before_it_sends(gateway: Gateway) -> None:

@@ -108,11 +108,13 @@ def test_a_prediction_that_fails_is_the_models_fault_and_its_process_stays(
 def test_an_input_that_ends_two_processes_is_refused(backend: Backend, text: str) -> None:
     """And the model answers others, and face detection everybody."""
     backend.register("odd")
+    before = len(backend.process.logged("request in flight at a crash"))
     with clients(backend.address, 1) as [client]:
         for _ in range(2):
             with pytest.raises(WorkerCrashed):
                 client.predict("odd", {"text": text})
         assert client.predict("odd", {"text": "work"})["number"] in backend.model_workers()
+    assert len(backend.process.logged("request in flight at a crash")) == before + 2
     with ServiceClient(backend.address, timeout=60) as faces:
         assert len(faces.detect(ASTRONAUT.read_bytes()).faces) == 1
     backend.unregister("odd")

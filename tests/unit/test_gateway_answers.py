@@ -461,6 +461,7 @@ def test_the_backend_that_could_not_be_reached_is_named_in_the_log_alone(
     answers = [predict(client), client.get("/readyz", buffered=True)]
     backend.failure = errors.QueueFull("Full.")
     answers.append(predict(client))
+    assert [answer.status_code for answer in answers] == [503, 503, 429]
     assert [line.get("backend") for line in lines(caplog)] == ["inside:50051", "inside:50051", None]
     assert not any("inside" in answer.text for answer in answers)
 

@@ -229,7 +229,10 @@ def test_models_are_not_changed_unless_the_operator_allows_it(method: str) -> No
     attack="A model to be loaded from its caller's own configuration or files, or without a name",
     outcome="INVALID_ARGUMENT",
 )
-@pytest.mark.parametrize("fields", [{}, {"model_name": "echo", "parameters": {"config": {}}}])
+@pytest.mark.parametrize(
+    "fields",
+    [{}, *({"model_name": "echo", "parameters": {name: {}}} for name in ("config", "file:1/model.onnx"))],
+)
 def test_a_model_is_loaded_by_its_name_alone(fields: dict[str, Any]) -> None:
     """What it is made of does not come over the wire."""
 
