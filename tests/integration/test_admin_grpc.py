@@ -129,7 +129,7 @@ def test_status_and_log_level_are_those_of_the_backend(served: Managed, client: 
 
 @pytest.mark.security(
     endpoint="admin-grpc",
-    attack="An unknown and a doubled model, a name that no model can have, scaling faces, no weights, an unknown log level",
+    attack="An unknown and a doubled model, an impossible name, scaling faces, no weights, an unknown level",
     outcome="Refused with the name of the member; no model is added or removed",
 )
 @pytest.mark.parametrize(
