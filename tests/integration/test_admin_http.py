@@ -314,7 +314,7 @@ def test_a_key_is_demanded_where_there_are_keys(tmp_path: Path) -> None:
 @pytest.mark.security(
     endpoint="admin-http",
     attack="20 heads and 20 bodies that do not go on, and 500 requests whose answers nobody reads",
-    outcome="Others are answered, by the supervisor, too",
+    outcome="Others are answered, and the supervisor answers its commands",
 )
 def test_clients_that_do_not_go_on_hold_up_nobody(served: Managed) -> None:
     """Neither this process, nor the supervisor: a head, a body and answers that end nowhere."""

@@ -59,7 +59,7 @@ def test_an_odd_request_is_one_request(gateway: Gateway, odd: Odd, whole: bool) 
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="The same requests, to fill the log with errors",
+    attack="These requests, to fill the log with errors",
     outcome="One line each at INFO, and no traceback",
 )
 def test_odd_requests_leave_only_their_lines_in_the_log(gateway: Gateway) -> None:

@@ -111,7 +111,7 @@ def test_callers_are_told_of_what_is_open_where_others_can_connect(backend: Back
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="A backend at such addresses, without keys or with TorchServe's alone",
+    attack="A backend at addresses that others can reach, without keys or with TorchServe's alone",
     outcome="It starts with a warning that names what is open",
 )
 def test_a_backend_says_what_of_it_is_open(tmp_path: Path) -> None:
