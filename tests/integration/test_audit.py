@@ -60,7 +60,7 @@ def address_of(served: Managed, name: str) -> str:
 
 @pytest.mark.security(
     endpoint="admin-http",
-    attack="Changes over HTTP, done and refused, and who has made them",
+    attack="Changes over HTTP, done and refused",
     outcome=(
         "One line each in the log, with the request's id, the command, the model, its arguments and "
         "what became of it"
