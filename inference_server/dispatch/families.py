@@ -59,7 +59,8 @@ REQUEST_DURATION: Final = Histogram(
 )
 INFERENCES: Final = Counter(
     "facet_inferences_total",
-    "Inputs that were sent to a model, each item of a stream for itself, by whether it has answered.",
+    "Inputs for a model, each item of a stream for itself: ok with a result, failed with an error, refused "
+    "for want of room or time, or given up by their callers.",
     ("outcome",),
     (("ok",), ("failed",)),
 )
@@ -90,7 +91,7 @@ PAYLOAD_BYTES: Final = Counter("facet_payload_bytes_total", "Bytes of inputs tha
 FACES: Final = Counter("facet_faces_total", "Faces that were found.", sparse=True)
 REQUEUED: Final = Counter(
     "facet_requeued_total",
-    "Inputs that were put into a queue again because a process has died that had them, or may have had.",
+    "Inputs that a process had, or may have had, when it died: they were put into a queue again, or refused.",
 )
 BATCH_SIZE: Final = Histogram(
     "facet_batch_size", "Inputs that were computed together.", (1, 2, 4, 8, 16, 32, 64), unit=1.0
@@ -110,9 +111,9 @@ BUSY_SECONDS: Final = Counter(
 )
 EXITS: Final = Counter(
     "facet_worker_exits_total",
-    "Processes that have ended: crashed, hung (killed because they made no progress), grace_over (killed "
-    "because they did not stop in time), boot (they could not start), recycled (a FACET_RECYCLE_ limit was "
-    "reached), told (to stop).",
+    "Processes that have ended: crashed, hung (killed because they made no progress, or were not ready in "
+    "time), grace_over (killed because they did not stop in time), boot (they could not start), recycled (a "
+    "FACET_RECYCLE_ limit was reached), told (to stop).",
     ("cause",),
     tuple((cause.value,) for cause in ExitCause),
 )

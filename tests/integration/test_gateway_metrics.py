@@ -179,10 +179,7 @@ def test_no_count_is_lost_when_processes_are_killed_and_replaced() -> None:
 
 @pytest.mark.security(
     endpoint="admin-http",
-    attack=(
-        "A web page that asks the gateway for its metrics, of another origin or by a name that was changed "
-        "to mean this machine"
-    ),
+    attack=("A web page that asks the gateway for its metrics, from another origin or by DNS rebinding"),
     outcome="403",
 )
 @pytest.mark.parametrize(
@@ -221,6 +218,11 @@ def test_who_has_no_key_gets_no_metrics_where_there_are_keys(tmp_path: Path) -> 
         assert running.get("/healthz").status == 200
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The gateway's metrics at an address that others can reach, without keys",
+    outcome="The start ends",
+)
 @pytest.mark.parametrize(
     ("environ", "reason"),
     [

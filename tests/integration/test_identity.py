@@ -112,7 +112,7 @@ STATUSES = {**UNAUTHENTICATED, "KEY_LACKS_SCOPE": ("403", "PERMISSION_DENIED")}
     attack=(
         "Every address over HTTP and gRPC without a key, with a wrong one, and with one for something else"
     ),
-    outcome="401 or 403, UNAUTHENTICATED or PERMISSION_DENIED, but where none is needed",
+    outcome="401 or 403, UNAUTHENTICATED or PERMISSION_DENIED, except where none is needed",
 )
 @pytest.mark.parametrize("point", ACCESS_POINTS, ids=str)
 def test_every_access_point_lets_in_who_has_the_key_for_it(served: Served, point: AccessPoint) -> None:
@@ -141,8 +141,8 @@ def test_every_access_point_lets_in_who_has_the_key_for_it(served: Served, point
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="Bodies and messages of callers that are not known",
-    outcome="Refused by the head; nothing of them is waited for",
+    attack="Bodies and messages of callers without a key",
+    outcome="Refused by the head, before a byte of the body or a message has come",
 )
 def test_nothing_of_a_body_is_waited_for_without_a_key(served: Served) -> None:
     """A caller that is not known is refused by its head, however much it says that it will send."""
@@ -168,7 +168,7 @@ def _nothing_until(ended: threading.Event) -> Iterator[bytes]:
 @pytest.mark.security(
     endpoint="keys",
     attack="Keys in logs and in the command lines of processes",
-    outcome="None: lines have the name of a key",
+    outcome="In none of them: log lines have the name of a key",
 )
 def test_logs_name_the_key_and_never_have_it(served: Served) -> None:
     """In the gateway, in the worker that it calls, and in the admin process; nor has a command line."""
@@ -250,7 +250,7 @@ async def _detect(served: Served, **arguments: Any) -> int:  # noqa: ANN401
 @pytest.mark.security(
     endpoint="keys",
     attack="A client's key in its errors, and in what it shows of itself",
-    outcome="Never there",
+    outcome="In none of them",
 )
 def test_clients_show_their_key_with_every_call(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that they are given, or that of the environment; and never show it otherwise."""
@@ -296,7 +296,7 @@ def _refusal(client: ServiceClient) -> RateLimited | None:
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="One key at all processes of gateway and backend, to have several limits",
+    attack="One key at the gateway and at the workers, to have two limits",
     outcome="One limit",
 )
 def test_a_limit_is_one_for_all_processes_of_a_machine(served: Served) -> None:
@@ -319,7 +319,7 @@ def test_a_limit_is_one_for_all_processes_of_a_machine(served: Served) -> None:
 @pytest.mark.security(
     endpoint="keys",
     attack="A stream that goes on with a revoked key, or beyond its limit",
-    outcome="Its later items are refused",
+    outcome="Its later items are refused, those before are answered",
 )
 def test_each_item_of_a_stream_counts_and_is_checked(served: Served) -> None:
     """By the limit, and for its key being revoked; what came before is answered, and the stream goes on."""
@@ -379,6 +379,11 @@ STREAMS: dict[str, tuple[str, str, bytes, Callable[[bytes], bool]]] = {
 """Place, method and message of each stream of inputs, and whether a reply says that its limit is reached."""
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Streams of each protocol, to get around a limit",
+    outcome="Each item counts",
+)
 @pytest.mark.parametrize("name", STREAMS)
 def test_items_of_every_stream_count(served: Served, name: str) -> None:
     """And the stream that they come in does not: it goes on behind one that is refused."""
@@ -444,6 +449,11 @@ def test_a_revoked_key_is_refused_within_a_second_and_no_other_one(served: Serve
                 assert {status for began, status in told if began > revoked_at[0] + 1} == {"401"}
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A gateway whose own key the backend does not know",
+    outcome="Callers are told 503, and nothing of keys; the log says why",
+)
 def test_a_gateway_without_a_good_key_says_that_it_is_its_own_fault(served: Served) -> None:
     """Its callers are not told that theirs is wrong; and a key that is mended counts without a restart."""
     own = served.folder / "other.key"
@@ -467,7 +477,7 @@ def test_a_gateway_without_a_good_key_says_that_it_is_its_own_fault(served: Serv
 @pytest.mark.security(
     endpoint="keys",
     attack="A file of keys that is damaged while it is used",
-    outcome="The keys of before count, and the log says so",
+    outcome="The keys of before count, and the log says so; a gateway does not start with it",
 )
 def test_a_broken_file_changes_nothing_until_it_is_mended(served: Served) -> None:
     """All processes go on with the keys of before, and say so; a gateway does not start with it."""

@@ -13,8 +13,14 @@ from tests.support.haproxy import haproxy, passed_on
 
 @pytest.mark.security(
     endpoint="haproxy",
-    attack="The same through haproxy",
-    outcome="The same of haproxy",
+    attack=(
+        "The requests that two servers could read differently, through haproxy, with ordinary ones "
+        "between them"
+    ),
+    outcome=(
+        "haproxy has passed on as many requests as the gateway has served and clients got answers; a "
+        "request in a body is served only where haproxy, too, takes it for one"
+    ),
 )
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/nowhere"])
 def test_the_gateway_serves_as_many_requests_as_haproxy_has_passed_on(tmp_path: Path, path: str) -> None:
