@@ -54,8 +54,8 @@ class MetricsRoutes:
 
 def metrics_of(counters: HttpCounters) -> Iterator[Metric]:
     """What all processes have counted, and how they are."""
-    for family, words in counters.totals():
-        yield metric(family, ("route",), words)
+    for family, label, words in counters.totals():
+        yield metric(family, (label,), words)
     for gauge, value in zip(GAUGES, counters.now(), strict=True):
         yield gauge.metric({(): value})
     yield BUILD_INFO.metric({(VERSION,): 1.0})

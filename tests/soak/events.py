@@ -22,6 +22,7 @@ from tests.soak.photos import sleeper
 from tests.soak.scene import Event, Scene
 from tests.soak.slow import slow_answers, stalled
 from tests.soak.stage import WORKERS, Stage
+from tests.soak.surroundings import SURROUNDING_EVENTS
 from tests.support.hooked_worker import RED
 from tests.support.http2 import unfinished_messages
 from tests.support.pictures import png
@@ -37,7 +38,8 @@ _numbers = itertools.count()
 @contextlib.contextmanager
 def _busy(scene: Scene) -> Iterator[None]:
     """All workers compute, and as many requests as they wait for one of them."""
-    caller = partial(HttpCaller, scene.stage.http, f"/predict?min_face_size={_BUSY_MILLISECONDS}")
+    path = f"/predict?min_face_size={_BUSY_MILLISECONDS}"
+    caller = partial(HttpCaller, scene.stage.http, scene.stage.identities.callers, path)
     callers = [partial(caller, patient=True)] * (2 * WORKERS)
     with Load(callers, [sleeper()], scene.tallies["gateway"]) as load:
         load.turn()
@@ -138,7 +140,8 @@ def reload_gateway(scene: Scene) -> None:
 def full_queue(scene: Scene) -> None:
     """Forty callers more, whose pictures take long; the half of them that names a time is never refused."""
     tally, patient = scene.tallies["gateway"], Tally()
-    caller = partial(HttpCaller, scene.stage.http, "/predict?min_face_size=400")
+    path = "/predict?min_face_size=400"
+    caller = partial(HttpCaller, scene.stage.http, scene.stage.identities.callers, path)
     with (
         Load([partial(caller, patient=True)] * 20, [sleeper()], patient),
         Load([caller] * 20, [sleeper()], tally),
@@ -150,7 +153,7 @@ def full_queue(scene: Scene) -> None:
 
 def leave(scene: Scene) -> None:
     """Callers go before they have sent everything, or before they have their answer."""
-    request = _request(scene.photo.data)
+    request = _request(scene)
     for end in (len(request) // 2, len(request)) * 10:
         with contextlib.closing(_connect(scene.stage)) as connection:
             connection.sendall(request[:end])
@@ -164,7 +167,7 @@ def slow(scene: Scene) -> None:
         connections = [stack.enter_context(contextlib.closing(_connect(scene.stage))) for _ in range(8)]
         for connection in connections[4:]:
             connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n")
-        faces = slow_answers(connections[:4], _request(scene.photo.data))
+        faces = slow_answers(connections[:4], _request(scene))
         assert all(scene.photo.accepts(found) for found in faces), faces
         assert stalled(connections[4:]) == [408] * 4
 
@@ -176,7 +179,7 @@ def slow_bodies(scene: Scene) -> None:
             stack.enter_context(contextlib.closing(_connect(scene.stage))) for _ in range(_SLOW_BODIES)
         ]
         others = thread.submit(scene.traffic.turn)
-        faces = slow_answers(connections, _request(scene.photo.data), until=others.done, ending=4)
+        faces = slow_answers(connections, _request(scene), until=others.done, ending=4)
         others.result()
         assert all(scene.photo.accepts(found) for found in faces), faces
 
@@ -187,8 +190,9 @@ def poison(scene: Scene) -> None:
     pixels[0, 0] = RED
     picture = png(pixels) + b"%d" % next(_numbers)
     deaths = _segfaults(scene.stage)
-    for connect in (partial(HttpCaller, scene.stage.http), partial(GrpcCaller, scene.stage.grpc)) * 2:
-        with contextlib.closing(connect()) as caller:
+    stage, account = scene.stage, scene.stage.identities.visitors
+    for connect in (partial(HttpCaller, stage.http), partial(GrpcCaller, stage.grpc)) * 2:
+        with contextlib.closing(connect(account)) as caller:
             answer = caller.ask(picture)
         assert "WORKER_CRASHED" in answer.trouble, answer
     assert _segfaults(scene.stage) == deaths + 2
@@ -196,7 +200,10 @@ def poison(scene: Scene) -> None:
 
 def leave_unfinished(scene: Scene) -> None:
     """Callers send most of a message, and never the rest."""
-    with unfinished_messages(scene.stage.grpc, connections=10, streams=30, size=10 * MIB) as connections:
+    stage = scene.stage
+    with unfinished_messages(
+        stage.grpc, connections=10, streams=30, size=10 * MIB, credentials=stage.identities.visitors
+    ) as connections:
         scene.traffic.turn()
         most = WORKERS * MOST_UNFINISHED
         wait_until(lambda: sum(each.unfinished for each in connections) <= most, "the others are ended")
@@ -206,10 +213,11 @@ def leave_unfinished(scene: Scene) -> None:
 def restart(scene: Scene) -> None:
     """The whole backend stops, and is started again with all its models when callers have noticed."""
     models = scene.stage.registered()
-    scene.stage.inference.send(signal.SIGTERM)
-    assert scene.stage.inference.wait() == 0
-    wait_until(lambda: all(tally.gone > 0 for tally in scene.tallies.values()), "callers are told")
-    scene.stage.start_backend()
+    with scene.stage.scraper.excusing("backend"):
+        scene.stage.inference.send(signal.SIGTERM)
+        assert scene.stage.inference.wait() == 0
+        wait_until(lambda: all(tally.gone > 0 for tally in scene.tallies.values()), "callers are told")
+        scene.stage.start_backend()
     wait_until(scene.stage.serves, "the gateway has found it")
     assert scene.stage.registered() == models
 
@@ -223,10 +231,13 @@ def _connect(stage: Stage) -> socket.socket:
     return socket.create_connection((where.host, where.port), timeout=PATIENCE)
 
 
-def _request(picture: bytes) -> bytes:
-    picture += b"%d" % next(_numbers)
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}"
-    return head.encode() + b"\r\n\r\n" + picture
+def _request(scene: Scene) -> bytes:
+    """A visitor's, for the scene's picture."""
+    picture = scene.photo.data + b"%d" % next(_numbers)
+    fields = {"Host": "x", "Content-Type": "image/jpeg", "Content-Length": len(picture)}
+    fields |= scene.stage.identities.visitors.headers
+    lines = ["POST /predict HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    return "\r\n".join(lines).encode() + picture
 
 
 EVENTS = (
@@ -247,6 +258,7 @@ EVENTS = (
     Event("unfinished gRPC messages", leave_unfinished),
     Event("poison", poison),
     Event("full queue", full_queue, refuses=True),
+    *SURROUNDING_EVENTS,
     *MODEL_EVENTS,
     Event("backend stopped and started", restart, goes=True),
 )

@@ -24,6 +24,7 @@ class Tally:
     wrong: int = 0
     refused: int = 0
     gone: int = 0
+    unknown: int = 0
     repeated: int = 0
     slowest: float = 0.0
     troubles: list[str] = field(default_factory=list)
@@ -116,6 +117,7 @@ class Load:
             tally.repeated += answer.repeated
             tally.refused += answer.refused
             tally.gone += answer.gone
+            tally.unknown += answer.unknown
             if answer.faces is not None:
                 if not photo.accepts(answer.faces):
                     tally.wrong += 1
@@ -126,7 +128,7 @@ class Load:
             elif "WORKER_CRASHED" in answer.trouble:
                 refused = answer.picture or picture
                 tally.crashed.append(hashlib.sha256(b"14:face_detection" + refused).hexdigest())
-            elif not answer.refused and not answer.gone:
+            elif not (answer.refused or answer.gone or answer.unknown):
                 tally.failed += 1
                 tally.troubles.append(f"{answer.trouble} after {seconds:.1f} s")
 
