@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.certificates import Authority
 from tests.support.credentials import Credentials
 from tests.support.keys import KeyFile
-from utils.api_keys import GATEWAY, MANAGE, PREDICT
+from utils.api_keys import GATEWAY, MANAGE, METRICS, PREDICT
 
 _ENDLESS = 100_000
 """Requests a second, and at once: a limit that nobody reaches, but which has each request counted."""
@@ -55,7 +55,7 @@ class Identities:
         self.callers = self.add("callers", PREDICT, rate=_ENDLESS, burst=_ENDLESS)
         self.visitors = self.add("visitors", PREDICT)
         self.operators = self.add("operators", MANAGE)
-        self.monitoring = self.add("monitoring", MANAGE)
+        self.monitoring = self.add("monitoring", METRICS)
         self._gateway_key = folder / "gateway.key"
         self._gateway_key.touch(0o600)
         self._gateway_key.write_text(self.add("gateway", GATEWAY).key)
