@@ -109,11 +109,11 @@ def _line(name: str, endpoint: str, tallies: list[Tally]) -> tuple[str, ...]:
 def _faults(event: Event, endpoint: str, tally: Tally, killed: set[str]) -> list[str]:
     found = list(tally.troubles)
     if tally.refused and not event.refuses:
-        found.append(f"{tally.refused} refused")
+        found.append(f"{tally.refused} refused; the last one: {tally.told}")
     if tally.unknown and endpoint != REVOKED:
         found.append(f"the key of {tally.unknown} was not known")
     if tally.gone and not event.goes and not (event.leaves and endpoint in ONCE):
-        found.append(f"{tally.gone} were told that there is no backend")
+        found.append(f"{tally.gone} were told that there is no backend; the last one: {tally.told}")
     if not set(tally.crashed) <= killed:
         found.append(f"WORKER_CRASHED for pictures that were not in flight at two deaths: {tally.crashed}")
     return found
