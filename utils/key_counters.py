@@ -5,6 +5,7 @@ the list. So no process waits for another one, and what was counted for a name s
 """
 
 import sys
+from collections.abc import Iterator
 from typing import Final
 
 from utils.counters import Counter, Layout, Words
@@ -48,12 +49,11 @@ class KeyTable:
 
     def sums(self) -> list[tuple[tuple[str], list[int]]]:
         """What all rows have counted: the words of each name."""
-        sums: dict[str, int] = {}
+        sums: dict[bytes, int] = {}
         for row in self._rows:
-            for number in range(1 + row.count):
-                name = row.name(number)
-                sums[name] = sums.get(name, 0) + int.from_bytes(row.block(number), sys.byteorder)
-        return [((name,), Words(self._layout, total).of(self._family)) for name, total in sums.items()]
+            for name, block in row.all():
+                sums[name] = sums.get(name, 0) + int.from_bytes(block, sys.byteorder)
+        return [((_text(name),), Words(self._layout, total).of(self._family)) for name, total in sums.items()]
 
 
 class _Row:
@@ -70,9 +70,10 @@ class _Row:
         """How many names it has beside NO_KEY, which has number 0."""
         return int(self._head[0])
 
-    def name(self, number: int) -> str:
-        found = self._names[number * NAME_BYTES : (number + 1) * NAME_BYTES]
-        return bytes(found).rstrip(b"\0").decode()
+    def all(self) -> Iterator[tuple[bytes, memoryview]]:
+        """Each name, as it is in memory, and its block; the first one is NO_KEY."""
+        for number in range(1 + self.count):
+            yield bytes(self._names[number * NAME_BYTES : (number + 1) * NAME_BYTES]), self.block(number)
 
     def block(self, number: int) -> memoryview:
         return self._blocks[number * self._block_bytes : (number + 1) * self._block_bytes]
@@ -97,7 +98,7 @@ class KeyWords(dict[str, memoryview]):
     """
 
     def __init__(self, row: _Row) -> None:
-        super().__init__((row.name(number), row.block(number).cast("Q")) for number in range(1 + row.count))
+        super().__init__((_text(name), block.cast("Q")) for name, block in row.all())
         self._row = row
 
     def __missing__(self, name: str) -> memoryview:
@@ -106,3 +107,7 @@ class KeyWords(dict[str, memoryview]):
             return self[NO_KEY]
         words = self[name] = self._row.block(number).cast("Q")
         return words
+
+
+def _text(name: bytes) -> str:
+    return name.rstrip(b"\0").decode()

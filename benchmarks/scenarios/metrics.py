@@ -39,9 +39,9 @@ done {REQUESTS:,} times, and as often a function that does nothing is called, in
 median of the differences, of processor time. The same for a request in the gateway.
 
 *A scrape*: what the admin process does between the supervisor's answer and the text, with counters of {SLOTS}
-slots of workers and {MODEL_SLOTS} of model workers of which each has counted something for what it serves;
-then after {GENERATIONS:,} processes more, one after the other in these slots. It is the median of several, of
-the time that passes.
+slots of workers and {MODEL_SLOTS} of model workers of which each has counted something for what it serves,
+a worker for as many keys, too; then after {GENERATIONS:,} processes more, one after the other in these slots.
+It is the median of several, of the time that passes.
 
 *Over HTTP*: scrapes of a real backend with two workers and of a real gateway, one after the other.
 """
@@ -119,10 +119,10 @@ def _live(stats: SharedStats, slot: int, models: int) -> None:
     stats.rows[slot].assign(1, 0.0)
     queue = 0 if slot < SLOTS else 1 + slot % models
     if not queue:
-        calls = CallCounters(stats.counters, slot)
+        calls = CallCounters(stats.counters, slot, keyed=True)
         for each in range(models + 1):
             calls.answered(each, 0.03, _LOG_FIELDS)
-            calls.called("Models", each, "", 0.03, "shop")
+            calls.called("Models", each, "", 0.03, f"key-{each}")
     block = stats.counters.consumer(slot).of(queue)
     for place in range(len(block)):
         block[place] += 1
