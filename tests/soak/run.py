@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple
 from pathlib import Path
 
@@ -49,8 +49,8 @@ def soak(
         run.calm(calm)
         report.after = footprint(facet)
         run.close_books()
-        say(f"changes of models: {', '.join(f'{way} {n}' for way, n in facet.operators.counts.items())}")
-        say(f"{facet.scraper.count} scrapes, {facet.collector.exports} exports of spans")
+        for line in _sums(facet):
+            say(line)
         report.rows, report.troubles = run.rows, run.troubles
         report.troubles += facet.scraper.faults
         report.troubles += report.before.leaks(report.after)
@@ -144,6 +144,14 @@ class _Run:
             return False
         self._say(f"{event.name}: {time.monotonic() - started:.1f} s, {_summary(tallies)}")
         return True
+
+
+def _sums(facet: Stage) -> Iterator[str]:
+    """How much of what there was that is in no table."""
+    yield f"changes of models: {', '.join(f'{way} {n}' for way, n in facet.operators.counts.items())}"
+    yield f"{facet.scraper.count} scrapes, {facet.collector.exports} exports of spans"
+    for what in ("worker crashed", "worker hung"):
+        yield f"{what}: {sum(len(journal[what]) for journal in facet.journals)}"
 
 
 def _summary(tallies: dict[str, Tally]) -> str:
