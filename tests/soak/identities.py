@@ -44,30 +44,36 @@ class Identities:
         visitors: Who leaves, sends slowly, or asks for what is refused.
         operators: Who changes models.
         monitoring: Who reads the metrics.
+        gateway: Who passes requests on.
     """
 
     def __init__(self, folder: Path) -> None:
         self.keys = KeyFile(folder)
         self._authority = Authority(folder / "certificates")
-        self.server, self._gateway, self._client = map(
-            self._authority.issue, ("backend", "gateway", "client")
-        )
+        names = ("backend", "gateway", "client")
+        self.server, self._gateway_pair, self._client = map(self._authority.issue, names)
         self.callers = self.add("callers", PREDICT, rate=_ENDLESS, burst=_ENDLESS)
         self.visitors = self.add("visitors", PREDICT)
         self.operators = self.add("operators", MANAGE)
         self.monitoring = self.add("monitoring", METRICS)
         self._gateway_key = folder / "gateway.key"
-        self._gateway_key.touch(0o600)
-        self._gateway_key.write_text(self.add("gateway", GATEWAY).key)
+        self.show_by_gateway(self.add("gateway", GATEWAY))
 
     def add(self, name: str, scope: str, *, rate: float | None = None, burst: int | None = None) -> Account:
         """Make a key, which counts within a second."""
         key = self.keys.add(name, scope, rate=rate, burst=burst)
         return Account(key, self._authority.cert, self._client, name)
 
+    def show_by_gateway(self, account: Account) -> None:
+        """Give the gateway its key, or another one."""
+        self.gateway, new = account, self._gateway_key.with_suffix(".new")
+        new.touch(0o600)
+        new.write_text(account.key)
+        new.replace(self._gateway_key)
+
     def renew(self) -> None:
         """Replace all certificates but that of the authority."""
-        for pair in (self.server, self._gateway, self._client):
+        for pair in (self.server, self._gateway_pair, self._client):
             pair.replace(self._authority.issue("renewed", common_name=pair.cert.stem))
 
     def backend_settings(self) -> dict[str, str]:
@@ -85,6 +91,6 @@ class Identities:
             **self.keys.environ,
             "FACET_BACKEND_KEY_FILE": str(self._gateway_key),
             "FACET_BACKEND_TLS_CA_FILE": str(self._authority.cert),
-            "FACET_BACKEND_TLS_CERT_FILE": str(self._gateway.cert),
-            "FACET_BACKEND_TLS_KEY_FILE": str(self._gateway.key),
+            "FACET_BACKEND_TLS_CERT_FILE": str(self._gateway_pair.cert),
+            "FACET_BACKEND_TLS_KEY_FILE": str(self._gateway_pair.key),
         }

@@ -110,7 +110,7 @@ def _faults(event: Event, endpoint: str, tally: Tally, killed: set[str]) -> list
     found = list(tally.troubles)
     if tally.refused and not event.refuses:
         found.append(f"{tally.refused} refused; the last one: {tally.told}")
-    if tally.unknown and endpoint != REVOKED:
+    if tally.unknown and endpoint not in REVOKED:
         found.append(f"the key of {tally.unknown} was not known")
     if tally.gone and not event.goes and not (event.leaves and endpoint in ONCE):
         found.append(f"{tally.gone} were told that there is no backend; the last one: {tally.told}")

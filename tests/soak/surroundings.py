@@ -11,14 +11,14 @@ from tests.soak.endpoints import Caller, GrpcCaller, HttpCaller
 from tests.soak.load import Load, Tally
 from tests.soak.scene import REVOKED, Event, Scene
 from tests.support.processes import wait_until
-from utils.api_keys import PREDICT
+from utils.api_keys import GATEWAY, PREDICT
 from utils.settings import parse_address
 
-_ANSWERS = 20
+_ANSWERS = 5
 _SEEN_SECONDS = 1.0
 """Within which a change of the keys counts."""
-_PER_CALLER = 3
-"""Refusals that are waited for."""
+_REFUSALS = 3
+"""That are waited for."""
 _numbers = itertools.count()
 
 
@@ -40,21 +40,42 @@ def revoke(scene: Scene) -> None:
     stage, name = scene.stage, f"guest-{next(_numbers)}"
     guest = stage.identities.add(name, PREDICT)
     time.sleep(_SEEN_SECONDS)  # as long as it may take, by promise
-    tally = scene.tallies.setdefault(REVOKED, Tally())
-    callers: list[Callable[[], Caller]] = [
+    callers: tuple[Callable[[], Caller], ...] = (
         partial(HttpCaller, stage.http, guest),
         partial(GrpcCaller, stage.grpc, guest),
-    ]
-    with Load(callers, [scene.photo], tally) as load:
-        load.turn()
-        assert tally.unknown == 0, tally
+    )
+    with contextlib.ExitStack() as stack:
+        loads = {}
+        for endpoint, caller in zip(REVOKED, callers, strict=True):
+            tally = scene.tallies.setdefault(endpoint, Tally())
+            loads[endpoint] = stack.enter_context(Load([caller], [scene.photo], tally))
+            loads[endpoint].turn()
+            assert tally.unknown == 0, tally
         stage.identities.keys.revoke(name)
         time.sleep(_SEEN_SECONDS)
-        refused = tally.unknown
-        wait_until(lambda: tally.unknown >= refused + len(callers), "what was begun before has ended")
-        answered, refused = load.answered, tally.unknown
-        wait_until(lambda: tally.unknown >= refused + _PER_CALLER * len(callers), "all are refused")
-        assert load.answered == answered, tally
+        for endpoint, load in loads.items():
+            tally = scene.tallies[endpoint]
+            _wait_for_refusals(tally, 1)  # what was begun before has ended
+            answered = load.answered
+            _wait_for_refusals(tally, _REFUSALS)
+            assert load.answered == answered, tally
+
+
+def _wait_for_refusals(tally: Tally, count: int) -> None:
+    until = tally.unknown + count
+    wait_until(lambda: tally.unknown >= until, f"the key is refused {count} times more")
+
+
+def replace_gateway_key(scene: Scene) -> None:
+    """The gateway gets another key, and its old one is revoked, by the steps of docs/security.md."""
+    identities = scene.stage.identities
+    old, new = identities.gateway, identities.add(f"gateway-{next(_numbers)}", GATEWAY)
+    time.sleep(_SEEN_SECONDS)
+    identities.show_by_gateway(new)
+    time.sleep(_SEEN_SECONDS)
+    identities.keys.revoke(old.name)
+    time.sleep(_SEEN_SECONDS)
+    scene.traffic.go_on(_ANSWERS)
 
 
 def lose_collector(scene: Scene) -> None:
@@ -87,5 +108,6 @@ def _shown(scene: Scene) -> str:
 SURROUNDING_EVENTS = (
     Event("all certificates replaced", renew_certificates),
     Event("a key made, and revoked", revoke),
+    Event("the gateway's key replaced", replace_gateway_key),
     Event("the collector of traces away", lose_collector),
 )
