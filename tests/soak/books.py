@@ -62,6 +62,4 @@ class Books:
         return self._stage.scraper.look(who).value(name, key=self._account.name, **labels)
 
     def _all_deaths(self) -> int:
-        journal = self._stage.journal
-        lines = [*journal["worker crashed"], *journal["worker hung"]]
-        return sum("model" not in line for line in lines)
+        return sum("model" not in line for line in self._stage.journal["worker crashed"])

@@ -150,8 +150,10 @@ def _sums(facet: Stage) -> Iterator[str]:
     """How much of what there was that is in no table."""
     yield f"changes of models: {', '.join(f'{way} {n}' for way, n in facet.operators.counts.items())}"
     yield f"{facet.scraper.count} scrapes, {facet.collector.exports} exports of spans"
-    for what in ("worker crashed", "worker hung"):
-        yield f"{what}: {sum(len(journal[what]) for journal in facet.journals)}"
+    crashed = [line for journal in facet.journals for line in journal["worker crashed"]]
+    times = [line["time"] for line in crashed if line.get("process") == "admin"]
+    hung = sum(len(journal["worker hung"]) for journal in facet.journals)
+    yield f"deaths: {len(crashed)}, of these {hung} hung; the admin process at {', '.join(times)}"
 
 
 def _summary(tallies: dict[str, Tally]) -> str:

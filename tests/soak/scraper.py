@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import threading
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 from tests.support.credentials import Credentials
 from tests.support.metrics import Sample, Scrape, fallen, scrape
@@ -68,7 +69,8 @@ class Scraper:
             now = self.look(who)
         except (OSError, http.client.HTTPException, AssertionError) as error:
             if not excused and who not in self._excused:
-                self.faults.append(f"scrape of the {who}: {error!r}")
+                at = datetime.now(UTC).isoformat(timespec="milliseconds")  # as the log has it
+                self.faults.append(f"scrape of the {who} at {at}: {error!r}")
             return
         self.count += 1
         before = self._last.get(who)
