@@ -45,9 +45,7 @@ def _folder(name: str, folder: Path | None) -> Finding:
     there = next(one for one in (folder, *folder.parents) if one.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         if name == "cache_dir" and _has_networks(folder):
-            return Finding(
-                "ok", "folder", f"{variable(name)}: {folder}, which has all and need not be written"
-            )
+            return Finding("ok", "folder", f"{variable(name)}: {folder}, complete, so never written")
         return Finding(
             "error",
             "folder",

@@ -4,6 +4,8 @@ Those of a receiver are counted by the event loop of the worker that has receive
 by the thread that computes, those of the supervisor by the supervisor.
 """
 
+import functools
+import operator
 from enum import StrEnum
 from typing import Final
 
@@ -118,6 +120,17 @@ EXITS: Final = Counter(
     tuple((cause.value,) for cause in ExitCause),
 )
 
+_CODES = tuple(dict.fromkeys(code for code, _ in _OUTCOMES))
+KEY_CODES: Final = {reason: _CODES.index(code) for code, reason in _OUTCOMES}
+"""The words of `KEY_REQUESTS` by the reasons of failures."""
+KEY_REQUESTS: Final = Counter(
+    "facet_key_requests_total",
+    "The same calls by the name of the key that was shown: of those that a gateway passes on, the gateway's.",
+    ("code",),
+    tuple((code,) for code in _CODES),
+    sparse=True,
+)
+
 RECEIVED: Final = Layout(
     REQUESTS,
     CALLS,
@@ -135,5 +148,6 @@ RECEIVED: Final = Layout(
 COMPUTED: Final = Layout(BATCH_SIZE, HANDOVERS, ABANDONED, BUSY_SECONDS)
 SUPERVISED: Final = Layout(EXITS)
 
-FINGERPRINT: Final = f"{RECEIVED.fingerprint ^ COMPUTED.fingerprint ^ SUPERVISED.fingerprint:08x}"
+_FINGERPRINTS = (layout.fingerprint for layout in (RECEIVED, COMPUTED, SUPERVISED, Layout(KEY_REQUESTS)))
+FINGERPRINT: Final = f"{functools.reduce(operator.xor, _FINGERPRINTS):08x}"
 """Of all words: those of a release that counts something else would mean something else."""

@@ -18,7 +18,7 @@ from tests.support.gateway_process import Gateway, Reply, held_request, read
 from tests.support.keys import KeyFile
 from tests.support.metrics import Scrape, fallen, scrape, wait_for_value
 from tests.support.processes import PATIENCE, wait_until
-from utils.api_keys import MANAGE, PREDICT
+from utils.api_keys import METRICS, PREDICT
 from utils.errors import QueueFull
 
 WORKERS = 2
@@ -202,7 +202,7 @@ def test_a_web_page_gets_no_metrics(
 def test_who_has_no_key_gets_no_metrics_where_there_are_keys(tmp_path: Path) -> None:
     """On an address that other machines can reach there must be some."""
     keys = KeyFile(tmp_path)
-    secret, other = keys.add("prometheus", MANAGE), keys.add("shop", PREDICT)
+    secret, other = keys.add("prometheus", METRICS), keys.add("shop", PREDICT)
     environ = {
         **SETTINGS,
         **keys.environ,
@@ -213,7 +213,9 @@ def test_who_has_no_key_gets_no_metrics_where_there_are_keys(tmp_path: Path) -> 
         where = place(running)
         refused = ask(where, Host="facet.example")
         assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
-        assert ask(where, Host="facet.example", Authorization=f"Bearer {other}").status == 403
+        lacking = ask(where, Host="facet.example", Authorization=f"Bearer {other}")
+        assert (lacking.status, lacking.json["reason"]) == (403, "KEY_LACKS_SCOPE")
+        assert lacking.json["detail"].endswith("needed here: metrics or manage")
         assert ask(where, Host="facet.example", Authorization=f"Bearer {secret}").status == 200
         assert running.get("/healthz").status == 200
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from tests.support.access_points import ACCESS_POINTS, ECHO_INFER, AccessPoint, 
 from tests.support.endpoints import http_request
 from tests.support.gateway_process import Gateway, gateway
 from tests.support.keys import KeyFile, bearer
+from tests.support.metrics import scrape
 from tests.support.model_backend import Backend, model_backend
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import PATIENCE, wait_until
 from tests.support.processes import running as running_process
-from utils.api_keys import GATEWAY, MANAGE, PREDICT
+from utils.api_keys import GATEWAY, MANAGE, METRICS, PREDICT
 from utils.async_service_client import AsyncServiceClient
 from utils.errors import FacetError, KeyMissing, KeyUnknown, RateLimited
 from utils.extras import Wanted
@@ -65,7 +67,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One that demands keys everywhere, and may load models by the Open Inference Protocol."""
     folder = tmp_path_factory.mktemp("identity")
     keys = KeyFile(folder)
-    names = {"shop": PREDICT, "operators": MANAGE, "gateway": GATEWAY}
+    names = {"shop": PREDICT, "operators": MANAGE, "monitoring": METRICS, "gateway": GATEWAY}
     secrets = {name: keys.add(name, scope) for name, scope in names.items()}
     own = folder / "gateway.key"
     own.write_text(secrets["gateway"])
@@ -86,6 +88,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             **keys.environ,
             FACET_BACKEND_KEY_FILE=str(own),
             FACET_TORCHSERVE_HTTP_ADDRESS=off,
+            FACET_HTTP_METRICS_ADDRESS=off,
         ) as running,
     ):
         backend.register("echo")
@@ -99,12 +102,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             ready["admin_grpc_address"],
             ready["torchserve_management_address"],
             ready["torchserve_http_management_address"],
+            running.ready["http_metrics_address"],
         )
         yield Served(backend, running, places, keys, secrets, folder)
 
 
 UNAUTHENTICATED = {"KEY_MISSING": ("401", "UNAUTHENTICATED"), "KEY_UNKNOWN": ("401", "UNAUTHENTICATED")}
 STATUSES = {**UNAUTHENTICATED, "KEY_LACKS_SCOPE": ("403", "PERMISSION_DENIED")}
+RIGHT = {PREDICT: ["shop"], MANAGE: ["operators"], METRICS: ["monitoring", "operators"]}
+"""The names of the keys that are let in, by the scope that is needed."""
 
 
 @pytest.mark.security(
@@ -117,21 +123,17 @@ STATUSES = {**UNAUTHENTICATED, "KEY_LACKS_SCOPE": ("403", "PERMISSION_DENIED")}
 @pytest.mark.parametrize("point", ACCESS_POINTS, ids=str)
 def test_every_access_point_lets_in_who_has_the_key_for_it(served: Served, point: AccessPoint) -> None:
     """Nobody without a key, with a wrong one, or with one for something else; but where none is needed."""
-    right = "operators" if point.scope == MANAGE else "shop"
-    wrong = "shop" if point.scope == MANAGE else "operators"
     address = getattr(served.places, point.place)
-    shown = {
-        "KEY_MISSING": None,
-        "KEY_UNKNOWN": f"Bearer {served.secrets[right][:-1]}",
-        "KEY_LACKS_SCOPE": f"Bearer {served.secrets[wrong]}",
-        "": f"Bearer {served.secrets[right]}",
-    }
-    told = {reason: point.ask(address, authorization) for reason, authorization in shown.items()}
-    successes = {"200", "OK"}
-    assert told.pop("")[0] in successes
-    for reason, (status, named) in told.items():
-        if not point.scope:
-            assert status in successes
+    shown = {"nothing": None, "a wrong key": f"Bearer {served.secrets['shop'][:-1]}"}
+    reasons = {"nothing": "KEY_MISSING", "a wrong key": "KEY_UNKNOWN"}
+    for name in ("shop", "operators", "monitoring"):
+        shown[name] = f"Bearer {served.secrets[name]}"
+        reasons[name] = "" if name in RIGHT.get(point.scope, []) else "KEY_LACKS_SCOPE"
+    for name, authorization in shown.items():
+        status, named = point.ask(address, authorization)
+        reason = reasons[name] if point.scope else ""
+        if not reason:
+            assert status in {"200", "OK"}, name
         else:
             assert status in STATUSES[reason]
             assert named == (
@@ -202,6 +204,35 @@ def test_refusals_are_logged_with_the_key_that_is_known(served: Served) -> None:
     lines = {line["request_id"]: line for line in served.gateway.process.logged("request")}
     assert (lines["wrong-scope"]["key"], lines["wrong-scope"]["reason"]) == ("operators", "KEY_LACKS_SCOPE")
     assert ("key" in lines["wrong-key"], lines["wrong-key"]["reason"]) == (False, "KEY_UNKNOWN")
+
+
+def test_requests_are_counted_by_the_name_of_the_key_that_was_shown(served: Served) -> None:
+    """Once, where they enter: what a gateway passes on is counted in the backend by the gateway's own."""
+    secret, shown = served.add("counted", PREDICT), bearer(served.secrets["monitoring"])
+    before = {place: scrape(place, shown) for place in (served.places.http_metrics, served.places.admin)}
+
+    def has_counted(place: str, count: int, name: str, **labels: str) -> None:
+        wait_until(
+            lambda: scrape(place, shown).value(name, **labels) - before[place].value(name, **labels) == count,
+            f"{count} more of {name} {labels}",
+        )
+
+    http_request(served.places.http, "GET", "/models", None, bearer(secret))
+    for wrong in ({}, bearer("facet_x")):
+        http_request(served.places.http, "GET", "/models", None, wrong)
+    with ServiceClient(served.places.grpc, timeout=PATIENCE, key=secret) as client:
+        assert client.models()
+        with pytest.raises(FacetError):
+            client.describe("none")
+    of_gateway = partial(has_counted, served.places.http_metrics, name="facet_http_key_requests_total")
+    of_gateway(count=1, key="counted")
+    of_gateway(count=1, key="counted", status="200")
+    of_gateway(count=2, key="", status="401")
+    of_backend = partial(has_counted, served.places.admin, name="facet_key_requests_total")
+    of_backend(count=2, key="counted")
+    of_backend(count=1, key="counted", code="NOT_FOUND")
+    of_backend(count=1, key="gateway", code="OK")
+    assert secret not in served.log()
 
 
 @pytest.mark.security(

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from cli.detect.output import go_on, open_output
 from cli.detect.pictures import Pictures, Problem
 from cli.detect.records import Record, from_json, to_json
-from cli.doctor import machine, places
+from cli.doctor import machine
 from cli.facet import facet
 from cli.failure import Failure
 from inference_server.models.conversion import prepare
@@ -161,9 +161,9 @@ def test_the_doctor_lets_a_cache_be_read_only_that_has_all(
     """As in a container; an empty one is an error."""
     settings = Settings.from_environ({})
     assert prepare(settings.cache_dir) is None
-    monkeypatch.setattr(places.os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
     full = CliRunner().invoke(facet, ["doctor"], prog_name="facet")
-    assert f"FACET_CACHE_DIR: {settings.cache_dir}, which has all" in full.stdout
+    assert f"FACET_CACHE_DIR: {settings.cache_dir}, complete" in full.stdout
     monkeypatch.setenv("FACET_CACHE_DIR", str(tmp_path))
     empty = CliRunner().invoke(facet, ["doctor"], prog_name="facet")
     assert f"{tmp_path} cannot be written" in empty.stdout
