@@ -408,9 +408,10 @@ def test_whatever_a_decoder_raises_is_a_broken_image(
     def fail(*_: object, **__: object) -> None:
         raise error("secret")
 
+    picture = saved(sample(), "PNG")
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
     with pytest.raises(BrokenImage) as caught:
-        decode(saved(sample(), "PNG"), LIMIT)
+        decode(picture, LIMIT)
     assert "secret" not in caught.value.detail
 
 
