@@ -87,6 +87,16 @@ void Engine::output(const Picture& picture, const double* boxes, size_t count, f
     see(ONET, picture, boxes, count, heads);
 }
 
+std::vector<std::vector<int>> Engine::tiles() const {
+    std::vector<std::vector<int>> tiles;
+    for (const auto& network : kernels_.tiles) {
+        tiles.emplace_back();
+        for (int tile : network)
+            if (tile) tiles.back().push_back(tile);
+    }
+    return tiles;
+}
+
 void Engine::resize(const Picture& picture, int level_width, int level_height, float* out) const {
     const Band columns(picture.width, level_width, 1), rows(picture.height, level_height, NORMAL);
     const Floats workspace(kernels_.level_floats(picture.width, level_width));

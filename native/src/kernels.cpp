@@ -18,6 +18,7 @@ void pack_network(Network network, const float* plain, float* packed) {
 }  // namespace
 
 const Kernels kernels = {
+    {{1, 1, 1}, {1, 1, 1}, {1, 1, 1, 1}},
     {Proposal::floats, Refinement::floats, Output::floats},
     pack_network,
     resize,

@@ -124,6 +124,8 @@ NB_MODULE(facet_native, module) {
              "R-Net's heads (N, 5) of boxes.")
         .def("output", &look<&Engine::output, ONET_HEADS>, nb::arg("picture").noconvert(), nb::arg("boxes").noconvert(),
              "O-Net's heads (N, 15) of boxes.")
+        .def("tiles", &Engine::tiles,
+             "By network, m of the algorithm F(m x m, k x k) of each of its convolutions; 1 is the direct one.")
         .def("resize", &resize, nb::arg("picture").noconvert(), "width"_a, "height"_a, "One level, for tests.")
         .def("crop", &crop, nb::arg("picture").noconvert(), nb::arg("boxes").noconvert(), "side"_a,
              "Crops of boxes, for tests.");
