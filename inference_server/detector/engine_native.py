@@ -59,8 +59,10 @@ class _Prepared:
         level_width, level_height = level_size(width, height, scale)
         cells, heads = self._networks.propose(self._image, level_width, level_height, _least_logit(threshold))
         scores = probability(heads[:, 0])
-        passed = np.flatnonzero(scores > threshold)
-        return cells.take(passed, axis=0), scores.take(passed), heads.take(passed, axis=0)[:, 1:]
+        passed = scores > threshold
+        if not passed.all():  # logits within the margin, which are few and rare
+            cells, scores, heads = (part.compress(passed, axis=0) for part in (cells, scores, heads))
+        return cells, scores, heads[:, 1:]
 
     def refine(self, boxes: Boxes) -> tuple[Floats, Floats]:
         heads = self._networks.refine(self._image, _checked(boxes))
