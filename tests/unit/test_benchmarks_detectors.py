@@ -61,6 +61,12 @@ def test_on_another_cpu_it_is_judged_by_what_a_share_of_gemm_gives_there() -> No
     assert "AMD EPYC" in best.what
 
 
+def test_builds_are_compared_by_the_geometric_mean_of_a_contenders_times() -> None:
+    """A picture that takes twice as long weighs as much as one that takes half."""
+    cells = [{"contenders": {_BEST: _took(milliseconds)}} for milliseconds in (10.0, 40.0)]
+    assert engine._mean_times(cells) == {_BEST: 20.0}
+
+
 def test_who_was_left_out_stands_in_the_report() -> None:
     """With the reason."""
     assert "YuNet was left out: no model." in engine.report(_engine_figures("AMD EPYC")).note
