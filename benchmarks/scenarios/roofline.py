@@ -198,7 +198,7 @@ def _plot(found: Sequence[dict[str, Any]]) -> BarPlot:
             ("whole detection", one["whole"]),
         ]
     ]
-    title = "Work over time, as a share of the machine's fp32 matrix product"
+    title = "Work over time, as a share of GEMM"
     return BarPlot(title, "% of GEMM's rate", bars, ("goal", GOAL * 100))
 
 
