@@ -87,6 +87,14 @@ void Engine::output(const Picture& picture, const double* boxes, size_t count, f
     see(ONET, picture, boxes, count, heads);
 }
 
+std::vector<std::vector<std::pair<int, int>>> Engine::tiles() const {
+    std::vector<std::vector<std::pair<int, int>>> tiles(NETWORKS);
+    for (int network = 0; network < NETWORKS; network++)
+        for (const Tile& tile : kernels_.tiles[network])
+            if (tile.rows) tiles[network].emplace_back(tile.rows, tile.columns);
+    return tiles;
+}
+
 void Engine::resize(const Picture& picture, int level_width, int level_height, float* out) const {
     const Band columns(picture.width, level_width, 1), rows(picture.height, level_height, NORMAL);
     const Floats workspace(kernels_.level_floats(picture.width, level_width));

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels.h"
@@ -45,6 +46,9 @@ public:
     // `boxes` are x1, y1, x2, y2 of each; gives the heads of each.
     void refine(const Picture& picture, const double* boxes, size_t count, float* heads) const;
     void output(const Picture& picture, const double* boxes, size_t count, float* heads) const;
+
+    // By network, rows and columns of its convolutions' tiles.
+    std::vector<std::vector<std::pair<int, int>>> tiles() const;
 
     // Steps of the above, for tests.
     void resize(const Picture& picture, int level_width, int level_height, float* out) const;

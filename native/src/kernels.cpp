@@ -15,9 +15,19 @@ void pack_network(Network network, const float* plain, float* packed) {
     pack_onet(plain, packed);
 }
 
+// A layer is computed directly, unless its type has a TILE.
+template <class Layer>
+constexpr Tile tile_of(decltype(&Layer::TILE)) { return {Layer::TILE, Layer::TILE}; }
+template <class Layer>
+constexpr Tile tile_of(...) { return {1, 1}; }
+
 }  // namespace
 
 const Kernels kernels = {
+    {{{1, 1}, {1, 1}, {1, 1}},
+     {tile_of<Refinement::First>(nullptr), tile_of<Refinement::Second>(nullptr), tile_of<Refinement::Third>(nullptr)},
+     {tile_of<Output::First>(nullptr), tile_of<Output::Second>(nullptr), tile_of<Output::Third>(nullptr),
+      tile_of<Output::Fourth>(nullptr)}},
     {Proposal::floats, Refinement::floats, Output::floats},
     pack_network,
     resize,

@@ -66,7 +66,18 @@ constexpr int BATCH = 8;
 // outputs), bias and PReLU slopes; then kernel and bias of the heads.
 constexpr size_t PLAIN_FLOATS[NETWORKS] = {6599, 100049, 388783};
 
+constexpr int MOST_CONVOLUTIONS = 4;
+
+// The outputs that Winograd's algorithm computes together; 1 x 1 is direct convolution.
+struct Tile {
+    int rows;
+    int columns;
+};
+
 struct Kernels {
+    // How a network's convolutions are computed, in order; no rows follow the last.
+    Tile tiles[NETWORKS][MOST_CONVOLUTIONS];
+
     // Floats that a network's weights take in the order in which its kernels read them.
     size_t packed_floats[NETWORKS];
     void (*pack)(Network network, const float* plain, float* packed);

@@ -87,14 +87,15 @@ void test_crops(const Engine& engine, const std::string& set, int network, const
     compare(set + (refines ? " R-Net" : " O-Net"), heads.data(), right, 2e-5);
 }
 
-// Three boxes in a row, each overlapping the next by half of both; then one inside the first, and one without size.
+// Three boxes in a row, each overlapping the next by half of both; one inside the first, and one without size.
 void test_suppression() {
-    const double all[] = {0, 0, 90, 90, 30, 0, 120, 90, 60, 0, 150, 90, 0, 0, 45, 45, 7, 7, 7, 7};
-    const std::array<uint8_t, 5> of_union = {0, 1, 1, 0, 0}, of_smaller = {0, 1, 1, 1, 0};
+    const double all[] = {0, 0, 90, 90, 0, 0, 45, 45, 7, 7, 7, 7, 30, 0, 120, 90, 60, 0, 150, 90};
+    const int64_t ranks[] = {0, 3, 4, 1, 2};
+    const std::array<uint8_t, 5> of_union = {0, 0, 0, 1, 1}, of_smaller = {0, 1, 0, 1, 1};
     for (const bool smaller : {false, true}) {
         std::array<uint8_t, 5> marks;
-        facet::mark_overlapped(all, 0, 2, 0.45, smaller, marks.data());
-        facet::mark_overlapped(all, 2, 5, 0.45, smaller, marks.data());
+        facet::mark_overlapped(all, ranks, 5, 0, 2, 0.45, smaller, marks.data());
+        facet::mark_overlapped(all, ranks, 5, 2, 5, 0.45, smaller, marks.data());
         const bool good = marks == (smaller ? of_smaller : of_union);
         failures += !good;
         std::printf("suppression of %s%s\n", smaller ? "smaller" : "union", good ? "" : "  WRONG");
