@@ -3,7 +3,7 @@
 //
 // Output = A^T [(G g G^T) * (B^T d B)] A, with the matrices of Toom and Cook for the points 0, 1, -1, 2, -2 and
 // infinity (M = 4), or without -2 (M = 3). Kernels g are transformed once, in double precision, and rounded once.
-// One lane is one channel or one tile: the transforms do not mind.
+// A lane may be a channel or a tile: the transforms are the same.
 #pragma once
 
 #include "vectors.h"
@@ -22,8 +22,9 @@ struct Winograd<3> {
         {1. / 2, 0, 0}, {-1. / 2, -1. / 2, -1. / 2}, {-1. / 6, 1. / 6, -1. / 6}, {1. / 6, 1. / 3, 2. / 3}, {0, 0, 1}};
 
     // B^T d
-    static INLINE void input(const V (&d)[SIDE], V (&to)[SIDE]) {
-        const V outer = d[3] - d[1];
+    template <class T>
+    static INLINE void input(const T (&d)[SIDE], T (&to)[SIDE]) {
+        const T outer = d[3] - d[1];
         to[0] = 2 * (d[0] - d[2]) + outer;
         to[1] = d[3] - d[2] - 2 * d[1];
         to[2] = d[3] - 3 * d[2] + 2 * d[1];
@@ -32,8 +33,9 @@ struct Winograd<3> {
     }
 
     // A^T m
-    static INLINE void output(const V (&m)[SIDE], V (&to)[3]) {
-        const V sum = m[1] + m[2];
+    template <class T>
+    static INLINE void output(const T (&m)[SIDE], T (&to)[3]) {
+        const T sum = m[1] + m[2];
         to[0] = m[0] + sum + m[3];
         to[1] = m[1] - m[2] + 2 * m[3];
         to[2] = sum + 4 * m[3] + m[4];
@@ -46,9 +48,10 @@ struct Winograd<4> {
     static constexpr double G[SIDE][3] = {{1. / 4, 0, 0},           {-1. / 6, -1. / 6, -1. / 6}, {-1. / 6, 1. / 6, -1. / 6},
                                           {1. / 24, 1. / 12, 1. / 6}, {1. / 24, -1. / 12, 1. / 6}, {0, 0, 1}};
 
-    static INLINE void input(const V (&d)[SIDE], V (&to)[SIDE]) {
-        const V even = d[4] - 4 * d[2], odd = d[3] - 4 * d[1];
-        const V even_far = d[4] - d[2], odd_far = d[3] - d[1];
+    template <class T>
+    static INLINE void input(const T (&d)[SIDE], T (&to)[SIDE]) {
+        const T even = d[4] - 4 * d[2], odd = d[3] - 4 * d[1];
+        const T even_far = d[4] - d[2], odd_far = d[3] - d[1];
         to[0] = 4 * (d[0] - d[2]) + even_far;
         to[1] = even + odd;
         to[2] = even - odd;
@@ -57,8 +60,9 @@ struct Winograd<4> {
         to[5] = d[5] - d[3] - 4 * odd_far;
     }
 
-    static INLINE void output(const V (&m)[SIDE], V (&to)[4]) {
-        const V sum = m[1] + m[2], difference = m[1] - m[2], sum_far = m[3] + m[4], difference_far = m[3] - m[4];
+    template <class T>
+    static INLINE void output(const T (&m)[SIDE], T (&to)[4]) {
+        const T sum = m[1] + m[2], difference = m[1] - m[2], sum_far = m[3] + m[4], difference_far = m[3] - m[4];
         to[0] = m[0] + sum + sum_far;
         to[1] = difference + 2 * difference_far;
         to[2] = sum + 4 * sum_far;
@@ -82,20 +86,20 @@ void transform_kernel(const float* kernel, size_t step, float* to, size_t to_ste
 }
 
 // B^T d B of one tile, whose rows and columns lie `row` and `column` floats apart, into positions `to_step` apart.
-template <int M>
+template <int M, class T>
 INLINE void transform_input(const float* from, size_t row, size_t column, float* to, size_t to_step) {
     constexpr int SIDE = Winograd<M>::SIDE;
-    V half[SIDE][SIDE];  // by column, then transformed row
+    T half[SIDE][SIDE];  // by column, then transformed row
     UNROLL for (int x = 0; x < SIDE; x++) {
-        V d[SIDE];
-        UNROLL for (int y = 0; y < SIDE; y++) d[y] = load(from + y * row + x * column);
+        T d[SIDE];
+        UNROLL for (int y = 0; y < SIDE; y++) __builtin_memcpy(&d[y], from + y * row + x * column, sizeof(T));
         Winograd<M>::input(d, half[x]);
     }
     UNROLL for (int u = 0; u < SIDE; u++) {
-        V d[SIDE], all[SIDE];
+        T d[SIDE], all[SIDE];
         UNROLL for (int x = 0; x < SIDE; x++) d[x] = half[x][u];
         Winograd<M>::input(d, all);
-        UNROLL for (int v = 0; v < SIDE; v++) store(to + (u * SIDE + v) * to_step, all[v]);
+        UNROLL for (int v = 0; v < SIDE; v++) __builtin_memcpy(to + (u * SIDE + v) * to_step, &all[v], sizeof(T));
     }
 }
 
