@@ -23,13 +23,13 @@ struct Refinement {  // R-Net: 24 - 22 (pool) 11 - 9 (pool) 4 - 3
     static constexpr size_t second = First::floats, third = second + Second::floats,
                             dense = third + Third::floats, heads = dense + Dense::floats,
                             floats = heads + Heads::floats;
-    // Workspace: two maps, the features of all crops, what the dense layers give, and that of the convolutions.
-    static constexpr size_t map = 11 * 11 * 28 + 64,
+    // Workspace: that of the convolutions, two maps, the features of all crops, and what the dense layers give.
+    static constexpr size_t one = 11 * 11 * 28 + LANES, other = 4 * 4 * 48 + LANES,
                             features = static_cast<size_t>(BATCH) * Dense::C,
                             dense_out = static_cast<size_t>(BATCH) * Dense::padded,
                             heads_out = static_cast<size_t>(BATCH) * Heads::padded,
                             convolutions = largest(FirstPooled::workspace, SecondPooled::workspace),
-                            workspace = convolutions + 2 * map + features + dense_out + heads_out;
+                            workspace = convolutions + one + other + features + dense_out + heads_out;
 };
 
 struct Output {  // O-Net: 48 - 46 (pool) 23 - 21 (pool) 10 - 8 (pool) 4 - 3
@@ -45,13 +45,13 @@ struct Output {  // O-Net: 48 - 46 (pool) 23 - 21 (pool) 10 - 8 (pool) 4 - 3
     static constexpr size_t second = First::floats, third = second + Second::floats,
                             fourth = third + Third::floats, dense = fourth + Fourth::floats,
                             heads = dense + Dense::floats, floats = heads + Heads::floats;
-    static constexpr size_t map = 23 * 23 * 32 + 64,
+    static constexpr size_t one = 23 * 23 * 32 + LANES, other = 10 * 10 * 64 + LANES,
                             features = static_cast<size_t>(BATCH) * Dense::C,
                             dense_out = static_cast<size_t>(BATCH) * Dense::padded,
                             heads_out = static_cast<size_t>(BATCH) * Heads::padded,
                             convolutions = largest(largest(FirstPooled::workspace, SecondPooled::workspace),
                                                   ThirdPooled::workspace),
-                            workspace = convolutions + 2 * map + features + dense_out + heads_out;
+                            workspace = convolutions + one + other + features + dense_out + heads_out;
 };
 
 void pack_rnet(const float* plain, float* packed) {
@@ -83,7 +83,7 @@ void conclude(const float* features, int count, const float* packed, float* work
 
 void refine(const float* crops, int count, const float* packed, float* workspace, float* heads) {
     using Net = Refinement;
-    float *one = workspace + Net::convolutions, *other = one + Net::map, *features = other + Net::map;
+    float *one = workspace + Net::convolutions, *other = one + Net::one, *features = other + Net::other;
     for (int crop = 0; crop < count; crop++, crops += RNET_SIDE * RNET_SIDE * 3) {
         Net::FirstPooled::run(crops, packed, workspace, one);
         Net::SecondPooled::run(one, packed + Net::second, workspace, other);
@@ -94,7 +94,7 @@ void refine(const float* crops, int count, const float* packed, float* workspace
 
 void output(const float* crops, int count, const float* packed, float* workspace, float* heads) {
     using Net = Output;
-    float *one = workspace + Net::convolutions, *other = one + Net::map, *features = other + Net::map;
+    float *one = workspace + Net::convolutions, *other = one + Net::one, *features = other + Net::other;
     for (int crop = 0; crop < count; crop++, crops += ONET_SIDE * ONET_SIDE * 3) {
         Net::FirstPooled::run(crops, packed, workspace, one);
         Net::SecondPooled::run(one, packed + Net::second, workspace, other);

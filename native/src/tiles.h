@@ -52,10 +52,10 @@ INLINE void transform_pixels(const float* from, int row, float* to, size_t posit
 template <class L>
 INLINE void finish_tile(const float* products, size_t position, const float* packed, float* const to[L::TILE]) {
     V outputs[L::TILE][L::TILE];
-    transform_output<L::TILE>(products, position, outputs);
-    const V bias = load(packed), slope = load(packed + L::width);
+    transform_output<L::TILE>(products, position, load(packed), outputs);
+    const V slope = load(packed + L::width);
     UNROLL for (int y = 0; y < L::TILE; y++)
-        UNROLL for (int x = 0; x < L::TILE; x++) store(to[y] + x * L::padded, prelu(outputs[y][x] + bias, slope));
+        UNROLL for (int x = 0; x < L::TILE; x++) store(to[y] + x * L::padded, prelu(outputs[y][x], slope));
 }
 
 // ROWS rows of tiles from row `first` on, into a ring of RING rows of pixels.

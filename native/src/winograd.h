@@ -103,14 +103,16 @@ INLINE void transform_input(const float* from, size_t row, size_t column, float*
     }
 }
 
-// A^T m A of one tile from positions `step` floats apart.
+// A^T m A + bias of one tile from positions `step` floats apart. What is added to the product at point 1 of both
+// axes is added to every output, since that point's column of A^T is all ones.
 template <int M>
-INLINE void transform_output(const float* from, size_t step, V (&to)[M][M]) {
+INLINE void transform_output(const float* from, size_t step, V bias, V (&to)[M][M]) {
     constexpr int SIDE = Winograd<M>::SIDE;
     V half[SIDE][M];  // by column of products, then row of outputs
     UNROLL for (int v = 0; v < SIDE; v++) {
         V m[SIDE];
         UNROLL for (int u = 0; u < SIDE; u++) m[u] = load(from + (u * SIDE + v) * step);
+        if (v == 1) m[1] += bias;
         Winograd<M>::output(m, half[v]);
     }
     UNROLL for (int y = 0; y < M; y++) {
