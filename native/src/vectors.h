@@ -38,6 +38,8 @@ INLINE V larger(V a, V b) { return a > b ? a : b; }
 // Slopes may be negative or above one, so neither of the usual shortcuts by a maximum is right.
 INLINE V prelu(V value, V slope) { return value > 0 ? value : value * slope; }
 
+constexpr int smaller(int a, int b) { return a < b ? a : b; }
+constexpr size_t largest(size_t a, size_t b) { return a > b ? a : b; }
 constexpr int divided_up(int value, int by) { return (value + by - 1) / by; }
 
 }  // namespace
