@@ -24,7 +24,7 @@ void crop_row(const uint8_t* upper, const uint8_t* lower, float share, const Sam
         top += (pixel<MAY_BE_LAST>(upper + right) - top) * share_x;
         bottom += (pixel<MAY_BE_LAST>(lower + right) - bottom) * share_x;
         const V4 value = (top + (bottom - top) * share - MIDDLE) * (1.0f / 128);
-        store4(out, columns[x].inside ? value : V4{});
+        store(out, columns[x].inside ? value : V4{});
     }
 }
 

@@ -43,9 +43,10 @@ INLINE int tile_start(int tile) { return smaller(tile * TILE, WIDTH - TILE); }
 
 template <class L>
 INLINE void transform_pixels(const float* from, int row, float* to, size_t position) {
-    if constexpr (L::C == 3) return transform_input<L::TILE, V4>(from, row, L::C, to, position);
-    else for (int channel = 0; channel < L::C; channel += LANES)
-        transform_input<L::TILE, V>(from + channel, row, L::C, to + channel, position);
+    const auto at = [&](int y, int x) { return from + y * row + x * L::C; };
+    if constexpr (L::C == 3) return transform_input<L::TILE, V4>(at, to, position);
+    else for (int channel = 0; channel < L::C; channel += LANES, from += LANES)
+        transform_input<L::TILE, V>(at, to + channel, position);
 }
 
 // One vector of channels of one tile, with bias and PReLU, into rows of pixels L::padded floats apart.
