@@ -17,6 +17,8 @@ struct Tiled : Layer<3, C_, OUT_> {
     using Plain = Layer<3, C_, OUT_>;
     using Plain::width, Plain::blocks;
     static constexpr int TILE = TILE_, ROWS = ROWS_, SIDE = TILE + 2, POSITIONS = SIDE * SIDE;
+    // Whether registers hold the weights and sums of all positions of a column.
+    static constexpr bool HALVES = SIDE * (C_ + 1) + 4 <= REGISTERS;
     static constexpr size_t block_floats = width * (2 + static_cast<size_t>(POSITIONS) * C_);
     static constexpr size_t floats = blocks * block_floats;
 
@@ -49,14 +51,46 @@ INLINE void transform_pixels(const float* from, int row, float* to, size_t posit
         transform_input<L::TILE, V>(at, to + channel, position);
 }
 
-// One vector of channels of one tile, with bias and PReLU, into rows of pixels L::padded floats apart.
+// The first step of the output's transform together with the products of one vector of channels: of each tile
+// A^T m, by row of outputs, then column of products. So few inputs make products cheaper than storing them.
+template <class L, int TILES>
+void halve_products(const float* tiles, const float* packed, float* halves) {
+    constexpr int SIDE = L::SIDE, TILE = L::TILE, PIXEL = L::Product::from_pixel, ROW = SIDE * TILES * PIXEL;
+    for (int v = 0; v < SIDE; v++, tiles += TILES * PIXEL, halves += LANES) {
+        V weights[SIDE][L::C];
+        UNROLL for (int u = 0; u < SIDE; u++)
+            UNROLL for (int c = 0; c < L::C; c++) weights[u][c] = load(packed + (2 + (u * SIDE + v) * L::C + c) * L::width);
+        const V bias = v == 1 ? load(packed) : V{};
+        for (int tile = 0; tile < TILES; tile++) {
+            V sums[SIDE] = {V{}, bias}, half[TILE];
+            UNROLL for (int u = 0; u < SIDE; u++)
+                UNROLL for (int c = 0; c < L::C; c++)
+                    sums[u] += broadcast(tiles[u * ROW + tile * PIXEL + c]) * weights[u][c];
+            Winograd<TILE>::output(sums, half);
+            UNROLL for (int y = 0; y < TILE; y++) store(halves + (tile * TILE + y) * SIDE * LANES, half[y]);
+        }
+    }
+}
+
+// The second step: A^T of each row of halves.
+template <int TILE>
+INLINE void finish_halves(const float* halves, V (&to)[TILE][TILE]) {
+    UNROLL for (int y = 0; y < TILE; y++) {
+        V m[TILE + 2];
+        UNROLL for (int v = 0; v < TILE + 2; v++) m[v] = load(halves + (y * (TILE + 2) + v) * LANES);
+        Winograd<TILE>::output(m, to[y]);
+    }
+}
+
+// One vector of channels of one tile, from products or halves, into rows of pixels L::padded floats apart.
 template <class L>
-INLINE void finish_tile(const float* products, size_t position, const float* packed, float* const to[L::TILE]) {
+INLINE void finish_tile(const float* from, size_t position, const float* packed, float* const rows[L::TILE], int lane) {
     V outputs[L::TILE][L::TILE];
-    transform_output<L::TILE>(products, position, load(packed), outputs);
+    if constexpr (L::HALVES) finish_halves(from, outputs);
+    else transform_output<L::TILE>(from, position, load(packed), outputs);
     const V slope = load(packed + L::width);
     UNROLL for (int y = 0; y < L::TILE; y++)
-        UNROLL for (int x = 0; x < L::TILE; x++) store(to[y] + x * L::padded, prelu(outputs[y][x], slope));
+        UNROLL for (int x = 0; x < L::TILE; x++) store(rows[y] + x * L::padded + lane, prelu(outputs[y][x], slope));
 }
 
 // ROWS rows of tiles from row `first` on, into a ring of RING rows of pixels.
@@ -64,6 +98,7 @@ template <class L, int IN_WIDTH, int ROWS, int RING>
 void convolve_strip(int first, const float* from, const float* packed, float* workspace, float* ring) {
     using Product = typename L::Product;
     constexpr int TILE = L::TILE, WIDTH = IN_WIDTH - 2, ACROSS = divided_up(WIDTH, TILE), TILES = ROWS * ACROSS;
+    constexpr int TOGETHER = L::HALVES ? 1 : L::M;  // vectors of output channels
     constexpr size_t position = TILES * Product::from_pixel, product = TILES * L::width;
     float* products = workspace + L::POSITIONS * position;
     const auto row_of = [&](int tile) { return tile_start<TILE, WIDTH>(first + tile / ACROSS); };
@@ -71,17 +106,18 @@ void convolve_strip(int first, const float* from, const float* packed, float* wo
     for (int tile = 0; tile < TILES; tile++)
         transform_pixels<L>(from + (row_of(tile) * IN_WIDTH + column_of(tile)) * L::C, IN_WIDTH * L::C,
                             workspace + tile * Product::from_pixel, position);
-    for (int block = 0; block < L::blocks; block++, packed += L::block_floats) {
-        for (int p = 0; p < L::POSITIONS; p++)
-            block_rows<Product, 0, 1, TILES>(workspace + p * position, packed + (2 + p * L::C) * L::width,
+    for (int channel = 0; channel < L::padded; channel += TOGETHER * LANES) {
+        const float* weights = packed + channel / L::width * L::block_floats + channel % L::width;
+        if constexpr (L::HALVES) halve_products<L, TILES>(workspace, weights, products);
+        else for (int p = 0; p < L::POSITIONS; p++)
+            block_rows<Product, 0, 1, TILES>(workspace + p * position, weights + (2 + p * L::C) * L::width,
                                              products + p * product, L::width, 0);
         for (int tile = 0; tile < TILES; tile++) {
-            float *rows[TILE], *to = ring + column_of(tile) * L::padded + block * L::width;
+            float *rows[TILE], *to = ring + column_of(tile) * L::padded + channel;
             for (int y = 0; y < TILE; y++) rows[y] = to + (row_of(tile) + y) % RING * WIDTH * L::padded;
-            for (int m = 0; m < L::M; m++) {
-                finish_tile<L>(products + tile * L::width + m * LANES, product, packed + m * LANES, rows);
-                for (int y = 0; y < TILE; y++) rows[y] += LANES;
-            }
+            for (int lane = 0; lane < TOGETHER * LANES; lane += LANES)
+                finish_tile<L>(products + tile * (L::HALVES ? L::SIDE * TILE * LANES : L::width) + lane, product,
+                               weights + lane, rows, lane);
         }
     }
 }
