@@ -21,7 +21,7 @@ void sample_row(const uint8_t* from, const Sample* columns, int side, float* to)
     for (int x = 0; x < side; x++, to += 3) {
         const V4 left = pixel<MAY_BE_LAST>(from + 3 * static_cast<size_t>(columns[x].first));
         const V4 right = pixel<MAY_BE_LAST>(from + 3 * static_cast<size_t>(columns[x].second));
-        store4(to, columns[x].inside ? left + (right - left) * columns[x].share : MIDDLE - V4{});
+        store(to, columns[x].inside ? left + (right - left) * columns[x].share : MIDDLE - V4{});
     }
 }
 

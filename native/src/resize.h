@@ -81,35 +81,39 @@ INLINE V4 sum_pixel(const Taps& columns, int x, const float* row) {
     const int taps = TAPS ? TAPS : columns.most;
     const float* weights = columns.weights + static_cast<size_t>(x) * taps;
     row += 3 * static_cast<size_t>(columns.firsts[x]);
-    V4 sum = weights[0] * load4(row);
-    UNROLL for (int tap = 1; tap < taps; tap++) sum += weights[tap] * load4(row + 3 * tap);
+    V4 sum = weights[0] * load<V4>(row);
+    UNROLL for (int tap = 1; tap < taps; tap++) sum += weights[tap] * load<V4>(row + 3 * tap);
     return sum;
 }
 
-// Pixels x, x + 2, x + 4 and x + 6, by colour.
+// A row of the level comes in as many planes of each colour: column x is value x / 8 of plane x % 8.
+constexpr int LEVEL_PLANES = 8;
+
+// Pixels x, x + 8, x + 16 and x + 24, by colour.
 template <int TAPS>
-INLINE void sum_four(const Taps& columns, int x, const float* row, size_t plane, float* to) {
-    const V4 a = sum_pixel<TAPS>(columns, x, row), b = sum_pixel<TAPS>(columns, x + 2, row),
-             c = sum_pixel<TAPS>(columns, x + 4, row), d = sum_pixel<TAPS>(columns, x + 6, row);
+INLINE void sum_four(const Taps& columns, int x, const float* row, size_t colours, float* to) {
+    constexpr int P = LEVEL_PLANES;
+    const V4 a = sum_pixel<TAPS>(columns, x, row), b = sum_pixel<TAPS>(columns, x + P, row),
+             c = sum_pixel<TAPS>(columns, x + 2 * P, row), d = sum_pixel<TAPS>(columns, x + 3 * P, row);
     const V4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
     const V4 ab_blue = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd_blue = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    store4(to, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
-    store4(to + 2 * plane, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
-    store4(to + 4 * plane, __builtin_shufflevector(ab_blue, cd_blue, 0, 1, 4, 5));
+    store(to, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
+    store(to + colours, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+    store(to + 2 * colours, __builtin_shufflevector(ab_blue, cd_blue, 0, 1, 4, 5));
 }
 
-// A row of the level in six planes: even columns of red, odd columns of red, even columns of green ...
+// A row of the level in planes: those of red, then of green, then of blue.
 template <int TAPS>
 void split_row(const Taps& columns, int width, const float* row, size_t plane, float* to) {
+    constexpr int P = LEVEL_PLANES;
     int x = 0;
-    for (; x + 8 <= width; x += 8) {
-        sum_four<TAPS>(columns, x, row, plane, to + x / 2);
-        sum_four<TAPS>(columns, x + 1, row, plane, to + plane + x / 2);
-    }
+    for (; x + 4 * P <= width; x += 4 * P)
+        for (int phase = 0; phase < P; phase++)
+            sum_four<TAPS>(columns, x + phase, row, P * plane, to + phase * plane + x / P);
     for (; x < width; x++) {
         const V4 pixel = sum_pixel<TAPS>(columns, x, row);
-        float* at = to + x % 2 * plane + x / 2;
-        for (int colour = 0; colour < 3; colour++) at[2 * colour * plane] = pixel[colour];
+        float* at = to + x % P * plane + x / P;
+        for (int colour = 0; colour < 3; colour++) at[P * colour * plane] = pixel[colour];
     }
 }
 

@@ -45,9 +45,10 @@ INLINE int tile_start(int tile) { return smaller(tile * TILE, WIDTH - TILE); }
 
 template <class L>
 INLINE void transform_pixels(const float* from, int row, float* to, size_t position) {
-    if constexpr (L::C == 3) return transform_input<L::TILE, V4>(from, row, L::C, to, position);
-    else for (int channel = 0; channel < L::C; channel += LANES)
-        transform_input<L::TILE, V>(from + channel, row, L::C, to + channel, position);
+    const auto at = [&](int y, int x) { return from + y * row + x * L::C; };
+    if constexpr (L::C == 3) return transform_input<L::TILE, V4>(at, to, position);
+    else for (int channel = 0; channel < L::C; channel += LANES, from += LANES)
+        transform_input<L::TILE, V>(at, to + channel, position);
 }
 
 // The first step of the output's transform together with the products of one vector of channels: of each tile

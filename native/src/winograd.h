@@ -16,6 +16,20 @@ template <int M>
 struct Winograd;
 
 template <>
+struct Winograd<2> {
+    static constexpr int SIDE = 4;
+    static constexpr double G[SIDE][3] = {{1, 0, 0}, {1. / 2, 1. / 2, 1. / 2}, {1. / 2, -1. / 2, 1. / 2}, {0, 0, 1}};
+
+    template <class T>
+    static INLINE void input(const T (&d)[SIDE], T (&to)[SIDE]) {
+        to[0] = d[0] - d[2];
+        to[1] = d[1] + d[2];
+        to[2] = d[2] - d[1];
+        to[3] = d[3] - d[1];
+    }
+};
+
+template <>
 struct Winograd<3> {
     static constexpr int SIDE = 5;
     static constexpr double G[SIDE][3] = {
@@ -85,38 +99,38 @@ void transform_kernel(const float* kernel, size_t step, float* to, size_t to_ste
         }
 }
 
-// B^T d B of one tile, whose rows and columns lie `row` and `column` floats apart, into positions `to_step` apart.
-template <int M, class T>
-INLINE void transform_input(const float* from, size_t row, size_t column, float* to, size_t to_step) {
+// B^T d B of one tile, whose pixel in row y and column x lies at at(y, x), into positions `to_step` floats apart.
+template <int M, class T, class At>
+INLINE void transform_input(const At& at, float* to, size_t to_step) {
     constexpr int SIDE = Winograd<M>::SIDE;
     T half[SIDE][SIDE];  // by column, then transformed row
     UNROLL for (int x = 0; x < SIDE; x++) {
         T d[SIDE];
-        UNROLL for (int y = 0; y < SIDE; y++) __builtin_memcpy(&d[y], from + y * row + x * column, sizeof(T));
+        UNROLL for (int y = 0; y < SIDE; y++) d[y] = load<T>(at(y, x));
         Winograd<M>::input(d, half[x]);
     }
     UNROLL for (int u = 0; u < SIDE; u++) {
         T d[SIDE], all[SIDE];
         UNROLL for (int x = 0; x < SIDE; x++) d[x] = half[x][u];
         Winograd<M>::input(d, all);
-        UNROLL for (int v = 0; v < SIDE; v++) __builtin_memcpy(to + (u * SIDE + v) * to_step, &all[v], sizeof(T));
+        UNROLL for (int v = 0; v < SIDE; v++) store(to + (u * SIDE + v) * to_step, all[v]);
     }
 }
 
 // A^T m A + bias of one tile from positions `step` floats apart. What is added to the product at point 1 of both
 // axes is added to every output, since that point's column of A^T is all ones.
-template <int M>
-INLINE void transform_output(const float* from, size_t step, V bias, V (&to)[M][M]) {
+template <int M, class T>
+INLINE void transform_output(const float* from, size_t step, T bias, T (&to)[M][M]) {
     constexpr int SIDE = Winograd<M>::SIDE;
-    V half[SIDE][M];  // by column of products, then row of outputs
+    T half[SIDE][M];  // by column of products, then row of outputs
     UNROLL for (int v = 0; v < SIDE; v++) {
-        V m[SIDE];
-        UNROLL for (int u = 0; u < SIDE; u++) m[u] = load(from + (u * SIDE + v) * step);
+        T m[SIDE];
+        UNROLL for (int u = 0; u < SIDE; u++) m[u] = load<T>(from + (u * SIDE + v) * step);
         if (v == 1) m[1] += bias;
         Winograd<M>::output(m, half[v]);
     }
     UNROLL for (int y = 0; y < M; y++) {
-        V m[SIDE];
+        T m[SIDE];
         UNROLL for (int v = 0; v < SIDE; v++) m[v] = half[v][y];
         Winograd<M>::output(m, to[y]);
     }
