@@ -104,7 +104,7 @@ def sampling(engine: Engine, image: Image, seen: Seen) -> dict[str, float]:
     return seconds
 
 
-def tiles(engine: Engine) -> dict[str, list[tuple[int, int]]]:
+def tiles(engine: Engine) -> dict[str, list[int]]:
     """The tiles of an engine's convolutions, as `work.Tiles` has them; none where it cannot be asked."""
     networks: Any = getattr(engine, "networks", None)
     return {} if networks is None else dict(zip(STAGES, networks.tiles(), strict=True))

@@ -5,22 +5,18 @@ them, whatever an engine leaves out: every output of P-Net in every cell, though
 no candidate need not be computed (2 % of P-Net). Pyramid, crops, activations, pools and all of the pipeline
 count for nothing.
 
-An engine may do fewer multiplications. Winograd's F(m x n, k x k) gives a tile of m x n outputs of a k x k
-convolution by (m + k - 1) (n + k - 1) multiplications for each pair of an input and an output channel, where
-direct convolution, which is the same with m = n = 1, does m n k^2. Tiles that reach beyond the output count
-whole.
+An engine may do fewer multiplications. Winograd's F(m x m, k x k) gives a tile of m x m outputs of a k x k
+convolution by (m + k - 1)^2 multiplications for each pair of an input and an output channel, where direct
+convolution, which is the same with m = 1, does m^2 k^2. Tiles that reach beyond the output count whole.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-Tile = Sequence[int]
-"""Rows and columns of outputs that are computed together."""
+Tiles = Mapping[str, Sequence[int]]
+"""By stage, m of each of its convolutions, first to last."""
 
-Tiles = Mapping[str, Sequence[Tile]]
-"""By stage, that of each of its convolutions, first to last."""
-
-DIRECT: Tile = (1, 1)
+DIRECT = 1
 
 
 class Layer(NamedTuple):
@@ -43,12 +39,10 @@ class Layer(NamedTuple):
         """Such as 3 x 3, 32 to 64."""
         return f"{self.kernel} x {self.kernel}, {self.inputs} to {self.outputs}"
 
-    def multiplications(self, width: int, height: int, tile: Tile = DIRECT) -> int:
-        """For an output of this size, computed in these tiles."""
-        rows, columns = tile
-        tiles = -(-height // rows) * -(-width // columns)
-        more = self.kernel - 1
-        return tiles * (rows + more) * (columns + more) * self.inputs * self.outputs
+    def multiplications(self, width: int, height: int, tile: int = DIRECT) -> int:
+        """For an output of this size, computed in tiles of this side."""
+        tiles = -(-width // tile) * -(-height // tile)
+        return tiles * (tile + self.kernel - 1) ** 2 * self.inputs * self.outputs
 
 
 class Count(NamedTuple):
@@ -57,14 +51,14 @@ class Count(NamedTuple):
     Attributes:
         stage: proposal, refinement or output.
         layer: Its name.
-        tile: In which it is computed.
+        tile: m of its algorithm.
         work: Multiply-adds of the direct convolution.
         multiplications: That are done.
     """
 
     stage: str
     layer: str
-    tile: Tile
+    tile: int
     work: int
     multiplications: int
 
@@ -114,7 +108,7 @@ def gflop(counts: Iterable[Count]) -> dict[str, float]:
     return {stage: 2 * done / 1e9 for stage, done in work.items()}
 
 
-def _count(stage: str, layer: Layer, tile: Tile, outputs: Sequence[tuple[int, int]]) -> Count:
+def _count(stage: str, layer: Layer, tile: int, outputs: Sequence[tuple[int, int]]) -> Count:
     """Count a layer over outputs of these widths and heights."""
     work = sum(layer.multiplications(*output) for output in outputs)
     return Count(

@@ -30,9 +30,9 @@ each instruction set, so that both meet the same clock and the same neighbours; 
 rounds of a round's median.
 
 The work is the same for every engine; the multiplications that are done for it are not. Winograd's
-F(m x n, 3 x 3) gives m x n outputs of a 3 x 3 convolution by (m + 2) (n + 2) multiplications instead of
-9 m n, so a share may exceed 100 %. The kernels themselves say which algorithm computes a layer. Its
-multiplications are counted by whole tiles, and without the additions of its transforms.
+F(m x m, 3 x 3) gives m x m outputs of a 3 x 3 convolution by (m + 2)^2 multiplications instead of 9 m^2, so
+a share may exceed 100 %. The kernels themselves say which algorithm computes a layer. Its multiplications are
+counted by whole tiles, and without the additions of its transforms.
 
 Pyramid, crops, activations, pools and everything between the networks take time and are no work; the tables
 say what each takes. *P-Net* is timed with the
@@ -183,8 +183,8 @@ def _layers(found: Sequence[dict[str, Any]]) -> Iterator[Table]:
 
 
 def _algorithm(layer: dict[str, Any]) -> str:
-    rows, columns = layer["tile"]
-    name = "direct" if rows == columns == 1 else f"F({rows} x {columns})"
+    tile = layer["tile"]
+    name = "direct" if tile == work.DIRECT else f"F({tile} x {tile})"
     return f"{name}, {percent(layer['multiplications'] / max(layer['work'], 1))}"
 
 

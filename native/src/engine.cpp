@@ -87,11 +87,9 @@ void Engine::output(const Picture& picture, const double* boxes, size_t count, f
     see(ONET, picture, boxes, count, heads);
 }
 
-std::vector<std::vector<std::pair<int, int>>> Engine::tiles() const {
-    std::vector<std::vector<std::pair<int, int>>> tiles(NETWORKS);
-    for (int network = 0; network < NETWORKS; network++)
-        for (const Tile& tile : kernels_.tiles[network])
-            if (tile.rows) tiles[network].emplace_back(tile.rows, tile.columns);
+std::vector<std::vector<int>> Engine::tiles() const {
+    std::vector<std::vector<int>> tiles;
+    for (const auto& all : kernels_.tiles) tiles.emplace_back(all, std::find(all, all + MOST_CONVOLUTIONS, 0));
     return tiles;
 }
 

@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "kernels.h"
@@ -47,8 +46,7 @@ public:
     void refine(const Picture& picture, const double* boxes, size_t count, float* heads) const;
     void output(const Picture& picture, const double* boxes, size_t count, float* heads) const;
 
-    // By network, rows and columns of its convolutions' tiles.
-    std::vector<std::vector<std::pair<int, int>>> tiles() const;
+    std::vector<std::vector<int>> tiles() const;  // by network, as in Kernels
 
     // Steps of the above, for tests.
     void resize(const Picture& picture, int level_width, int level_height, float* out) const;

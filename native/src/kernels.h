@@ -68,15 +68,9 @@ constexpr size_t PLAIN_FLOATS[NETWORKS] = {6599, 100049, 388783};
 
 constexpr int MOST_CONVOLUTIONS = 4;
 
-// The outputs that Winograd's algorithm computes together; 1 x 1 is direct convolution.
-struct Tile {
-    int rows;
-    int columns;
-};
-
 struct Kernels {
-    // How a network's convolutions are computed, in order; no rows follow the last.
-    Tile tiles[NETWORKS][MOST_CONVOLUTIONS];
+    // Of each convolution of a network, in order, m of Winograd's F(m x m, k x k); 1 is direct, 0 behind the last.
+    int tiles[NETWORKS][MOST_CONVOLUTIONS];
 
     // Floats that a network's weights take in the order in which its kernels read them.
     size_t packed_floats[NETWORKS];

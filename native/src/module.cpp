@@ -2,7 +2,6 @@
 // does not fit is refused here, too, by a TypeError or ValueError.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -128,8 +127,7 @@ NB_MODULE(facet_native, module) {
              "R-Net's heads (N, 5) of boxes.")
         .def("output", &look<&Engine::output, ONET_HEADS>, nb::arg("picture").noconvert(), nb::arg("boxes").noconvert(),
              "O-Net's heads (N, 15) of boxes.")
-        .def("tiles", &Engine::tiles,
-             "By network, rows and columns that each convolution computes together by Winograd's algorithm.")
+        .def("tiles", &Engine::tiles, "By network, m of Winograd's F(m x m, k x k) of each convolution; 1 is direct.")
         .def("resize", &resize, nb::arg("picture").noconvert(), "width"_a, "height"_a, "One level, for tests.")
         .def("crop", &crop, nb::arg("picture").noconvert(), nb::arg("boxes").noconvert(), "side"_a,
              "Crops of boxes, for tests.");

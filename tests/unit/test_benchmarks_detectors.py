@@ -78,11 +78,11 @@ def _roofline_figures() -> dict[str, Any]:
     detection = {"whole_ms": 130.0, "stages_ms": stages, "sampling_ms": dict.fromkeys(stages, 1.0)}
     run = {"gflops": {GEMM: 100.0, GEMM_AVX2: 50.0}, "detections": {_SLOWER: detection}}
     layers = [
-        {"stage": "proposal", "layer": "3 x 3, 3 to 10", "tile": [1, 1], "work": 600, "multiplications": 600},
+        {"stage": "proposal", "layer": "3 x 3, 3 to 10", "tile": 1, "work": 600, "multiplications": 600},
         {
             "stage": "refinement",
             "layer": "3 x 3, 28 to 48",
-            "tile": [3, 3],
+            "tile": 3,
             "work": 900,
             "multiplications": 300,
         },
