@@ -146,7 +146,7 @@ int main() {
         for (int i = 0; i < convolutions.count; i++) test_convolution(convolutions.first[i], set);
         const Engine engine(set, weights);
         for (const auto& [by, width, height] : std::vector<std::array<int, 3>>{
-                 {1, 12, 12}, {1, 13, 14}, {2, 37, 24}, {3, 50, 21}, {1, 111, 23}, {300, 12, 13}, {2, 211, 12}})
+                 {1, 12, 12}, {1, 13, 14}, {2, 37, 24}, {3, 50, 21}, {1, 111, 23}, {1, 45, 41}, {1, 62, 33}, {300, 12, 13}, {2, 211, 12}})
             test_level(engine, set, plain[facet::PNET], by, width, height);
         for (int network : {facet::RNET, facet::ONET}) test_crops(engine, set, network, plain[network]);
     }
