@@ -77,8 +77,9 @@ def measure(name: str, folder: Path, *, quick: bool) -> None:
         "seconds": round(time.monotonic() - started),
         "cpus_taken_by_others": neighbours.share(),
     }
-    results.save(folder, name, {**how, **where, **figures})
-    for goal in told.report(figures).goals:
+    result = {**how, **where, **figures}
+    results.save(folder, name, result)
+    for goal in told.report(result).goals:
         print(f"    {render.goal_line(goal)}")
 
 

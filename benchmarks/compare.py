@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import machine, render
-from benchmarks.processes import TREE
+from benchmarks.processes import TREE, compiled_engine
 from benchmarks.registry import Column, Figures, Table, scenario, table
 from tests.support.processes import ROOT
 
@@ -31,6 +31,8 @@ _NAMES = (
     "clients",
     "picture",
     "min_face_size",
+    "cell",
+    "stage",
 )
 # Percentiles, most of which stand elsewhere, too.
 _LEFT_OUT = ("curve_ms", "ideal_curve_ms", "shares")
@@ -46,7 +48,13 @@ def compare(other: Path, names: Sequence[str], rounds: int | None, *, quick: boo
         quick: With fewer requests.
     """
     trees = {"a": ROOT, "b": other, "control": ROOT}
-    where = {"machine": machine.describe(), "other": {"tree": str(other), **machine.build(other)}}
+    engines = {build: compiled_engine(tree) or "none" for build, tree in trees.items() if build != "control"}
+    where = {
+        "machine": machine.describe(),
+        "other": {"tree": str(other), **machine.build(other)},
+        "compiled_engines": engines,
+    }
+    print(f"The compiled engine of A: {engines['a']}, of B: {engines['b']}")
     for name in names:
         told, found = scenario(name), {build: list[Figures]() for build in BUILDS}
         count = rounds or (1 if quick else told.repeats)
@@ -69,7 +77,8 @@ def measured(name: str, tree: Path, *, quick: bool) -> Figures:
         figures = told.run(quick, 1)
     finally:
         TREE.reset(token)
-    return {"goals": {goal.what: goal.figure for goal in told.report(figures).goals}, **figures}
+    goals = told.report({**machine.describe(), **figures}).goals
+    return {"goals": {goal.what: goal.figure for goal in goals}, **figures}
 
 
 def compared(found: dict[str, list[Figures]]) -> list[dict[str, Any]]:
@@ -94,7 +103,7 @@ def compared(found: dict[str, list[Figures]]) -> list[dict[str, Any]]:
 def numbers(figures: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, float]]:  # noqa: ANN401 - JSON
     """All numbers of some figures, by their names."""
     if isinstance(figures, dict):
-        names = tuple(f"{name}={figures[name]}" for name in _NAMES if name in figures)
+        names = tuple(f"{name}={_text(figures[name])}" for name in _NAMES if name in figures)
         for key, value in figures.items():
             if key not in (*_NAMES, *_LEFT_OUT):
                 yield from numbers(value, (*place, *names, key))
@@ -104,6 +113,10 @@ def numbers(figures: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, fl
             yield from numbers(value, (*place, *own))
     elif isinstance(figures, int | float) and not isinstance(figures, bool):
         yield " ".join(place), figures
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def shown(rows: Sequence[dict[str, Any]]) -> Table:

@@ -5,7 +5,7 @@ from copy import copy
 from typing import Any
 
 from benchmarks.contest import Contender, Found, Unavailable, one_thread_of_tensorflow
-from benchmarks.staged import Staged, sampling
+from benchmarks.staged import Staged, sampling, tiles
 from inference_server.detector.choice import EngineUnavailable, choose
 from inference_server.detector.convert import convert
 from inference_server.detector.factory import create_detector
@@ -48,6 +48,7 @@ class Facet(Contender):
         """What the stages of the last detection took, and what they saw of this picture."""
         seen = self._staged.seen
         return {
+            "tiles": tiles(self.detector._engine),
             "stages": seen.seconds,
             "sampling": sampling(self.detector._engine, picture, seen),
             "levels": seen.levels,

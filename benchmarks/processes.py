@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,30 @@ from tests.support.processes import ROOT
 
 TREE = ContextVar("TREE", default=ROOT)
 
+COMPILED = Path(".cache", "native")
+"""Where another checkout may have its own compiled engine."""
+
 
 def python(tree: Path) -> str:
     """The interpreter of a checkout: that of its own environment, else this one."""
     own = tree / ".venv" / "bin" / "python"
     return str(own) if tree != ROOT and own.exists() else sys.executable
+
+
+def environment(tree: Path) -> dict[str, str]:
+    """What lets the processes of another checkout load its own compiled engine, where it has one."""
+    own = tree / COMPILED
+    if tree == ROOT or not own.is_dir():
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(own), os.environ.get("PYTHONPATH"))))}
+
+
+def compiled_engine(tree: Path) -> str:
+    """A checksum of the compiled engine that the processes of a checkout load; empty where there is none."""
+    command = [python(tree), "-c", "import facet_native; print(facet_native.__file__)"]
+    environ = {**os.environ, **environment(tree)}
+    found = subprocess.run(command, cwd=tree, env=environ, capture_output=True, text=True, check=False)
+    return "" if found.returncode else sha256(Path(found.stdout.strip()).read_bytes()).hexdigest()[:12]
 
 
 class JsonProcess:
@@ -53,7 +73,7 @@ class JsonProcess:
 def started(module: str, *arguments: str, tree: Path = ROOT, **environ: str) -> Iterator[JsonProcess]:
     """A module of the benchmarks as a process, which ends with this."""
     command = [python(tree), "-m", module, *arguments]
-    pipe, environ = subprocess.PIPE, {**os.environ, **environ}
+    pipe, environ = subprocess.PIPE, {**os.environ, **environment(tree), **environ}
     with subprocess.Popen(command, cwd=tree, env=environ, stdin=pipe, stdout=pipe, text=True) as process:
         try:
             yield JsonProcess(" ".join([module, *arguments]), process)

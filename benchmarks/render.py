@@ -38,6 +38,16 @@ figures go to `.cache/comparisons/NAME.json`, and nothing of them to this page. 
 folder, with its own `benchmarks/` and, where it has one, in its own `.venv`; else in that of A, the
 compiled engine included. Clients are always those of A. Where a scenario offers a share of what it has
 measured (*mixed*, *overload*), it does so for each build by that build's own capacity.
+
+A compiled engine in `.cache/native` of B comes before that of either `.venv`; the comparison begins with
+checksums of both engines. So this compares two of them without a second environment:
+
+    git worktree add ../other COMMIT
+    .venv/bin/python -m pip install --no-deps --target ../other/.cache/native ../other/native
+    python -m benchmarks engine roofline memory start service --against ../other
+
+Under *engine* the line `geometric_mean_ms native ...` then says how many times as long B takes over all
+pictures, and the lines `cells cell=...` say so of each.
 """
 
 

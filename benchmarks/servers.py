@@ -5,7 +5,7 @@ import signal
 import socket
 from collections.abc import Iterator, Sequence
 
-from benchmarks.processes import TREE, python
+from benchmarks.processes import TREE, environment, python
 from inference_server.detector.choice import EngineUnavailable, choose
 from inference_server.supervision.address import reserve
 from tests.support.facet import free_port
@@ -92,7 +92,7 @@ def _on_one_port(count: int, *command: str, **environ: str) -> Iterator[tuple[li
 def module(*command: str, **environ: str) -> Iterator[Process]:
     """A module of the measured checkout as a process."""
     tree = TREE.get()
-    with running([python(tree), "-m", *command], tree, **environ) as process:
+    with running([python(tree), "-m", *command], tree, **{**environment(tree), **environ}) as process:
         yield process
 
 

@@ -102,3 +102,9 @@ def sampling(engine: Engine, image: Image, seen: Seen) -> dict[str, float]:
             networks.crop(image, np.ascontiguousarray(boxes), side)
         seconds[stage] = time.perf_counter() - started
     return seconds
+
+
+def tiles(engine: Engine) -> dict[str, list[int]]:
+    """The tiles of an engine's convolutions, as `work.Tiles` has them; none where it cannot be asked."""
+    networks: Any = getattr(engine, "networks", None)
+    return {} if networks is None else dict(zip(STAGES, networks.tiles(), strict=True))

@@ -60,7 +60,15 @@ def run(quick: bool, repeats: int) -> Figures:
         "versions": contenders.versions,
         "absent": contenders.absent,
     }
-    return {"parameters": parameters, "cells": cells}
+    return {"parameters": parameters, "cells": cells, "geometric_mean_ms": _mean_times(cells)}
+
+
+def _mean_times(cells: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """By contender, the geometric mean over the pictures: what two builds are compared by."""
+    return {
+        name: milliseconds(geometric_mean(cell["contenders"][name]["ms"] for cell in cells) / 1000)
+        for name in cells[0]["contenders"]
+    }
 
 
 def _summed(answers: Sequence[Answer]) -> dict[str, Any]:
@@ -77,7 +85,7 @@ def _gflop(contenders: Arena, cell: Cell) -> float:
     """The networks' operations on a picture; all of Facet's engines do the same."""
     ours = next(name for name in (*NATIVE, "onnx") if name in contenders.names)
     seen = contenders.ask(ours, draw=cell, stages=True)
-    return sum(work.gflop(seen["levels"], seen["candidates"]).values())
+    return sum(work.gflop(work.by_layer(seen["levels"], seen["candidates"])).values())
 
 
 def report(figures: Figures) -> Report:

@@ -11,6 +11,12 @@ from inference_server.detector.scales import CELL
 
 _STRIDE = 2
 
+# Where a cell begins and ends, beside its column, row, column and row.
+_X_Y_X_Y = np.array([1, 0, 1, 0])
+_CORNERS = np.array([1.0, 1.0, CELL, CELL])
+
+_TWICE = np.array([0, 1, 0, 1])
+
 
 def boxes_of_cells(cells: Cells, regressions: Floats, scale: float) -> Boxes:
     """Where the proposals are: the picture's boxes of a level's cells.
@@ -26,9 +32,11 @@ def boxes_of_cells(cells: Cells, regressions: Floats, scale: float) -> Boxes:
     Returns:
         (N, 4) float64; they may reach beyond the picture.
     """
-    up_left = _STRIDE * cells[:, ::-1] + 1
-    lower_right = up_left + CELL - 1
-    return (np.hstack([up_left, lower_right]) + regressions.astype(np.float64) * (CELL - 1)) / scale
+    boxes: Boxes = np.multiply(cells.take(_X_Y_X_Y, axis=1), _STRIDE, dtype=np.float64)
+    boxes += _CORNERS
+    boxes += np.multiply(regressions, CELL - 1, dtype=np.float64)
+    boxes /= scale
+    return boxes
 
 
 def regressed(boxes: Boxes, regressions: Floats) -> Boxes:
@@ -43,16 +51,22 @@ def regressed(boxes: Boxes, regressions: Floats) -> Boxes:
     Returns:
         (N, 4) float64, of values that float32 holds.
     """
-    sizes = (boxes[:, 2:] - boxes[:, :2] + 1).astype(np.float32)
-    return (boxes.astype(np.float32) + regressions * np.tile(sizes, 2)).astype(np.float64)
+    moves = (boxes[:, 2:] - boxes[:, :2] + 1).astype(np.float32).take(_TWICE, axis=1)
+    moves *= regressions
+    moves += boxes.astype(np.float32)
+    return moves.astype(np.float64)
 
 
 def squared(boxes: Boxes) -> Boxes:
     """Squares about the centres of boxes, as large as their longer sides: (N, 4) float64, in pixels."""
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    side = sizes.max(axis=1, keepdims=True)
-    up_left = boxes[:, :2] + sizes * 0.5 - side * 0.5
-    return np.hstack([up_left, up_left + side])
+    left, top, right, bottom = boxes.T
+    width, height = right - left, bottom - top
+    side = np.maximum(width, height)
+    squares = np.empty_like(boxes)
+    squares[:, 0] = left + width * 0.5 - side * 0.5
+    squares[:, 1] = top + height * 0.5 - side * 0.5
+    squares[:, 2:] = squares[:, :2] + side[:, None]
+    return squares
 
 
 def clipped(boxes: Boxes, width: int, height: int) -> Boxes:
@@ -72,6 +86,7 @@ def placed(landmarks: Floats, boxes: Boxes) -> Floats:
     Returns:
         (N, 10) float32, five x, then five y, in pixels; they may lie outside of the picture.
     """
-    sizes = boxes[:, 2:] - boxes[:, :2] + 1
-    axes = [0] * 5 + [1] * 5
-    return (sizes[:, axes] * landmarks + boxes[:, axes] - 1).astype(np.float32)
+    up_left = boxes[:, :2, None]
+    sizes = boxes[:, 2:, None] - up_left + 1
+    points = sizes * landmarks.reshape(-1, 2, 5) + up_left - 1
+    return points.astype(np.float32).reshape(-1, 10)

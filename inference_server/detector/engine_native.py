@@ -60,7 +60,9 @@ class _Prepared:
         cells, heads = self._networks.propose(self._image, level_width, level_height, _least_logit(threshold))
         scores = probability(heads[:, 0])
         passed = scores > threshold
-        return cells[passed], scores[passed], heads[passed, 1:]
+        if not passed.all():  # logits within the margin, which are few and rare
+            cells, scores, heads = (part.compress(passed, axis=0) for part in (cells, scores, heads))
+        return cells, scores, heads[:, 1:]
 
     def refine(self, boxes: Boxes) -> tuple[Floats, Floats]:
         heads = self._networks.refine(self._image, _checked(boxes))

@@ -9,7 +9,6 @@ using Multi-task Cascaded Convolutional Networks", IEEE Signal Processing Letter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from inference_server.detector.boxes import boxes_of_cells, clipped, placed, regressed, squared
 from inference_server.detector.engine import Boxes, Checkpoint, Engine, Floats, Image, Prepared, no_checkpoint
@@ -74,8 +73,10 @@ class Detector:
         boxes = self._refine(prepared, boxes, options, checkpoint)
         boxes, scores, landmarks = self._output(prepared, boxes, options, checkpoint)
         height, width = image.shape[:2]
-        faces = zip(clipped(boxes, width, height), scores, landmarks, strict=True)
-        return tuple(_face(*face) for face in faces)[: options.max_faces]
+        columns = (clipped(boxes, width, height), scores, landmarks)
+        # Numbers of Python's own, made once for all faces: those of NumPy are slow one by one.
+        faces = zip(*(column[: options.max_faces].tolist() for column in columns), strict=True)
+        return tuple(_face(*face) for face in faces)
 
     def _propose(
         self, prepared: Prepared, image: Image, options: DetectOptions, checkpoint: Checkpoint
@@ -87,16 +88,18 @@ class Detector:
         for scale in pyramid_scales(width, height, options.min_face_size):
             checkpoint()
             cells, level_scores, regressions = prepared.propose(scale, options.threshold_proposal)
+            if len(cells) == 0:
+                continue
             self._check(len(cells), options)
             order = by_score(level_scores)
-            level_boxes = boxes_of_cells(cells, regressions, scale)[order]
+            level_boxes = boxes_of_cells(cells, regressions, scale).take(order, axis=0)
             kept = self._suppress(level_boxes, _OVERLAP_IN_LEVEL, checkpoint=checkpoint)
             total += len(kept)
             self._check(total, options)
-            boxes.append(level_boxes[kept])
-            scores.append(level_scores[order][kept])
-        merged = np.concatenate(boxes)[by_score(np.concatenate(scores))]
-        return squared(merged[self._suppress(merged, _OVERLAP, checkpoint=checkpoint)])
+            boxes.append(level_boxes.take(kept, axis=0))
+            scores.append(level_scores.take(order.take(kept)))
+        merged = np.concatenate(boxes).take(by_score(np.concatenate(scores)), axis=0)
+        return squared(merged.take(self._suppress(merged, _OVERLAP, checkpoint=checkpoint), axis=0))
 
     def _refine(
         self, prepared: Prepared, boxes: Boxes, options: DetectOptions, checkpoint: Checkpoint
@@ -105,9 +108,9 @@ class Detector:
         seen = [prepared.refine(chunk) for chunk in _chunks(boxes, checkpoint)]
         scores, regressions = _joined(seen, (), (4,))
         passed = _above(scores, options.threshold_refine)
-        order = passed[by_score(scores[passed])]
-        boxes = regressed(boxes, regressions)[order]
-        return squared(boxes[self._suppress(boxes, _OVERLAP, checkpoint=checkpoint)])
+        order = passed.take(by_score(scores.take(passed)))
+        boxes = regressed(boxes.take(order, axis=0), regressions.take(order, axis=0))
+        return squared(boxes.take(self._suppress(boxes, _OVERLAP, checkpoint=checkpoint), axis=0))
 
     def _output(
         self, prepared: Prepared, boxes: Boxes, options: DetectOptions, checkpoint: Checkpoint
@@ -116,11 +119,12 @@ class Detector:
         seen = [prepared.output(chunk) for chunk in _chunks(boxes, checkpoint)]
         scores, regressions, landmarks = _joined(seen, (), (4,), (10,))
         passed = _above(scores, options.threshold_output)
-        order = passed[by_score(scores[passed])]
-        landmarks = placed(landmarks, boxes)
-        boxes = regressed(boxes, regressions)
-        kept = order[self._suppress(boxes[order], _OVERLAP, of_smaller=True, checkpoint=checkpoint)]
-        return boxes[kept], scores[kept], landmarks[kept]
+        order = passed.take(by_score(scores.take(passed)))
+        squares, landmarks = boxes.take(order, axis=0), landmarks.take(order, axis=0)
+        boxes = regressed(squares, regressions.take(order, axis=0))
+        kept = self._suppress(boxes, _OVERLAP, of_smaller=True, checkpoint=checkpoint)
+        landmarks = placed(landmarks.take(kept, axis=0), squares.take(kept, axis=0))
+        return boxes.take(kept, axis=0), scores.take(order.take(kept)), landmarks
 
     def _check(self, count: int, options: DetectOptions) -> None:
         """Refuse more candidates than may be compared; leaving some out would be a wrong answer.
@@ -153,13 +157,7 @@ def _above(scores: Floats, threshold: float) -> Indices:
     return np.flatnonzero(scores.astype(np.float64) > threshold)
 
 
-def _face(box: npt.NDArray[np.float64], score: np.float32, landmarks: Floats) -> Face:
-    x1, y1, x2, y2 = box.tolist()
-    left_eye, right_eye, nose, mouth_left, mouth_right = map(
-        Point, landmarks[:5].tolist(), landmarks[5:].tolist()
-    )
-    return Face(
-        box=Box(Point(x1, y1), Point(x2, y2)),
-        landmarks=Landmarks(left_eye, right_eye, nose, mouth_left, mouth_right),
-        confidence=float(score),
-    )
+def _face(box: Sequence[float], score: float, landmarks: Sequence[float]) -> Face:
+    x1, y1, x2, y2 = box
+    points = map(Point, landmarks[:5], landmarks[5:])
+    return Face(Box(Point(x1, y1), Point(x2, y2)), Landmarks(*points), score)

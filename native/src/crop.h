@@ -15,32 +15,39 @@ INLINE V4 pixel(const uint8_t* from) {
     return MAY_BE_LAST ? V4{float(from[0]), float(from[1]), float(from[2])} : floats4(from);
 }
 
+// One row of the picture at a crop's columns, grey outside. The fourth lane of a pixel is written over by the next one.
 template <bool MAY_BE_LAST>
-void crop_row(const uint8_t* upper, const uint8_t* lower, float share, const Sample* columns, int side, float* out) {
-    for (int x = 0; x < side; x++, out += 3) {
-        const size_t left = 3 * static_cast<size_t>(columns[x].first), right = 3 * static_cast<size_t>(columns[x].second);
-        const float share_x = columns[x].share;
-        V4 top = pixel<MAY_BE_LAST>(upper + left), bottom = pixel<MAY_BE_LAST>(lower + left);
-        top += (pixel<MAY_BE_LAST>(upper + right) - top) * share_x;
-        bottom += (pixel<MAY_BE_LAST>(lower + right) - bottom) * share_x;
-        const V4 value = (top + (bottom - top) * share - MIDDLE) * (1.0f / 128);
-        store4(out, columns[x].inside ? value : V4{});
+void sample_row(const uint8_t* from, const Sample* columns, int side, float* to) {
+    for (int x = 0; x < side; x++, to += 3) {
+        const V4 left = pixel<MAY_BE_LAST>(from + 3 * static_cast<size_t>(columns[x].first));
+        const V4 right = pixel<MAY_BE_LAST>(from + 3 * static_cast<size_t>(columns[x].second));
+        store(to, columns[x].inside ? left + (right - left) * columns[x].share : MIDDLE - V4{});
     }
 }
 
-// The fourth lane of a pixel is written over by the next one.
+// Rows of a crop of a small box have the picture's rows in common, so the last two of these are kept.
 void crop(const Picture& picture, const Sample* columns, const Sample* rows, int side, float* out) {
-    const size_t stride = 3 * static_cast<size_t>(picture.width);
+    float kept[2][3 * ONET_SIDE + LANES] = {};
+    int numbers[2] = {-1, -1};  // of the picture's rows that are kept, even and odd
+    const auto row = [&](int number) {
+        float* to = kept[number & 1];
+        if (numbers[number & 1] == number) return to;
+        numbers[number & 1] = number;
+        const uint8_t* from = picture.pixels + number * 3 * static_cast<size_t>(picture.width);
+        if (number == picture.height - 1) sample_row<true>(from, columns, side, to);
+        else sample_row<false>(from, columns, side, to);
+        return to;
+    };
     for (int y = 0; y < side; y++, out += 3 * side) {
         if (!rows[y].inside) {
             for (int i = 0; i < 3 * side; i++) out[i] = 0;
             continue;
         }
-        const uint8_t *upper = picture.pixels + rows[y].first * stride, *lower = picture.pixels + rows[y].second * stride;
-        if (rows[y].second == picture.height - 1)
-            crop_row<true>(upper, lower, rows[y].share, columns, side, out);
-        else
-            crop_row<false>(upper, lower, rows[y].share, columns, side, out);
+        const float *upper = row(rows[y].first), *lower = row(rows[y].second);
+        for (int i = 0; i < 3 * side; i += LANES) {
+            const V top = load(upper + i), bottom = load(lower + i);
+            store(out + i, (top + (bottom - top) * rows[y].share - MIDDLE) * (1.0f / 128));
+        }
     }
 }
 

@@ -87,6 +87,12 @@ void Engine::output(const Picture& picture, const double* boxes, size_t count, f
     see(ONET, picture, boxes, count, heads);
 }
 
+std::vector<std::vector<int>> Engine::tiles() const {
+    std::vector<std::vector<int>> tiles;
+    for (const auto& all : kernels_.tiles) tiles.emplace_back(all, std::find(all, all + MOST_CONVOLUTIONS, 0));
+    return tiles;
+}
+
 void Engine::resize(const Picture& picture, int level_width, int level_height, float* out) const {
     const Band columns(picture.width, level_width, 1), rows(picture.height, level_height, NORMAL);
     const Floats workspace(kernels_.level_floats(picture.width, level_width));

@@ -46,6 +46,8 @@ public:
     void refine(const Picture& picture, const double* boxes, size_t count, float* heads) const;
     void output(const Picture& picture, const double* boxes, size_t count, float* heads) const;
 
+    std::vector<std::vector<int>> tiles() const;  // by network, as in Kernels
+
     // Steps of the above, for tests.
     void resize(const Picture& picture, int level_width, int level_height, float* out) const;
     void crop(const Picture& picture, const double* boxes, size_t count, int side, float* out) const;

@@ -66,7 +66,12 @@ constexpr int BATCH = 8;
 // outputs), bias and PReLU slopes; then kernel and bias of the heads.
 constexpr size_t PLAIN_FLOATS[NETWORKS] = {6599, 100049, 388783};
 
+constexpr int MOST_CONVOLUTIONS = 4;
+
 struct Kernels {
+    // Of each convolution of a network, in order, m of Winograd's F(m x m, k x k); 1 is direct, 0 behind the last.
+    int tiles[NETWORKS][MOST_CONVOLUTIONS];
+
     // Floats that a network's weights take in the order in which its kernels read them.
     size_t packed_floats[NETWORKS];
     void (*pack)(Network network, const float* plain, float* packed);

@@ -19,6 +19,7 @@ namespace {
 
 using Pixels = nb::ndarray<const uint8_t, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
 using Boxes = nb::ndarray<const double, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
+using Ranks = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Marks = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Weights = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class T>
@@ -98,11 +99,13 @@ Array<float> crop(const Engine& engine, const Pixels& pixels, const Boxes& boxes
     return array(std::move(out), {boxes.shape(0), pixels_a_side, pixels_a_side, 3});
 }
 
-void mark(const Boxes& boxes, size_t begin, size_t end, double threshold, bool of_smaller, const Marks& marks) {
-    if (begin > end || end > boxes.shape(0) || marks.shape(0) != boxes.shape(0))
-        throw std::invalid_argument("there are no such boxes, or not as many marks");
+void mark(const Boxes& boxes, const Ranks& ranks, size_t begin, size_t end, double threshold, bool of_smaller,
+          const Marks& marks) {
+    const size_t count = boxes.shape(0);
+    if (begin > end || end > count || ranks.shape(0) != count || marks.shape(0) != count)
+        throw std::invalid_argument("there are no such boxes, or not as many ranks or marks");
     nb::gil_scoped_release released;
-    mark_overlapped(boxes.data(), begin, end, threshold, of_smaller, marks.data());
+    mark_overlapped(boxes.data(), ranks.data(), count, begin, end, threshold, of_smaller, marks.data());
 }
 
 }  // namespace
@@ -112,9 +115,9 @@ NB_MODULE(facet_native, module) {
     using namespace facet;
     module.doc() = "MTCNN's three networks as kernels for this CPU; see docs/native.md.";
     module.def("instruction_sets", &instruction_sets, "Names of those that this CPU can run, best first.");
-    module.def("mark_overlapped", &mark, nb::arg("boxes").noconvert(), "begin"_a, "end"_a, "threshold"_a,
-               "of_smaller"_a, nb::arg("marks").noconvert(),
-               "Set to 1 or 0 the marks of boxes `begin` to `end`, of (N, 4), best first: whether a better one overlaps.");
+    module.def("mark_overlapped", &mark, nb::arg("boxes").noconvert(), nb::arg("ranks").noconvert(), "begin"_a, "end"_a,
+               "threshold"_a, "of_smaller"_a, nb::arg("marks").noconvert(),
+               "Set to 1 or 0 the marks of boxes `begin` to `end`, of (N, 4), by x1: whether one of lower rank overlaps.");
     nb::class_<Engine>(module, "Engine", "The networks, packed for one instruction set.")
         .def("__init__", &build, "instruction_set"_a, nb::arg("pnet").noconvert(), nb::arg("rnet").noconvert(),
              nb::arg("onet").noconvert())
@@ -124,6 +127,7 @@ NB_MODULE(facet_native, module) {
              "R-Net's heads (N, 5) of boxes.")
         .def("output", &look<&Engine::output, ONET_HEADS>, nb::arg("picture").noconvert(), nb::arg("boxes").noconvert(),
              "O-Net's heads (N, 15) of boxes.")
+        .def("tiles", &Engine::tiles, "By network, m of Winograd's F(m x m, k x k) of each convolution; 1 is direct.")
         .def("resize", &resize, nb::arg("picture").noconvert(), "width"_a, "height"_a, "One level, for tests.")
         .def("crop", &crop, nb::arg("picture").noconvert(), nb::arg("boxes").noconvert(), "side"_a,
              "Crops of boxes, for tests.");

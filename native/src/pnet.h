@@ -1,58 +1,58 @@
-// P-Net, streamed over a level row by row. Pixels of a row lie in the lanes of vectors, channels in planes.
+// P-Net, streamed over a level by rows of tiles. A tile is 4 x 4 pixels, and vectors hold tiles, side by side in their
+// row: the pixels of column x of a map are lane x / 4 of plane x % 4, and each channel has four planes.
 //
-// A row of the result needs three rows of each layer's input, so that is what is kept: rings of a few rows.
-// The first convolution and its pooling are one step. It reads even and odd columns from separate
-// planes, so that the four values that a pool compares are the same lane of four vectors.
+// The second and the third convolution are Winograd's F(4 x 4, 3 x 3). With tiles in the lanes its transforms are
+// sums of whole vectors, and its products small matrix products whose weights are broadcast. The first
+// convolution is F(2 x 2, 3 x 3) and one step with its pool, whose windows are its tiles.
 #pragma once
 
 #include "kernels.h"
 #include "resize.h"
 #include "vectors.h"
+#include "winograd.h"
 
 namespace facet::FACET_ISA {
 namespace {
 
 constexpr int C1 = 10, C2 = 16, C3 = 32;
+constexpr int TILE = 4, TILE_SIDE = TILE + 2, POSITIONS = TILE_SIDE * TILE_SIDE;
+constexpr int POOL_SIDE = 4, POOL_POSITIONS = POOL_SIDE * POOL_SIDE;
 
-// Output channels and vectors of pixels that are computed together in registers.
-constexpr int POOLED_CHANNELS = REGISTERS == 32 ? 5 : 2;
-constexpr int BLOCK_CHANNELS = REGISTERS == 32 ? 8 : 4;
-constexpr int BLOCK_VECTORS = 3;
+// Output channels that are computed together: as many as were found to be fastest.
+constexpr int POOLED_CHANNELS = 2, BLOCK_CHANNELS = LANES == 4 ? 16 : 8;
 
-constexpr int LEVEL_RING = 4, RING = 3;
+// Rows that are kept of the level, of the first layer's output and of the second's.
+constexpr int LEVEL_RING = POOL_SIDE, POOLED_RING = TILE_SIDE, SECOND_RING = 2 * TILE;
 
 // --- weights, which are read one by one and broadcast -----------------------------------------------------
 
 struct Proposal {
     static constexpr size_t first = 0;
-    static constexpr size_t second = first + C1 * (2 + 27);
-    static constexpr size_t third = second + C2 * (2 + 9 * C1);
-    static constexpr size_t heads = third + C3 * (2 + 9 * C2);
+    static constexpr size_t second = first + C1 * (2 + POOL_POSITIONS * 3);
+    static constexpr size_t third = second + C2 * (2 + POSITIONS * C1);
+    static constexpr size_t heads = third + C3 * (2 + POSITIONS * C2);
     static constexpr size_t floats = heads + PNET_HEADS * (1 + C3);
 };
 
-// A layer: bias, slopes, then for each block of `block` outputs the weights by row, input, column
-// (by input, row, column where `inputs_first`), those of the block side by side.
-inline const float* pack_layer(const float* plain, int inputs, int outputs, int block, bool inputs_first,
-                               float* packed) {
-    const float *kernel = plain, *bias = plain + 9 * inputs * outputs, *slopes = bias + outputs;
-    for (int o = 0; o < outputs; o++) *packed++ = bias[o];
-    for (int o = 0; o < outputs; o++) *packed++ = slopes[o];
-    for (int first = 0; first < outputs; first += block)
-        for (int outer = 0; outer < 3 * inputs; outer++)
-            for (int column = 0; column < 3; column++)
-                for (int o = first; o < first + block; o++) {
-                    const int row = inputs_first ? outer % 3 : outer / inputs;
-                    const int input = inputs_first ? outer / 3 : outer % inputs;
-                    *packed++ = kernel[((row * 3 + column) * inputs + input) * outputs + o];
-                }
-    return slopes + outputs;
+// A layer in tiles of M x M: bias, slopes, then for each block of `block` outputs the transformed kernels by position
+// and input, those of the block side by side.
+template <int M>
+const float* pack_layer(const float* plain, int inputs, int outputs, int block, float* packed) {
+    constexpr int positions = Winograd<M>::SIDE * Winograd<M>::SIDE;
+    const size_t values = static_cast<size_t>(inputs) * outputs;
+    const float* bias = plain + 9 * values;
+    for (int i = 0; i < 2 * outputs; i++) *packed++ = bias[i];
+    for (int o = 0; o < outputs; o++)
+        for (int input = 0; input < inputs; input++)
+            transform_kernel<M>(plain + input * outputs + o, values,
+                                packed + (o / block * positions * inputs + input) * block + o % block, inputs * block);
+    return bias + 2 * outputs;
 }
 
 inline void pack_pnet(const float* plain, float* packed) {
-    plain = pack_layer(plain, 3, C1, POOLED_CHANNELS, true, packed + Proposal::first);
-    plain = pack_layer(plain, C1, C2, BLOCK_CHANNELS, false, packed + Proposal::second);
-    plain = pack_layer(plain, C2, C3, BLOCK_CHANNELS, false, packed + Proposal::third);
+    plain = pack_layer<2>(plain, 3, C1, POOLED_CHANNELS, packed + Proposal::first);
+    plain = pack_layer<TILE>(plain, C1, C2, BLOCK_CHANNELS, packed + Proposal::second);
+    plain = pack_layer<TILE>(plain, C2, C3, BLOCK_CHANNELS, packed + Proposal::third);
     packed += Proposal::heads;  // for each head its bias and its weights
     for (int head = 0; head < PNET_HEADS; head++) {
         *packed++ = plain[C3 * PNET_HEADS + head];
@@ -62,23 +62,19 @@ inline void pack_pnet(const float* plain, float* packed) {
 
 // --- shapes and rings -------------------------------------------------------------------------------------
 
-// Floats from plane to plane. Whole blocks may be read and written at any place in a row, and an
-// odd number of cache lines keeps the planes from all falling into one set of the cache.
-INLINE size_t plane_floats(int columns) {
-    return (divided_up(columns + (BLOCK_VECTORS + 1) * LANES, 16) | 1) * static_cast<size_t>(16);
-}
-
 struct Shape {
     int pooled_width, pooled_height;
-    size_t plane;  // of half the level's columns, which is also that of the pooled ones
+    // Floats from plane to plane. Whole vectors may be read and written at any tile of a row and the one after it,
+    // and an odd number of cache lines keeps the planes from all falling into one set of the cache.
+    size_t plane;
 
     explicit INLINE Shape(int level_width, int level_height)
         : pooled_width(divided_up(level_width - 2, 2)),
           pooled_height(divided_up(level_height - 2, 2)),
-          plane(plane_floats(pooled_width + 1)) {}
+          plane((divided_up(divided_up(pooled_width, TILE) + LANES + 1, 16) | 1) * static_cast<size_t>(16)) {}
 };
 
-// A few rows of so many planes; row y is where row y - rows was.
+// A few rows of so many floats; row y is where row y - ROWS was.
 template <int ROWS>
 struct Ring {
     float* memory;
@@ -86,179 +82,228 @@ struct Ring {
     INLINE float* row(int y) const { return memory + (y % ROWS) * row_floats; }
 };
 
+// For one vector of tiles: transformed inputs, products of a block of channels, and the third layer's output.
+constexpr size_t PRODUCTS = POSITIONS * C2 * LANES;
+constexpr size_t FEATURES = PRODUCTS + POSITIONS * BLOCK_CHANNELS * LANES;
+constexpr size_t TILE_FLOATS = FEATURES + C3 * TILE * TILE * LANES;
+
 size_t level_floats(int picture_width, int level_width) {
     const size_t plane = Shape(level_width, level_width).plane;
-    const size_t planes = LEVEL_RING * 6 + RING * (C1 + C2);
-    return planes * plane + summed_floats(picture_width) + C3 * BLOCK_VECTORS * LANES
-           + plane * (1 + PNET_HEADS);
+    const size_t planes = LEVEL_RING * 3 * LEVEL_PLANES + TILE * (POOLED_RING * C1 + SECOND_RING * C2);
+    return planes * plane + TILE_FLOATS + TILE * TILE * plane * (1 + PNET_HEADS) + summed_floats(picture_width);
+}
+
+// Calls `each` with the first of so many tiles and a vector of the size to take: whole ones, and smaller ones for
+// the rest.
+template <class F>
+INLINE void over_tiles(int tiles, const F& each) {
+    int tile = 0;
+    for (; tiles - tile > lanes<Half>; tile += LANES) each(tile, V{});
+    if (tiles - tile > lanes<V4>) each(tile, Half{});
+    else if (tiles > tile) each(tile, V4{});
 }
 
 // --- the first convolution and its pooling ----------------------------------------------------------------
 
-// Level rows come as six planes: even columns of red, odd columns of red, even columns of green ...
 struct PooledRow {
-    const float* rows[4];  // of the level
+    const float* rows[POOL_SIDE];  // of the level
     size_t plane;
     int width;       // of the pooled row
     bool one_row;    // the pool is cut at the lower edge
     bool one_column; // the last pool is cut at the right edge
 };
 
-template <int N>
-INLINE void convolve_pairs(const PooledRow& in, int x, const float* weights, V (&sums)[2][2][N]) {
-    for (int colour = 0; colour < 3; colour++, weights += 9 * N) {
-        UNROLL for (int row = 0; row < 4; row++) {
-            const float* even = in.rows[row] + 2 * colour * in.plane + x;
-            const float* odd = even + in.plane;
-            const V pixels[4] = {load(even), load(odd), load(even + 1), load(odd + 1)};
-            UNROLL for (int out = 0; out < 2; out++) {
-                if (row < out || row > out + 2) continue;
-                const float* of_row = weights + (row - out) * 3 * N;
-                UNROLL for (int column = 0; column < 3; column++)
-                    UNROLL for (int n = 0; n < N; n++) {
-                        const V weight = broadcast(of_row[column * N + n]);
-                        sums[out][0][n] += weight * pixels[column];
-                        sums[out][1][n] += weight * pixels[column + 1];
-                    }
-            }
-        }
+// One position's products of N channels.
+template <class T, int N>
+INLINE void add_products(const float* pixels, const float* weights, T (&sums)[N]) {
+    UNROLL for (int colour = 0; colour < 3; colour++) {
+        const T value = load<T>(pixels + colour * lanes<T>);
+        UNROLL for (int n = 0; n < N; n++) sums[n] += broadcast<T>(weights[colour * N + n]) * value;
     }
 }
 
-INLINE V last_lane_from(V value, V other, int lane) {
+// What one row of positions gives to both columns of a pool, by F(2, 3) along the row. Products that both columns need
+// come first, so that no more than these two sums are kept.
+template <class T, int N>
+INLINE void multiply_row(const float* pixels, const float* weights, T (&left)[N], T (&right)[N]) {
+    constexpr int P = 3 * lanes<T>, W = 3 * N;
+    T difference[N] = {};
+    add_products(pixels + P, weights + W, left);
+    add_products(pixels + 2 * P, weights + 2 * W, difference);
+    UNROLL for (int n = 0; n < N; n++) {
+        right[n] = left[n] - difference[n];
+        left[n] += difference[n];
+    }
+    add_products(pixels, weights, left);
+    add_products(pixels + 3 * P, weights + 3 * W, right);
+}
+
+template <class T>
+INLINE T lane_from(T value, T other, int lane) {
     value[lane] = other[lane];
     return value;
 }
 
-// One vector of N channels: convolution, PReLU, and the largest of 2 x 2.
-template <int N>
-INLINE void pool_block(const PooledRow& in, int x, const float* bias, const float* weights, float* to) {
-    V sums[2][2][N];
-    UNROLL for (int n = 0; n < N; n++)
-        sums[0][0][n] = sums[0][1][n] = sums[1][0][n] = sums[1][1][n] = broadcast(bias[n]);
-    convolve_pairs<N>(in, x, weights, sums);
-    const bool cut = in.one_column && x + LANES >= in.width;
+// One vector of pools of N channels: convolution, PReLU, and the largest of 2 x 2. `cut` is the lane whose pool
+// has one column, or -1.
+template <class T, int N>
+INLINE void pool_block(const float* pixels, const float* bias, const float* weights, bool one_row, int cut, T (&to)[N]) {
+    constexpr int P = POOL_SIDE * 3 * lanes<T>, W = POOL_SIDE * 3 * N;
+    T rows[POOL_SIDE][2][N] = {};
+    UNROLL for (int n = 0; n < N; n++) rows[1][0][n] = broadcast<T>(bias[n]);
+    UNROLL for (int row = 0; row < POOL_SIDE; row++)
+        multiply_row(pixels + row * P, weights + row * W, rows[row][0], rows[row][1]);
     UNROLL for (int n = 0; n < N; n++) {
-        const V slope = broadcast(bias[C1 + n]);
-        V even = prelu(sums[0][0][n], slope), odd = prelu(sums[0][1][n], slope);
-        if (!in.one_row) {
-            even = larger(even, prelu(sums[1][0][n], slope));
-            odd = larger(odd, prelu(sums[1][1][n], slope));
+        const T slope = broadcast<T>(bias[C1 + n]);
+        T most[2];
+        UNROLL for (int column = 0; column < 2; column++) {
+            const T sum = rows[1][column][n], difference = rows[2][column][n];
+            most[column] = prelu(rows[0][column][n] + sum + difference, slope);
+            if (!one_row) most[column] = larger(most[column], prelu(rows[3][column][n] + sum - difference, slope));
         }
-        if (cut) odd = last_lane_from(odd, even, in.width - 1 - x);
-        store(to + n * in.plane + x, larger(even, odd));
+        if (cut >= 0) most[1] = lane_from(most[1], most[0], cut);
+        to[n] = larger(most[0], most[1]);
     }
 }
 
 void pool_row(const PooledRow& in, const float* packed, float* to) {
     constexpr int N = POOLED_CHANNELS;
-    for (int first = 0; first < C1; first += N)
-        for (int x = 0; x < in.width; x += LANES)
-            pool_block<N>(in, x, packed + first, packed + 2 * C1 + first * 27, to + first * in.plane);
+    const int last = in.width - 1;
+    for (int column = 0; column < TILE; column++)
+        over_tiles(divided_up(in.width, TILE), [&](int tile, auto vector) {
+            using T = decltype(vector);
+            size_t columns[POOL_SIDE];
+            for (int x = 0; x < POOL_SIDE; x++) {
+                const int at = 2 * column + x;
+                columns[x] = at % LEVEL_PLANES * in.plane + at / LEVEL_PLANES + tile;
+            }
+            alignas(64) float pixels[POOL_POSITIONS * 3 * lanes<T>];
+            for (int colour = 0; colour < 3; colour++) {
+                const size_t offset = colour * LEVEL_PLANES * in.plane;
+                transform_input<2, T>([&](int y, int x) { return in.rows[y] + offset + columns[x]; },
+                                      pixels + colour * lanes<T>, 3 * lanes<T>);
+            }
+            const int last_lane = last / TILE - tile;
+            const bool cut = in.one_column && last % TILE == column && last_lane < lanes<T>;
+            for (int first = 0; first < C1; first += N) {
+                T pooled[N];
+                pool_block(pixels, packed + first, packed + 2 * C1 + first * POOL_POSITIONS * 3, in.one_row,
+                           cut ? last_lane : -1, pooled);
+                UNROLL for (int n = 0; n < N; n++)
+                    store(to + ((first + n) * TILE + column) * in.plane + tile, pooled[n]);
+            }
+        });
 }
 
 // --- the other convolutions -------------------------------------------------------------------------------
 
-// N channels by M vectors of pixels of a 3 x 3 convolution.
-template <int INPUTS, int N, int M>
-INLINE void convolve_block(const float* const rows[3], size_t plane, const float* weights, V (&sums)[N][M]) {
-    for (int row = 0; row < 3; row++) {
-        const float* from = rows[row];
-        for (int input = 0; input < INPUTS; input++, from += plane)
-            UNROLL for (int column = 0; column < 3; column++, weights += N) {
-                V pixels[M];
-                UNROLL for (int m = 0; m < M; m++) pixels[m] = load(from + column + m * LANES);
-                UNROLL for (int n = 0; n < N; n++) {
-                    const V weight = broadcast(weights[n]);
-                    UNROLL for (int m = 0; m < M; m++) sums[n][m] += weight * pixels[m];
-                }
-            }
+// Where tiles come from, or go: rows of planes.
+template <int ROWS>
+struct TileRows {
+    float* rows[ROWS];
+    size_t plane;
+
+    template <int RING>
+    INLINE TileRows(const Ring<RING>& ring, int y, int tile, size_t plane) : plane(plane) {
+        for (int row = 0; row < ROWS; row++) rows[row] = ring.row(y + row) + tile;
+    }
+    INLINE float* at(int channel, int y, int x) const {
+        return rows[y] + (channel * TILE + x % TILE) * plane + x / TILE;
+    }
+};
+
+// The products of one vector of tiles with the weights of a block of channels, by position.
+template <class T, int INPUTS>
+INLINE void multiply_tiles(const float* tiles, const float* weights, float* to) {
+    constexpr int N = BLOCK_CHANNELS;
+    for (int position = 0; position < POSITIONS; position++) {
+        T sums[N] = {};
+        for (int input = 0; input < INPUTS; input++, tiles += lanes<T>, weights += N) {
+            const T value = load<T>(tiles);
+            UNROLL for (int n = 0; n < N; n++) sums[n] += broadcast<T>(weights[n]) * value;
+        }
+        UNROLL for (int n = 0; n < N; n++, to += lanes<T>) store(to, sums[n]);
     }
 }
 
-// All OUTPUTS channels of M vectors of pixels, with PReLU, into planes `to_plane` floats apart.
-template <int INPUTS, int OUTPUTS, int M>
-void convolve_tile(const float* const rows[3], size_t plane, const float* packed, float* to, size_t to_plane) {
+// All OUTPUTS channels of one vector of tiles, with PReLU.
+template <class T, int INPUTS, int OUTPUTS>
+void convolve_tiles(TileRows<TILE_SIDE> from, const float* packed, float* workspace, TileRows<TILE> to) {
     constexpr int N = BLOCK_CHANNELS;
+    float* products = workspace + PRODUCTS;
+    for (int input = 0; input < INPUTS; input++)
+        transform_input<TILE, T>([&](int y, int x) { return from.at(input, y, x); }, workspace + input * lanes<T>,
+                                 INPUTS * lanes<T>);
     for (int first = 0; first < OUTPUTS; first += N) {
-        const float *bias = packed + first, *weights = packed + 2 * OUTPUTS + first * 9 * INPUTS;
-        V sums[N][M];
-        UNROLL for (int n = 0; n < N; n++)
-            UNROLL for (int m = 0; m < M; m++) sums[n][m] = broadcast(bias[n]);
-        convolve_block<INPUTS, N, M>(rows, plane, weights, sums);
-        UNROLL for (int n = 0; n < N; n++) {
-            const V slope = broadcast(bias[OUTPUTS + n]);
-            UNROLL for (int m = 0; m < M; m++)
-                store(to + (first + n) * to_plane + m * LANES, prelu(sums[n][m], slope));
+        multiply_tiles<T, INPUTS>(workspace, packed + 2 * OUTPUTS + first * POSITIONS * INPUTS, products);
+        for (int n = 0; n < N; n++) {
+            const T bias = broadcast<T>(packed[first + n]), slope = broadcast<T>(packed[OUTPUTS + first + n]);
+            T out[TILE][TILE];
+            transform_output<TILE>(products + n * lanes<T>, N * lanes<T>, bias, out);
+            UNROLL for (int y = 0; y < TILE; y++)
+                UNROLL for (int x = 0; x < TILE; x++) store(to.at(first + n, y, x), prelu(out[y][x], slope));
         }
     }
 }
 
-// Vectors of the next tile: as many as fit, but rather twice two than three and one.
-INLINE int next_tile(int columns) {
-    const int vectors = divided_up(columns, LANES);
-    return vectors == 4 ? 2 : vectors < BLOCK_VECTORS ? vectors : BLOCK_VECTORS;
-}
-
-template <int INPUTS, int OUTPUTS>
-INLINE void convolve_tiles(int vectors, const float* const rows[3], size_t plane, const float* packed,
-                           float* to, size_t to_plane) {
-    if (vectors == 1) return convolve_tile<INPUTS, OUTPUTS, 1>(rows, plane, packed, to, to_plane);
-    if (vectors == 2) return convolve_tile<INPUTS, OUTPUTS, 2>(rows, plane, packed, to, to_plane);
-    convolve_tile<INPUTS, OUTPUTS, BLOCK_VECTORS>(rows, plane, packed, to, to_plane);
-}
-
-void second_row(const Ring<RING>& pooled, int y, const Shape& shape, const float* packed, float* to) {
-    const int width = shape.pooled_width - 2;
-    for (int x = 0, vectors; x < width; x += vectors * LANES) {
-        vectors = next_tile(width - x);
-        const float* rows[3] = {pooled.row(y) + x, pooled.row(y + 1) + x, pooled.row(y + 2) + x};
-        convolve_tiles<C1, C2>(vectors, rows, shape.plane, packed, to + x, shape.plane);
-    }
+// Rows y to y + 3 of the second layer.
+void second_rows(const Ring<POOLED_RING>& pooled, int y, const Shape& shape, const float* packed, float* workspace,
+                 const Ring<SECOND_RING>& second) {
+    over_tiles(divided_up(shape.pooled_width - 2, TILE), [&](int tile, auto vector) {
+        convolve_tiles<decltype(vector), C1, C2>({pooled, y, tile, shape.plane}, packed + Proposal::second, workspace,
+                                                 {second, y, tile, shape.plane});
+    });
 }
 
 // --- the third convolution, the score, and the regression where the score passes ----------------------------
 
 struct Found {
     float least;
-    float* features;  // of a tile: C3 planes
-    float* heads;     // of the row's cells found so far
-    int* columns;
-    int count;
+    int width, rows;     // of the cells that there are
+    float* heads[TILE];  // of each row's cells found so far
+    int* columns[TILE];
+    int count[TILE];
 };
 
-INLINE float head(const float* packed, const float* feature, int plane) {
+INLINE float head(const float* packed, const float* feature, size_t channel) {
     float sum = packed[0];
-    for (int input = 0; input < C3; input++) sum += packed[1 + input] * feature[input * plane];
+    for (int input = 0; input < C3; input++) sum += packed[1 + input] * feature[input * channel];
     return sum;
 }
 
-INLINE void find_cells(const float* packed, int x, int width, int tile, Found& found) {
-    constexpr int plane = BLOCK_VECTORS * LANES;
-    for (int start = 0; start < tile; start += LANES) {
-        V logits = broadcast(packed[0]);
+template <class T>
+INLINE void find_cells(TileRows<TILE> features, const float* packed, int tile, Found& found) {
+    for (int row = 0; row < found.rows; row++) {
+        T logits[TILE];
+        UNROLL for (int x = 0; x < TILE; x++) logits[x] = broadcast<T>(packed[0]);
         for (int input = 0; input < C3; input++)
-            logits += broadcast(packed[1 + input]) * load(found.features + input * plane + start);
-        for (int lane = 0; lane < LANES && x + start + lane < width; lane++) {
-            if (!(logits[lane] > found.least)) continue;
-            float* heads = found.heads + PNET_HEADS * found.count;
-            heads[0] = logits[lane];
-            for (int number = 1; number < PNET_HEADS; number++)
-                heads[number] = head(packed + number * (1 + C3), found.features + start + lane, plane);
-            found.columns[found.count++] = x + start + lane;
+            UNROLL for (int x = 0; x < TILE; x++)
+                logits[x] += broadcast<T>(packed[1 + input]) * load<T>(features.at(input, row, x));
+        const T most = larger(larger(logits[0], logits[1]), larger(logits[2], logits[3]));
+        for (int lane = 0; lane < lanes<T>; lane++) {
+            if (!(most[lane] > found.least)) continue;
+            for (int x = 0; x < TILE; x++) {
+                const int column = (tile + lane) * TILE + x;
+                if (!(logits[x][lane] > found.least) || column >= found.width) continue;
+                float* heads = found.heads[row] + PNET_HEADS * found.count[row];
+                heads[0] = logits[x][lane];
+                for (int number = 1; number < PNET_HEADS; number++)
+                    heads[number] = head(packed + number * (1 + C3), features.at(0, row, x) + lane, TILE * features.plane);
+                found.columns[row][found.count[row]++] = column;
+            }
         }
     }
 }
 
-void third_row(const Ring<RING>& second, int y, const Shape& shape, const float* packed, Found& found) {
-    const int width = shape.pooled_width - 4;
-    for (int x = 0, vectors; x < width; x += vectors * LANES) {
-        vectors = next_tile(width - x);
-        const float* rows[3] = {second.row(y) + x, second.row(y + 1) + x, second.row(y + 2) + x};
-        convolve_tiles<C2, C3>(vectors, rows, shape.plane, packed + Proposal::third, found.features,
-                               BLOCK_VECTORS * LANES);
-        find_cells(packed + Proposal::heads, x, width, vectors * LANES, found);
-    }
+// Rows y to y + 3 of the cells.
+void third_rows(const Ring<SECOND_RING>& second, int y, const Shape& shape, const float* packed, float* workspace,
+                Found& found) {
+    const TileRows<TILE> features(Ring<TILE>{workspace + FEATURES, C3 * TILE * LANES}, 0, 0, LANES);
+    over_tiles(divided_up(found.width, TILE), [&](int tile, auto vector) {
+        using T = decltype(vector);
+        convolve_tiles<T, C2, C3>({second, y, tile, shape.plane}, packed + Proposal::third, workspace, features);
+        find_cells<T>(features, packed + Proposal::heads, tile, found);
+    });
 }
 
 // --- all of it --------------------------------------------------------------------------------------------
@@ -266,36 +311,68 @@ void third_row(const Ring<RING>& second, int y, const Shape& shape, const float*
 // The level itself, (height, width, 3).
 void resize(const Level& level, float* workspace, float* out) {
     const size_t plane = Shape(level.width, level.height).plane;
-    float* summed = workspace + 6 * plane;
+    float* summed = workspace + 3 * LEVEL_PLANES * plane;
     for (int y = 0; y < level.height; y++) {
         level_row(level, y, summed, plane, workspace);
         for (int x = 0; x < level.width; x++)
-            for (int colour = 0; colour < 3; colour++) *out++ = workspace[(2 * colour + x % 2) * plane + x / 2];
+            for (int colour = 0; colour < 3; colour++)
+                *out++ = workspace[(LEVEL_PLANES * colour + x % LEVEL_PLANES) * plane + x / LEVEL_PLANES];
     }
 }
 
+// What is kept of a level, and how far it is.
+struct Stream {
+    const Level& level;
+    const float* packed;
+    Shape shape;
+    Ring<LEVEL_RING> levels;
+    Ring<POOLED_RING> pooled;
+    Ring<SECOND_RING> second;
+    float *workspace, *rest;
+    int level_rows = 0, pooled_rows = 0, rows = 0;
+
+    INLINE Stream(const Level& level, const float* packed, float* memory)
+        : level(level), packed(packed), shape(level.width, level.height), levels{memory, 3 * LEVEL_PLANES * shape.plane},
+          pooled{levels.memory + LEVEL_RING * levels.row_floats, C1 * TILE * shape.plane},
+          second{pooled.memory + POOLED_RING * pooled.row_floats, C2 * TILE * shape.plane},
+          workspace(second.memory + SECOND_RING * second.row_floats), rest(workspace + TILE_FLOATS) {}
+
+    // Each goes on until the rows before `end` are there, or all that there are.
+    INLINE void pool_until(int end, float* summed) {
+        for (; pooled_rows < smaller(end, shape.pooled_height); pooled_rows++) {
+            const int top = 2 * pooled_rows;
+            for (; level_rows < smaller(top + POOL_SIDE, level.height); level_rows++)
+                level_row(level, level_rows, summed, shape.plane, levels.row(level_rows));
+            pool_row({{levels.row(top), levels.row(top + 1), levels.row(top + 2), levels.row(top + 3)}, shape.plane,
+                      shape.pooled_width, top + 3 == level.height, level.width % 2 == 1},
+                     packed + Proposal::first, pooled.row(pooled_rows));
+        }
+    }
+    INLINE void second_until(int end, float* summed) {
+        for (; rows < smaller(end, shape.pooled_height - 2); rows += TILE) {
+            pool_until(rows + TILE_SIDE, summed);
+            second_rows(pooled, rows, shape, packed, workspace, second);
+        }
+    }
+};
+
 void propose(const Level& level, const float* packed, float least, float* workspace, Sink sink) {
-    const Shape shape(level.width, level.height);
-    const size_t plane = shape.plane;
-    const Ring<LEVEL_RING> levels{workspace, 6 * plane};
-    const Ring<RING> pooled{levels.memory + LEVEL_RING * levels.row_floats, C1 * plane};
-    const Ring<RING> second{pooled.memory + RING * pooled.row_floats, C2 * plane};
-    float* summed = second.memory + RING * second.row_floats;
-    Found found{least, summed + summed_floats(level.picture.width), nullptr, nullptr, 0};
-    found.heads = found.features + C3 * BLOCK_VECTORS * LANES;
-    found.columns = reinterpret_cast<int*>(found.heads + PNET_HEADS * plane);
-    int reached = 0;
-    for (int y = 0; y < shape.pooled_height; y++) {
-        for (; reached < level.height && reached < 2 * y + 4; reached++)
-            level_row(level, reached, summed, plane, levels.row(reached));
-        const PooledRow row{{levels.row(2 * y), levels.row(2 * y + 1), levels.row(2 * y + 2), levels.row(2 * y + 3)},
-                            plane, shape.pooled_width, 2 * y + 3 == level.height, level.width % 2 == 1};
-        pool_row(row, packed + Proposal::first, pooled.row(y));
-        if (y >= 2) second_row(pooled, y - 2, shape, packed + Proposal::second, second.row(y - 2));
-        if (y < 4) continue;
-        found.count = 0;
-        third_row(second, y - 4, shape, packed, found);
-        if (found.count) sink.take(sink.receiver, y - 4, found.count, found.columns, found.heads);
+    Stream stream(level, packed, workspace);
+    const int height = stream.shape.pooled_height - 4;
+    const size_t cells = TILE * stream.shape.plane;  // of a row
+    Found found{least, stream.shape.pooled_width - 4, 0, {}, {}, {}};
+    float* summed = stream.rest + TILE * (1 + PNET_HEADS) * cells;
+    for (int row = 0; row < TILE; row++) {
+        found.heads[row] = stream.rest + row * PNET_HEADS * cells;
+        found.columns[row] = reinterpret_cast<int*>(stream.rest + (TILE * PNET_HEADS + row) * cells);
+    }
+    for (int y = 0; y < height; y += TILE) {
+        stream.second_until(y + TILE_SIDE, summed);
+        found.rows = smaller(TILE, height - y);
+        for (int& count : found.count) count = 0;
+        third_rows(stream.second, y, stream.shape, packed, stream.workspace, found);
+        for (int row = 0; row < found.rows; row++)
+            if (found.count[row]) sink.take(sink.receiver, y + row, found.count[row], found.columns[row], found.heads[row]);
     }
 }
 

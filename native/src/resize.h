@@ -74,42 +74,50 @@ void sum_rows(const Level& level, int y, float* to) {
     for (; x < rows.stride; x++) sum_column(rows, x, to);
 }
 
-// One pixel of the level from a row in the picture's columns; its fourth lane is no colour. All pixels have
-// as many taps, those in excess with weight zero: loops of changing length would be mispredicted.
-template <int TAPS>
-INLINE V4 sum_pixel(const Taps& columns, int x, const float* row) {
+// A row of the level comes in as many planes of each colour: column x is value x / 8 of plane x % 8.
+constexpr int LEVEL_PLANES = 8;
+
+// N pixels of the level, LEVEL_PLANES columns apart, from a row in the picture's columns; their fourth lane is no
+// colour. All have as many taps, those in excess with weight zero: loops of changing length would be mispredicted.
+template <int TAPS, int N>
+INLINE void sum_pixels(const Taps& columns, int x, const float* row, V4 (&sums)[N]) {
     const int taps = TAPS ? TAPS : columns.most;
-    const float* weights = columns.weights + static_cast<size_t>(x) * taps;
-    row += 3 * static_cast<size_t>(columns.firsts[x]);
-    V4 sum = weights[0] * load4(row);
-    UNROLL for (int tap = 1; tap < taps; tap++) sum += weights[tap] * load4(row + 3 * tap);
-    return sum;
+    const float *weights[N], *from[N];
+    UNROLL for (int n = 0; n < N; n++, x += LEVEL_PLANES) {
+        weights[n] = columns.weights + static_cast<size_t>(x) * taps;
+        from[n] = row + 3 * static_cast<size_t>(columns.firsts[x]);
+        sums[n] = weights[n][0] * load<V4>(from[n]);
+    }
+    UNROLL for (int tap = 1; tap < taps; tap++)
+        UNROLL for (int n = 0; n < N; n++) sums[n] += weights[n][tap] * load<V4>(from[n] + 3 * tap);
 }
 
-// Pixels x, x + 2, x + 4 and x + 6, by colour.
+// Pixels x, x + 8, x + 16 and x + 24, by colour.
 template <int TAPS>
-INLINE void sum_four(const Taps& columns, int x, const float* row, size_t plane, float* to) {
-    const V4 a = sum_pixel<TAPS>(columns, x, row), b = sum_pixel<TAPS>(columns, x + 2, row),
-             c = sum_pixel<TAPS>(columns, x + 4, row), d = sum_pixel<TAPS>(columns, x + 6, row);
+INLINE void sum_four(const Taps& columns, int x, const float* row, size_t colours, float* to) {
+    V4 pixels[4];
+    sum_pixels<TAPS>(columns, x, row, pixels);
+    const V4 a = pixels[0], b = pixels[1], c = pixels[2], d = pixels[3];
     const V4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
     const V4 ab_blue = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd_blue = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    store4(to, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
-    store4(to + 2 * plane, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
-    store4(to + 4 * plane, __builtin_shufflevector(ab_blue, cd_blue, 0, 1, 4, 5));
+    store(to, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
+    store(to + colours, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+    store(to + 2 * colours, __builtin_shufflevector(ab_blue, cd_blue, 0, 1, 4, 5));
 }
 
-// A row of the level in six planes: even columns of red, odd columns of red, even columns of green ...
+// A row of the level in planes: those of red, then of green, then of blue.
 template <int TAPS>
 void split_row(const Taps& columns, int width, const float* row, size_t plane, float* to) {
+    constexpr int P = LEVEL_PLANES;
     int x = 0;
-    for (; x + 8 <= width; x += 8) {
-        sum_four<TAPS>(columns, x, row, plane, to + x / 2);
-        sum_four<TAPS>(columns, x + 1, row, plane, to + plane + x / 2);
-    }
+    for (; x + 4 * P <= width; x += 4 * P)
+        for (int phase = 0; phase < P; phase++)
+            sum_four<TAPS>(columns, x + phase, row, P * plane, to + phase * plane + x / P);
     for (; x < width; x++) {
-        const V4 pixel = sum_pixel<TAPS>(columns, x, row);
-        float* at = to + x % 2 * plane + x / 2;
-        for (int colour = 0; colour < 3; colour++) at[2 * colour * plane] = pixel[colour];
+        V4 pixel[1];
+        sum_pixels<TAPS>(columns, x, row, pixel);
+        float* at = to + x % P * plane + x / P;
+        for (int colour = 0; colour < 3; colour++) at[P * colour * plane] = pixel[0][colour];
     }
 }
 

@@ -59,8 +59,9 @@ void crop_samples(double start, double stop, int size, int side, Sample* samples
             samples[k] = {0, 0, 0, false};
             continue;
         }
-        const float before = std::floor(position);
-        samples[k] = {static_cast<int>(before), static_cast<int>(std::ceil(position)), position - before, true};
+        const int before = static_cast<int>(position);
+        const float share = position - static_cast<float>(before);
+        samples[k] = {before, before + (share > 0), share, true};
     }
 }
 

@@ -21,23 +21,34 @@ constexpr int LANES = 4, REGISTERS = 16;
 #endif
 
 typedef float V __attribute__((vector_size(LANES * 4)));
-typedef float Unaligned __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef float Half __attribute__((vector_size(LANES > 4 ? LANES * 2 : 16)));  // for what would not fill a whole one
 typedef float V4 __attribute__((vector_size(16)));  // one pixel: red, green, blue, and what comes after it
-typedef float Unaligned4 __attribute__((vector_size(16), aligned(4), may_alias));
 
-INLINE V load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
-INLINE void store(float* to, V value) { *reinterpret_cast<Unaligned*>(to) = value; }
-INLINE V4 load4(const float* from) { return *reinterpret_cast<const Unaligned4*>(from); }
-INLINE void store4(float* to, V4 value) { *reinterpret_cast<Unaligned4*>(to) = value; }
+template <class T>
+constexpr int lanes = sizeof(T) / sizeof(float);
+
+template <class T = V>
+INLINE T load(const float* from) {
+    T value;
+    __builtin_memcpy(&value, from, sizeof(T));
+    return value;
+}
+template <class T>
+INLINE void store(float* to, T value) { __builtin_memcpy(to, &value, sizeof(T)); }
 
 // Subtracting zero, and not adding to it, keeps the sign of a zero; so compilers see a mere broadcast.
-INLINE V broadcast(float value) { return value - V{}; }
+template <class T = V>
+INLINE T broadcast(float value) { return value - T{}; }
 
-INLINE V larger(V a, V b) { return a > b ? a : b; }
+template <class T>
+INLINE T larger(T a, T b) { return a > b ? a : b; }
 
 // Slopes may be negative or above one, so neither of the usual shortcuts by a maximum is right.
-INLINE V prelu(V value, V slope) { return value > 0 ? value : value * slope; }
+template <class T>
+INLINE T prelu(T value, T slope) { return value > 0 ? value : value * slope; }
 
+constexpr int smaller(int a, int b) { return a < b ? a : b; }
+constexpr size_t largest(size_t a, size_t b) { return a > b ? a : b; }
 constexpr int divided_up(int value, int by) { return (value + by - 1) / by; }
 
 }  // namespace

@@ -4,9 +4,11 @@
 #include <cstdio>
 #include <string>
 
+#include "convolutions.h"
 #include "engine.h"
 #include "reference.h"
 #include "suppression.h"
+#include "winograd_bound.h"
 
 namespace {
 
@@ -28,6 +30,32 @@ void compare(const std::string& what, const float* found, const Map& right, doub
     const bool good = worst <= within;
     failures += !good;
     std::printf("%-14s %4d x %-4d differs by %.1e%s\n", what.c_str(), right.columns, right.rows, worst, good ? "" : "  WRONG");
+}
+
+// A 3 x 3 convolution by one algorithm, on noise: no output is further from the exact one than rounding can take it.
+void test_convolution(const facet::Convolution& of, const std::string& set) {
+    const int side = of.side - 2;
+    std::normal_distribution<float> normal;
+    Map in(of.side, of.side, of.inputs);
+    facet::Floats from(in.values.size() + 16), packed(of.packed_floats), workspace(of.workspace_floats);
+    facet::Floats found(size_t(side) * side * of.padded);
+    for (size_t i = 0; i < in.values.size(); i++) in.values[i] = from.data()[i] = normal(generator);
+    std::vector<float> plain(size_t(9 * of.inputs + 2) * of.outputs);
+    for (float& value : plain) value = normal(generator);
+    const float *bias = &plain[9 * of.inputs * of.outputs], *slopes = bias + of.outputs;
+    of.pack(plain.data(), packed.data());
+    of.run(from.data(), packed.data(), workspace.data(), found.data());
+    Map right = convolved(in, 3, of.outputs, plain.data(), bias, slopes);
+    Map bounds = bound(of, in, plain.data(), bias, slopes);
+    double worst = 0, share = 0;
+    for (size_t i = 0; i < right.values.size(); i++) {
+        const double error = std::abs(found.data()[i / of.outputs * of.padded + i % of.outputs] - right.values[i]);
+        worst = std::max(worst, error);
+        share = std::max(share, error / bounds.values[i]);
+    }
+    failures += !(share <= 1);
+    std::printf("%s %s by tiles of %d differs by %.1e, %.3f of the bound%s\n", set.c_str(), of.layer, of.tile, worst,
+                share, share <= 1 ? "" : "  WRONG");
 }
 
 // The mean of squares of `by` x `by` pixels: what area resampling is where the sizes divide.
@@ -87,14 +115,15 @@ void test_crops(const Engine& engine, const std::string& set, int network, const
     compare(set + (refines ? " R-Net" : " O-Net"), heads.data(), right, 2e-5);
 }
 
-// Three boxes in a row, each overlapping the next by half of both; then one inside the first, and one without size.
+// Three boxes in a row, each overlapping the next by half of both; one inside the first, and one without size.
 void test_suppression() {
-    const double all[] = {0, 0, 90, 90, 30, 0, 120, 90, 60, 0, 150, 90, 0, 0, 45, 45, 7, 7, 7, 7};
-    const std::array<uint8_t, 5> of_union = {0, 1, 1, 0, 0}, of_smaller = {0, 1, 1, 1, 0};
+    const double all[] = {0, 0, 90, 90, 0, 0, 45, 45, 7, 7, 7, 7, 30, 0, 120, 90, 60, 0, 150, 90};
+    const int64_t ranks[] = {0, 3, 4, 1, 2};
+    const std::array<uint8_t, 5> of_union = {0, 0, 0, 1, 1}, of_smaller = {0, 1, 0, 1, 1};
     for (const bool smaller : {false, true}) {
         std::array<uint8_t, 5> marks;
-        facet::mark_overlapped(all, 0, 2, 0.45, smaller, marks.data());
-        facet::mark_overlapped(all, 2, 5, 0.45, smaller, marks.data());
+        facet::mark_overlapped(all, ranks, 5, 0, 2, 0.45, smaller, marks.data());
+        facet::mark_overlapped(all, ranks, 5, 2, 5, 0.45, smaller, marks.data());
         const bool good = marks == (smaller ? of_smaller : of_union);
         failures += !good;
         std::printf("suppression of %s%s\n", smaller ? "smaller" : "union", good ? "" : "  WRONG");
@@ -113,9 +142,11 @@ int main() {
         weights[network] = plain[network].data();
     }
     for (const std::string& set : facet::instruction_sets()) {
+        const facet::Convolutions& convolutions = facet::convolutions_of(set.c_str());
+        for (int i = 0; i < convolutions.count; i++) test_convolution(convolutions.first[i], set);
         const Engine engine(set, weights);
         for (const auto& [by, width, height] : std::vector<std::array<int, 3>>{
-                 {1, 12, 12}, {1, 13, 14}, {2, 37, 24}, {3, 50, 21}, {1, 111, 23}, {300, 12, 13}, {2, 211, 12}})
+                 {1, 12, 12}, {1, 13, 14}, {2, 37, 24}, {3, 50, 21}, {1, 111, 23}, {1, 45, 41}, {1, 62, 33}, {300, 12, 13}, {2, 211, 12}})
             test_level(engine, set, plain[facet::PNET], by, width, height);
         for (int network : {facet::RNET, facet::ONET}) test_crops(engine, set, network, plain[network]);
     }

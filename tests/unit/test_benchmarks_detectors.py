@@ -61,28 +61,75 @@ def test_on_another_cpu_it_is_judged_by_what_a_share_of_gemm_gives_there() -> No
     assert "AMD EPYC" in best.what
 
 
+def test_builds_are_compared_by_the_geometric_mean_of_a_contenders_times() -> None:
+    """A picture that takes twice as long weighs as much as one that takes half."""
+    cells = [{"contenders": {_BEST: _took(milliseconds)}} for milliseconds in (10.0, 40.0)]
+    assert engine._mean_times(cells) == {_BEST: 20.0}
+
+
 def test_who_was_left_out_stands_in_the_report() -> None:
     """With the reason."""
     assert "YuNet was left out: no model." in engine.report(_engine_figures("AMD EPYC")).note
 
 
 def _roofline_figures() -> dict[str, Any]:
-    """P-Net at half of GEMM, R-Net at all of it, O-Net at a quarter, and as long again in the pipeline."""
-    stages = {"proposal": 20.0, "refinement": 10.0, "output": 40.0}
-    detection = {"whole_ms": 140.0, "stages_ms": stages, "sampling_ms": dict.fromkeys(stages, 1.0)}
+    """P-Net at half of GEMM, R-Net at twice it, O-Net at a quarter, and as long again in the pipeline."""
+    stages = {"proposal": 20.0, "refinement": 5.0, "output": 40.0}
+    detection = {"whole_ms": 130.0, "stages_ms": stages, "sampling_ms": dict.fromkeys(stages, 1.0)}
     run = {"gflops": {GEMM: 100.0, GEMM_AVX2: 50.0}, "detections": {_SLOWER: detection}}
-    done = {"candidates": {"refinement": 1, "output": 1}, "levels": 1, "gflop": dict.fromkeys(stages, 1.0)}
-    return {"parameters": {"absent": {}}, "work": {_SLOWER: done}, "runs": [run, run]}
+    layers = [
+        {"stage": "proposal", "layer": "3 x 3, 3 to 10", "tile": 1, "work": 600, "multiplications": 600},
+        {
+            "stage": "refinement",
+            "layer": "3 x 3, 28 to 48",
+            "tile": 3,
+            "work": 900,
+            "multiplications": 300,
+        },
+    ]
+    done = {
+        "candidates": {"refinement": 1, "output": 1},
+        "levels": 1,
+        "gflop": dict.fromkeys(stages, 1.0),
+        "layers": layers,
+    }
+    return {"parameters": {"absent": {}}, "cpu": "AMD EPYC", "work": {_SLOWER: done}, "runs": [run, run]}
 
 
 def test_a_share_is_the_counted_work_over_time_and_gemm() -> None:
     """The whole detection is what the goal is about; the engine alone stands beside it."""
     report = roofline.report(_roofline_figures())
-    assert report.goals[0].figure == pytest.approx(3 / 14)
-    _rates, summary, stages = report.tables
-    assert summary.rows == [(_SLOWER, "140.00", "21.4 %", "42.9 %", "42.9 %")]
-    assert [row[-1] for row in stages.rows] == ["50.0 %", "100.0 %", "25.0 %", ""]
-    assert stages.rows[-1][2] == "70.00"
+    assert report.goals[0].figure == pytest.approx(3 / 13)
+    _rates, summary, stages, _layers = report.tables
+    assert summary.rows == [(_SLOWER, "130.00", "23.1 %", "46.2 %", "46.2 %", "60.0 %")]
+    assert [row[5] for row in stages.rows] == ["50.0 %", "200.0 %", "25.0 %", ""]
+    assert stages.rows[-1][2] == "65.00"
+
+
+def test_multiplications_stand_beside_the_work_and_change_no_share() -> None:
+    """By stage and by layer, with the algorithm; older figures have none."""
+    figures = _roofline_figures()
+    report = roofline.report(figures)
+    assert [row[-1] for row in report.tables[2].rows] == ["100.0 %", "33.3 %", "", ""]
+    assert [row[2] for row in report.tables[3].rows] == ["direct, 100.0 %", "F(3 x 3), 33.3 %"]
+    del figures["work"][_SLOWER]["layers"]
+    older = roofline.report(figures)
+    assert older.goals == report.goals
+    assert len(older.tables) == 3
+
+
+def test_both_vector_instruction_sets_have_a_goal_that_names_the_machine() -> None:
+    """The best one here and AVX2 are to do more work than GEMM; the base is not judged."""
+    figures = _roofline_figures()
+    for name in (_BEST, _SLOWER, "native base"):
+        figures["work"] = {**figures["work"], name: figures["work"][_SLOWER]}
+        for run in figures["runs"]:
+            run["detections"][name] = run["detections"][_SLOWER]
+    figures["work"] = dict(sorted(figures["work"].items(), key=lambda item: item[0] != _BEST))
+    goals = roofline.report(figures).goals
+    assert [goal.limit for goal in goals] == [1.05, 1.05]
+    assert [name in goal.what for name, goal in zip((_BEST, _SLOWER), goals, strict=True)] == [True, True]
+    assert all("AMD EPYC" in goal.what for goal in goals)
 
 
 def test_without_the_native_engine_a_share_is_not_claimed() -> None:

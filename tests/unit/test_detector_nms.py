@@ -60,6 +60,33 @@ def test_suppression_keeps_what_the_plain_rule_keeps(
         assert kept.tolist() == plainly(boxes, threshold, of_smaller=of_smaller)
 
 
+@pytest.mark.parametrize("of_smaller", [False, True])
+@pytest.mark.parametrize("threshold", [0.05, 0.25, 0.5, 0.7, 0.999, 1.0])
+def test_boxes_of_whole_numbers_meet_the_threshold_exactly(
+    suppress: Suppress, of_smaller: bool, threshold: float
+) -> None:
+    """Few coordinates, so that edges coincide, boxes lie in one another, and shares equal a threshold."""
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        corner = random.integers(-3, 12, (50, 2))
+        boxes = np.hstack([corner, corner + random.choice([1, 2, 3, 4, 5, 8, 10, 16], (50, 2))]).astype(float)
+        kept = suppress(boxes, threshold, of_smaller=of_smaller)
+        assert kept.tolist() == plainly(boxes, threshold, of_smaller=of_smaller)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7])
+def test_a_box_in_a_larger_one_is_near_it_however_far_their_edges_are_apart(
+    suppress: Suppress, threshold: float
+) -> None:
+    """The smaller one ends where the larger one does, or begins there; its share is just high enough."""
+    for width in (1e-3, 1.0, 20.0, 5000.0):
+        part = width * (threshold + 1e-9)
+        for left in (0.0, width - part):
+            pair = np.array([[0, 0, width, 9], [left, 0, left + part, 9]])
+            assert suppress(pair, threshold).tolist() == [0]
+            assert suppress(pair[::-1], threshold).tolist() == [0]
+
+
 def test_a_suppressed_box_still_suppresses(suppress: Suppress) -> None:
     """Of a chain A > B > C in which neighbours overlap, A alone stays: the rule is not greedy."""
     chain = np.array([[0.0, 0, 100, 100], [30, 0, 130, 100], [60, 0, 160, 100]])
@@ -123,9 +150,11 @@ def test_the_kernel_refuses_marks_that_do_not_fit() -> None:
     """It writes nowhere else."""
     facet_native = pytest.importorskip("facet_native", reason="the native engine is not built")
     boxes = random_boxes(5, 1)
-    for begin, end, marks in [(0, 6, 5), (3, 2, 5), (0, 5, 4)]:
+    for begin, end, ranks, marks in [(0, 6, 5, 5), (3, 2, 5, 5), (0, 5, 5, 4), (0, 5, 4, 5)]:
         with pytest.raises(ValueError, match="no such boxes"):
-            facet_native.mark_overlapped(boxes, begin, end, 0.5, False, np.zeros(marks, np.uint8))
+            facet_native.mark_overlapped(
+                boxes, np.arange(ranks), begin, end, 0.5, False, np.zeros(marks, np.uint8)
+            )
 
 
 @pytest.mark.parametrize("of_smaller", [False, True])
