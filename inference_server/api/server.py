@@ -82,21 +82,15 @@ def build_servers(
         OSError: There is no place where requests can be counted.
     """
     counters = counters or CallCounters.unshared()
-    of_models = [] if models is None else _services_of(models, health, settings, counters)
+    of_models = [] if models is None else services_of_models(models, health, settings, counters)
     of_torchserve = [] if torchserve is None else [torchserve[0]]
     # Both servers' messages are received within the limits of one.
-    receiver = MessageReceiver(
-        _names(services),
-        settings.max_image_bytes + TRANSPORT_MARGIN,
-        settings.max_timeout_seconds,
-        models=_names([*of_models, *of_torchserve]),
-        largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
-    )
+    receiver = receiver_of(services, [*of_models, *of_torchserve], settings)
     access = CallAccess(Access.of(settings))
     identified = settings.tls_client_ca_file is not None
     surround = partial(CallInterceptor, counters=counters, tracer=tracer, identified=identified)
     server = _server(
-        surround(_names([*services, *of_models]), receiver, access),
+        surround(names_of([*services, *of_models]), receiver, access),
         (*services, *of_models, health),
         settings,
     )
@@ -107,7 +101,7 @@ def build_servers(
         return [server], receiver
     # Where it has tokens of its own, those are demanded.
     checked = access if settings.torchserve_key_file is None else None
-    interceptor = surround(_names(of_torchserve), receiver, checked, TorchServePolicy(settings))
+    interceptor = surround(names_of(of_torchserve), receiver, checked, TorchServePolicy(settings))
     other = _server(interceptor, of_torchserve, settings)
     listen(other, torchserve[1], tls)
     return [server, other], receiver
@@ -137,7 +131,20 @@ def _options(settings: Settings) -> list[tuple[str, Any]]:
     ]
 
 
-def _services_of(
+def receiver_of(
+    services: Sequence[Service], of_models: Sequence[Service], settings: Settings
+) -> MessageReceiver:
+    """What receives messages for services that take pictures, and for those by which models are called."""
+    return MessageReceiver(
+        names_of(services),
+        settings.max_image_bytes + TRANSPORT_MARGIN,
+        settings.max_timeout_seconds,
+        models=names_of(of_models),
+        largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
+    )
+
+
+def services_of_models(
     models: ModelCaller, health: HealthServicer, settings: Settings, counters: CallCounters
 ) -> list[Service]:
     """All those by which models are called."""
@@ -145,7 +152,8 @@ def _services_of(
     return [ModelsService(models), TypedService(models), *article_services(models, settings), *protocols]
 
 
-def _names(services: Sequence[Service]) -> frozenset[str]:
+def names_of(services: Sequence[Service]) -> frozenset[str]:
+    """Their full names."""
     return frozenset(service.name for service in services)
 
 

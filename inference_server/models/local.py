@@ -4,9 +4,9 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import pybase64
@@ -14,6 +14,7 @@ import pybase64
 from inference_server.catalogue.entries import ModelSettings, ModelVersion, Source, State
 from inference_server.catalogue.store import Resolved, Store
 from inference_server.dispatch.admission import Load
+from inference_server.dispatch.consumer import Outcome
 from inference_server.dispatch.work import Work
 from inference_server.models.contract import LoadedModel
 from inference_server.models.contract import load as load_version
@@ -71,6 +72,15 @@ def predict(
     return [orjson.loads(unpack_answer(outcome.answer)[0]) for outcome in loaded.handle(works)]
 
 
+class HostedModel(Protocol):
+    """The part of a model that LocalDispatcher calls: LoadedModel has it, and LocalFaces."""
+
+    key: str
+
+    def handle(self, works: Sequence[Work]) -> Sequence[Outcome]:
+        """Answer requests."""
+
+
 class LocalDispatcher:
     """The interface of `inference_server.dispatch.dispatcher.Dispatcher` over models of this process.
 
@@ -81,7 +91,7 @@ class LocalDispatcher:
         models: Those that work can be for.
     """
 
-    def __init__(self, models: Iterable[LoadedModel]) -> None:
+    def __init__(self, models: Iterable[HostedModel]) -> None:
         self._models = {model.key: model for model in models}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
 
@@ -110,7 +120,7 @@ class LocalDispatcher:
         self._thread.shutdown(cancel_futures=True)
 
 
-def _answer(model: LoadedModel, work: Work) -> bytes:
+def _answer(model: HostedModel, work: Work) -> bytes:
     if work.deadline < time.monotonic():
         return pack_error(_late())
     [outcome] = model.handle([work])

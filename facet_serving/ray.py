@@ -1,0 +1,170 @@
+"""Facet as an application of Ray Serve, for more than one machine: deploy/ray.yaml, docs/scaling.md.
+
+A replica answers what a worker of a backend answers, by the same code: the same messages, errors, keys and
+log lines. What the processes of a backend share it does without: Ray's proxy gives each call to one of the
+replicas, where one thread computes what has come, in its order.
+"""
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import grpc
+from grpc_health.v1 import health_pb2
+from ray import serve
+
+from inference_server.api.access import CallAccess
+from inference_server.api.call_counters import CallCounters
+from inference_server.api.face_model import FaceModel
+from inference_server.api.health import HealthServicer
+from inference_server.api.hosted import HostContext, HostedServices
+from inference_server.api.infer import InferenceService
+from inference_server.api.interceptor import CallInterceptor
+from inference_server.api.model_call import ModelCaller
+from inference_server.api.registry import ModelRegistry
+from inference_server.api.server import names_of, receiver_of, services_of_models
+from inference_server.api.submission import Submissions
+from inference_server.catalogue.entries import Catalogue, State
+from inference_server.catalogue.names import FACE_DETECTION
+from inference_server.catalogue.start import listed
+from inference_server.catalogue.store import Store
+from inference_server.dispatch.publication import Publication
+from inference_server.models.contract import LoadedModel, load
+from inference_server.models.conversion import prepare
+from inference_server.models.face_detection import FaceDetection
+from inference_server.models.face_messages import face_card
+from inference_server.models.local import LocalDispatcher
+from inference_server.models.local_detection import LocalFaces
+from protos import infer_pb2, models_pb2, oip
+from utils import logs
+from utils.access import Access
+from utils.memory import tune_heap
+from utils.settings import Settings
+
+_CALLS_OF_REPLICA = 16
+"""At once, streams included; others wait in the proxy for a replica that has room."""
+_MOST_WAITING = 1024
+"""Calls that wait in a proxy; more of them are refused."""
+
+
+class Addressed(NamedTuple):
+    """A message of a call, serialized, and the path of its method, of which Ray tells the last part alone."""
+
+    method: str
+    message: bytes
+
+
+class Reply(bytes):
+    """A message that is serialized already."""
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - Ray calls it
+        """Itself."""
+        return bytes(self)
+
+
+class Replica:
+    """What Ray runs many of. FACET_MODELS says which models one hosts beside face detection.
+
+    Raises:
+        RuntimeError: The files of face detection cannot be made.
+        FacetError: A model cannot be loaded.
+        InvalidSetting: A setting is wrong.
+    """
+
+    def __init__(self) -> None:
+        tune_heap()
+        settings = Settings.from_environ(os.environ)
+        logs.configure(settings.log_format)
+        failure = prepare(settings.cache_dir)
+        if failure is not None:
+            raise RuntimeError(failure)
+        self._health = HealthServicer([InferenceService.name])
+        self._services = _services(settings, FaceDetection.build(settings), self._health)
+
+    async def check_health(self) -> None:
+        """Called by Ray before the first call, and now and then."""
+        await self._health.tell(serving=True)
+
+    async def unary(self, addressed: Addressed, grpc_context: HostContext) -> Reply:
+        """Answer a call of one message."""
+        return Reply(await self._services.unary(*addressed, grpc_context))
+
+    async def stream(
+        self, stream: AsyncIterator[Addressed], grpc_context: HostContext
+    ) -> AsyncGenerator[Reply, None]:
+        """Answer a stream of messages; one that has none has no answers."""
+        async for method, first in stream:
+            messages = _messages(first, stream)
+            async for reply in self._services.stream(method, messages, grpc_context):
+                yield Reply(reply)
+
+
+async def _messages(first: bytes, behind: AsyncIterator[Addressed]) -> AsyncIterator[bytes]:
+    yield first
+    async for addressed in behind:
+        yield addressed.message
+
+
+def _services(settings: Settings, faces: FaceDetection, health: HealthServicer) -> HostedServices:
+    catalogue, models = _loaded(settings)
+    published = Publication.create()
+    published.publish(catalogue.to_json())
+    counters = CallCounters.unshared()
+    submissions = Submissions(LocalDispatcher([LocalFaces(faces), *models]), counters)
+    inference = InferenceService(submissions, faces, settings)
+    caller = ModelCaller(ModelRegistry(published, face_card), submissions, FaceModel(inference), settings)
+    of_models = services_of_models(caller, health, settings, counters)
+    interceptor = CallInterceptor(
+        names_of([inference, *of_models]),
+        receiver_of([inference], of_models, settings),
+        CallAccess(Access.of(settings)),
+        counters=counters,
+    )
+    return HostedServices([inference, *of_models, health], interceptor, settings.max_timeout_seconds)
+
+
+def _loaded(settings: Settings) -> tuple[Catalogue, list[LoadedModel]]:
+    """The models that are to be served, and those of them that are not face detection, loaded."""
+    desired = listed(settings.models or [FACE_DETECTION], Store(settings.model_store))
+    served, loaded = [], []
+    for version in desired.versions:
+        ready = replace(version, state=State.READY)
+        if version.name != FACE_DETECTION:
+            model = load(version, settings.max_answer_bytes)
+            loaded.append(model)
+            ready = replace(ready, version=model.card["version"], card=model.card, queue=len(loaded))
+        served.append(ready)
+    defaults = {one.name: one.version for one in reversed(served)} | dict(desired.defaults)
+    return Catalogue(1, tuple(served), defaults, desired.canary), loaded
+
+
+def _services_of_proxy() -> Iterator[Any]:
+    """Descriptors of what Ray's proxy passes on. It knows all methods beforehand, so none are typed."""
+    for file in (infer_pb2.DESCRIPTOR, models_pb2.DESCRIPTOR, oip.descriptor(), health_pb2.DESCRIPTOR):
+        yield from file.services_by_name.values()
+
+
+def add_services(_servicer: object, server: Any) -> None:  # noqa: ANN401 - Ray's own kind of server
+    """Have Ray's gRPC proxy pass on calls of Facet's services: for its option grpc_servicer_functions."""
+    one: Any = grpc.unary_unary_rpc_method_handler
+    many: Any = grpc.stream_stream_rpc_method_handler
+    for service in _services_of_proxy():
+        handlers: dict[str, Any] = {}
+        for method in service.methods:
+            addressed = partial(Addressed, f"/{service.full_name}/{method.name}")
+            if method.client_streaming:
+                handlers[method.name] = many(None, addressed)
+            elif not method.server_streaming:  # who watches the health would have a place for good
+                handlers[method.name] = one(None, addressed)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+
+
+for _service in _services_of_proxy():
+    for _method in _service.methods:  # Ray calls a method by its name
+        setattr(Replica, _method.name, Replica.stream if _method.client_streaming else Replica.unary)
+
+app = serve.deployment(
+    Replica, name="facet", max_ongoing_requests=_CALLS_OF_REPLICA, max_queued_requests=_MOST_WAITING
+).bind()
