@@ -109,11 +109,17 @@ class LocalDispatcher:
 
         Raises:
             ModelNotFound: The work is for none of the models.
+            DeadlineExceeded: Its answer is not there in time.
         """
         model = self._models.get(work.model)
         if model is None:
             raise ModelNotFound(f"There is no model {work.model} in this process.", field="name")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _answer, model, work)
+        seconds = None if math.isinf(work.deadline) else work.deadline - time.monotonic()
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, _answer, model, work)
+        except TimeoutError as error:
+            raise _late() from error
 
     def close(self) -> None:
         """End the thread, after what it computes."""
