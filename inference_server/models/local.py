@@ -18,7 +18,7 @@ from inference_server.dispatch.consumer import Outcome
 from inference_server.dispatch.work import Work
 from inference_server.models.contract import LoadedModel
 from inference_server.models.contract import load as load_version
-from inference_server.models.encoding import pack_context, pack_error, unpack_answer
+from inference_server.models.encoding import pack_context, unpack_answer
 from utils.errors import MORE_TIME_HELPS, DeadlineExceeded, ModelNotFound
 from utils.settings import Settings
 
@@ -85,7 +85,7 @@ class LocalDispatcher:
     """The interface of `inference_server.dispatch.dispatcher.Dispatcher` over models of this process.
 
     One thread computes for all of them, one request after the other. Nothing is predicted: a request is
-    computed if its turn comes before its deadline.
+    computed if its turn comes before its deadline, and answered then or at its deadline.
 
     Args:
         models: Those that work can be for.
@@ -105,7 +105,7 @@ class LocalDispatcher:
             raise _late()
 
     async def submit(self, work: Work, longest_wait: float = math.inf) -> bytes:  # noqa: ARG002
-        """Have work done; gives its answer. What is cancelled before its turn is not computed.
+        """Have work done; gives its answer. What is late or cancelled before its turn is not computed.
 
         Raises:
             ModelNotFound: The work is for none of the models.
@@ -127,8 +127,6 @@ class LocalDispatcher:
 
 
 def _answer(model: HostedModel, work: Work) -> bytes:
-    if work.deadline < time.monotonic():
-        return pack_error(_late())
     [outcome] = model.handle([work])
     return outcome.answer
 

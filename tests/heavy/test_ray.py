@@ -123,3 +123,12 @@ def test_a_replica_that_drains_fails_no_request(ray: Cluster, service: Facet, fi
     assert sum(map(alive, before)) == 1
     assert [*load.counts] == ["1 face"], load.counts
     figure("answered while one of two replicas drained", f"{load.counts.total()}, 0 failed")
+
+
+def test_what_ray_has_no_room_for_is_refused_as_by_a_full_queue(ray: Cluster, service: Facet) -> None:
+    """Whose proxy refuses it; the others are served."""
+    ray.deploy(1, max_ongoing_requests=1, max_queued_requests=1)
+    with Load(service) as load:
+        wait_until(lambda: load.counts["QUEUE_FULL"] > 0, "a request is refused", START_SECONDS)
+        load.wait(20)
+    assert {*load.counts} == {"1 face", "QUEUE_FULL"}, load.counts

@@ -89,13 +89,13 @@ class Cluster:
     folder: Path
     environ: dict[str, str]
 
-    def deploy(self, replicas: int) -> None:
-        """Have Facet served by so many replicas, and wait until it is."""
+    def deploy(self, replicas: int, **options: int) -> None:
+        """Have Facet served by so many replicas, with other options of Ray's, and wait until it is."""
         config = yaml.safe_load((ROOT / "deploy" / "ray.yaml").read_text())
         config["grpc_options"]["port"] = int(self.grpc.rpartition(":")[2])
         config["http_options"]["port"] = self.http_port
         [application] = config["applications"]
-        application["deployments"][0]["num_replicas"] = replicas
+        application["deployments"][0] |= {"num_replicas": replicas, **options}
         path = self.folder / "ray.yaml"
         path.write_text(yaml.safe_dump(config))
         self.run("serve", "run", "--non-blocking", "--address", self.address, str(path))
