@@ -1,4 +1,6 @@
-"""Facet as an application of Ray Serve, for more than one machine: deploy/ray.yaml, docs/scaling.md.
+"""Facet on Ray, for more than one machine: docs/scaling.md.
+
+`app` is an application of Ray Serve (deploy/ray.yaml), FaceFinder is for Ray Data (examples/ray_archive.py).
 
 A replica answers what a worker of a backend answers, by the same code: the same messages, errors, keys and
 log lines. What the processes of a backend share it does without: Ray's proxy gives each call to one of the
@@ -6,12 +8,13 @@ replicas, where one thread computes what has come, in its order.
 """
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import grpc
+import orjson
 from grpc_health.v1 import health_pb2
 from ray import serve
 
@@ -33,13 +36,18 @@ from inference_server.catalogue.store import Store
 from inference_server.dispatch.publication import Publication
 from inference_server.models.contract import LoadedModel, load
 from inference_server.models.conversion import prepare
+from inference_server.models.encoding import unpack_answer
 from inference_server.models.face_detection import FaceDetection
 from inference_server.models.face_messages import face_card
 from inference_server.models.local import LocalDispatcher
-from inference_server.models.local_detection import LocalFaces
+from inference_server.models.local_detection import LocalFaces, answer
 from protos import infer_pb2, models_pb2, oip
 from utils import logs
 from utils.access import Access
+from utils.codec import decode_detection
+from utils.detection_json import detection_document
+from utils.domain import DetectRequest
+from utils.errors import FacetError
 from utils.memory import tune_heap
 from utils.settings import Settings
 
@@ -64,6 +72,36 @@ class Reply(bytes):
         return bytes(self)
 
 
+class FaceFinder:
+    """Finds faces for Ray Data: `Dataset.map(FaceFinder, concurrency=...)`, where an actor loads it once.
+
+    Raises:
+        RuntimeError: The files of face detection cannot be made.
+    """
+
+    def __init__(self) -> None:
+        self._faces = _face_detection(Settings.from_environ(os.environ))
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Search a picture.
+
+        Args:
+            row: Has its file as `bytes`, and its `path`, as `ray.data.read_binary_files` gives both.
+
+        Returns:
+            The path; how many `faces` there are, and the `result`, a JSON text as the answer of `/predict`.
+            Where the picture is refused, 0 and an empty text, and its `reason` and `detail`, else empty.
+        """
+        found = {"path": row["path"], "faces": 0, "result": "", "reason": "", "detail": ""}
+        try:
+            results, _ = unpack_answer(answer(self._faces, DetectRequest(row["bytes"])))
+        except FacetError as error:
+            return found | {"reason": error.reason, "detail": error.detail}
+        detection = decode_detection(infer_pb2.InferResults.FromString(results))
+        result = orjson.dumps(detection_document(detection)).decode()
+        return found | {"faces": len(detection.faces), "result": result}
+
+
 class Replica:
     """What Ray runs many of. FACET_MODELS says which models one hosts beside face detection.
 
@@ -74,14 +112,10 @@ class Replica:
     """
 
     def __init__(self) -> None:
-        tune_heap()
         settings = Settings.from_environ(os.environ)
         logs.configure(settings.log_format)
-        failure = prepare(settings.cache_dir)
-        if failure is not None:
-            raise RuntimeError(failure)
         self._health = HealthServicer([InferenceService.name])
-        self._services = _services(settings, FaceDetection.build(settings), self._health)
+        self._services = _services(settings, _face_detection(settings), self._health)
 
     async def check_health(self) -> None:
         """Called by Ray before the first call, and now and then."""
@@ -105,6 +139,14 @@ async def _messages(first: bytes, behind: AsyncIterator[Addressed]) -> AsyncIter
     yield first
     async for addressed in behind:
         yield addressed.message
+
+
+def _face_detection(settings: Settings) -> FaceDetection:
+    tune_heap()
+    failure = prepare(settings.cache_dir)
+    if failure is not None:
+        raise RuntimeError(failure)
+    return FaceDetection.build(settings)
 
 
 def _services(settings: Settings, faces: FaceDetection, health: HealthServicer) -> HostedServices:
