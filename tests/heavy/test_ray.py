@@ -29,7 +29,7 @@ LEFT_OUT = {
 
 globals().update({name: rule for name, rule in vars(contract).items() if name.startswith("test_")})
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,29 +25,54 @@ _LOCKS = [ROOT / "locks" / f"requirements-{name}.txt" for name in ("serve", "ray
 _INSTALL_SECONDS = 600
 START_SECONDS = 300
 """In which a cluster starts, or Facet on it: its processes import much, one after the other."""
+_OTHER_PORTS = (
+    "ray-client-server",
+    "dashboard-agent-listen",
+    "dashboard-agent-grpc",
+    "metrics-export",
+    "runtime-env-agent",
+)
 _OBJECTS = 100_000_000
 """Bytes of memory for objects; calls need none of it."""
 
 
 @functools.cache
-def environment() -> Path:
+def environment(*, make: bool = True) -> Path:
     """The `bin` of an environment with the locked packages and Facet's wheels of now.
 
+    Args:
+        make: Whether the environment is made where there is none, which takes 750 MB.
+
     Raises:
-        NotInstalled: The packages cannot be had.
+        NotInstalled: There is none, or its packages cannot be had.
     """
     tag = hashlib.sha256(sys.version.encode() + b"".join(lock.read_bytes() for lock in _LOCKS)).hexdigest()
     folder = ROOT / ".cache" / "clients" / f"ray-{tag[:8]}"
     python, done = folder / "bin" / "python", folder / "done"
     install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python)]
     if not done.exists():
+        if not make:
+            raise NotInstalled("Ray is not installed; `make test-heavy NAME=ray` installs it in .cache.")
         _run(sys.executable, "-m", "venv", "--clear", str(folder))
         _run(*install, "--require-hashes", *(f"--requirement={lock}" for lock in _LOCKS))
         done.touch()
-    with tempfile.TemporaryDirectory(prefix="facet-wheels-") as built:
-        wheels.build(Path(built))
-        _run(*install, "--no-deps", "--reinstall", *map(str, Path(built).glob("dist/*.whl")))
+    sources = _sources()
+    if done.read_text() != sources:
+        with tempfile.TemporaryDirectory(prefix="facet-wheels-") as built:
+            wheels.build(Path(built))
+            _run(*install, "--no-deps", "--reinstall", *map(str, Path(built).glob("dist/*.whl")))
+        done.write_text(sources)
     return python.parent
+
+
+def _sources() -> str:
+    """What the wheels are made of, as one word."""
+    read = hashlib.sha256()
+    for package in ("facet_serving", "native", *wheels.NAMES):
+        for path in sorted((ROOT / package).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                read.update(bytes(path.relative_to(ROOT)) + path.read_bytes())
+    return read.hexdigest()
 
 
 def _run(*command: str) -> None:
@@ -66,6 +91,8 @@ def environ(folder: Path) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_COLOR_PREFIX": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # A machine that is busy with other tests takes its time.
+        "RAY_agent_register_timeout_ms": f"{START_SECONDS}000",
     }
 
 
@@ -158,30 +185,38 @@ def cluster(cpus: int, **settings: str) -> Iterator[Cluster]:
             capture_output=True,
             timeout=START_SECONDS,
         )
-        ports = [free_port() for _ in range(5)]
-        with running(_head(folder, cpus, ports), folder, **own) as process:
-            head, grpc_proxy = (f"127.0.0.1:{port}" for port in ports[:2])
-            started = Cluster(process, head, grpc_proxy, ports[4], folder, own)
+        port = free_port()
+        with running(_head(folder, cpus, port), folder, **own) as process:
+            started = Cluster(
+                process, f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}", free_port(), folder, own
+            )
             try:
-                wait_until(lambda: "Ray runtime started" in process.log(), "Ray has started", START_SECONDS)
+                wait_until(
+                    lambda: "Ray runtime started" in process.log() or not process.alive(),
+                    "Ray has started",
+                    START_SECONDS,
+                )
+                assert process.alive(), process.log()
                 yield started
             finally:
                 _end(started)
 
 
-def _head(folder: Path, cpus: int, ports: Sequence[int]) -> list[str]:
+def _head(folder: Path, cpus: int, port: int) -> list[str]:
     return [
-        *("ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={ports[0]}"),
-        *(f"--ray-client-server-port={ports[2]}", f"--dashboard-agent-listen-port={ports[3]}"),
+        *("ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"),
         *("--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}"),
         *(f"--num-cpus={cpus}", f"--object-store-memory={_OBJECTS}"),
+        # Ports that are not named are waited for, and not for long.
+        *(f"--{name}-port={free_port()}" for name in _OTHER_PORTS),
     ]
 
 
 def _end(started: Cluster) -> None:
     """Stop it as an operator does; fails, and kills, where a process is left."""
     family = started.processes()
-    started.process.send(signal.SIGTERM)
+    if started.process.alive():
+        started.process.send(signal.SIGTERM)
     try:
         started.process.wait()
         wait_until(lambda: not any(map(alive, family)), "all of Ray's processes have ended")
