@@ -22,6 +22,8 @@ from tests.support.facet import free_port
 from tests.support.processes import ROOT, Process, alive, children, running, wait_until
 
 _LOCKS = [ROOT / "locks" / f"requirements-{name}.txt" for name in ("serve", "ray")]
+_UV_INSTALL = (sys.executable, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode")
+"""Compiled at once: Ray gives its agent 15 seconds to start."""
 _INSTALL_SECONDS = 600
 START_SECONDS = 300
 """In which a cluster starts, or Facet on it: its processes import much, one after the other."""
@@ -49,7 +51,7 @@ def environment(*, make: bool = True) -> Path:
     tag = hashlib.sha256(sys.version.encode() + b"".join(lock.read_bytes() for lock in _LOCKS)).hexdigest()
     folder = ROOT / ".cache" / "clients" / f"ray-{tag[:8]}"
     python, done = folder / "bin" / "python", folder / "done"
-    install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python)]
+    install = [*_UV_INSTALL, "--python", str(python)]
     if not done.exists():
         if not make:
             raise NotInstalled("Ray is not installed; `make test-heavy NAME=ray` installs it in .cache.")
@@ -76,7 +78,10 @@ def _sources() -> str:
 
 
 def _run(*command: str) -> None:
-    made = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_INSTALL_SECONDS)
+    environ = {**os.environ, "UV_COMPILE_BYTECODE_TIMEOUT": str(_INSTALL_SECONDS)}
+    made = subprocess.run(
+        command, env=environ, check=False, capture_output=True, text=True, timeout=_INSTALL_SECONDS
+    )
     if made.returncode != 0:
         raise NotInstalled(f"Ray cannot be installed: {made.stderr.strip()[-500:]}")
 
@@ -203,8 +208,9 @@ def cluster(cpus: int, **settings: str) -> Iterator[Cluster]:
 
 
 def _head(folder: Path, cpus: int, port: int) -> list[str]:
+    # Of 127.0.0.1 Ray would make the address by which others reach the machine.
     return [
-        *("ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"),
+        *("ray", "start", "--head", "--block", "--node-ip-address=127.0.0.2", f"--port={port}"),
         *("--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}"),
         *(f"--num-cpus={cpus}", f"--object-store-memory={_OBJECTS}"),
         # Ports that are not named are waited for, and not for long.
