@@ -8,16 +8,14 @@ replicas, where one thread computes what has come, in its order.
 """
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import grpc
 import orjson
-from grpc_health.v1 import health_pb2
 from ray import serve
 
+from facet_serving.ray_proxy import Addressed, methods
 from inference_server.api.access import CallAccess
 from inference_server.api.call_counters import CallCounters
 from inference_server.api.face_model import FaceModel
@@ -41,7 +39,7 @@ from inference_server.models.face_detection import FaceDetection
 from inference_server.models.face_messages import face_card
 from inference_server.models.local import LocalDispatcher
 from inference_server.models.local_detection import LocalFaces, answer
-from protos import infer_pb2, models_pb2, oip
+from protos import infer_pb2
 from utils import logs
 from utils.access import Access
 from utils.codec import decode_detection
@@ -55,13 +53,6 @@ _CALLS_OF_REPLICA = 16
 """At once, streams included; others wait in the proxy for a replica that has room."""
 _MOST_WAITING = 1024
 """Calls that wait in a proxy; more of them are refused."""
-
-
-class Addressed(NamedTuple):
-    """A message of a call, serialized, and the path of its method, of which Ray tells the last part alone."""
-
-    method: str
-    message: bytes
 
 
 class Reply(bytes):
@@ -182,30 +173,8 @@ def _loaded(settings: Settings) -> tuple[Catalogue, list[LoadedModel]]:
     return Catalogue(1, tuple(served), defaults, desired.canary), loaded
 
 
-def _services_of_proxy() -> Iterator[Any]:
-    """Descriptors of what Ray's proxy passes on. It knows all methods beforehand, so none are typed."""
-    for file in (infer_pb2.DESCRIPTOR, models_pb2.DESCRIPTOR, oip.descriptor(), health_pb2.DESCRIPTOR):
-        yield from file.services_by_name.values()
-
-
-def add_services(_servicer: object, server: Any) -> None:  # noqa: ANN401 - Ray's own kind of server
-    """Have Ray's gRPC proxy pass on calls of Facet's services: for its option grpc_servicer_functions."""
-    one: Any = grpc.unary_unary_rpc_method_handler
-    many: Any = grpc.stream_stream_rpc_method_handler
-    for service in _services_of_proxy():
-        handlers: dict[str, Any] = {}
-        for method in service.methods:
-            addressed = partial(Addressed, f"/{service.full_name}/{method.name}")
-            if method.client_streaming:
-                handlers[method.name] = many(None, addressed)
-            elif not method.server_streaming:  # who watches the health would have a place for good
-                handlers[method.name] = one(None, addressed)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
-
-
-for _service in _services_of_proxy():
-    for _method in _service.methods:  # Ray calls a method by its name
-        setattr(Replica, _method.name, Replica.stream if _method.client_streaming else Replica.unary)
+for _, _name, _is_stream in methods():  # Ray calls a method by its name
+    setattr(Replica, _name, Replica.stream if _is_stream else Replica.unary)
 
 app = serve.deployment(
     Replica, name="facet", max_ongoing_requests=_CALLS_OF_REPLICA, max_queued_requests=_MOST_WAITING

@@ -51,7 +51,7 @@ def service(ray: Cluster) -> Iterator[Facet]:
     """Our gateway before it."""
     settings = {"FACET_BACKEND": ray.grpc, "FACET_TORCHSERVE_HTTP_ADDRESS": "127.0.0.1:0"}
     with gateway(**settings) as (web, http):
-        yield Facet(web, ray.process, http, ray.grpc)
+        yield Facet(web, ray.process, http, ray.grpc, frozenset(LEFT_OUT))
 
 
 @pytest.fixture(autouse=True)
