@@ -31,7 +31,7 @@ IMAGE_FLAGS ?=
 
 COMPILER = $$(command -v "$${CXX:-c++}" || command -v g++ || command -v clang++)
 
-.PHONY: help serve test test-system test-heavy setup wheel image protos docs lock sbom soak bench clean
+.PHONY: help serve test test-system test-heavy setup wheel image protos docs manifests lock sbom soak bench clean
 
 help:  ## Show this list.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -46,7 +46,7 @@ test-system: $(VENV)/dev.done $(VENV)/native.done  ## Test with a browser, other
 	@python -m pytest tests/system
 
 test-heavy: $(VENV)/dev.done $(VENV)/native.done  ## Try containers and systemd; writes docs/heavy-tests.md. NAME=image picks.
-	@python -m pytest --write-results $(if $(NAME),$(NAME:%=tests/heavy/test_%.py),tests/heavy)
+	@python -m pytest -o timeout=1800 --write-results $(if $(NAME),$(NAME:%=tests/heavy/test_%.py),tests/heavy)
 	@python -m scripts.document_heavy_tests
 
 setup: $(VENV)/dev.done $(VENV)/native.done  ## Make the whole environment, TensorFlow and test tools included.
@@ -69,6 +69,9 @@ docs: $(VENV)/dev.done  ## Write the generated parts of the documentation.
 	python -m scripts.document_settings
 	python -m scripts.document_security
 	python -m scripts.document_heavy_tests
+
+manifests: $(VENV)/dev.done  ## Write what is rendered of deploy/kubernetes; needs kubectl 1.30 or later.
+	@python -m scripts.render_kubernetes
 
 lock: $(VENV)/dev.done  ## Write locks/ from requirements*.txt; make lock UPGRADE="idna six" upgrades these.
 	@python -m scripts.write_locks $(UPGRADE)

@@ -30,6 +30,7 @@ NAMES = (
     "tls",
     "tracing",
     "scale",
+    "archive",
 )
 
 Figures = dict[str, Any]

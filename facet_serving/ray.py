@@ -16,16 +16,14 @@ import orjson
 from ray import serve
 
 from facet_serving.ray_proxy import Addressed, methods
-from inference_server.api.access import CallAccess
 from inference_server.api.call_counters import CallCounters
 from inference_server.api.face_model import FaceModel
 from inference_server.api.health import HealthServicer
 from inference_server.api.hosted import HostContext, HostedServices
 from inference_server.api.infer import InferenceService
-from inference_server.api.interceptor import CallInterceptor
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.registry import ModelRegistry
-from inference_server.api.server import names_of, receiver_of, services_of_models
+from inference_server.api.server import ServerContext
 from inference_server.api.submission import Submissions
 from inference_server.catalogue.entries import Catalogue, State
 from inference_server.catalogue.names import FACE_DETECTION
@@ -41,7 +39,6 @@ from inference_server.models.local import LocalDispatcher
 from inference_server.models.local_detection import LocalFaces, answer
 from protos import infer_pb2
 from utils import logs
-from utils.access import Access
 from utils.codec import decode_detection
 from utils.detection_json import detection_document
 from utils.domain import DetectRequest
@@ -148,14 +145,8 @@ def _services(settings: Settings, faces: FaceDetection, health: HealthServicer) 
     submissions = Submissions(LocalDispatcher([LocalFaces(faces), *models]), counters)
     inference = InferenceService(submissions, faces, settings)
     caller = ModelCaller(ModelRegistry(published, face_card), submissions, FaceModel(inference), settings)
-    of_models = services_of_models(caller, health, settings, counters)
-    interceptor = CallInterceptor(
-        names_of([inference, *of_models]),
-        receiver_of([inference], of_models, settings),
-        CallAccess(Access.of(settings)),
-        counters=counters,
-    )
-    return HostedServices([inference, *of_models, health], interceptor, settings.max_timeout_seconds)
+    context = ServerContext(settings=settings, health=health, counters=counters)
+    return HostedServices(*context.surrounded([inference], caller), settings.max_timeout_seconds)
 
 
 def _loaded(settings: Settings) -> tuple[Catalogue, list[LoadedModel]]:

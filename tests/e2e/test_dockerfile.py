@@ -59,7 +59,9 @@ def test_both_stages_have_a_base_with_a_version_and_the_final_one_installs_nothi
     assert re.fullmatch(r"python:3\.\d+(\.\d+)?-slim-\w+(@sha256:\w{64})?", base)
     assert joined("deploy/Dockerfile").count("\nFROM ${BASE}") == len(STAGES) == 2
     assert of(FINAL, "RUN") == []
-    assert of(FINAL, "COPY") == ["--from=builder ${PREFIX} ${PREFIX}/"]
+    state = "--from=builder --chown=10001:10001 /var/lib/facet /var/lib/facet/"
+    assert of(FINAL, "COPY") == ["--from=builder ${PREFIX} ${PREFIX}/", state]
+    assert state.partition("=builder --chown=")[2].startswith(f"{of(FINAL, 'USER')[0]} ")
 
 
 def test_the_image_serves_as_a_numbered_user_who_is_not_root_and_stops_by_sigterm() -> None:
@@ -115,6 +117,7 @@ def prefix() -> Iterator[Path]:
     write(ROOT, folder / "app")
     try:
         [command] = [value for value in of(BUILDER, "RUN") if "inference_server" in value]
+        command = command.replace("/var/lib", f"{folder}")
         subprocess.run(["sh", "-ec", command], cwd=folder, env=environ(folder), check=True)
         subprocess.run(["chmod", "-R", "a+rX,a-w", folder], check=True)
         yield folder

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from benchmarks import machine
+from tests.support.image import build
+from tests.support.podman import Podman, configured
 
 RESULTS = Path(__file__).parent / "results"
 _MACHINE = ("date", "commit", "clean", "cpu", "cpus", "memory_gib", "kernel", "python")
@@ -107,3 +109,15 @@ def figure(request: pytest.FixtureRequest) -> Note:
 def version(request: pytest.FixtureRequest) -> Note:
     """Takes the name and the version of a program that was tried, for the results of the module."""
     return _noted(request, "versions")
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
+    """Podman, with all that it needs."""
+    return configured(tmp_path_factory.mktemp("podman"))
+
+
+@pytest.fixture(scope="session")
+def image(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """Has `facet` be the image of this checkout; gives the seconds that it took to build."""
+    return build(podman, tmp_path_factory.mktemp("image"))
