@@ -1,4 +1,4 @@
-"""What passes each balancer for which deploy/ has a file: names, times, errors, large bodies, streams, odd requests."""
+"""What passes each balancer that deploy/ has a file for: names, times, errors, large bodies, streams."""
 
 import queue
 from collections.abc import Iterator
@@ -100,7 +100,7 @@ def test_an_answer_has_no_header_fields_of_a_balancer(between: Balancer, gateway
 
 
 def test_an_error_comes_back_over_grpc_as_it_was(between: Balancer, backend: Backend) -> None:
-    """With its reason and its delay; it is asked once, because another server has no say in a caller's error."""
+    """With its reason and its delay; and it is asked once, because another one would say the same."""
     backend.calls.clear()
     backend.answer = failing(QueueFull("full", retry_after=1.5))
     try:
@@ -145,7 +145,7 @@ def test_a_stream_is_answered_picture_by_picture(between: Balancer) -> None:
     """Each before the next one is sent."""
     pictures: queue.Queue[pb.PredictStreamRequest | None] = queue.Queue()
     with grpc.insecure_channel(between.grpc) as channel:
-        stub: Any = infer_pb2_grpc.InferenceStub(channel)  # type: ignore[no-untyped-call]
+        stub: Any = infer_pb2_grpc.InferenceStub(channel)
         answers = stub.PredictStream(iter(pictures.get, None), timeout=60)
         for number in range(3):
             pictures.put(pb.PredictStreamRequest(number=number, image=pb.Image(raw_data=bytes(100_000))))
