@@ -29,6 +29,7 @@ NAMES = (
     "identity",
     "tls",
     "tracing",
+    "archive",
 )
 
 Figures = dict[str, Any]

@@ -144,13 +144,8 @@ class Backend:
         if socket_folder is not None:
             self._listen(socket_folder / NAME)
         if places.admin is not None:
-            admin = AdminProcess(
-                places.admin,
-                shared,
-                self._control_socket.adopt,
-                patience=settings.grace_seconds,
-                tls=places.tls,
-            )
+            adopt, patience = self._control_socket.adopt, settings.grace_seconds
+            admin = AdminProcess(places.admin, shared, adopt, patience=patience, tls=places.tls)
             self._supervisor.add_group(admin.group, last=True)
 
     def run(self) -> str | None:

@@ -27,7 +27,7 @@ from inference_server.api.infer import InferenceService
 from inference_server.api.messages import MessageReceiver
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.registry import ModelRegistry
-from inference_server.api.server import Server, build_servers
+from inference_server.api.server import Server, ServerContext
 from inference_server.api.submission import Submissions
 from inference_server.api.torchserve import TorchServeService
 from inference_server.boot import EXIT_DIED, begin, fail
@@ -131,16 +131,11 @@ class Worker:
             inference = InferenceService(submissions, self._model, self._settings)
             models = ModelCaller(self._models, submissions, FaceModel(inference), self._settings)
             torchserve = (TorchServeService(models, stats.consumers), torchserve_address)
-            servers, receiver = build_servers(
-                [inference],
-                self._health,
-                self._settings,
-                address,
-                models,
-                torchserve=torchserve if torchserve_address else None,
-                tls=tls,
-                counters=counters,
-                tracer=self._tracer,
+            context = ServerContext(
+                settings=self._settings, health=self._health, counters=counters, tls=tls, tracer=self._tracer
+            )
+            servers, receiver = context.build(
+                [inference], address, models, torchserve if torchserve_address else None
             )
             for server in servers:
                 await server.start()

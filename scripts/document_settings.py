@@ -4,8 +4,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from utils.settings import Settings, variable
+from utils.settings import GROUPS, variable
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 
@@ -19,17 +20,21 @@ of them acts by it. What a reload (SIGHUP) brings is new code, not new settings:
 a running process cannot change. `FACET_API_KEY` is no setting, but what clients call by:
 [security.md](security.md).
 
-This page is made by `make docs` from `utils/settings.py`; the tests fail where it is stale.
+This page is made by `make docs` from `utils/settings/`; the tests fail where it is stale.
+"""
+
+GROUP = """
+## {title}
 
 | variable | default | what it decides | accepted | read by |
 |---|---|---|---|---|
 """
 
 TAIL = """
+## What must agree
+
 `FACET_TIMEOUT_SECONDS` may be no more than `FACET_MAX_TIMEOUT_SECONDS`. How the settings of TLS belong
 together is in [running.md](running.md#tls).
-
-## What must agree
 
 Where gateways and backends run on machines, or in containers, of their own:
 
@@ -48,9 +53,12 @@ All backends that a gateway calls should have the same limits (`FACET_MAX_IMAGE_
 
 def page() -> str:
     """The page's text."""
-    return (
-        HEAD + "".join(_row(variable(setting.name), setting.metadata) for setting in fields(Settings)) + TAIL
-    )
+    return HEAD + "".join(_group(group) for group in GROUPS) + TAIL
+
+
+def _group(group: type[Any]) -> str:
+    rows = (_row(variable(setting.name), setting.metadata) for setting in fields(group))
+    return GROUP.format(title=(group.__doc__ or "").rstrip(".")) + "".join(rows)
 
 
 def _row(name: str, about: Mapping[str, str]) -> str:

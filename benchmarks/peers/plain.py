@@ -16,7 +16,7 @@ import uvloop
 from benchmarks import sleeping_worker
 from inference_server.api.health import HealthServicer
 from inference_server.api.infer import InferenceService
-from inference_server.api.server import build_servers
+from inference_server.api.server import ServerContext
 from inference_server.api.submission import Submissions
 from inference_server.dispatch.admission import Load
 from inference_server.dispatch.work import Work
@@ -51,7 +51,8 @@ class OwnThread:
 async def serve(address: str, model: FaceDetection, settings: Settings) -> None:
     """Serve until killed; `ready` is logged when it listens."""
     inference = InferenceService(Submissions(OwnThread(model)), model, settings)
-    [server], _ = build_servers([inference], HealthServicer([inference.name]), settings, address)
+    context = ServerContext(settings=settings, health=HealthServicer([inference.name]))
+    [server], _ = context.build([inference], address)
     await server.start()
     logger.info("ready")
     await server.wait_for_termination()

@@ -79,21 +79,12 @@ def detect(
         file, before = _open(path, resume=resume, force=force, at_end=at_end)
         pictures = Pictures(names, what.folders, before.keys)
         progress = Progress(pictures.count, shown=not quiet)
-        if local:
-            finder = at_end.enter_context(_local(processes or usable_cpus(), what))
-        else:
-            finder = at_end.enter_context(_service(address, timeout, what))
+        way = _local(processes or usable_cpus(), timeout, what) if local else _service(address, timeout, what)
+        finder = at_end.enter_context(way)
         output = Output(FORMATS[form], file)
         output.begin()
-        run = Run(
-            pictures,
-            before,
-            what,
-            output,
-            progress,
-            shares_terminal=on_terminal,
-            can_resume=path is not None and form == "ndjson",
-        )
+        resumable = path is not None and form == "ndjson"
+        run = Run(pictures, before, what, output, progress, shares_terminal=on_terminal, can_resume=resumable)
         try:
             status = run.go(finder)
         finally:
@@ -140,11 +131,11 @@ def _service(address: str | None, timeout: float, what: Asked) -> Iterator[Finde
 
 
 @contextlib.contextmanager
-def _local(processes: int, what: Asked) -> Iterator[Finder]:
+def _local(processes: int, timeout: float, what: Asked) -> Iterator[Finder]:
     from cli.detect.local import LocalFinder  # noqa: PLC0415 - loads what searches
 
     def tell(text: str) -> None:
         click.echo(text, err=True)
 
-    with LocalFinder(processes, Settings.from_environ(os.environ), what, tell) as finder:
+    with LocalFinder(processes, Settings.from_environ(os.environ), what, timeout, tell) as finder:
         yield finder

@@ -1,8 +1,10 @@
 """Faces found by processes of the command's own, without a service and without ports."""
 
 import contextlib
+import math
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
@@ -17,10 +19,11 @@ from cli.detect.pictures import Outcome, PictureFile, Problem
 from cli.failure import Failure
 from inference_server.models.conversion import prepare
 from inference_server.supervision.processes import signals_held_back
-from utils.errors import FacetError, WorkerCrashed
+from utils.errors import DeadlineExceeded, FacetError, WorkerCrashed
 from utils.settings import Settings
 
 _CRASHED = "The process that searched this picture ended in the middle of it: status {0}."
+_TOO_LONG = "This picture was not done within {0:g} s (--timeout)."
 _SECONDS = 5.0
 _COMPUTING = "numpy"
 """A package that is there where faces can be found, and not where there are clients alone."""
@@ -38,13 +41,18 @@ class _Worker:
             self._process.start()
         other.close()
         self.picture: PictureFile | None = None
+        self.deadline = math.inf
         self.is_ready = False
 
-    def give(self, picture: PictureFile) -> None:
-        """Have it search a picture."""
-        self.picture = picture
+    def give(self, picture: PictureFile, seconds: float) -> None:
+        """Have it search a picture, which may take that long."""
+        self.picture, self.deadline = picture, time.monotonic() + seconds
         with contextlib.suppress(ConnectionError):  # it has ended, which is found when it should answer
             self.connection.send(picture)
+
+    def done(self) -> None:
+        """Take note that it has answered."""
+        self.picture, self.deadline = None, math.inf
 
     def status(self) -> int | None:
         """The exit status of one whose connection has ended."""
@@ -65,18 +73,21 @@ class LocalFinder:
         count: How many processes.
         settings: By which they find faces.
         asked: What is asked of each picture.
+        timeout: Seconds that each may take; a process that needs longer is ended and replaced.
         tell: Is given what the user should know of them, a line of text.
 
     Raises:
         Failure: They cannot find faces on this machine.
     """
 
-    def __init__(self, count: int, settings: Settings, asked: Asked, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, count: int, settings: Settings, asked: Asked, timeout: float, tell: Callable[[str], None]
+    ) -> None:
         if find_spec(_COMPUTING) is None:  # said here once, not by each process
             raise ModuleNotFoundError(name=_COMPUTING)
         if (reason := prepare(settings.cache_dir)) is not None:
             raise Failure("NOT_READY", reason)
-        self._asked, self._tell = asked, tell
+        self._asked, self._timeout, self._tell = asked, timeout, tell
         self._workers = {worker.connection: worker for worker in (_Worker(asked) for _ in range(count))}
 
     def find(self, pictures: Iterable[PictureFile]) -> Iterator[tuple[PictureFile, Outcome]]:
@@ -88,7 +99,7 @@ class LocalFinder:
         left = iter(pictures)
         has_more = True
         while has_more or any(worker.picture for worker in self._workers.values()):
-            for connection in wait([*self._workers]):
+            for connection in wait([*self._workers], self._seconds_left()):
                 assert isinstance(connection, Connection)
                 worker = self._workers[connection]
                 searched = worker.picture
@@ -98,16 +109,33 @@ class LocalFinder:
                     picture = next(left, None)
                     has_more = picture is not None
                     if picture is not None:
-                        worker.give(picture)
+                        worker.give(picture, self._timeout)
                 if searched is not None and outcome is not None:
                     yield searched, outcome
+            yield from self._end_late()
+
+    def _seconds_left(self) -> float | None:
+        """Until the next picture has taken too long; None where no process has one."""
+        next_one = min(worker.deadline for worker in self._workers.values())
+        return None if next_one == math.inf else max(0.0, next_one - time.monotonic())
+
+    def _end_late(self) -> Iterator[tuple[PictureFile, Outcome]]:
+        """End the processes that have taken too long, and tell of their pictures."""
+        now = time.monotonic()
+        late = [worker for worker in self._workers.values() if worker.deadline <= now]
+        for worker in late:
+            if worker.connection.poll():  # it has answered meanwhile
+                continue
+            assert worker.picture is not None
+            self._replace(worker)
+            yield worker.picture, Problem(DeadlineExceeded.reason, _TOO_LONG.format(self._timeout))
 
     def _receive(self, worker: _Worker) -> Outcome | None:
         """What a process has to say: what came of its picture, if it has had one."""
         try:
             message = worker.connection.recv()
         except (EOFError, ConnectionError):
-            return self._replace(worker)
+            return self._crashed(worker)
         match message:
             case NotReady(reason):
                 raise Failure("NOT_READY", reason)
@@ -117,24 +145,28 @@ class LocalFinder:
                     self._tell(passed_over)
                 return None
             case Problem():
-                worker.picture = None
+                worker.done()
                 return message
             case bytes():
-                worker.picture = None
+                worker.done()
                 return _outcome(message)
             case _:
                 raise TypeError(f"a process has sent {message!r}")
 
-    def _replace(self, worker: _Worker) -> Problem:
-        """Start another process in the place of one that has ended."""
-        del self._workers[worker.connection]
+    def _crashed(self, worker: _Worker) -> Problem:
+        """Replace a process that has ended by itself."""
         status = worker.status()
-        worker.end()
         if not worker.is_ready:
             raise Failure("NOT_READY", f"A process to find faces by ended with status {status} at its start.")
+        self._replace(worker)
+        return Problem(WorkerCrashed.reason, _CRASHED.format(status))
+
+    def _replace(self, worker: _Worker) -> None:
+        """Start another process in the place of one, which is ended."""
+        del self._workers[worker.connection]
+        worker.end()
         another = _Worker(self._asked)
         self._workers[another.connection] = another
-        return Problem(WorkerCrashed.reason, _CRASHED.format(status))
 
     def close(self) -> None:
         """End all processes."""

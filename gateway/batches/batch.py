@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from gateway.backend import Backend
 from gateway.batches import lines
+from gateway.batches.counts import Counts
 from gateway.batches.outbox import Answer, Outbox
 from gateway.batches.room import MOST_ITEMS, Room
 from gateway.context import Patience, RequestContext, out_of_time
@@ -19,39 +19,20 @@ from gateway.forms.batch_form import BatchForm, PictureFile
 from gateway.problems import unexpected
 from utils.cancellation import Cancellation
 from utils.domain import Detection, DetectRequest
-from utils.errors import Cancelled, FacetError, ImageEmpty, ImageTooLarge, InternalError, Overloaded
+from utils.errors import (
+    BackendUnavailable,
+    Cancelled,
+    FacetError,
+    ImageEmpty,
+    ImageTooLarge,
+    InternalError,
+    Overloaded,
+)
 from utils.logs import fields
 
 _PIECE = 256 * 1024
 
 _log = logging.getLogger("gateway")
-
-
-@dataclass(slots=True)
-class Counts:
-    """What has come of a batch so far.
-
-    Attributes:
-        ok: Pictures whose faces were found.
-        failed: Pictures that were answered with a problem.
-        faces: In all of them.
-        body_bytes: That have come.
-        bytes: Of the pictures among them.
-    """
-
-    ok: int = 0
-    failed: int = 0
-    faces: int = 0
-    body_bytes: int = 0
-    bytes: int = 0
-
-    def add(self, outcome: Detection | FacetError) -> None:
-        """Count another picture."""
-        if isinstance(outcome, Detection):
-            self.ok += 1
-            self.faces += len(outcome.faces)
-        else:
-            self.failed += 1
 
 
 class Batch:
@@ -74,6 +55,7 @@ class Batch:
         self._lock = threading.Lock()
         self._calls: set[Cancellation] = set()
         self._given_up = threading.Event()
+        self._is_away = False
         self.counts = Counts()
 
     def results(self, body: io.BufferedIOBase, form: BatchForm) -> Iterator[Answer]:
@@ -180,7 +162,7 @@ class Batch:
                 self._calls.discard(cancellation)
 
     def _detect(self, request: DetectRequest, cancellation: Cancellation, traceparent: str) -> Detection:
-        """Call the backend; where that, or the key's limit, has no room, again within the picture's time."""
+        """Call the backend; again, in time, where it is away, or it or the key's limit has no room."""
         until = time.monotonic() + self._patience.seconds
         arrival, admitted = self._context.arrival, False
         while (left := until - time.monotonic()) > 0:
@@ -188,7 +170,7 @@ class Batch:
                 if not admitted:
                     arrival.admit_item()
                     admitted = True
-                return self._backend.detect(
+                detection = self._backend.detect(
                     request,
                     timeout=left,
                     timeout_named=self._patience.named,
@@ -198,11 +180,25 @@ class Batch:
                     caller=arrival.caller.name,
                     cancellation=cancellation,
                 )
-            except Overloaded as full:
-                if full.retry_after is None or time.monotonic() + full.retry_after >= until:
-                    raise
-                self._given_up.wait(full.retry_after)
+            except (Overloaded, BackendUnavailable) as failure:
+                self._given_up.wait(self._delay(failure, until))
+            else:
+                self._is_away = False
+                return detection
         raise out_of_time(self._patience.seconds)
+
+    def _delay(self, failure: Overloaded | BackendUnavailable, until: float) -> float:
+        """Seconds after which a picture is sent again.
+
+        Raises:
+            Overloaded, BackendUnavailable: It is not: its time would be over, or the backend has been away
+                for the whole time of another one, and none was answered since.
+        """
+        is_away, delay = isinstance(failure, BackendUnavailable), failure.retry_after
+        if delay is None or time.monotonic() + delay >= until or (is_away and self._is_away):
+            self._is_away |= is_away
+            raise failure
+        return delay
 
     # --- in either ---
 

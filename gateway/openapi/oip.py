@@ -33,17 +33,6 @@ _SMALL = media({JSON: _OBJECT})
 
 def schemas() -> dict[str, Element]:
     """The objects of requests and answers."""
-    described = record({"name": _TEXT, "datatype": _TEXT, "shape": _SHAPE})
-    data = array({}, "Elements in row-major order, flat or nested.")
-    tensor = record(
-        {"name": _TEXT, "datatype": _TEXT, "shape": _SHAPE, "parameters": _OBJECT, "data": data},
-        "parameters",
-        "data",
-    )
-    requested = record({"name": _TEXT, "parameters": _OBJECT}, "parameters")
-    configured = array(
-        record({"name": _TEXT, "data_type": _TEXT, "dims": _SHAPE, "optional": {}}, "optional")
-    )
     told = {"error": {**_TEXT, "description": "As `detail`, where clients of the protocol look for it."}}
     return {
         "ProtocolProblem": {"allOf": [schema("Problem"), record(told)]},
@@ -51,45 +40,40 @@ def schemas() -> dict[str, Element]:
         "ServerLive": record({"live": {"const": True}}),
         "ServerReady": record({"ready": {"const": True}}),
         "ModelReady": record({"name": _TEXT, "ready": {"const": True}}),
-        "ModelMetadata": record(
-            {
-                "name": _TEXT,
-                "versions": _TEXTS,
-                "platform": _TEXT,
-                "inputs": array(described),
-                "outputs": array(described),
-            }
-        ),
-        "ModelConfig": record(
-            {
-                "name": _TEXT,
-                "platform": _TEXT,
-                "backend": _TEXT,
-                "max_batch_size": {"type": "integer", "minimum": 0},
-                "input": configured,
-                "output": configured,
-            }
-        ),
+        "ModelMetadata": _metadata(),
+        "ModelConfig": _config(),
         "ModelStatistics": record({"model_stats": array(_statistics())}),
-        "InferRequest": record(
-            {"id": _TEXT, "parameters": _OBJECT, "inputs": array(tensor), "outputs": array(requested)},
-            "id",
-            "parameters",
-            "outputs",
-        ),
-        "InferAnswer": record(
-            {
-                "model_name": _TEXT,
-                "model_version": _TEXT,
-                "id": _TEXT,
-                "parameters": _OBJECT,
-                "outputs": array(tensor),
-            },
-            "id",
-            "parameters",
-        ),
+        **_inference(),
         "RepositoryIndex": array(record({"name": _TEXT, "version": _TEXT, "state": _TEXT, "reason": _TEXT})),
         "Nothing": {"type": "object", "maxProperties": 0},
+    }
+
+
+def _metadata() -> Element:
+    tensors = array(record({"name": _TEXT, "datatype": _TEXT, "shape": _SHAPE}))
+    return record(
+        {"name": _TEXT, "versions": _TEXTS, "platform": _TEXT, "inputs": tensors, "outputs": tensors}
+    )
+
+
+def _config() -> Element:
+    tensors = array(record({"name": _TEXT, "data_type": _TEXT, "dims": _SHAPE, "optional": {}}, "optional"))
+    size = {"type": "integer", "minimum": 0}
+    names = {"name": _TEXT, "platform": _TEXT, "backend": _TEXT}
+    return record({**names, "max_batch_size": size, "input": tensors, "output": tensors})
+
+
+def _inference() -> dict[str, Element]:
+    """A request and its answer."""
+    data = array({}, "Elements in row-major order, flat or nested.")
+    tensor = {"name": _TEXT, "datatype": _TEXT, "shape": _SHAPE, "parameters": _OBJECT, "data": data}
+    tensors = array(record(tensor, "parameters", "data"))
+    requested = array(record({"name": _TEXT, "parameters": _OBJECT}, "parameters"))
+    asked = {"id": _TEXT, "parameters": _OBJECT, "inputs": tensors, "outputs": requested}
+    answered = {"model_name": _TEXT, "model_version": _TEXT, "id": _TEXT, "parameters": _OBJECT}
+    return {
+        "InferRequest": record(asked, "id", "parameters", "outputs"),
+        "InferAnswer": record({**answered, "outputs": tensors}, "id", "parameters"),
     }
 
 

@@ -2,10 +2,10 @@
 
 from flask import Flask, Response, g, request
 
+from inference_server.admin.application import READS, new_application
 from inference_server.admin.model_routes import ModelRoutes
 from inference_server.admin.service_routes import ServiceRoutes
 from inference_server.admin.supervisor_client import Execute
-from inference_server.admin.surroundings import READS, surrounded
 from inference_server.dispatch.stats import SharedStats
 from utils.errors import Code, FacetError, MalformedRequest
 from utils.guard import Guard
@@ -23,7 +23,7 @@ def create_app(execute: Execute, guard: Guard, stats: SharedStats) -> Flask:
         stats: What all processes share.
         guard: Refuses requests.
     """
-    app = surrounded("inference_server.admin", lambda: _check(guard), _tell)
+    app = new_application("inference_server.admin", lambda: _check(guard), _tell)
     ServiceRoutes(execute, stats).add_to(app)
     ModelRoutes(execute).add_to(app)
     return app

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from inference_server.admin.processes import ProcessChanges
+from inference_server.admin.process_changes import ProcessChanges
 from inference_server.admin.supervisor_client import Execute
 from inference_server.admin.torchserve_documents import described
 from inference_server.admin.torchserve_urls import ModelUrls, Registration, file_name, is_elsewhere

@@ -7,8 +7,8 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 
+from inference_server.admin.application import new_application
 from inference_server.admin.bodies import members
-from inference_server.admin.surroundings import surrounded
 from inference_server.admin.torchserve import Done, TorchServeManagement
 from inference_server.admin.torchserve_api import API
 from inference_server.admin.torchserve_documents import pretty, settings_of
@@ -34,7 +34,7 @@ def create_torchserve_app(management: TorchServeManagement, guard: Guard, tokens
         guard: Refuses what a web page may have sent, and who does not have a key of Facet's.
         tokens: Checks TorchServe's own keys of requests, in the place of those; None where there are none.
     """
-    app = surrounded("inference_server.admin.torchserve", lambda: _check(guard, tokens), _tell)
+    app = new_application("inference_server.admin.torchserve", lambda: _check(guard, tokens), _tell)
     TorchServeRoutes(management, tokens).add_to(app)
     return app
 

@@ -1,7 +1,7 @@
 """A worker's gRPC servers: their services, and what they take from a connection."""
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import grpc
@@ -10,7 +10,7 @@ from inference_server.api.access import CallAccess
 from inference_server.api.articles import article_services
 from inference_server.api.call_counters import CallCounters
 from inference_server.api.health import HealthServicer
-from inference_server.api.interceptor import CallInterceptor
+from inference_server.api.interceptor import CallInterceptor, CallPolicy
 from inference_server.api.messages import MessageReceiver
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.models import ModelsService
@@ -50,74 +50,100 @@ class Service(Protocol):
         """Register its methods."""
 
 
-def build_servers(
-    services: Sequence[Service],
-    health: HealthServicer,
-    settings: Settings,
-    address: str,
-    models: ModelCaller | None = None,
-    *,
-    torchserve: tuple[TorchServeService, str] | None = None,
-    counters: CallCounters | None = None,
-    tls: TlsFiles | None = None,
-    tracer: Tracer = NO_TRACER,
-) -> tuple[list[Server], MessageReceiver]:
-    """Servers that will listen at addresses, which they share with other workers, and what receives for them.
+@dataclass(frozen=True, kw_only=True)
+class ServerContext:
+    """What a worker's servers have in common.
 
-    Args:
-        services: Those whose calls are requests for faces: logged, and with room for pictures. Health and
-            reflection come beside them.
-        health: Tells whether they are served.
+    Attributes:
         settings: Limits and times.
-        address: host:port.
-        models: Calls models; with it come the services by which they are called. None: there are none.
-        torchserve: TorchServe's service and its host:port, which is a server of its own.
-        counters: Count the calls; None where nobody reads them.
-        tls: By which both speak TLS; None for not at all.
+        health: Tells whether they are served.
+        counters: Count the calls.
+        tls: By which they speak TLS; None for not at all.
         tracer: Decides which of the calls are traced.
-
-    Raises:
-        RuntimeError: They cannot listen there.
-        TlsUnusable: The files of TLS cannot be used.
-        OSError: There is no place where requests can be counted.
     """
-    counters = counters or CallCounters.unshared()
-    of_models = [] if models is None else _services_of(models, health, settings, counters)
-    of_torchserve = [] if torchserve is None else [torchserve[0]]
-    # Both servers' messages are received within the limits of one.
-    receiver = MessageReceiver(
-        _names(services),
-        settings.max_image_bytes + TRANSPORT_MARGIN,
-        settings.max_timeout_seconds,
-        models=_names([*of_models, *of_torchserve]),
-        largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
-    )
-    access = CallAccess(Access.of(settings))
-    identified = settings.tls_client_ca_file is not None
-    surround = partial(CallInterceptor, counters=counters, tracer=tracer, identified=identified)
-    server = _server(
-        surround(_names([*services, *of_models]), receiver, access),
-        (*services, *of_models, health),
-        settings,
-    )
-    listen(server, address, tls)
-    files = [service.file for service in (*services, *of_models, health) if service.file is not None]
-    add_reflection(server, files, models.registry if models is not None else None)
-    if torchserve is None:
-        return [server], receiver
-    # Where it has tokens of its own, those are demanded.
-    checked = access if settings.torchserve_key_file is None else None
-    interceptor = surround(_names(of_torchserve), receiver, checked, TorchServePolicy(settings))
-    other = _server(interceptor, of_torchserve, settings)
-    listen(other, torchserve[1], tls)
-    return [server, other], receiver
 
+    settings: Settings
+    health: HealthServicer
+    counters: CallCounters = field(default_factory=CallCounters.unshared)
+    tls: TlsFiles | None = None
+    tracer: Tracer = NO_TRACER
 
-def _server(interceptor: CallInterceptor, services: Sequence[Service], settings: Settings) -> Server:
-    server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
-    for service in services:
-        service.add_to(server)
-    return server
+    def build(
+        self,
+        services: Sequence[Service],
+        address: str,
+        models: ModelCaller | None = None,
+        torchserve: tuple[TorchServeService, str] | None = None,
+    ) -> tuple[list[Server], MessageReceiver]:
+        """Servers that will listen at addresses shared with other workers, and what receives for them.
+
+        Args:
+            services: Those whose calls are requests for faces: logged, and with room for pictures. Health and
+                reflection come beside them.
+            address: host:port.
+            models: Calls models; with it come the services by which they are called. None: there are none.
+            torchserve: TorchServe's service and its host:port, which is a server of its own.
+
+        Raises:
+            RuntimeError: They cannot listen there.
+            TlsUnusable: The files of TLS cannot be used.
+            OSError: There is no place where requests can be counted.
+        """
+        settings = self.settings
+        of_models = [] if models is None else self._services_of(models)
+        of_torchserve = [] if torchserve is None else [torchserve[0]]
+        # Both servers' messages are received within the limits of one.
+        receiver = MessageReceiver(
+            _names(services),
+            settings.max_image_bytes + TRANSPORT_MARGIN,
+            settings.max_timeout_seconds,
+            models=_names([*of_models, *of_torchserve]),
+            largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
+        )
+        access = CallAccess(Access.of(settings))
+        everything = (*services, *of_models, self.health)
+        interceptor = self._interceptor([*services, *of_models], receiver, access)
+        server = self._listening(interceptor, everything, address)
+        files = [service.file for service in everything if service.file is not None]
+        add_reflection(server, files, models.registry if models is not None else None)
+        if torchserve is None:
+            return [server], receiver
+        # Where it has tokens of its own, those are demanded.
+        checked = access if settings.torchserve_key_file is None else None
+        interceptor = self._interceptor(of_torchserve, receiver, checked, TorchServePolicy(settings))
+        return [server, self._listening(interceptor, of_torchserve, torchserve[1])], receiver
+
+    def _services_of(self, models: ModelCaller) -> list[Service]:
+        """All those by which models are called."""
+        settings = self.settings
+        protocols = []
+        if settings.oip:
+            protocols = [InferenceProtocolService(models, self.health, settings, self.counters.all)]
+        return [ModelsService(models), TypedService(models), *article_services(models, settings), *protocols]
+
+    def _interceptor(
+        self,
+        services: Sequence[Service],
+        receiver: MessageReceiver,
+        access: CallAccess | None,
+        policy: CallPolicy | None = None,
+    ) -> CallInterceptor:
+        return CallInterceptor(
+            _names(services),
+            receiver,
+            access,
+            policy,
+            counters=self.counters,
+            tracer=self.tracer,
+            identified=self.settings.tls_client_ca_file is not None,
+        )
+
+    def _listening(self, interceptor: CallInterceptor, services: Sequence[Service], address: str) -> Server:
+        server = grpc.aio.server(interceptors=[interceptor], options=_options(self.settings))
+        for service in services:
+            service.add_to(server)
+        listen(server, address, self.tls)
+        return server
 
 
 def _options(settings: Settings) -> list[tuple[str, Any]]:
@@ -135,14 +161,6 @@ def _options(settings: Settings) -> list[tuple[str, Any]]:
         *KEEPALIVE,
         *_connection_age(settings),
     ]
-
-
-def _services_of(
-    models: ModelCaller, health: HealthServicer, settings: Settings, counters: CallCounters
-) -> list[Service]:
-    """All those by which models are called."""
-    protocols = [InferenceProtocolService(models, health, settings, counters.all)] if settings.oip else []
-    return [ModelsService(models), TypedService(models), *article_services(models, settings), *protocols]
 
 
 def _names(services: Sequence[Service]) -> frozenset[str]:

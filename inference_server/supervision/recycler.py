@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from inference_server.dispatch.families import ExitCause
+from inference_server.supervision.control import BootFailed
 from inference_server.supervision.liveness import LivenessMonitor
 from inference_server.supervision.worker_process import State, WorkerProcess
 
@@ -38,6 +39,8 @@ class Recycler:
             # Killed first: writing the line may take long, and the process may be well again after it.
             if hang is not None:
                 process.kill(ExitCause.HUNG, blame_request=hang.blame_request)
+                if starting:
+                    process.boot_failed(BootFailed(hang.reason, permanent=False))
                 logger.error("worker hung", extra=self._fields(worker=process.pid, how=hang.reason))
             elif process.stop_by <= now:
                 process.kill(ExitCause.GRACE_OVER)

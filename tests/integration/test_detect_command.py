@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.facet import free_port, inference
 from tests.support.keys import KeyFile
 from tests.support.pictures import ASTRONAUT, encoded, group_photo
@@ -249,6 +250,20 @@ def test_a_process_that_dies_takes_one_picture_along(archive: Path) -> None:
     assert (len(found), problems) == (MANY, ["WORKER_CRASHED"])
 
 
+def test_a_process_that_hangs_is_replaced_after_the_time_of_its_picture(archive: Path) -> None:
+    """That picture alone fails."""
+    with running([*DETECT, *LOCAL, "--timeout", "5", str(archive)]) as process:
+        wait_until(lambda: len(process.lines) >= 1, "a line")
+        stopped = next(child for child in process.children() if _is_worker(child))
+        os.kill(stopped, signal.SIGSTOP)
+        assert process.wait() == 1
+        assert not alive(stopped)
+        found = [json.loads(line) for line in process.lines if line.startswith("{")]
+    [problem] = [line["problem"] for line in found if "problem" in line]
+    assert (len(found), problem["reason"]) == (MANY, "DEADLINE_EXCEEDED")
+    assert "5 s" in problem["detail"]
+
+
 def _is_worker(pid: int) -> bool:
     return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
@@ -294,6 +309,27 @@ def test_a_service_that_demands_a_key_is_shown_that_of_the_environment(
     assert (refused.returncode, refused.stdout) == (1, b"")
     assert b"\nfacet: KEY_MISSING: " in refused.stderr
     assert searched.returncode == 0
+
+
+def test_a_service_with_mutual_tls_is_called_as_the_environment_says(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a certificate that the authority has issued there is no answer."""
+    authority = Authority(tmp_path)
+    server, client = authority.issue("server"), authority.issue("client")
+    environ = {
+        "FACET_TLS_CERT_FILE": str(server.cert),
+        "FACET_TLS_KEY_FILE": str(server.key),
+        "FACET_TLS_CLIENT_CA_FILE": str(authority.cert),
+    }
+    with inference(**environ) as (_, address):
+        monkeypatch.setenv("FACET_BACKEND_TLS_CA_FILE", str(authority.cert))
+        refused = detect("--address", address, album / "a.png")
+        monkeypatch.setenv("FACET_BACKEND_TLS_CERT_FILE", str(client.cert))
+        monkeypatch.setenv("FACET_BACKEND_TLS_KEY_FILE", str(client.key))
+        searched = detect("--address", address, album / "a.png")
+    assert (refused.returncode, refused.stdout) == (3, b"")
+    assert searched.returncode == 0, searched.stderr
 
 
 def test_results_have_one_writer(archive: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from inference_server.api.infer import InferenceService
 from inference_server.api.messages import MessageReceiver
 from inference_server.api.model_call import ModelCaller
 from inference_server.api.registry import ModelRegistry
-from inference_server.api.server import build_servers
+from inference_server.api.server import ServerContext
 from inference_server.api.submission import Submissions
 from inference_server.api.torchserve import TorchServeService
 from inference_server.api.typed_pool import typed_pool
@@ -221,7 +221,8 @@ async def serving(models: Models, **limits: Any) -> AsyncIterator[Served]:  # no
     torchserve = f"127.0.0.1:{free_port()}"
     service = TorchServeService(caller, models.consumers)
     both = (service, torchserve)
-    servers, receiver = build_servers([inference], health, settings, address, caller, torchserve=both)
+    context = ServerContext(settings=settings, health=health)
+    servers, receiver = context.build([inference], address, caller, both)
     for server in servers:
         await server.start()
     await health.tell(serving=True)

@@ -17,7 +17,7 @@ from tests.support.gateway_fakes import FakeBackend, app_for
 from tests.support.gateway_forms import LIMIT, assert_refused
 from tests.support.openapi import check
 from tests.support.processes import wait_until
-from utils.errors import BrokenImage, DeadlineExceeded, InternalError, QueueFull
+from utils.errors import BackendUnavailable, BrokenImage, DeadlineExceeded, InternalError, QueueFull
 
 
 def post(client: FlaskClient, body: bytes, url: str = PATH, **headers: str) -> TestResponse:
@@ -202,6 +202,34 @@ def test_a_full_queue_is_waited_out_within_the_time_of_the_picture() -> None:
     assert backend.timeouts_named == [True] * 4
     given = [timeout for timeout in backend.timeouts if timeout is not None]
     assert sorted(given, reverse=True) == given
+
+
+def test_a_backend_that_comes_back_within_the_time_of_a_picture_answers_it() -> None:
+    """Such as one that is restarted."""
+    backend = FakeBackend()
+    away = 3
+
+    def restarting(_request: Any) -> None:  # noqa: ANN401
+        nonlocal away
+        away -= 1
+        if away >= 0:
+            raise BackendUnavailable("away", retry_after=0.01)
+
+    backend.before = restarting
+    items = answered(post(app_for(backend).test_client(), of_files([b"x"]), X_Request_Timeout="30")).items
+    assert (outcomes(items), len(backend.requests)) == ([200], 4)
+
+
+def test_a_backend_that_stays_away_is_waited_for_once() -> None:
+    """By the pictures that are under way; those behind them fail at their first call."""
+    backend = FakeBackend()
+    backend.failures = {b"x": BackendUnavailable("away", retry_after=0.1)}
+    pictures = [b"x"] * 8
+    response = post(app_for(backend).test_client(), of_files(pictures), X_Request_Timeout="0.5")
+    items = answered(response).items
+    assert [item["problem"]["reason"] for item in items] == ["BACKEND_UNAVAILABLE"] * 8
+    begun_together, calls_of_one = 2, 5
+    assert len(pictures) < len(backend.requests) <= begun_together * calls_of_one + len(pictures)
 
 
 def test_the_time_of_a_picture_is_counted_from_its_last_byte(backend: FakeBackend) -> None:

@@ -1,4 +1,4 @@
-"""What surrounds every request to an application of the admin process: its id, its check, its log line."""
+"""What every application of the admin process has: an id, a check and a log line for each request."""
 
 import logging
 import time
@@ -24,8 +24,8 @@ Tell = Callable[[FacetError, Exception], Response]
 """The answer that tells of a failure, and of what was raised."""
 
 
-def surrounded(name: str, check: Callable[[], None], tell: Tell) -> Flask:
-    """An application without routes.
+def new_application(name: str, check: Callable[[], None], tell: Tell) -> Flask:
+    """An application without routes, which checks, answers and logs its requests.
 
     Args:
         name: Its own.
