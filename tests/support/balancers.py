@@ -52,7 +52,8 @@ _ENVOY_LOG = """          access_log:
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
               log_format:
-                text_format_source: {inline_string: "passed %UPSTREAM_HOST% %UPSTREAM_REQUEST_ATTEMPT_COUNT% %REQ(:PATH)%\\n"}
+                text_format_source:
+                  inline_string: "passed %UPSTREAM_HOST% %UPSTREAM_REQUEST_ATTEMPT_COUNT% %REQ(:PATH)%\\n"
 """
 
 
@@ -103,8 +104,8 @@ class Balancer:
 
     def change(self, machines: Machines) -> None:
         """Have it use these machines from now on, as an operator does: edit the file, and reload."""
-        ports = [int(address.rpartition(":")[2]) for address in (self.http, self.grpc)]
-        self.kind.write(self.folder, *ports, machines)
+        http, grpc = (int(address.rpartition(":")[2]) for address in (self.http, self.grpc))
+        self.kind.write(self.folder, http, grpc, machines)
         if self.kind.reload is not None:
             self.process.send(self.kind.reload)
 
@@ -115,7 +116,14 @@ class Balancer:
 
 @contextlib.contextmanager
 def balancer(kind: Kind, folder: Path, machines: Machines, grpc_port: int = 0) -> Iterator[Balancer]:
-    """A balancer before these machines, of which one gateway at least is ready, or only backends are there."""
+    """A balancer before these machines, of which one gateway at least serves.
+
+    Args:
+        kind: Which one.
+        folder: Where its configuration is written.
+        machines: What is behind it.
+        grpc_port: Where it speaks gRPC; 0 is any.
+    """
     command = kind.command(folder)
     ports = free_port(), grpc_port or free_port()
     kind.write(folder, *ports, machines)

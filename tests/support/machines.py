@@ -15,7 +15,6 @@ from tests.support import facet
 from tests.support.facet import free_port
 from tests.support.processes import PATIENCE, Process
 from utils import codec
-from utils.channel import MIB, channel_options
 from utils.domain import DetectRequest
 
 DRAIN_SECONDS = 2
@@ -49,8 +48,8 @@ class Server:
         self.start()
 
     def kill(self) -> None:
-        """End it at once, as when its machine loses power, but that its kernel still says that it is gone."""
-        self.process.send(signal.SIGKILL)
+        """End it with all its processes at once."""
+        self.process.send_group(signal.SIGKILL)
         self.process.wait()
 
     @property
@@ -81,13 +80,21 @@ class HttpOnce(HttpCaller):
     repeats = False
 
 
+class HttpOnceEach(HttpOnce):
+    """One that has a connection for each request, as curl has."""
+
+    def ask(self, picture: bytes) -> Answer:
+        answer = super().ask(picture)
+        self.close()
+        return answer
+
+
 class GrpcOnce:
-    """A client over gRPC that never tries again."""
+    """A client over gRPC that never tries again, and is none of ours."""
 
     def __init__(self, address: str) -> None:
-        options = [*channel_options(10 * MIB), ("grpc.enable_retries", 0)]
-        self._channel = grpc.insecure_channel(address, options=options)
-        self._stub: Any = infer_pb2_grpc.InferenceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._channel = grpc.insecure_channel(address, options=[("grpc.enable_retries", 0)])
+        self._stub: Any = infer_pb2_grpc.InferenceStub(self._channel)
 
     def ask(self, picture: bytes) -> Answer:
         """Have the faces of one picture found; never raises."""
