@@ -50,7 +50,7 @@ class _Methods(grpc.GenericRpcHandler):
             self._method_handlers[path] = (many if is_stream else one)(None, partial(Addressed, path))
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401
-        """A method's handler as Ray has made it, but for what it tells of replicas that have died."""
+        """A method's handler as Ray has made it, but for how it ends calls that have failed."""
         handler: Any = self._method_handlers.get(handler_call_details.method)
         if handler is None:
             return None
@@ -61,7 +61,7 @@ class _Methods(grpc.GenericRpcHandler):
 
 async def _unary(behaviour: Callable[..., Any], request: Addressed, context: Any) -> Any:  # noqa: ANN401
     reply = await behaviour(request, context)
-    _correct(context)
+    await _end(context)
     return reply
 
 
@@ -72,10 +72,18 @@ async def _stream(
 ) -> AsyncGenerator[Any, None]:
     async for reply in behaviour(requests, context):
         yield reply
-    _correct(context)
+    await _end(context)
 
 
-def _correct(context: Any) -> None:  # noqa: ANN401
-    """Have a call that failed with its replica be asked again: Ray says INTERNAL, which nobody does."""
-    if context.code() is grpc.StatusCode.INTERNAL and _REASON not in dict(context.trailing_metadata() or ()):
-        context.set_code(grpc.StatusCode.UNAVAILABLE)
+async def _end(context: Any) -> None:  # noqa: ANN401
+    """End a call that has failed so that gRPC's clients ask again where that may help.
+
+    They do not where a message came with the status, as Ray sends one; and where a replica has died, Ray says
+    INTERNAL.
+    """
+    code = context.code()
+    if code in (None, grpc.StatusCode.OK):
+        return
+    if code is grpc.StatusCode.INTERNAL and _REASON not in dict(context.trailing_metadata() or ()):
+        code = grpc.StatusCode.UNAVAILABLE
+    await context.abort(code)  # with the details and the metadata that are set

@@ -1,6 +1,7 @@
 """Rules of what Ray's gRPC proxy passes on, by a server that does with its handlers what Ray's does."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -15,10 +16,14 @@ OURS = error_metadata(encode_error(QueueFull("full")))
 
 
 class Proxy:
-    """Answers a call with its method's path; ends one whose message is a status by that."""
+    """Answers a call with its method's path; ends one whose message is a status by that.
+
+    One that says `once` before it does so at the first call.
+    """
 
     def __init__(self, server: grpc.aio.Server) -> None:
         self._server = server
+        self.calls = 0
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
         """As Ray's: it takes paths and deserializers, and its own behaviours."""
@@ -30,9 +35,14 @@ class Proxy:
         self._server.add_generic_rpc_handlers((services,))
 
     async def unary(self, request: Addressed, context: Any) -> bytes:  # noqa: ANN401
-        code, _, reason = request.message.decode().partition(" ")
+        said = request.message.decode()
+        self.calls += 1
+        if said.startswith("once "):
+            said = said.removeprefix("once ") if self.calls == 1 else ""
+        code, _, reason = said.partition(" ")
         if code:
             context.set_code(grpc.StatusCode[code])
+            context.set_details("why")
             context.set_trailing_metadata(OURS if reason else ())
         return request.method.encode()
 
@@ -41,7 +51,9 @@ class Proxy:
             yield await self.unary(request, context)
 
 
-def play(test: Callable[[grpc.aio.Channel], Awaitable[None]]) -> None:
+def play(
+    test: Callable[[grpc.aio.Channel], Awaitable[None]], options: Sequence[tuple[str, Any]] = ()
+) -> None:
     """Run a test with a client of such a proxy."""
 
     async def played() -> None:
@@ -50,7 +62,7 @@ def play(test: Callable[[grpc.aio.Channel], Awaitable[None]]) -> None:
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
                 await test(channel)
         finally:
             await server.stop(None)
@@ -70,6 +82,19 @@ def test_calls_of_the_same_name_are_told_apart_by_their_service() -> None:
         assert answers == [b"/Inference/PredictStream"] * 2
 
     play(test)
+
+
+def test_a_call_that_failed_for_now_is_asked_again_by_the_client() -> None:
+    """Clients of gRPC do so by their policy, but not where any message came with the status."""
+    policy = {"maxAttempts": 3, "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1}
+    methods = [{"name": [{}], "retryPolicy": {**policy, "retryableStatusCodes": ["UNAVAILABLE"]}}]
+    options = [("grpc.service_config", json.dumps({"methodConfig": methods}))]
+
+    async def test(channel: grpc.aio.Channel) -> None:
+        unary: Any = channel.unary_unary("/Inference/Predict")
+        assert await unary(b"once INTERNAL") == b"/Inference/Predict"
+
+    play(test, options)
 
 
 def test_what_would_take_a_replica_for_good_is_not_passed_on() -> None:
@@ -99,11 +124,11 @@ def test_a_call_whose_replica_has_died_is_one_to_ask_again(told: str, code: grpc
     async def test(channel: grpc.aio.Channel) -> None:
         unary: Any = channel.unary_unary("/Inference/Predict")
         stream: Any = channel.stream_stream("/Inference/PredictStream")
-        with pytest.raises(grpc.RpcError) as caught:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
             await unary(told.encode())
-        assert caught.value.code() is code
-        with pytest.raises(grpc.RpcError) as caught:
+        assert (caught.value.code(), caught.value.details()) == (code, "why")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
             [_ async for _ in stream(iter([told.encode()]))]
-        assert caught.value.code() is code
+        assert (caught.value.code(), caught.value.details()) == (code, "why")
 
     play(test)
