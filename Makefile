@@ -59,8 +59,9 @@ wheel: $(VENV)/wheel.done  ## Build what docs/install.md installs: wheels and so
 	else CXX="$$cxx" $(BUILD) native; fi
 
 image:  ## Build the container's image, facet, by docker or podman; IMAGE_FLAGS="--build-arg BASE=..." goes to it.
-	$(IMAGE_BUILD) -f deploy/Dockerfile -t $(IMAGE):$(VERSION) -t $(IMAGE):latest --build-arg VERSION=$(VERSION) \
-	  --build-arg REVISION=$$(git rev-parse HEAD) $(IMAGE_FLAGS) .
+	$(IMAGE_BUILD) -f deploy/Dockerfile -t $(IMAGE):$(VERSION) -t $(IMAGE):latest \
+	  --label org.opencontainers.image.version=$(VERSION) \
+	  --label org.opencontainers.image.revision=$$(git rev-parse HEAD) $(IMAGE_FLAGS) .
 
 protos: $(VENV)/dev.done  ## Generate the wire's code from protos/*.proto.
 	python -m scripts.generate_protos

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from benchmarks import machine, render, results
 from benchmarks.compare import compare
@@ -21,6 +22,8 @@ from benchmarks.registry import NAMES, scenario
 from tests.support.processes import ROOT
 
 QUICK = ROOT / ".cache" / "benchmarks"
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals by which it is told to end."""
 
 
 def main() -> int:
@@ -32,9 +35,8 @@ def main() -> int:
     parser.add_argument("--against", type=Path, metavar="TREE", help="compare with another checkout")
     parser.add_argument("--rounds", type=int, help="how often --against measures each build")
     arguments = parser.parse_args()
-    # However it is told to end, it ends what it has started first.
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, lambda number, _: sys.exit(128 + number))
+    for signum in _ENDS:
+        signal.signal(signum, _end)
     unknown = set(arguments.names) - set(NAMES)
     if unknown:
         parser.error(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
@@ -54,6 +56,13 @@ def main() -> int:
             measure(name, folder, quick=arguments.quick)
     print(f"Written: {render.write(folder)}")
     return 0
+
+
+def _end(signum: int, _: object) -> NoReturn:
+    """End, and what was started first; to be told again, as by `timeout`, does not cut that short."""
+    for each in _ENDS:
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + signum)
 
 
 def measure(name: str, folder: Path, *, quick: bool) -> None:

@@ -24,6 +24,7 @@ from utils.errors import (
     InvalidHeader,
     shown,
 )
+from utils.key_counters import NO_KEY
 from utils.logs import fields
 from utils.metadata import request_id, trace_context, trace_state
 from utils.problems import SAFE_FIELDS
@@ -126,10 +127,12 @@ class RequestContext:
         )
         counters = None if quiet else self.arrival.counters
         reason, body_bytes = self.log_fields.get("reason", ""), self.log_fields.get("body_bytes", 0)
+        key = self.arrival.caller.key
 
         def write() -> None:
             if counters is not None:
-                counters.count(self.route, reason, seconds, body_bytes)
+                name = NO_KEY if key is None else key.name
+                counters.count(self.route, reason, seconds, body_bytes, name)
             end_request(self, status, ended)
             _log.log(level, "request", extra=line)
 

@@ -7,6 +7,7 @@ from zlib import crc32
 
 from utils.counters import SECOND, Counter, Family, Histogram, Layout, Table, Words, observe
 from utils.errors import error_classes
+from utils.key_counters import NO_KEY, KeyTable
 
 NO_ROUTE: Final = ""
 """Of requests whose path is none of the gateway's, or whose head could not be read."""
@@ -30,14 +31,28 @@ DURATION: Final = Histogram(
 BODY_BYTES: Final = Counter(
     "facet_http_request_body_bytes_total", "Bytes of the bodies that were taken.", sparse=True
 )
+_STATUSES: Final = tuple(dict.fromkeys(status for status, _ in _OUTCOMES))
+KEY_REQUESTS: Final = Counter(
+    "facet_http_key_requests_total",
+    "The same requests by the name of the key that was shown.",
+    ("status",),
+    tuple((status,) for status in _STATUSES),
+    sparse=True,
+)
 LAYOUT: Final = Layout(REQUESTS, DURATION, BODY_BYTES)
 
 _REQUESTS, _DURATION, _BODY_BYTES = LAYOUT.place(REQUESTS), LAYOUT.buckets(DURATION), LAYOUT.place(BODY_BYTES)
+_KEY_STATUSES: Final = {reason: _STATUSES.index(status) for status, reason in _OUTCOMES}
 
 
 def fingerprint(routes: Sequence[str]) -> int:
     """A number that differs where the same word would count something else; not 0."""
-    return crc32(repr(routes).encode()) << 32 | LAYOUT.fingerprint
+    return crc32(repr(routes).encode()) << 32 | LAYOUT.fingerprint ^ Layout(KEY_REQUESTS).fingerprint
+
+
+def counters_bytes(slots: int, routes: int) -> int:
+    """Memory that the counters of so many slots and routes take."""
+    return Table.size(LAYOUT, slots, routes) + KeyTable.size(KEY_REQUESTS, slots)
 
 
 class Now(NamedTuple):
@@ -67,6 +82,7 @@ class HttpCounters:
         slot: This process's; None where it has none, and counts nothing.
         routes: Templates of all paths.
         now: The words of each slot that say how its process is.
+        keyed: Whether callers are known by their keys, for each of which requests are counted, too.
     """
 
     def __init__(
@@ -76,15 +92,19 @@ class HttpCounters:
         slot: int | None,
         routes: Sequence[str],
         now: Sequence[memoryview],
+        *,
+        keyed: bool = False,
     ) -> None:
         self._routes = {route: series for series, route in enumerate(routes)}
         self._table = Table(memory, LAYOUT, slots, len(routes))
+        self._keys = KeyTable(memory[Table.size(LAYOUT, slots, len(routes)) :], KEY_REQUESTS, slots)
+        self._of_keys = self._keys.words(slot) if keyed and slot is not None else None
         self._slot, self._now = slot, now
         self._blocks: dict[str, memoryview] = {}
         # `+=` on a word is not atomic, and answers that are streamed end in a thread.
         self._lock = threading.Lock()
 
-    def count(self, route: str, reason: str, seconds: float, body_bytes: int) -> None:
+    def count(self, route: str, reason: str, seconds: float, body_bytes: int, key: str = NO_KEY) -> None:
         """Count a request that was answered.
 
         Args:
@@ -92,6 +112,7 @@ class HttpCounters:
             reason: Of its failure; empty where there is none.
             seconds: Since the end of its head.
             body_bytes: That were taken of it.
+            key: The name of the key that was shown; NO_KEY where none is known.
         """
         if self._slot is None:
             return
@@ -102,6 +123,8 @@ class HttpCounters:
             words[_REQUESTS + _PLACES[reason]] += 1
             observe(words, _DURATION, int(seconds * SECOND))
             words[_BODY_BYTES] += body_bytes
+            if self._of_keys is not None:
+                self._of_keys[key][_KEY_STATUSES[reason]] += 1
 
     def show(self, *now: int) -> None:
         """Let all see how this process is: the members of Now."""
@@ -109,11 +132,12 @@ class HttpCounters:
             for place, value in enumerate(now):
                 self._now[self._slot][place] = value
 
-    def totals(self) -> Iterator[tuple[Family, list[tuple[tuple[str], list[int]]]]]:
-        """Each family, with its words by route."""
+    def totals(self) -> Iterator[tuple[Family, str, list[tuple[tuple[str], list[int]]]]]:
+        """Each family, what its words differ by, and its words by that."""
         sums: dict[str, Words] = {route: self._table.sums(series) for route, series in self._routes.items()}
         for family in LAYOUT.families:
-            yield family, [((route,), words.of(family)) for route, words in sums.items()]
+            yield family, "route", [((route,), words.of(family)) for route, words in sums.items()]
+        yield KEY_REQUESTS, "key", self._keys.sums()
 
     def now(self) -> Now:
         """How all processes are together."""
@@ -121,7 +145,8 @@ class HttpCounters:
         return Now(*map(sum, zip(*values, strict=True)))
 
     @classmethod
-    def unshared(cls, routes: Sequence[str]) -> Self:
+    def unshared(cls, routes: Sequence[str], *, keyed: bool = False) -> Self:
         """Some that no other process has, for one without a master."""
-        memory = memoryview(bytearray(Table.size(LAYOUT, 1, len(routes))))
-        return cls(memory, 1, 0, routes, [memoryview(bytearray(8 * len(Now._fields))).cast("Q")])
+        memory = memoryview(bytearray(counters_bytes(1, len(routes))))
+        now = [memoryview(bytearray(8 * len(Now._fields))).cast("Q")]
+        return cls(memory, 1, 0, routes, now, keyed=keyed)

@@ -126,7 +126,8 @@ class Worker:
         )
         try:
             stats = self._membership.shared.stats
-            counters = CallCounters(stats.counters, self._membership.slot)
+            keyed = self._settings.api_keys_file is not None
+            counters = CallCounters(stats.counters, self._membership.slot, keyed=keyed)
             submissions = Submissions(self._dispatcher, counters)
             inference = InferenceService(submissions, self._model, self._settings)
             models = ModelCaller(self._models, submissions, FaceModel(inference), self._settings)

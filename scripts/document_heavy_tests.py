@@ -58,9 +58,10 @@ def _where(found: dict[str, Any]) -> str:
     counted = _counted(outcomes)
     programs = "".join(f", {name} {version}" for name, version in found.get("versions", {}).items())
     changed = "" if machine["clean"] else " with changes"
+    load = f", {machine['load']} processes at work" if "load" in machine else ""
     return (
         f"{machine['date']}, commit {machine['commit']}{changed}: **{counted}**. {machine['cpus']} CPUs "
-        f"({machine['cpu']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}, "
+        f"({machine['cpu']}){load}, {machine['memory_gib']} GiB, Linux {machine['kernel']}, "
         f"Python {machine['python']}{programs}."
     )
 

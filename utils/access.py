@@ -71,7 +71,7 @@ class Access:
         scope: str,
         *,
         counted: bool = True,
-        gateways: bool = False,
+        also: str = "",
     ) -> None:
         """Let a request in, and say who makes it.
 
@@ -80,7 +80,7 @@ class Access:
             authorization: What its header field, or metadata, of that name says.
             scope: That its key must have.
             counted: Whether it is to be counted, and is not many, each of which is counted when it comes.
-            gateways: Whether a gateway may pass it on, which has checked that already.
+            also: Another scope that does as well: GATEWAY where it may be passed on, whose key was checked.
 
         Raises:
             KeyMissing, KeyUnknown, KeyLacksScope, KeysUnavailable, RateLimited: It is refused.
@@ -93,9 +93,10 @@ class Access:
                 "The request has no key; accepted: Authorization with Bearer and a key", field="Authorization"
             )
         caller.key = key = self._ring.find(secret.lstrip())
-        if scope not in key.scopes and not (gateways and GATEWAY in key.scopes):
+        if scope not in key.scopes and also not in key.scopes:
+            needed = scope if also in {"", GATEWAY} else f"{also} or {scope}"
             raise KeyLacksScope(
-                f"The key {key.name} is for {', '.join(sorted(key.scopes))}; needed here: {scope}",
+                f"The key {key.name} is for {', '.join(sorted(key.scopes))}; needed here: {needed}",
                 field="Authorization",
             )
         if counted and key.rate is not None:

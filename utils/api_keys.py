@@ -23,9 +23,10 @@ from typing import Any, Final
 FORMAT: Final = 1
 """Raised whenever a release before this one could misunderstand the file."""
 
-PREDICT, MANAGE, GATEWAY = "predict", "manage", "gateway"
-SCOPES: Final = (PREDICT, MANAGE, GATEWAY)
-"""What a key may be for: calls of models; management; to pass on the calls of others, which were checked."""
+PREDICT, MANAGE, METRICS, GATEWAY = "predict", "manage", "metrics", "gateway"
+SCOPES: Final = (PREDICT, MANAGE, METRICS, GATEWAY)
+"""What a key may be for: calls of models; management, metrics included; metrics alone; to pass on the calls
+of others, which were checked."""
 
 PREFIX: Final = "facet_"
 """What a secret begins with, so that it is recognised where it should not be."""

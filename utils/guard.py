@@ -76,7 +76,9 @@ class Guard:
                 field="Content-Type",
             )
 
-    def admit(self, caller: Caller, authorization: str | None, *, looks: bool = False) -> None:
+    def admit(
+        self, caller: Caller, authorization: str | None, *, looks: bool = False, also: str = ""
+    ) -> None:
         """Let in who has a key for the management, where one is demanded.
 
         Args:
@@ -84,12 +86,14 @@ class Guard:
             authorization: `Bearer` and the key.
             looks: Whether the request changes nothing. Then a browser may have sent the key, as the password
                 of HTTP's Basic, which it keeps and sends unasked.
+            also: Another scope than that of the management that does as well.
 
         Raises:
             KeyMissing, KeyUnknown, KeyLacksScope, KeysUnavailable, RateLimited: It is refused.
         """
         if self._access is not None:
-            self._access.admit(caller, _of_browser(authorization) if looks else authorization, MANAGE)
+            bearer = _of_browser(authorization) if looks else authorization
+            self._access.admit(caller, bearer, MANAGE, also=also)
 
 
 def _of_browser(authorization: str | None) -> str | None:

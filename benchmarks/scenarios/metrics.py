@@ -34,14 +34,14 @@ _PAYLOAD = RECEIVED.place(PAYLOAD_BYTES)
 
 METHOD = f"""
 *A request*: everything that is counted of one picture, by the event loop of the worker that receives it (its
-bytes, the outcome and the time of picture and call, three stages) and by the consumer's thread, is done
-{REQUESTS:,} times, and as often a function that does nothing is called, in turn. The figure is the median of
-the differences, of processor time. The same for a request in the gateway.
+bytes, the outcome and the time of picture and call, three stages, its key) and by the consumer's thread, is
+done {REQUESTS:,} times, and as often a function that does nothing is called, in turn. The figure is the
+median of the differences, of processor time. The same for a request in the gateway.
 
 *A scrape*: what the admin process does between the supervisor's answer and the text, with counters of {SLOTS}
-slots of workers and {MODEL_SLOTS} of model workers of which each has counted something for what it serves;
-then after {GENERATIONS:,} processes more, one after the other in these slots. It is the median of several, of
-the time that passes.
+slots of workers and {MODEL_SLOTS} of model workers of which each has counted something for what it serves,
+a worker for as many keys, too; then after {GENERATIONS:,} processes more, one after the other in these slots.
+It is the median of several, of the time that passes.
 
 *Over HTTP*: scrapes of a real backend with two workers and of a real gateway, one after the other.
 """
@@ -77,7 +77,7 @@ def _time(call: Callable[[], object]) -> float:
 
 def _worker_request() -> Callable[[], object]:
     shared = Shared.create(2, QUEUES + 1, 1)
-    calls = CallCounters(shared.stats.counters, 0)
+    calls = CallCounters(shared.stats.counters, 0, keyed=True)
     dispatcher = shared.stats.counters.receiver(0)
     consumer = ConsumerCounters(Membership(shared, 1, 1), 0)
 
@@ -88,14 +88,14 @@ def _worker_request() -> Callable[[], object]:
         consumer.answered(0)
         consumer.end(1.02)
         calls.answered(0, 0.03, _LOG_FIELDS)
-        calls.called("Inference", None, "", 0.03)
+        calls.called("Inference", None, "", 0.03, "shop")
 
     return count
 
 
 def _gateway_request() -> Callable[[], object]:
-    counters = HttpCounters.unshared(["/predict"])
-    return lambda: counters.count("/predict", "", 0.03, 100_000)
+    counters = HttpCounters.unshared(["/predict"], keyed=True)
+    return lambda: counters.count("/predict", "", 0.03, 100_000, "shop")
 
 
 def _scrapes(models: int, scrapes: int) -> dict[str, Any]:
@@ -119,10 +119,10 @@ def _live(stats: SharedStats, slot: int, models: int) -> None:
     stats.rows[slot].assign(1, 0.0)
     queue = 0 if slot < SLOTS else 1 + slot % models
     if not queue:
-        calls = CallCounters(stats.counters, slot)
+        calls = CallCounters(stats.counters, slot, keyed=True)
         for each in range(models + 1):
             calls.answered(each, 0.03, _LOG_FIELDS)
-            calls.called("Models", each, "", 0.03)
+            calls.called("Models", each, "", 0.03, f"key-{each}")
     block = stats.counters.consumer(slot).of(queue)
     for place in range(len(block)):
         block[place] += 1

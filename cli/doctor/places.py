@@ -44,6 +44,8 @@ def _folder(name: str, folder: Path | None) -> Finding:
         )
     there = next(one for one in (folder, *folder.parents) if one.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        if name == "cache_dir" and _has_networks(folder):
+            return Finding("ok", "folder", f"{variable(name)}: {folder}, complete, so never written")
         return Finding(
             "error",
             "folder",
@@ -51,6 +53,12 @@ def _folder(name: str, folder: Path | None) -> Finding:
             f"Set {variable(name)} to a folder that can, or let this user write there.",
         )
     return Finding("ok", "folder", f"{variable(name)}: {folder}")
+
+
+def _has_networks(folder: Path) -> bool:
+    from inference_server.detector.weights import models_ready  # noqa: PLC0415 - loads what computes
+
+    return models_ready(folder)
 
 
 def _store(folder: Path | None) -> Finding:

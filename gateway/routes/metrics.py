@@ -8,6 +8,7 @@ from prometheus_client.core import Metric
 
 from gateway.context import current
 from gateway.counters import HttpCounters
+from utils.api_keys import METRICS
 from utils.exposition import Gauge, metric, write
 from utils.guard import Guard
 from utils.version import VERSION
@@ -41,8 +42,8 @@ class MetricsRoutes:
     def _check(self) -> None:
         self._guard.check_page(request.headers)
         self._guard.check_host(request.headers)
-        caller = current().arrival.caller
-        self._guard.admit(caller, request.headers.get("Authorization"), looks=True)
+        caller, authorization = current().arrival.caller, request.headers.get("Authorization")
+        self._guard.admit(caller, authorization, looks=True, also=METRICS)
 
     def metrics(self) -> Response:
         """Give the metrics, for Prometheus and its like."""
@@ -54,8 +55,8 @@ class MetricsRoutes:
 
 def metrics_of(counters: HttpCounters) -> Iterator[Metric]:
     """What all processes have counted, and how they are."""
-    for family, words in counters.totals():
-        yield metric(family, ("route",), words)
+    for family, label, words in counters.totals():
+        yield metric(family, (label,), words)
     for gauge, value in zip(GAUGES, counters.now(), strict=True):
         yield gauge.metric({(): value})
     yield BUILD_INFO.metric({(VERSION,): 1.0})

@@ -11,7 +11,7 @@ from typing import Any
 _LINE_BYTES = 64
 _PARTS = 4
 """Of releases, one after the other, that count otherwise than the one before."""
-SLOT_BYTES = 64 * 1024
+SLOT_BYTES = 320 * 1024
 """What a slot may have for its counters in each part."""
 
 

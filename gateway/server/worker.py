@@ -173,7 +173,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         routes = sorted({NO_ROUTE}.union(*templates))
         slots = self.slots
         now = [slots.now(slot) for slot in range(slots.count)]
-        return HttpCounters(slots.part(fingerprint(routes)), slots.count, self.slot, routes, now)
+        keyed = self.settings.api_keys_file is not None
+        return HttpCounters(slots.part(fingerprint(routes)), slots.count, self.slot, routes, now, keyed=keyed)
 
     def _show(self) -> None:
         """Let those who ask any process for metrics see how this one is."""

@@ -7,12 +7,15 @@ from inference_server.admin.model_routes import ModelRoutes
 from inference_server.admin.service_routes import ServiceRoutes
 from inference_server.admin.supervisor_client import Execute
 from inference_server.dispatch.stats import SharedStats
+from utils.api_keys import METRICS
 from utils.errors import Code, FacetError, MalformedRequest
 from utils.guard import Guard
 from utils.problems import CONTENT_TYPE, document, header_fields
 
 _OPEN = "healthz"
 """The route that anybody may ask: it says nothing of the backend."""
+_METRICS = "metrics"
+"""The route for which a key of a scope of its own does."""
 
 
 def create_app(execute: Execute, guard: Guard, stats: SharedStats) -> Flask:
@@ -34,7 +37,10 @@ def _check(guard: Guard) -> None:
     guard.check_page(request.headers)
     if request.endpoint != _OPEN:
         guard.check_host(request.headers)
-        guard.admit(g.caller, request.headers.get("Authorization"), looks=request.method in READS)
+        authorization, looks = request.headers.get("Authorization"), request.method in READS
+        guard.admit(
+            g.caller, authorization, looks=looks, also=METRICS if request.endpoint == _METRICS else ""
+        )
     if request.method not in READS:
         guard.check_content(request.mimetype)
     if request.query_string:

@@ -13,7 +13,7 @@ QUEUE_REQUESTS: Final = Gauge(
     _MODEL,
 )
 QUEUE_SECONDS: Final = Gauge(
-    "facet_queue_predicted_seconds", "Time that an input that came now would wait, as is foretold.", _MODEL
+    "facet_queue_predicted_seconds", "Time that an input that came now is predicted to wait.", _MODEL
 )
 QUEUE_BYTES: Final = Gauge("facet_queue_bytes", "Bytes of the inputs in all queues.")
 IN_FLIGHT: Final = Gauge("facet_in_flight", "Inputs that are computed now.", _MODEL)
@@ -25,7 +25,7 @@ POISONED: Final = Gauge(
 WORKERS: Final = Gauge(
     "facet_workers", "Processes by what they do: starting, ready, stopping.", (*_MODEL, "state")
 )
-WORKERS_WANTED: Final = Gauge("facet_workers_wanted", "Processes that there are to be.", _MODEL)
+WORKERS_WANTED: Final = Gauge("facet_workers_wanted", "Processes that there should be.", _MODEL)
 WORKER_MEMORY: Final = Gauge(
     "facet_worker_memory_bytes", "Memory in RAM of the process in a slot.", ("slot", *_MODEL)
 )
@@ -44,7 +44,9 @@ STATE: Final = Gauge(
     "1 for the state of the backend: starting, ready, stopping; 0 for others.",
     ("state",),
 )
-START_TIME: Final = Gauge("facet_start_time_seconds", "When the supervisor was started, since 1970.")
+START_TIME: Final = Gauge(
+    "facet_start_time_seconds", "When the supervisor was started, in seconds since 1970."
+)
 SUPERVISOR_MEMORY: Final = Gauge("facet_supervisor_memory_bytes", "Memory in RAM of the supervisor.")
 BUILD_INFO: Final = Gauge("facet_build_info", "1, with the release.", ("version",))
 RELOADS: Final = Counter("facet_reloads_total", "Reloads (SIGHUP) since the supervisor was started.")

@@ -13,7 +13,7 @@ from inference_server.catalogue.names import FACE_DETECTION
 from inference_server.catalogue.store import BUILT_IN_VERSION
 from inference_server.dispatch.admission import QueueLoad
 from inference_server.dispatch.counters import NO_QUEUE
-from inference_server.dispatch.families import BUSY_SECONDS, COMPUTED, RECEIVED, SUPERVISED
+from inference_server.dispatch.families import BUSY_SECONDS, COMPUTED, KEY_REQUESTS, RECEIVED, SUPERVISED
 from inference_server.dispatch.stats import SharedStats
 from utils.counters import Table
 from utils.exposition import Exposition, metric, write
@@ -105,6 +105,7 @@ class BackendMetrics:
                     counted = [(key, own) for key, own in counted if key != _NONE or any(own)]
                     yield metric(family, _LABELS, counted)
         yield _busy(counters.computed, series)
+        yield metric(KEY_REQUESTS, ("key",), counters.keys.sums())
 
     def _of_queues(self, queues: Mapping[Label, int]) -> Iterator[Metric]:
         stats = self._stats

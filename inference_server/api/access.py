@@ -7,7 +7,7 @@ from typing import Any, Final
 from protos.oip import descriptor
 from protos.torchserve import service_name
 from utils.access import Access, Caller, believe
-from utils.api_keys import MANAGE, PREDICT
+from utils.api_keys import GATEWAY, MANAGE, PREDICT
 from utils.metadata import AUTHORIZATION, CALLER
 
 _OIP: Final = next(iter(descriptor().services_by_name.values())).full_name
@@ -72,5 +72,5 @@ class CallAccess:
             _admit_item.set(None)
             return
         _admit_item.set(self._access.admit_item)
-        self._access.admit(caller, metadata.get(AUTHORIZATION), scope, counted=counted, gateways=True)
+        self._access.admit(caller, metadata.get(AUTHORIZATION), scope, counted=counted, also=GATEWAY)
         believe(caller, metadata.get(CALLER))

@@ -25,6 +25,7 @@ from utils.errors import (
     ModelFailed,
     ModelNotReady,
 )
+from utils.key_counters import NO_KEY
 from utils.logs import fields
 from utils.metadata import REQUEST_ID, TRACEPARENT, trace_context
 from utils.metadata import request_id as accept_request_id
@@ -200,7 +201,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _log(self, method: str, failure: FacetError | None, code: Code, started: float, ended: float) -> None:
         reason, seconds = None if failure is None else failure.reason, ended - started
         caller = current_caller()
-        self._counters.called(service_of(method), _queue.get(), reason or "", seconds)
+        key = NO_KEY if caller.key is None else caller.key.name
+        self._counters.called(service_of(method), _queue.get(), reason or "", seconds, key)
         end_call(method, code.name, failure, ended, _notes.get())
         logger.log(
             logging.ERROR if isinstance(failure, InternalError) else logging.INFO,

@@ -6,8 +6,16 @@ version of the queue can be called. A version that comes back gets the series th
 
 from typing import Final
 
-from inference_server.dispatch.families import COMPUTED, EXITS, RECEIVED, SUPERVISED, ExitCause
+from inference_server.dispatch.families import (
+    COMPUTED,
+    EXITS,
+    KEY_REQUESTS,
+    RECEIVED,
+    SUPERVISED,
+    ExitCause,
+)
 from utils.counters import Layout, Table
+from utils.key_counters import KeyTable
 
 NO_QUEUE: Final = -1
 """Of calls that are for no model that there is."""
@@ -32,6 +40,7 @@ class Counters:
         received: By the slots of workers.
         computed: By all slots.
         supervised: The supervisor's own, in one row.
+        keys: By the names of keys and the slots of workers.
 
     Args:
         memory: `Counters.size` bytes, zero at first.
@@ -49,12 +58,13 @@ class Counters:
             tables.append(Table(memory[start:end], layout, rows, SERIES))
             start = end
         self.received, self.computed, self.supervised = tables
+        self.keys = KeyTable(memory[start:], KEY_REQUESTS, slots)
 
     @staticmethod
     def size(slots: int, all_slots: int, queues: int) -> int:
         """Bytes that they take."""
         tables = sum(Table.size(layout, rows, SERIES) for layout, rows in _tables(slots, all_slots))
-        return _head_size(queues) + tables
+        return _head_size(queues) + tables + KeyTable.size(KEY_REQUESTS, slots)
 
     def series_of(self, queue: int) -> int:
         """The series that is counted for a queue, or for NO_QUEUE."""

@@ -4,6 +4,8 @@ Those of a receiver are counted by the event loop of the worker that has receive
 by the thread that computes, those of the supervisor by the supervisor.
 """
 
+import functools
+import operator
 from enum import StrEnum
 from typing import Final
 
@@ -59,7 +61,8 @@ REQUEST_DURATION: Final = Histogram(
 )
 INFERENCES: Final = Counter(
     "facet_inferences_total",
-    "Inputs that were sent to a model, each item of a stream for itself, by whether it has answered.",
+    "Inputs for a model, each item of a stream for itself: ok with a result, failed with an error, refused "
+    "for want of room or time, or given up by their callers.",
     ("outcome",),
     (("ok",), ("failed",)),
 )
@@ -90,7 +93,7 @@ PAYLOAD_BYTES: Final = Counter("facet_payload_bytes_total", "Bytes of inputs tha
 FACES: Final = Counter("facet_faces_total", "Faces that were found.", sparse=True)
 REQUEUED: Final = Counter(
     "facet_requeued_total",
-    "Inputs that were put into a queue again because a process has died that had them, or may have had.",
+    "Inputs that a process had, or may have had, when it died: they were put into a queue again, or refused.",
 )
 BATCH_SIZE: Final = Histogram(
     "facet_batch_size", "Inputs that were computed together.", (1, 2, 4, 8, 16, 32, 64), unit=1.0
@@ -110,11 +113,22 @@ BUSY_SECONDS: Final = Counter(
 )
 EXITS: Final = Counter(
     "facet_worker_exits_total",
-    "Processes that have ended: crashed, hung (killed because they made no progress), grace_over (killed "
-    "because they did not stop in time), boot (they could not start), recycled (a FACET_RECYCLE_ limit was "
-    "reached), told (to stop).",
+    "Processes that have ended: crashed, hung (killed because they made no progress, or were not ready in "
+    "time), grace_over (killed because they did not stop in time), boot (they could not start), recycled (a "
+    "FACET_RECYCLE_ limit was reached), told (to stop).",
     ("cause",),
     tuple((cause.value,) for cause in ExitCause),
+)
+
+_CODES = tuple(dict.fromkeys(code for code, _ in _OUTCOMES))
+KEY_CODES: Final = {reason: _CODES.index(code) for code, reason in _OUTCOMES}
+"""The words of `KEY_REQUESTS` by the reasons of failures."""
+KEY_REQUESTS: Final = Counter(
+    "facet_key_requests_total",
+    "The same calls by the name of the key that was shown: of those that a gateway passes on, the gateway's.",
+    ("code",),
+    tuple((code,) for code in _CODES),
+    sparse=True,
 )
 
 RECEIVED: Final = Layout(
@@ -134,5 +148,6 @@ RECEIVED: Final = Layout(
 COMPUTED: Final = Layout(BATCH_SIZE, HANDOVERS, ABANDONED, BUSY_SECONDS)
 SUPERVISED: Final = Layout(EXITS)
 
-FINGERPRINT: Final = f"{RECEIVED.fingerprint ^ COMPUTED.fingerprint ^ SUPERVISED.fingerprint:08x}"
+_FINGERPRINTS = (layout.fingerprint for layout in (RECEIVED, COMPUTED, SUPERVISED, Layout(KEY_REQUESTS)))
+FINGERPRINT: Final = f"{functools.reduce(operator.xor, _FINGERPRINTS):08x}"
 """Of all words: those of a release that counts something else would mean something else."""

@@ -24,7 +24,7 @@ _NO_ROOM = {errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
 _TIMEVAL = struct.Struct("=qq")
 _DESCRIPTOR = struct.Struct("=i")
 
-LAYOUT = f"8-{FINGERPRINT}"
+LAYOUT = f"9-{FINGERPRINT}"
 """Its number is raised whenever the layout of stats, buffer, packet or context, the supervisor's messages, or
 who writes a buffer and when, change, so that no reload mixes two releases. Behind it is what the counters
 mean: an error that is added is another word."""

@@ -12,10 +12,12 @@ from tests.support.framing import assert_read_alike
 
 @pytest.mark.security(
     endpoint="nginx",
-    attack="The requests that two servers read differently, through nginx, with ordinary ones between them",
+    attack=(
+        "The requests that two servers could read differently, through nginx, with ordinary ones between them"
+    ),
     outcome=(
-        "nginx has passed on as many requests as the gateway has served and clients got answers; a request "
-        "in a body is served only where nginx, too, takes it for one"
+        "nginx has passed on as many requests as the gateway has served and clients got answers; a "
+        "request in a body is served only where nginx, too, takes it for one"
     ),
 )
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/nowhere"])

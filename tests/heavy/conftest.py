@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -56,6 +57,7 @@ class _Results:
     def pytest_sessionfinish(self) -> None:
         """Write what ran as a whole, failures included."""
         where = {name: value for name, value in machine.describe().items() if name in _MACHINE}
+        where["load"] = round(os.getloadavg()[1])
         for name, tests in self.tests.items():
             if name not in self._left_out and len(tests) == self._chosen[name]:
                 found = {"title": self.titles[name], "machine": where, **self.notes[name], "tests": tests}

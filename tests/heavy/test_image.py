@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tests.support.endpoints import call_grpc, post_raw
 from tests.support.image import typed
 from tests.support.pictures import ASTRONAUT
 from tests.support.podman import Container, Podman
-from tests.support.processes import children, state, wait_until
+from tests.support.processes import ROOT, children, state, wait_until
 from utils.version import VERSION
 
 pytestmark = pytest.mark.usefixtures("image")
@@ -108,7 +109,8 @@ def test_the_image_says_what_it_is_and_how_it_runs(podman: Podman, figure: Note)
     [found] = json.loads(podman("image", "inspect", f"facet:{VERSION}"))
     labels = {name.rpartition(".")[2]: value for name, value in found["Labels"].items()}
     assert labels.keys() >= {"title", "description", "licenses", "version", "revision"}
-    assert labels["version"] == VERSION
+    head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
+    assert (labels["version"], labels["revision"]) == (VERSION, head)
     assert found["Config"]["StopSignal"] == "SIGTERM"
     assert found["Healthcheck"]["Test"] == ["CMD", "python", "-m", "facet_serving.utils.probe"]
     assert found["User"] == "10001:10001"

@@ -129,27 +129,29 @@ def test_status_and_log_level_are_those_of_the_backend(served: Managed, client: 
 
 @pytest.mark.security(
     endpoint="admin-grpc",
-    attack="Changes that cannot be meant",
-    outcome="Refused by the member's name; nothing is changed",
+    attack="An unknown and a doubled model, an impossible name, scaling faces, no weights, an unknown level",
+    outcome="Refused with the name of the member; no model is added or removed",
 )
 @pytest.mark.parametrize(
-    ("method", "request_", "error", "field"),
+    ("method", "request_", "refusal"),
     [
-        ("DescribeModel", pb.DescribeModelRequest(name="x"), ModelNotFound, "name"),
-        ("Register", pb.RegisterRequest(url="face_detection"), ModelExists, "name"),
-        ("Register", pb.RegisterRequest(url="echo", name="/"), InvalidModel, "name"),
-        ("Scale", pb.ScaleRequest(name="face_detection", min_workers=1), ModelConflict, "name"),
-        ("SetTraffic", pb.SetTrafficRequest(name="face_detection"), InvalidModel, "weights"),
-        ("SetLogLevel", pb.SetLogLevelRequest(level="LOUD"), MalformedRequest, "level"),
+        ("DescribeModel", pb.DescribeModelRequest(name="x"), (ModelNotFound, "name")),
+        ("Register", pb.RegisterRequest(url="face_detection"), (ModelExists, "name")),
+        ("Register", pb.RegisterRequest(url="echo", name="/"), (InvalidModel, "name")),
+        ("Scale", pb.ScaleRequest(name="face_detection", min_workers=1), (ModelConflict, "name")),
+        ("SetTraffic", pb.SetTrafficRequest(name="face_detection"), (InvalidModel, "weights")),
+        ("SetLogLevel", pb.SetLogLevelRequest(level="LOUD"), (MalformedRequest, "level")),
     ],
 )
 def test_what_is_wrong_is_named(
-    client: Client, method: str, request_: object, error: type[FacetError], field: str
+    client: Client, served: Managed, method: str, request_: object, refusal: tuple[type[FacetError], str]
 ) -> None:
-    """By the reasons and fields that every endpoint has."""
-    with pytest.raises(error) as caught:
+    """By the reasons and fields that every endpoint has; and nothing is changed."""
+    before = served.backend.listed()
+    with pytest.raises(FacetError) as caught:
         client.call(method, request_)
-    assert caught.value.field == field
+    assert (type(caught.value), caught.value.field) == refusal
+    assert served.backend.listed() == before
 
 
 def test_what_only_reads_is_not_logged(served: Managed, client: Client) -> None:
@@ -187,7 +189,7 @@ def test_bytes_that_are_no_message_are_a_callers_fault(client: Client, token: st
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="The management over gRPC without a key",
+    attack="The management over gRPC without a key, with another scheme or an unknown key",
     outcome="UNAUTHENTICATED",
 )
 @pytest.mark.parametrize(
@@ -215,7 +217,7 @@ def test_without_a_key_nothing_is_answered(
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="The management with a key for calls of models",
+    attack="The management over gRPC with a key for calls of models",
     outcome="PERMISSION_DENIED",
 )
 def test_a_key_for_calls_is_none_for_management(keys: KeyFile, address: str) -> None:

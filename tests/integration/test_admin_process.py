@@ -169,7 +169,7 @@ def test_a_change_that_is_never_made_does_not_hold_up_the_end(tmp_path: Path) ->
 @pytest.mark.security(
     endpoint="admin-http",
     attack="Another user of the machine, where the management listens at a socket file",
-    outcome="The file is its owner's alone",
+    outcome="The file is its owner's alone; a second backend does not take it from the first",
 )
 def test_a_socket_file_is_its_owners_alone(tmp_path: Path) -> None:
     """And one of a backend that was killed is replaced; one that somebody listens at is not."""
@@ -205,7 +205,10 @@ def test_an_address_that_others_have_stops_the_start(served: Managed, tmp_path: 
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="The management at an address that others can reach, without keys",
+    attack=(
+        "The management over HTTP, gRPC and by TorchServe's protocols at an address that others can "
+        "reach, without keys"
+    ),
     outcome="The start ends",
 )
 @pytest.mark.parametrize(
@@ -251,8 +254,8 @@ def test_without_an_admin_process_it_has_no_other_address(setting: str) -> None:
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="A file of keys that is damaged, gone, or in the hands of others",
-    outcome="The start ends",
+    attack="A file of keys that is damaged, gone, of another format, or that others can use",
+    outcome="The start ends with a line that says why",
 )
 def test_keys_that_are_none_stop_the_start(tmp_path: Path) -> None:
     """A file that is not there, is damaged, of another format, or that others can use."""

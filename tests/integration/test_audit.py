@@ -60,8 +60,11 @@ def address_of(served: Managed, name: str) -> str:
 
 @pytest.mark.security(
     endpoint="admin-http",
-    attack="A change over HTTP, done or refused, that nobody could account for",
-    outcome="One line with the request's id, the command, the model version, its arguments and the outcome",
+    attack="Changes over HTTP, done and refused",
+    outcome=(
+        "One line each in the log, with the request's id, the command, the model, its arguments and "
+        "what became of it"
+    ),
 )
 def test_a_change_over_http_is_logged_with_its_model(served: Managed) -> None:
     """Also where that is in the body alone, and where nothing was changed; who only looks leaves no line."""
@@ -82,8 +85,8 @@ def test_a_change_over_http_is_logged_with_its_model(served: Managed) -> None:
 
 @pytest.mark.security(
     endpoint="admin-grpc",
-    attack="A change over gRPC that nobody could account for",
-    outcome="The same line",
+    attack="A change over gRPC",
+    outcome=("One line in the log, with the request's id, the command, the model and what became of it"),
 )
 def test_a_change_over_grpc_is_logged_with_its_model(served: Managed) -> None:
     """Which its method does not name."""
@@ -98,8 +101,8 @@ def test_a_change_over_grpc_is_logged_with_its_model(served: Managed) -> None:
 
 @pytest.mark.security(
     endpoint="control",
-    attack="A change that nobody could account for",
-    outcome="The same line, with the user and the process that asked",
+    attack="Changes over the control socket, done and refused",
+    outcome="One line each in the log, with the user and the process that asked",
 )
 def test_a_change_by_the_socket_is_logged_with_its_user(served: Managed) -> None:
     """And the process that asked; who only looks leaves no line."""
@@ -119,8 +122,8 @@ def test_a_change_by_the_socket_is_logged_with_its_user(served: Managed) -> None
 
 @pytest.mark.security(
     endpoint="torchserve",
-    attack="A change by TorchServe's clients that nobody could account for",
-    outcome="The same line, with the command that it became",
+    attack="Changes by TorchServe's clients, over HTTP and gRPC",
+    outcome="One line each in the log, with the command that it became",
 )
 def test_a_change_by_torchserves_clients_is_logged_once(served: Managed) -> None:
     """By both protocols, as the command that it becomes; also one that is not waited for."""
@@ -147,8 +150,8 @@ def test_a_change_by_torchserves_clients_is_logged_once(served: Managed) -> None
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="A token, and passwords in URLs, sent to the management",
-    outcome="Not in the log",
+    attack="A key, and a password and a token within a URL, sent to the management",
+    outcome="None is in the log",
 )
 def test_no_secret_of_a_request_is_logged(served: Managed) -> None:
     """Neither what authorizes it, nor what a URL has of a name and a password, or in its query."""

@@ -220,7 +220,7 @@ def test_a_start_right_after_everything_was_killed_finds_its_address_free() -> N
 @pytest.mark.security(
     endpoint="processes",
     attack="A second backend at the same address",
-    outcome="Refused, without harm to the first",
+    outcome="Its start ends with one line; the first one serves on",
 )
 def test_a_second_instance_on_the_same_address_is_refused(served: tuple[Process, str]) -> None:
     """With one line that names the setting, and without a harm to the first."""
@@ -229,12 +229,14 @@ def test_a_second_instance_on_the_same_address_is_refused(served: tuple[Process,
         assert len(second.lines) == 1
         assert "FACET_GRPC_ADDRESS" in second.lines[0]
         assert served[1] in second.lines[0]
+    with ServiceClient(served[1], timeout=30) as client:
+        client.check_ready()
 
 
 @pytest.mark.security(
     endpoint="processes",
     attack="Another program that listens at the address, and would share it",
-    outcome="The start ends with one line",
+    outcome="The start ends with a line that names the address",
 )
 def test_a_port_that_another_program_has_is_refused() -> None:
     """Even one that would let others share it."""
@@ -340,7 +342,9 @@ def test_a_worker_computes_on_one_thread(served: tuple[Process, str], client: Se
 @pytest.mark.security(
     endpoint="processes",
     attack="Libraries that report to their makers",
-    outcome="Nothing else is written, and nobody is called",
+    outcome=(
+        "The cache folder has Facet's files alone, and a worker has no connection but those of its clients"
+    ),
 )
 @pytest.mark.parametrize("engine", ["native", "onnx"])
 def test_nothing_but_the_models_is_written_and_nobody_is_called(tmp_path: Path, engine: str) -> None:
@@ -373,8 +377,8 @@ def test_a_stop_while_it_starts_is_a_stop(signum: signal.Signals, tmp_path: Path
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="Megabytes of metadata of a picture",
-    outcome="INVALID_ARGUMENT",
+    attack="A picture's metadata of 300 entries or of 70,000 characters, and an id of 2,000",
+    outcome="INVALID_ARGUMENT, or an error of the client's own",
 )
 def test_notes_that_are_no_notes_are_refused(client: ServiceClient) -> None:
     """Megabytes of metadata would keep the event loop from everybody else."""

@@ -199,7 +199,10 @@ def test_a_backend_that_stood_still_has_lost_nothing_and_learned_nothing() -> No
 @pytest.mark.security(
     endpoint="pictures",
     attack="A picture that hangs the detector",
-    outcome="Its worker is killed after `FACET_HANG_SECONDS`; health is answered meanwhile",
+    outcome=(
+        "`WORKER_CRASHED` when two workers have been killed, each after `FACET_HANG_SECONDS`; health is "
+        "answered meanwhile"
+    ),
 )
 def test_a_hung_detector_is_killed_and_health_answers_meanwhile() -> None:
     """No progress for FACET_HANG_SECONDS; the picture is tried once more, then refused for ten minutes."""
@@ -224,6 +227,11 @@ def freeze_who_decodes(process: Process) -> bool:
     return False
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A picture that freezes each worker that decodes it",
+    outcome="An error when two workers have been killed",
+)
 def test_a_picture_that_freezes_its_worker_while_it_is_decoded_is_poison() -> None:
     """As a decoder does whose fault is dumped as a core for long; though decoding is allowed seconds."""
     large = png(np.zeros((4900, 5000, 3), np.uint8))
@@ -238,8 +246,8 @@ def test_a_picture_that_freezes_its_worker_while_it_is_decoded_is_poison() -> No
 
 @pytest.mark.security(
     endpoint="pictures",
-    attack="A picture that kills the worker that decodes it, from several connections, again and again",
-    outcome="Two workers die, then it is refused for ten minutes; others are served all the while",
+    attack=("A picture that kills the worker that decodes it, from several connections, again and again"),
+    outcome="Two workers die, then it is refused; others are answered all the while",
 )
 def test_a_poison_picture_kills_two_workers_whoever_sends_it_and_however_often() -> None:
     """Logged by its key; everybody else is served all the while."""
@@ -262,6 +270,11 @@ def address_of(process: Process) -> str:
     return address
 
 
+@pytest.mark.security(
+    endpoint="pictures",
+    attack="A picture that has killed two workers, sent when no worker of then is left",
+    outcome="Refused; no third worker dies of it",
+)
 def test_a_replacement_knows_the_poison_of_before() -> None:
     """Also when every worker that saw it is gone."""
 
@@ -326,7 +339,7 @@ def test_workers_are_recycled_after_their_requests_and_nobody_notices() -> None:
 @pytest.mark.security(
     endpoint="grpc",
     attack="More pictures than the machine can compute",
-    outcome="RESOURCE_EXHAUSTED at once with a delay; what was accepted is answered",
+    outcome="`QUEUE_FULL` with a delay of less than 30 s; others are answered when there is room",
 )
 def test_a_full_machine_refuses_at_once_and_says_when_to_come_back() -> None:
     """By the time that such pictures take; and serves again when there is room."""
@@ -361,8 +374,8 @@ def test_who_names_a_time_waits_while_who_names_none_is_refused() -> None:
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="Many waiting pictures, to fill the memory",
-    outcome="What waits is bounded by bytes, and is held once",
+    attack="12 waiting pictures of 4 MiB, to fill the memory",
+    outcome="The worker that takes them grows by less than 2.5 times their bytes, and answers them",
 )
 def test_a_picture_that_waits_is_not_held_by_all_that_have_passed_it_on() -> None:
     """But as gRPC received it, and in its buffer: what may wait bounds what a backend takes."""
@@ -414,8 +427,8 @@ def test_a_request_that_waited_too_long_is_told_so_before_its_deadline() -> None
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="Callers that leave, to have work done for nobody",
-    outcome="The computation is given up at the next step",
+    attack="Callers that leave while their pictures are computed, to have work done for nobody",
+    outcome="The computation is given up, three times of three",
 )
 def test_a_caller_who_leaves_frees_the_detector() -> None:
     """What is computed for nobody is given up at the next step."""
@@ -439,8 +452,8 @@ def has_given_up(process: Process, count: int) -> bool:
 
 @pytest.mark.security(
     endpoint="pictures",
-    attack="The same by twelve callers at once",
-    outcome="Two workers die",
+    attack="A picture that kills its worker, from twelve callers at once",
+    outcome="Two workers of four die; all callers are told, and others are answered",
 )
 def test_a_poison_sent_by_many_at_once_kills_two_workers() -> None:
     """No third has it in flight before the first two are known to have died; everybody is told."""

@@ -109,7 +109,9 @@ def test_a_batch_is_read_no_faster_than_it_is_answered(gateway: Gateway, holding
 @pytest.mark.security(
     endpoint="gateway",
     attack="A batch whose answers nobody takes",
-    outcome="Cut off after 10 s, and what is not answered is given up",
+    outcome=(
+        "The connection is cut off, the log says `answer not taken`, and what is not answered is given up"
+    ),
 )
 def test_who_takes_nothing_once_it_has_sent_all_is_cut_off(gateway: Gateway, backend: Backend) -> None:
     """After ten seconds; what is not answered then is given up."""
@@ -192,8 +194,8 @@ def test_a_body_that_breaks_later_is_told_by_the_last_line(gateway: Gateway, nam
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="A batch that turns out too large",
-    outcome="It is not read on",
+    attack="A batch over its limit of 1 MiB, whose client sends 64 MiB more before it reads",
+    outcome="The last line of the answer is `BODY_TOO_LARGE`, and the client gets it",
 )
 def test_a_body_that_turns_out_too_large_is_not_read_on(backend: Backend) -> None:
     """Its client gets to the answer, though it sends everything first."""
@@ -260,8 +262,8 @@ def test_each_picture_that_fails_has_a_line_in_the_log(gateway: Gateway, backend
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="More batches at once than are answered",
-    outcome="429 at once; other requests are answered",
+    attack="A fifth batch, where a process answers four at once",
+    outcome="429 before its body comes; health is answered, and so are the four",
 )
 def test_a_process_refuses_more_batches_than_it_answers_at_once(gateway: Gateway, holding: Backend) -> None:
     """At once, while it answers what else there is."""
@@ -302,8 +304,8 @@ def memory(pid: int, field: str) -> int:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Batches as large as they may be",
-    outcome="Memory is bounded by what is read ahead and a few pictures",
+    attack="A batch of 200 MiB of pictures",
+    outcome="The process grows by less than 56 MiB: what is read ahead, and a few pictures",
 )
 def test_the_memory_of_a_batch_is_bounded_whatever_its_size(gateway: Gateway) -> None:
     """By what is read ahead, and by few pictures at their limit."""

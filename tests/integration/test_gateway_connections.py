@@ -34,7 +34,9 @@ LINGER_SECONDS = 5.0
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="More idle connections and half heads than there are threads",
+    attack=(
+        "Twice as many connections as there are threads, which send nothing, one byte or a half of a head"
+    ),
     outcome="Others are answered",
 )
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_twice_as_many_slow_connections_as_threads_delay_nobody(gateway: Gateway
 @pytest.mark.security(
     endpoint="gateway",
     attack="1,000 idle connections",
-    outcome="Others are answered",
+    outcome="20 of 20 other requests are answered",
 )
 def test_a_thousand_idle_connections_delay_nobody(gateway: Gateway) -> None:
     """They cost neither a thread nor a process."""
@@ -68,8 +70,11 @@ def test_a_thousand_idle_connections_delay_nobody(gateway: Gateway) -> None:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="More idle connections than there is room for",
-    outcome="Those that are idle for longest are closed, and no other",
+    attack="More connections than there is room for",
+    outcome=(
+        "Those that have been idle longest are closed, and no others; a head that has begun is finished "
+        "and answered"
+    ),
 )
 def test_where_there_is_no_room_the_longest_idle_go(backend: Backend) -> None:
     """And nobody else: neither who came later, nor who has begun a request, nor the one that needs room."""
@@ -168,8 +173,8 @@ def test_more_clients_than_threads_may_send_ahead(gateway: Gateway) -> None:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Requests sent ahead by a client that reads no answer",
-    outcome="None is begun before there is room for its answer",
+    attack="200 requests sent ahead by a client that reads no answer",
+    outcome="None is begun before there is room for its answer; others are answered",
 )
 def test_requests_that_are_sent_ahead_wait_for_room_for_their_answers() -> None:
     """What a client does not read is not kept for it."""
@@ -238,8 +243,11 @@ def test_who_asks_for_the_end_of_its_connection_gets_it_with_the_answer(gateway:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="The same on more connections than there are threads",
-    outcome="Others are answered at once",
+    attack=(
+        "100 requests sent ahead on each of twice as many connections as there are threads, whose "
+        "clients read nothing"
+    ),
+    outcome="Others are answered",
 )
 def test_who_sends_ahead_and_reads_nothing_holds_no_thread() -> None:
     """Its answers wait in memory for as long as it may take."""

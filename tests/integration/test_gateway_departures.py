@@ -24,8 +24,11 @@ def unanswered(connection: socket.socket) -> bool:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Clients that send and leave, to have work done for nobody",
-    outcome="The call is cancelled, and its permit is free",
+    attack="Clients that send a picture and leave, to have work done for nobody",
+    outcome=(
+        "The call of the backend is cancelled, the log says 499, and the permit is free again: ten "
+        "times, with two permits"
+    ),
 )
 def test_a_client_that_leaves_cancels_its_call(gateway: Gateway, holding: Backend) -> None:
     """The backend is told, the log says 499, and the permit is free again."""

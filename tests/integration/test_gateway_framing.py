@@ -24,13 +24,13 @@ def gateway() -> Iterator[Gateway]:
 @pytest.mark.security(
     endpoint="gateway",
     attack=(
-        "Requests that two servers read differently, whole and byte by byte: two lengths, a length beside "
-        "chunks, odd lengths, codings, chunk sizes, line ends, NUL bytes, folded lines, upgrades, odd "
-        "request lines, each with another request where a body can be"
+        "More than 150 requests that two servers could read differently, whole and byte by byte: two "
+        "lengths, a length beside chunks, odd lengths, codings, chunk sizes, line ends, NUL bytes, "
+        "folded lines, upgrades, odd request lines, each with another request where a body can be"
     ),
     outcome=(
-        "Each is refused, mostly by 400, 501 or 505, and its connection ends; or it is one request, and the "
-        "next one is read. What is in a body is never served"
+        "Each is refused, mostly by 400, 501 or 505, and its connection ends; or it is one request, and "
+        "the next one is read. What is in a body is never served"
     ),
 )
 @pytest.mark.parametrize("whole", [True, False], ids=["in one piece", "byte by byte"])
@@ -59,7 +59,7 @@ def test_an_odd_request_is_one_request(gateway: Gateway, odd: Odd, whole: bool) 
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="The same requests, to fill the log with errors",
+    attack="These requests, to fill the log with errors",
     outcome="One line each at INFO, and no traceback",
 )
 def test_odd_requests_leave_only_their_lines_in_the_log(gateway: Gateway) -> None:

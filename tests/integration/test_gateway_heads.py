@@ -66,7 +66,7 @@ def test_what_is_no_http_is_refused_at_once_and_told_why(
 @pytest.mark.security(
     endpoint="gateway",
     attack="TLS where plain HTTP is spoken",
-    outcome="400 at once",
+    outcome="400 before the time of a head is over, and a line in the log that says why",
 )
 def test_who_speaks_tls_is_refused_at_once(gateway: Gateway) -> None:
     """Its first message is no head that goes on; it is refused in the words of HTTP, and logged."""
@@ -83,8 +83,8 @@ def test_who_speaks_tls_is_refused_at_once(gateway: Gateway) -> None:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="`SCRIPT_NAME`, `X-Forwarded-Proto` and their like",
-    outcome="No effect, from whichever address",
+    attack=("`SCRIPT_NAME`, `X-Forwarded-Proto` and `X-Forwarded-Ssl`, which servers behind a proxy believe"),
+    outcome="No effect, though they come from this machine",
 )
 @pytest.mark.parametrize("field", [b"SCRIPT_NAME: /x", b"X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off"])
 def test_no_clients_word_is_taken_for_another_path(gateway: Gateway, field: bytes) -> None:
@@ -96,8 +96,8 @@ def test_no_clients_word_is_taken_for_another_path(gateway: Gateway, field: byte
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="`X_Request_ID`, which some servers take for `X-Request-ID`",
-    outcome="The field is dropped",
+    attack=("`X_Request_ID` and `X_Request_Timeout`, which some servers take for the fields with hyphens"),
+    outcome="Both fields are dropped",
 )
 def test_a_name_with_an_underscore_is_no_field(gateway: Gateway) -> None:
     """Another server before this one may have taken it for what it looks like."""
@@ -113,8 +113,8 @@ def test_a_name_with_an_underscore_is_no_field(gateway: Gateway) -> None:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="A line of 5,000 bytes that cannot be read, to have it repeated",
-    outcome="The answer has fewer than 400 characters of detail",
+    attack="A line of 5,000 bytes that is no header field, to have it repeated",
+    outcome="400, with fewer than 400 characters of detail",
 )
 def test_a_refusal_quotes_no_more_than_a_reader_needs(connection: socket.socket) -> None:
     """However long the line is that is at fault."""
@@ -124,8 +124,8 @@ def test_a_refusal_quotes_no_more_than_a_reader_needs(connection: socket.socket)
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Heads of 72 KB, of 12,000 fields, or without end",
-    outcome="431; no more than 64 KiB of one is kept",
+    attack=("Heads of 72 KB, of 101 fields, with a field of 9,000 bytes, and fields or a field without end"),
+    outcome="431: accepted are 65,536 bytes, 100 fields, and 8,188 bytes of a field",
 )
 @pytest.mark.parametrize(
     ("head", "limit"),
@@ -164,8 +164,8 @@ def test_a_head_may_have_as_much_as_is_said_and_no_more(gateway: Gateway, head: 
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="A request line that is long or without end",
-    outcome="414",
+    attack="A request line of 5,000 bytes, and one without end",
+    outcome="414: accepted are 4,094 bytes",
 )
 @pytest.mark.parametrize(
     "line",
@@ -246,6 +246,11 @@ def test_nobody_is_invited_by_an_answer_that_its_version_does_not_have(gateway: 
         assert read_reply(connection).status == 503  # there is no backend
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A bad chunk, or another bad request, behind a wish to upgrade to HTTP/2",
+    outcome="Judged as without the wish: 400, or an answer and 505",
+)
 @pytest.mark.parametrize(
     ("rest", "statuses"),
     [

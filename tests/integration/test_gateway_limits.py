@@ -52,6 +52,11 @@ def statuses(four: Gateway, secret: str, count: int) -> list[int]:
         return [*threads.map(ask, range(count))]
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="One key at four processes of a gateway, to have four limits",
+    outcome="At most one request more than its burst is answered",
+)
 def test_a_limit_is_one_for_all_processes(four: Gateway, secrets: list[str]) -> None:
     """Whichever of them a connection comes to; all that are let in are answered."""
     told = statuses(four, secrets[0], 3 * BURST)
@@ -68,8 +73,8 @@ def test_a_limit_is_one_for_all_processes(four: Gateway, secrets: list[str]) -> 
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="Processes that are killed while they count requests",
-    outcome="What was counted stays, and no lock",
+    attack="Processes of a gateway that are killed while they count requests",
+    outcome="What was counted stays, and no lock does",
 )
 def test_processes_that_are_killed_take_no_count_along(four: Gateway, secrets: list[str]) -> None:
     """Nor a lock: what they have counted stays, and the others go on."""
@@ -106,8 +111,8 @@ def test_callers_are_told_of_what_is_open_where_others_can_connect(backend: Back
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="A backend at such an address, without keys",
-    outcome="It starts with a warning; its management does not open there",
+    attack="A backend at addresses that others can reach, without keys or with TorchServe's alone",
+    outcome="It starts with a warning that names what is open",
 )
 def test_a_backend_says_what_of_it_is_open(tmp_path: Path) -> None:
     """As a gateway does; its management it does not open to others."""

@@ -18,7 +18,7 @@ from tests.support.gateway_process import Gateway, Reply, held_request, read
 from tests.support.keys import KeyFile
 from tests.support.metrics import Scrape, fallen, scrape, wait_for_value
 from tests.support.processes import PATIENCE, wait_until
-from utils.api_keys import MANAGE, PREDICT
+from utils.api_keys import METRICS, PREDICT
 from utils.errors import QueueFull
 
 WORKERS = 2
@@ -179,10 +179,7 @@ def test_no_count_is_lost_when_processes_are_killed_and_replaced() -> None:
 
 @pytest.mark.security(
     endpoint="admin-http",
-    attack=(
-        "A web page that asks the gateway for its metrics, of another origin or by a name that was changed "
-        "to mean this machine"
-    ),
+    attack=("A web page that asks the gateway for its metrics, from another origin or by DNS rebinding"),
     outcome="403",
 )
 @pytest.mark.parametrize(
@@ -205,7 +202,7 @@ def test_a_web_page_gets_no_metrics(
 def test_who_has_no_key_gets_no_metrics_where_there_are_keys(tmp_path: Path) -> None:
     """On an address that other machines can reach there must be some."""
     keys = KeyFile(tmp_path)
-    secret, other = keys.add("prometheus", MANAGE), keys.add("shop", PREDICT)
+    secret, other = keys.add("prometheus", METRICS), keys.add("shop", PREDICT)
     environ = {
         **SETTINGS,
         **keys.environ,
@@ -216,11 +213,18 @@ def test_who_has_no_key_gets_no_metrics_where_there_are_keys(tmp_path: Path) -> 
         where = place(running)
         refused = ask(where, Host="facet.example")
         assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
-        assert ask(where, Host="facet.example", Authorization=f"Bearer {other}").status == 403
+        lacking = ask(where, Host="facet.example", Authorization=f"Bearer {other}")
+        assert (lacking.status, lacking.json["reason"]) == (403, "KEY_LACKS_SCOPE")
+        assert lacking.json["detail"].endswith("needed here: metrics or manage")
         assert ask(where, Host="facet.example", Authorization=f"Bearer {secret}").status == 200
         assert running.get("/healthz").status == 200
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="The gateway's metrics at an address that others can reach, without keys",
+    outcome="The start ends",
+)
 @pytest.mark.parametrize(
     ("environ", "reason"),
     [

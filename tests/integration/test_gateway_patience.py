@@ -151,10 +151,13 @@ def outcomes() -> Iterator[dict[str, Future[None]]]:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Connections that send nothing, heads and bodies that do not end, answers that nobody takes",
+    attack=(
+        "Connections that send nothing or empty lines, heads and bodies that do not end, bytes after a "
+        "refusal, answers that nobody takes"
+    ),
     outcome=(
-        "A head has 5 s (408), a first request 10 s, a body 4 KiB a second on average (408), an answer 10 s "
-        "without a byte taken; others are served meanwhile"
+        "A first request has 10 s, a head 5 s (408), a body slower than 4 KiB a second 10 s (408), an "
+        "answer 10 s without a byte taken; then the connection ends"
     ),
 )
 @pytest.mark.parametrize("rule", [rule.__name__ for rule in RULES])

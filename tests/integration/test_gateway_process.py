@@ -211,8 +211,10 @@ def test_idle_connections_shut_nobody_out() -> None:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Connections until no file descriptor is left",
-    outcome="A line in the log at most once a second; who waits is served when there is room",
+    attack="Connections to a process that has no file descriptor left",
+    outcome=(
+        "A line in the log at most once a second; who waits is served by the same process when there is room"
+    ),
 )
 def test_out_of_descriptors_a_gateway_says_so_now_and_then_and_goes_on() -> None:
     """Who came meanwhile is served as soon as there is room."""
@@ -245,7 +247,9 @@ def test_an_unknown_setting_is_warned_of_once() -> None:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Paths with doubled slashes, to pass a proxy's rule for the path that is meant",
+    attack=(
+        "Paths with doubled slashes, also behind `http://`, to pass a proxy's rule for the path that is meant"
+    ),
     outcome="404; nothing is redirected or put right",
 )
 @pytest.mark.parametrize(
@@ -270,8 +274,12 @@ def test_a_target_means_what_it_says(gateway: Gateway, target: str, status: int)
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Answers that are kept by a cache, taken for a script, or tell which server this is",
-    outcome="`no-store` or `no-cache`, `nosniff`, and no `Server` field, in all answers",
+    attack=(
+        "Answers that a cache keeps, that a browser takes for another type, or that tell which server this is"
+    ),
+    outcome=(
+        "`no-store` or `no-cache`, `nosniff`, and no `Server` field, in nine kinds of answers and errors"
+    ),
 )
 @pytest.mark.parametrize(
     ("request_bytes", "kept"),

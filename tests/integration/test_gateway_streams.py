@@ -74,6 +74,11 @@ def test_to_http_1_0_an_answer_of_unknown_length_ends_with_its_connection(gatewa
     assert b"\r\nconnection: close" in head.lower()
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="HEAD, whose answer a client or proxy could read as two",
+    outcome="Its answer has no body, and the next one is that of the next request",
+)
 def test_head_has_no_body(gateway: Gateway) -> None:
     """Neither of a known nor of an unknown length; the next answer is the next request's."""
     for target in ("/stream?lines=5", "/large?bytes=65536"):
@@ -88,8 +93,8 @@ def test_head_has_no_body(gateway: Gateway) -> None:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="A long answer that nobody reads",
-    outcome="No more of it is made than is taken",
+    attack="An answer of 6 GB that nobody reads",
+    outcome="Less than 32 MiB of it is made; others are answered",
 )
 def test_no_more_of_an_answer_is_made_than_is_taken(gateway: Gateway) -> None:
     """Who reads nothing is waited for; once it has left, the application is told."""
@@ -128,8 +133,8 @@ def test_an_answer_that_is_under_way_is_finished_before_the_end(tmp_path: Path) 
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Whatever makes the gateway fail",
-    outcome="500 `INTERNAL`, with a request id and without a traceback or path",
+    attack="A fault of the gateway's own",
+    outcome=("500 `INTERNAL` with a request id and nothing of the exception, whose traceback is in the log"),
 )
 @pytest.mark.parametrize("path", ["/fail", "/header"])
 def test_a_fault_tells_the_caller_nothing_of_itself(gateway: Gateway, path: str) -> None:
@@ -145,6 +150,11 @@ def test_a_fault_tells_the_caller_nothing_of_itself(gateway: Gateway, path: str)
     assert gateway.get("/").status == 200
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A fault amid an answer, so that a part of it looks like all of it",
+    outcome="The connection is cut off before the answer's end",
+)
 def test_a_fault_amid_an_answer_cuts_it_off(gateway: Gateway) -> None:
     """What has been sent must not look whole."""
     with contextlib.closing(gateway.open()) as connection:

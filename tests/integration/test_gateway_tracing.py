@@ -93,6 +93,11 @@ def test_a_request_whose_caller_does_not_trace_it_has_no_spans(
     assert collecting.of(trace) == collecting.of(decided.split("-")[1]) == []
 
 
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="Pictures, request ids, methods and paths of callers, which traces must not have",
+    outcome="None of them is in a span",
+)
 def test_a_failure_has_its_reason_and_nothing_that_the_caller_wrote(
     collecting: Collector, backend: Backend, tracing: Gateway
 ) -> None:

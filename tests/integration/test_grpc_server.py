@@ -89,7 +89,7 @@ def memory(pid: int) -> int:
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="Bytes that are no message, to every method",
+    attack="Bytes that are no message, to methods of pictures, models, health and reflection",
     outcome="INVALID_ARGUMENT, and no error in the log",
 )
 @pytest.mark.parametrize("method", [*UNARY, f"{HEALTH}/Watch", *map(REFLECTION.format, ("v1", "v1alpha"))])
@@ -101,7 +101,7 @@ def test_bytes_that_are_no_message_are_the_callers_fault(channel: grpc.Channel, 
 @pytest.mark.security(
     endpoint="grpc",
     attack="No message or two where one belongs",
-    outcome="INVALID_ARGUMENT at once",
+    outcome="INVALID_ARGUMENT",
 )
 @pytest.mark.parametrize("method", UNARY)
 @pytest.mark.parametrize("count", [0, 2])
@@ -114,7 +114,7 @@ def test_a_call_that_needs_one_message_is_refused_with_none_and_with_two(
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="A message over the limit",
+    attack="A message of 34 MiB",
     outcome="RESOURCE_EXHAUSTED",
 )
 @pytest.mark.parametrize("method", [PREDICT, MODELS])
@@ -188,8 +188,8 @@ def test_reflection_lists_every_service(channel: grpc.Channel) -> None:
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="Metadata of more than 16 KiB",
-    outcome="Refused",
+    attack="Metadata of 16,500 bytes",
+    outcome="Refused, 20 times of 20",
 )
 @pytest.mark.parametrize(("size", "accepted"), [(9_000, True), (15_000, True), (16_500, False)])
 def test_metadata_is_accepted_up_to_16_kib_and_never_beyond(
@@ -204,14 +204,19 @@ def test_metadata_is_accepted_up_to_16_kib_and_never_beyond(
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="A message whose last byte never comes",
-    outcome="Ended by its deadline, or by `FACET_MAX_TIMEOUT_SECONDS` without one",
+    attack="A message that never comes, of a call without a deadline",
+    outcome="DEADLINE_EXCEEDED after `FACET_MAX_TIMEOUT_SECONDS`",
 )
 def test_an_unfinished_message_is_ended_after_the_longest_time(channel: grpc.Channel) -> None:
     """That a request may ask for; also where its call has no deadline."""
     assert isinstance(failure(send(channel, PREDICT, never(), None)), DeadlineExceeded)
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="A message that never comes, of a call with a deadline",
+    outcome="The worker ends the call then, and has a line in its log",
+)
 def test_an_unfinished_message_is_ended_at_its_deadline(
     served: tuple[Process, str], channel: grpc.Channel
 ) -> None:
@@ -224,7 +229,7 @@ def test_an_unfinished_message_is_ended_at_its_deadline(
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="30 connections with calls and reflection streams that send nothing",
+    attack="30 connections with calls of pictures, of models or of reflection that send nothing",
     outcome="100 of 100 health checks are answered",
 )
 @pytest.mark.parametrize("method", [PREDICT, MODELS, REFLECTION.format("v1")])
@@ -244,8 +249,8 @@ def test_unfinished_messages_do_not_hold_up_health(served: tuple[Process, str], 
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="Too many unfinished messages on one connection",
-    outcome="Refused with a delay after which to try again",
+    attack="30 calls on one connection whose messages never come",
+    outcome=("Some are refused with a delay after which to try again, the others end by their deadline"),
 )
 def test_who_sends_too_many_messages_at_once_is_told_to_come_again(channel: grpc.Channel) -> None:
     """While those that have a place keep it, for they are of the same connection."""
@@ -264,8 +269,11 @@ def sends_no_more(connections: list[UnfinishedMessages]) -> bool:
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="200 messages of 10 MB, all but the last byte of each",
-    outcome="24 at most are received at a time, others are answered, and memory is given back",
+    attack="200 messages of 10 MiB on five connections, all but the last byte of each",
+    outcome=(
+        "The worker grows by less than 256 MB, of which three quarters are given back; others are "
+        "answered meanwhile"
+    ),
 )
 def test_unfinished_messages_take_little_memory_and_hold_up_nobody(served: tuple[Process, str]) -> None:
     """Of 200 messages of 10 MB few are received at a time; what they took is given back in the end."""
@@ -292,7 +300,9 @@ def test_a_caller_that_leaves_amid_its_message_is_no_fault(served: tuple[Process
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="Floods of pings, of settings, and of calls that are given up at once (HTTP/2 rapid reset)",
+    attack=(
+        "20,000 pings, settings, or calls that are given up at once (HTTP/2 rapid reset), on one connection"
+    ),
     outcome="Others are answered meanwhile, and the worker lives",
 )
 @pytest.mark.parametrize("kind", ["ping", "settings", "reset"])

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from tests.support.access_points import ACCESS_POINTS, ECHO_INFER, AccessPoint, 
 from tests.support.endpoints import http_request
 from tests.support.gateway_process import Gateway, gateway
 from tests.support.keys import KeyFile, bearer
+from tests.support.metrics import scrape
 from tests.support.model_backend import Backend, model_backend
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import PATIENCE, wait_until
 from tests.support.processes import running as running_process
-from utils.api_keys import GATEWAY, MANAGE, PREDICT
+from utils.api_keys import GATEWAY, MANAGE, METRICS, PREDICT
 from utils.async_service_client import AsyncServiceClient
 from utils.errors import FacetError, KeyMissing, KeyUnknown, RateLimited
 from utils.extras import Wanted
@@ -65,7 +67,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One that demands keys everywhere, and may load models by the Open Inference Protocol."""
     folder = tmp_path_factory.mktemp("identity")
     keys = KeyFile(folder)
-    names = {"shop": PREDICT, "operators": MANAGE, "gateway": GATEWAY}
+    names = {"shop": PREDICT, "operators": MANAGE, "monitoring": METRICS, "gateway": GATEWAY}
     secrets = {name: keys.add(name, scope) for name, scope in names.items()}
     own = folder / "gateway.key"
     own.write_text(secrets["gateway"])
@@ -86,6 +88,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             **keys.environ,
             FACET_BACKEND_KEY_FILE=str(own),
             FACET_TORCHSERVE_HTTP_ADDRESS=off,
+            FACET_HTTP_METRICS_ADDRESS=off,
         ) as running,
     ):
         backend.register("echo")
@@ -99,12 +102,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             ready["admin_grpc_address"],
             ready["torchserve_management_address"],
             ready["torchserve_http_management_address"],
+            running.ready["http_metrics_address"],
         )
         yield Served(backend, running, places, keys, secrets, folder)
 
 
 UNAUTHENTICATED = {"KEY_MISSING": ("401", "UNAUTHENTICATED"), "KEY_UNKNOWN": ("401", "UNAUTHENTICATED")}
 STATUSES = {**UNAUTHENTICATED, "KEY_LACKS_SCOPE": ("403", "PERMISSION_DENIED")}
+RIGHT = {PREDICT: ["shop"], MANAGE: ["operators"], METRICS: ["monitoring", "operators"]}
+"""The names of the keys that are let in, by the scope that is needed."""
 
 
 @pytest.mark.security(
@@ -112,26 +118,22 @@ STATUSES = {**UNAUTHENTICATED, "KEY_LACKS_SCOPE": ("403", "PERMISSION_DENIED")}
     attack=(
         "Every address over HTTP and gRPC without a key, with a wrong one, and with one for something else"
     ),
-    outcome="401 or 403, UNAUTHENTICATED or PERMISSION_DENIED, but where none is needed",
+    outcome="401 or 403, UNAUTHENTICATED or PERMISSION_DENIED, except where none is needed",
 )
 @pytest.mark.parametrize("point", ACCESS_POINTS, ids=str)
 def test_every_access_point_lets_in_who_has_the_key_for_it(served: Served, point: AccessPoint) -> None:
     """Nobody without a key, with a wrong one, or with one for something else; but where none is needed."""
-    right = "operators" if point.scope == MANAGE else "shop"
-    wrong = "shop" if point.scope == MANAGE else "operators"
     address = getattr(served.places, point.place)
-    shown = {
-        "KEY_MISSING": None,
-        "KEY_UNKNOWN": f"Bearer {served.secrets[right][:-1]}",
-        "KEY_LACKS_SCOPE": f"Bearer {served.secrets[wrong]}",
-        "": f"Bearer {served.secrets[right]}",
-    }
-    told = {reason: point.ask(address, authorization) for reason, authorization in shown.items()}
-    successes = {"200", "OK"}
-    assert told.pop("")[0] in successes
-    for reason, (status, named) in told.items():
-        if not point.scope:
-            assert status in successes
+    shown = {"nothing": None, "a wrong key": f"Bearer {served.secrets['shop'][:-1]}"}
+    reasons = {"nothing": "KEY_MISSING", "a wrong key": "KEY_UNKNOWN"}
+    for name in ("shop", "operators", "monitoring"):
+        shown[name] = f"Bearer {served.secrets[name]}"
+        reasons[name] = "" if name in RIGHT.get(point.scope, []) else "KEY_LACKS_SCOPE"
+    for name, authorization in shown.items():
+        status, named = point.ask(address, authorization)
+        reason = reasons[name] if point.scope else ""
+        if not reason:
+            assert status in {"200", "OK"}, name
         else:
             assert status in STATUSES[reason]
             assert named == (
@@ -141,8 +143,8 @@ def test_every_access_point_lets_in_who_has_the_key_for_it(served: Served, point
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="Bodies and messages of callers that are not known",
-    outcome="Refused by the head; nothing of them is waited for",
+    attack="Bodies and messages of callers without a key",
+    outcome="Refused by the head, before a byte of the body or a message has come",
 )
 def test_nothing_of_a_body_is_waited_for_without_a_key(served: Served) -> None:
     """A caller that is not known is refused by its head, however much it says that it will send."""
@@ -168,7 +170,7 @@ def _nothing_until(ended: threading.Event) -> Iterator[bytes]:
 @pytest.mark.security(
     endpoint="keys",
     attack="Keys in logs and in the command lines of processes",
-    outcome="None: lines have the name of a key",
+    outcome="In none of them: log lines have the name of a key",
 )
 def test_logs_name_the_key_and_never_have_it(served: Served) -> None:
     """In the gateway, in the worker that it calls, and in the admin process; nor has a command line."""
@@ -202,6 +204,35 @@ def test_refusals_are_logged_with_the_key_that_is_known(served: Served) -> None:
     lines = {line["request_id"]: line for line in served.gateway.process.logged("request")}
     assert (lines["wrong-scope"]["key"], lines["wrong-scope"]["reason"]) == ("operators", "KEY_LACKS_SCOPE")
     assert ("key" in lines["wrong-key"], lines["wrong-key"]["reason"]) == (False, "KEY_UNKNOWN")
+
+
+def test_requests_are_counted_by_the_name_of_the_key_that_was_shown(served: Served) -> None:
+    """Once, where they enter: what a gateway passes on is counted in the backend by the gateway's own."""
+    secret, shown = served.add("counted", PREDICT), bearer(served.secrets["monitoring"])
+    before = {place: scrape(place, shown) for place in (served.places.http_metrics, served.places.admin)}
+
+    def has_counted(place: str, count: int, name: str, **labels: str) -> None:
+        wait_until(
+            lambda: scrape(place, shown).value(name, **labels) - before[place].value(name, **labels) == count,
+            f"{count} more of {name} {labels}",
+        )
+
+    http_request(served.places.http, "GET", "/models", None, bearer(secret))
+    for wrong in ({}, bearer("facet_x")):
+        http_request(served.places.http, "GET", "/models", None, wrong)
+    with ServiceClient(served.places.grpc, timeout=PATIENCE, key=secret) as client:
+        assert client.models()
+        with pytest.raises(FacetError):
+            client.describe("none")
+    of_gateway = partial(has_counted, served.places.http_metrics, name="facet_http_key_requests_total")
+    of_gateway(count=1, key="counted")
+    of_gateway(count=1, key="counted", status="200")
+    of_gateway(count=2, key="", status="401")
+    of_backend = partial(has_counted, served.places.admin, name="facet_key_requests_total")
+    of_backend(count=2, key="counted")
+    of_backend(count=1, key="counted", code="NOT_FOUND")
+    of_backend(count=1, key="gateway", code="OK")
+    assert secret not in served.log()
 
 
 @pytest.mark.security(
@@ -250,7 +281,7 @@ async def _detect(served: Served, **arguments: Any) -> int:  # noqa: ANN401
 @pytest.mark.security(
     endpoint="keys",
     attack="A client's key in its errors, and in what it shows of itself",
-    outcome="Never there",
+    outcome="In none of them",
 )
 def test_clients_show_their_key_with_every_call(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that they are given, or that of the environment; and never show it otherwise."""
@@ -296,7 +327,7 @@ def _refusal(client: ServiceClient) -> RateLimited | None:
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="One key at all processes of gateway and backend, to have several limits",
+    attack="One key at the gateway and at the workers, to have two limits",
     outcome="One limit",
 )
 def test_a_limit_is_one_for_all_processes_of_a_machine(served: Served) -> None:
@@ -319,7 +350,7 @@ def test_a_limit_is_one_for_all_processes_of_a_machine(served: Served) -> None:
 @pytest.mark.security(
     endpoint="keys",
     attack="A stream that goes on with a revoked key, or beyond its limit",
-    outcome="Its later items are refused",
+    outcome="Its later items are refused, those before are answered",
 )
 def test_each_item_of_a_stream_counts_and_is_checked(served: Served) -> None:
     """By the limit, and for its key being revoked; what came before is answered, and the stream goes on."""
@@ -379,6 +410,11 @@ STREAMS: dict[str, tuple[str, str, bytes, Callable[[bytes], bool]]] = {
 """Place, method and message of each stream of inputs, and whether a reply says that its limit is reached."""
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Streams of each protocol, to get around a limit",
+    outcome="Each item counts",
+)
 @pytest.mark.parametrize("name", STREAMS)
 def test_items_of_every_stream_count(served: Served, name: str) -> None:
     """And the stream that they come in does not: it goes on behind one that is refused."""
@@ -444,6 +480,11 @@ def test_a_revoked_key_is_refused_within_a_second_and_no_other_one(served: Serve
                 assert {status for began, status in told if began > revoked_at[0] + 1} == {"401"}
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="A gateway whose own key the backend does not know",
+    outcome="Callers are told 503, and nothing of keys; the log says why",
+)
 def test_a_gateway_without_a_good_key_says_that_it_is_its_own_fault(served: Served) -> None:
     """Its callers are not told that theirs is wrong; and a key that is mended counts without a restart."""
     own = served.folder / "other.key"
@@ -467,7 +508,7 @@ def test_a_gateway_without_a_good_key_says_that_it_is_its_own_fault(served: Serv
 @pytest.mark.security(
     endpoint="keys",
     attack="A file of keys that is damaged while it is used",
-    outcome="The keys of before count, and the log says so",
+    outcome="The keys of before count, and the log says so; a gateway does not start with it",
 )
 def test_a_broken_file_changes_nothing_until_it_is_mended(served: Served) -> None:
     """All processes go on with the keys of before, and say so; a gateway does not start with it."""

@@ -239,7 +239,7 @@ def test_ends_of_processes_are_counted_by_their_cause(tmp_path: Path) -> None:
 
 @pytest.mark.security(
     endpoint="admin-http",
-    attack="A web page that asks the backend for its metrics",
+    attack="A web page that asks the backend for its metrics, from another origin",
     outcome="403",
 )
 @pytest.mark.parametrize("header", ["Origin", "Sec-Fetch-Site"])

@@ -188,8 +188,8 @@ def with_a_key_that_there_is_not(folder: Path) -> None:
 
 @pytest.mark.security(
     endpoint="files",
-    attack="A model's files replaced by what cannot be loaded",
-    outcome="What was served is served on; the error has no path",
+    attack="A model's files replaced, while it serves, by what cannot be loaded",
+    outcome="All calls are answered as before; the error has no path",
 )
 @pytest.mark.parametrize(
     ("change", "kind", "reason"),

@@ -68,6 +68,11 @@ def test_a_change_that_cannot_be_written_down_is_not_made(tmp_path: Path) -> Non
         assert len(running.model_workers()) == 1
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="A damaged file of state",
+    outcome="The start ends with one line",
+)
 @pytest.mark.parametrize("content", ["", "{", '{"format": 1, "versions": 3}', '{"format": 99}'])
 def test_a_damaged_state_ends_the_start_with_one_line(tmp_path: Path, content: str) -> None:
     """And is left as it is."""

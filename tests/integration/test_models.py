@@ -101,18 +101,20 @@ def test_a_prediction_that_fails_is_the_models_fault_and_its_process_stays(
 
 @pytest.mark.security(
     endpoint="models",
-    attack="An input that ends the process of a model",
-    outcome="After two processes it is refused; the model and face detection answer others",
+    attack="An input that ends or crashes the process of a model, sent twice",
+    outcome="Two processes end, then it is refused; the model and face detection answer others",
 )
 @pytest.mark.parametrize("text", ["exit", "crash"])
 def test_an_input_that_ends_two_processes_is_refused(backend: Backend, text: str) -> None:
     """And the model answers others, and face detection everybody."""
     backend.register("odd")
+    before = len(backend.process.logged("request in flight at a crash"))
     with clients(backend.address, 1) as [client]:
         for _ in range(2):
             with pytest.raises(WorkerCrashed):
                 client.predict("odd", {"text": text})
         assert client.predict("odd", {"text": "work"})["number"] in backend.model_workers()
+    assert len(backend.process.logged("request in flight at a crash")) == before + 2
     with ServiceClient(backend.address, timeout=60) as faces:
         assert len(faces.detect(ASTRONAUT.read_bytes()).faces) == 1
     backend.unregister("odd")
@@ -139,7 +141,7 @@ def test_a_model_that_is_registered_anew_may_compute_what_ended_it_before(backen
 @pytest.mark.security(
     endpoint="models",
     attack="An input that hangs a model, also one that holds the interpreter",
-    outcome="Its process is ended, and replaced",
+    outcome="`WORKER_CRASHED`; its process is replaced, and the model answers others",
 )
 @pytest.mark.parametrize("text", ["hang", "hold"])
 def test_a_prediction_that_takes_longer_than_it_may_is_ended(backend: Backend, text: str) -> None:
@@ -165,8 +167,8 @@ def test_a_call_of_many_items_counts_as_hung_by_the_time_of_each(backend: Backen
 
 @pytest.mark.security(
     endpoint="models",
-    attack="A model that takes all memory",
-    outcome="What it asks beyond `memory_bytes` fails",
+    attack="A model that asks for more memory than `memory_bytes`",
+    outcome="It does not get it; its process is replaced",
 )
 def test_a_model_gets_no_more_memory_than_its_operator_gives_it(backend: Backend) -> None:
     """What it asks beyond that fails, and its process is replaced, which may have kept what it had."""
@@ -213,8 +215,8 @@ def test_children_of_a_model_end_with_a_supervisor_that_is_killed(
 
 @pytest.mark.security(
     endpoint="models",
-    attack="A model that blocks signals",
-    outcome="Ended all the same",
+    attack="A model that blocks the signals that would end it",
+    outcome="Its process is ended all the same",
 )
 def test_a_model_that_blocks_signals_is_ended_all_the_same(backend: Backend) -> None:
     """By one that cannot be blocked, if need be."""

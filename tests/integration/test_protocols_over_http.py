@@ -200,7 +200,7 @@ def test_faces_are_found_by_tensors(served: Served, path: str, coding: str) -> N
 
 @pytest.mark.security(
     endpoint="oip",
-    attack="A length of the JSON that is beyond the body or amid it",
+    attack="A length of the JSON that is beyond the body, or ends within the JSON",
     outcome="400",
 )
 @pytest.mark.parametrize("by", [10**6, -1, -10])
@@ -234,7 +234,7 @@ def test_an_unknown_model_is_told_as_triton_tells_it(served: Served, path: str, 
 @pytest.mark.security(
     endpoint="oip",
     attack="Models to be loaded and unloaded by callers",
-    outcome="Refused unless `FACET_MODEL_API` allows it",
+    outcome="403 unless `FACET_MODEL_API` is on",
 )
 def test_models_are_not_changed_unless_the_operator_allows_it(served: Served) -> None:
     """Neither loaded nor unloaded."""

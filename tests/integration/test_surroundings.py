@@ -133,8 +133,11 @@ def refusal(address: str) -> str:
 
 @pytest.mark.security(
     endpoint="processes",
-    attack="Another user who holds the lock on the address, to keep Facet from starting",
-    outcome="The start ends with one line that names that process",
+    attack="Another process that holds the lock on the address, to keep Facet from starting",
+    outcome=(
+        "The start ends with one line that names the process and its user if it listens there, or else "
+        "says how to find it"
+    ),
 )
 @pytest.mark.parametrize("listens", [True, False])
 def test_a_process_that_has_the_addresss_lock_is_named(listens: bool) -> None:

@@ -223,8 +223,8 @@ def test_a_certificate_changes_under_load_and_no_call_fails(served: Served) -> N
 
 @pytest.mark.security(
     endpoint="tls",
-    attack="Certificates and keys replaced by garbage",
-    outcome="What they held before counts, also for workers that start meanwhile",
+    attack="A certificate replaced by garbage, by a part of itself, or by that of another key",
+    outcome="What was there before counts, also for workers that start meanwhile",
 )
 def test_spoilt_files_leave_what_was_also_to_processes_that_start(served: Served) -> None:
     """After the death of all workers; the log says why, and when the files are well again they count."""
@@ -294,7 +294,7 @@ def test_a_reload_and_the_death_of_a_worker_fail_no_call(served: Served) -> None
 @pytest.mark.security(
     endpoint="tls",
     attack="A start with certificates or keys that cannot be used",
-    outcome="It ends with one line, which names the setting",
+    outcome="It ends with a line that names the setting, and no traceback",
 )
 @pytest.mark.parametrize(
     ("setting", "content", "why"),

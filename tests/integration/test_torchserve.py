@@ -172,8 +172,11 @@ def test_calls_are_logged_with_the_status_that_was_sent(torchserve: TorchServe) 
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="TorchServe's calls without a key, and its key file in the hands of others",
-    outcome="Refused; the file is its owner's alone, and made anew by each start",
+    attack=(
+        "TorchServe's calls over gRPC without a key, with another scheme or another port's key; an old "
+        "key file"
+    ),
+    outcome="PERMISSION_DENIED; the file is made anew by each start, for its owner alone",
 )
 def test_where_keys_are_demanded_every_call_needs_that_of_its_port(tmp_path: Path) -> None:
     """Ping, too; the file is made anew by each start, for its owner alone, and read again when it changes."""

@@ -289,8 +289,11 @@ def test_what_a_model_says_of_itself_needs_a_process(torchserve: TorchServe) -> 
 
 @pytest.mark.security(
     endpoint="torchserve",
-    attack="Models to be registered by `..` and by other paths",
-    outcome="Refused as TorchServe does; nothing of it stays",
+    attack=(
+        "Models to be registered by `..`, by URLs that are not allowed, and by names that do not exist, "
+        "over HTTP and gRPC"
+    ),
+    outcome="Refused as TorchServe does; no model is added",
 )
 def test_what_cannot_be_registered_is_refused_as_torchserve_does(strict: TorchServe) -> None:
     """By both protocols; nothing of it stays."""
@@ -501,11 +504,8 @@ def test_the_paths_are_described_as_openapi_does(torchserve: TorchServe) -> None
 
 @pytest.mark.security(
     endpoint="torchserve",
-    attack=(
-        "A web page that asks the management's port, by its origin or by a name that was changed to mean "
-        "this machine"
-    ),
-    outcome="Refused",
+    attack="A web page that asks the management's port, from another origin or by DNS rebinding",
+    outcome="403",
 )
 def test_a_web_page_cannot_ask(torchserve: TorchServe) -> None:
     """By its origin, or by a name that is made to mean this machine."""

@@ -65,7 +65,7 @@ class Book:
             for one in listed
             if not 0 < one["ready_workers"] <= one["workers"] == found[one["name"]]
         )
-        with clients(backend.address, 1) as [client]:
+        with clients(backend.address, 1, backend.credentials) as [client]:
             yield from (
                 f"{name} gives {answer}"
                 for name in found

@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from tests.soak.identities import Account
 from tests.soak.photos import Faces, of_domain, of_json
-from utils.errors import BackendUnavailable, FacetError, ModelNotReady, QueueFull
+from utils.errors import BackendUnavailable, FacetError, KeyUnknown, ModelNotReady, QueueFull
 from utils.service_client import ServiceClient
 from utils.settings import parse_address
 
@@ -26,6 +27,7 @@ class Answer:
         wrong: It was answered, and its caller has found it wrong: what it was, and what it should have been.
         refused: It was not, because too much is waiting, and it was said when to come again.
         gone: It was not, because there is no backend, or its models load, and it was said when to come again.
+        unknown: It was not, because its key is not known.
         trouble: What else went wrong.
         repeated: It was sent again because its first connection was closed before the answer's first byte.
         picture: Which one this is about, where several were sent.
@@ -35,6 +37,7 @@ class Answer:
     wrong: str = ""
     refused: bool = False
     gone: bool = False
+    unknown: bool = False
     trouble: str = ""
     repeated: bool = False
     picture: bytes = b""
@@ -54,14 +57,22 @@ class HttpCaller:
     """A client of the gateway that uses its connection again, and repeats once what it may repeat.
 
     A patient caller, here and below, names the time that its requests have: they may wait for that long.
+
+    Args:
+        address: The gateway's.
+        account: Whose key it shows.
+        path: What it asks for.
+        patient: Whether it is.
     """
 
     content_type = "image/jpeg"
     repeats = True
 
-    def __init__(self, address: str, path: str = "/predict", *, patient: bool = False) -> None:
-        self._path = path
-        self._headers = {"Content-Type": self.content_type}
+    def __init__(
+        self, address: str, account: Account, path: str = "/predict", *, patient: bool = False
+    ) -> None:
+        self._path, self._account = path, account
+        self._headers = {"Content-Type": self.content_type, **account.headers}
         if patient:
             self._headers["X-Request-Timeout"] = f"{TIMEOUT:g}"
         where = parse_address(address)
@@ -89,6 +100,7 @@ class HttpCaller:
 
     def _read(self, picture: bytes, response: http.client.HTTPResponse, *, repeated: bool) -> Answer:
         body = response.read()
+        self._count(response)
         try:
             said = json.loads(body)
         except ValueError:  # from a proxy
@@ -97,6 +109,11 @@ class HttpCaller:
             return replace(self._found(picture, said), repeated=repeated)
         refused = refusal(response.status, said, says_when="Retry-After" in response.headers)
         return replace(refused, repeated=repeated)
+
+    def _count(self, response: http.client.HTTPResponse) -> None:
+        """Have a response counted that was read to its end."""
+        if response.status == 200:
+            self._account.count("HTTP")
 
     def _body(self, picture: bytes) -> bytes:
         """What is sent of a picture."""
@@ -113,15 +130,17 @@ class HttpCaller:
 class GrpcCaller:
     """A service that calls the backend itself."""
 
-    def __init__(self, address: str, *, patient: bool = False) -> None:
-        self._client = ServiceClient(address, timeout=TIMEOUT)
-        self._patient = patient
+    def __init__(self, address: str, account: Account, *, patient: bool = False) -> None:
+        self._client = ServiceClient(address, timeout=TIMEOUT, key=account.key, tls=account.tls)
+        self._account, self._patient = account, patient
 
     def ask(self, picture: bytes) -> Answer:
         try:
-            return Answer(of_domain(self._client.detect(picture, timeout_named=self._patient).faces))
+            found = self._client.detect(picture, timeout_named=self._patient)
         except FacetError as error:
             return of_error(error)
+        self._account.count("gRPC")
+        return Answer(of_domain(found.faces))
 
     def close(self) -> None:
         with contextlib.suppress(FacetError):
@@ -133,6 +152,7 @@ def refusal(status: int, problem: dict[str, Any], *, says_when: bool, picture: b
     return Answer(
         refused=status == 429 and says_when,
         gone=status == 503 and says_when,
+        unknown=problem.get("reason") == KeyUnknown.reason,
         trouble=f"{status}: {problem}",
         picture=picture,
     )
@@ -144,5 +164,6 @@ def of_error(error: FacetError) -> Answer:
     return Answer(
         refused=isinstance(error, QueueFull) and said_when,
         gone=isinstance(error, (BackendUnavailable, ModelNotReady)) and said_when,
+        unknown=isinstance(error, KeyUnknown),
         trouble=f"{error.reason}: {error.detail}",
     )

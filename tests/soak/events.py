@@ -1,43 +1,31 @@
 """What happens to Facet during the soak. Each event returns when it is over and its effects are known."""
 
 import contextlib
-import itertools
 import os
 import signal
-import socket
-import struct
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import numpy as np
-
-from inference_server.api.message_limits import MOST_UNFINISHED
 from inference_server.supervision.liveness import HEARTBEAT_SECONDS
-from tests.soak.endpoints import GrpcCaller, HttpCaller
+from tests.soak.endpoints import HttpCaller
+from tests.soak.harm import leave, leave_unfinished, poison, slow, slow_bodies
 from tests.soak.load import Load, Tally
 from tests.soak.model_events import MODEL_EVENTS
 from tests.soak.photos import sleeper
 from tests.soak.scene import Event, Scene
-from tests.soak.slow import slow_answers, stalled
-from tests.soak.stage import WORKERS, Stage
-from tests.support.hooked_worker import RED
-from tests.support.http2 import unfinished_messages
-from tests.support.pictures import png
-from tests.support.processes import PATIENCE, alive, standing_still, state, wait_until
-from utils.channel import MIB
-from utils.settings import parse_address
+from tests.soak.stage import WORKERS
+from tests.soak.surroundings import SURROUNDING_EVENTS
+from tests.support.processes import alive, standing_still, state, wait_until
 
-_SLOW_BODIES = 130
 _BUSY_MILLISECONDS = 200
-_numbers = itertools.count()
 
 
 @contextlib.contextmanager
 def _busy(scene: Scene) -> Iterator[None]:
     """All workers compute, and as many requests as they wait for one of them."""
-    caller = partial(HttpCaller, scene.stage.http, f"/predict?min_face_size={_BUSY_MILLISECONDS}")
+    path = f"/predict?min_face_size={_BUSY_MILLISECONDS}"
+    caller = partial(HttpCaller, scene.stage.http, scene.stage.identities.callers, path)
     callers = [partial(caller, patient=True)] * (2 * WORKERS)
     with Load(callers, [sleeper()], scene.tallies["gateway"]) as load:
         load.turn()
@@ -138,7 +126,8 @@ def reload_gateway(scene: Scene) -> None:
 def full_queue(scene: Scene) -> None:
     """Forty callers more, whose pictures take long; the half of them that names a time is never refused."""
     tally, patient = scene.tallies["gateway"], Tally()
-    caller = partial(HttpCaller, scene.stage.http, "/predict?min_face_size=400")
+    path = "/predict?min_face_size=400"
+    caller = partial(HttpCaller, scene.stage.http, scene.stage.identities.callers, path)
     with (
         Load([partial(caller, patient=True)] * 20, [sleeper()], patient),
         Load([caller] * 20, [sleeper()], tally),
@@ -148,85 +137,16 @@ def full_queue(scene: Scene) -> None:
     assert patient.refused == patient.failed == patient.wrong == patient.repeated == 0, patient
 
 
-def leave(scene: Scene) -> None:
-    """Callers go before they have sent everything, or before they have their answer."""
-    request = _request(scene.photo.data)
-    for end in (len(request) // 2, len(request)) * 10:
-        with contextlib.closing(_connect(scene.stage)) as connection:
-            connection.sendall(request[:end])
-            if end == len(request) and next(_numbers) % 2:  # not goodbye but a reset
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def slow(scene: Scene) -> None:
-    """Callers that send little by little are served; those that stop amid a head are given up."""
-    with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(contextlib.closing(_connect(scene.stage))) for _ in range(8)]
-        for connection in connections[4:]:
-            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n")
-        faces = slow_answers(connections[:4], _request(scene.photo.data))
-        assert all(scene.photo.accepts(found) for found in faces), faces
-        assert stalled(connections[4:]) == [408] * 4
-
-
-def slow_bodies(scene: Scene) -> None:
-    """Callers send their bodies little by little, and most never end; all others are answered meanwhile."""
-    with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as thread:
-        connections = [
-            stack.enter_context(contextlib.closing(_connect(scene.stage))) for _ in range(_SLOW_BODIES)
-        ]
-        others = thread.submit(scene.traffic.turn)
-        faces = slow_answers(connections, _request(scene.photo.data), until=others.done, ending=4)
-        others.result()
-        assert all(scene.photo.accepts(found) for found in faces), faces
-
-
-def poison(scene: Scene) -> None:
-    """A picture kills its worker, twice; then it is refused, whoever sends it."""
-    pixels = np.full((24, 24, 3), 9, np.uint8)
-    pixels[0, 0] = RED
-    picture = png(pixels) + b"%d" % next(_numbers)
-    deaths = _segfaults(scene.stage)
-    for connect in (partial(HttpCaller, scene.stage.http), partial(GrpcCaller, scene.stage.grpc)) * 2:
-        with contextlib.closing(connect()) as caller:
-            answer = caller.ask(picture)
-        assert "WORKER_CRASHED" in answer.trouble, answer
-    assert _segfaults(scene.stage) == deaths + 2
-
-
-def leave_unfinished(scene: Scene) -> None:
-    """Callers send most of a message, and never the rest."""
-    with unfinished_messages(scene.stage.grpc, connections=10, streams=30, size=10 * MIB) as connections:
-        scene.traffic.turn()
-        most = WORKERS * MOST_UNFINISHED
-        wait_until(lambda: sum(each.unfinished for each in connections) <= most, "the others are ended")
-        scene.traffic.turn()
-
-
 def restart(scene: Scene) -> None:
     """The whole backend stops, and is started again with all its models when callers have noticed."""
     models = scene.stage.registered()
-    scene.stage.inference.send(signal.SIGTERM)
-    assert scene.stage.inference.wait() == 0
-    wait_until(lambda: all(tally.gone > 0 for tally in scene.tallies.values()), "callers are told")
-    scene.stage.start_backend()
+    with scene.stage.scraper.excusing("backend"):
+        scene.stage.inference.send(signal.SIGTERM)
+        assert scene.stage.inference.wait() == 0
+        wait_until(lambda: all(tally.gone > 0 for tally in scene.tallies.values()), "callers are told")
+        scene.stage.start_backend()
     wait_until(scene.stage.serves, "the gateway has found it")
     assert scene.stage.registered() == models
-
-
-def _segfaults(stage: Stage) -> int:
-    return len([line for line in stage.journal["worker crashed"] if "SEGV" in line["how"]])
-
-
-def _connect(stage: Stage) -> socket.socket:
-    where = parse_address(stage.http)
-    return socket.create_connection((where.host, where.port), timeout=PATIENCE)
-
-
-def _request(picture: bytes) -> bytes:
-    picture += b"%d" % next(_numbers)
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}"
-    return head.encode() + b"\r\n\r\n" + picture
 
 
 EVENTS = (
@@ -247,6 +167,7 @@ EVENTS = (
     Event("unfinished gRPC messages", leave_unfinished),
     Event("poison", poison),
     Event("full queue", full_queue, refuses=True),
+    *SURROUNDING_EVENTS,
     *MODEL_EVENTS,
     Event("backend stopped and started", restart, goes=True),
 )

@@ -1,11 +1,13 @@
 """The clients of the kserve package as callers of a model, in processes that live as long as the soak."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Self
 
 from tests.soak.endpoints import Answer
+from tests.soak.identities import Account
 from tests.soak.model_callers import MODEL, compared
 from tests.support.processes import PATIENCE, ROOT
 
@@ -17,13 +19,26 @@ class KServe:
         python: The interpreter of its environment.
         protocol: `grpc` or `http`.
         address: Of that.
+        account: Whose key and certificate it shows.
     """
 
-    def __init__(self, python: Path, protocol: str, address: str) -> None:
+    def __init__(self, python: Path, protocol: str, address: str, account: Account) -> None:
+        self._protocol, self._account = {"grpc": "gRPC", "http": "HTTP"}[protocol], account
+        assert account.pair is not None
+        files = [str(file) for file in (account.ca, account.pair.cert, account.pair.key)]
         # Without -P a module of ours would hide one of the package's.
-        command = [str(python), "-P", str(ROOT / "tests/support/kserve_client.py"), protocol, address, MODEL]
+        command = [
+            str(python),
+            "-P",
+            str(ROOT / "tests/support/kserve_client.py"),
+            protocol,
+            address,
+            MODEL,
+            *files,
+        ]
+        pipe, environ = subprocess.PIPE, {**os.environ, "FACET_API_KEY": account.key}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environ
         )
 
     def connect(self) -> Self:
@@ -41,7 +56,10 @@ class KServe:
         if not line:
             return Answer(trouble=f"the client of kserve ended with {process.wait(PATIENCE)}")
         said = json.loads(line)
-        return compared(picture, said["text"]) if "text" in said else Answer(**said)
+        if "text" not in said:
+            return Answer(**said)
+        self._account.count(self._protocol)
+        return compared(picture, said["text"])
 
     def close(self) -> None:
         """Stay, for the next event."""

@@ -17,18 +17,25 @@ _AFTER_REFUSAL_SECONDS = 0.2
 
 @dataclass
 class Tally:
-    """What became of the requests that were sent through one endpoint during one event."""
+    """What became of the requests that were sent through one endpoint during one event.
+
+    Attributes:
+        told: What the last one was told that was refused, or found no backend.
+        crashed: Checksums, as in the log, of pictures that were refused because workers died with them in
+            flight.
+    """
 
     sent: int = 0
     failed: int = 0
     wrong: int = 0
     refused: int = 0
     gone: int = 0
+    unknown: int = 0
     repeated: int = 0
     slowest: float = 0.0
     troubles: list[str] = field(default_factory=list)
+    told: str = ""
     crashed: list[str] = field(default_factory=list)
-    """Checksums, as in the log, of pictures that were refused because workers died with them in flight."""
 
 
 class Load:
@@ -116,6 +123,7 @@ class Load:
             tally.repeated += answer.repeated
             tally.refused += answer.refused
             tally.gone += answer.gone
+            tally.unknown += answer.unknown
             if answer.faces is not None:
                 if not photo.accepts(answer.faces):
                     tally.wrong += 1
@@ -126,7 +134,9 @@ class Load:
             elif "WORKER_CRASHED" in answer.trouble:
                 refused = answer.picture or picture
                 tally.crashed.append(hashlib.sha256(b"14:face_detection" + refused).hexdigest())
-            elif not answer.refused and not answer.gone:
+            elif answer.refused or answer.gone or answer.unknown:
+                tally.told = answer.trouble
+            else:
                 tally.failed += 1
                 tally.troubles.append(f"{answer.trouble} after {seconds:.1f} s")
 

@@ -8,7 +8,9 @@ from typing import Any
 import grpc
 
 from tests.soak.endpoints import PATIENCE, TIMEOUT, Answer, HttpCaller, of_error
+from tests.soak.identities import Account
 from tests.soak.photos import Photo
+from tests.support.credentials import Credentials
 from tests.support.model_backend import Client, message_classes
 from utils.channel import error_of
 from utils.errors import FacetError
@@ -30,8 +32,8 @@ class HttpModelCaller(HttpCaller):
 
     content_type = "application/json"
 
-    def __init__(self, address: str) -> None:
-        super().__init__(address, f"/models/{MODEL}/predict")
+    def __init__(self, address: str, account: Account) -> None:
+        super().__init__(address, account, f"/models/{MODEL}/predict")
 
     def _body(self, picture: bytes) -> bytes:
         return json.dumps({"text": picture.decode()}).encode()
@@ -43,14 +45,17 @@ class HttpModelCaller(HttpCaller):
 class ModelCaller:
     """A service that calls the backend by our client."""
 
-    def __init__(self, address: str) -> None:
-        self._client = ServiceClient(address, timeout=TIMEOUT)
+    def __init__(self, address: str, account: Account) -> None:
+        self._client = ServiceClient(address, timeout=TIMEOUT, key=account.key, tls=account.tls)
+        self._account = account
 
     def ask(self, picture: bytes) -> Answer:
         try:
-            return compared(picture, self._client.predict(MODEL, {"text": picture.decode()})["text"])
+            answer = self._client.predict(MODEL, {"text": picture.decode()})
         except FacetError as error:
             return of_error(error)
+        self._account.count("gRPC")
+        return compared(picture, answer["text"])
 
     def close(self) -> None:
         with contextlib.suppress(FacetError):
@@ -60,25 +65,34 @@ class ModelCaller:
 class JsonOnce:
     """A client without any retry, which sends JSON."""
 
-    def __init__(self, address: str) -> None:
-        self._client = Client(address)
+    def __init__(self, address: str, account: Account) -> None:
+        self._client = Client(address, account)
+        self._account = account
 
     def ask(self, picture: bytes) -> Answer:
         try:
-            return compared(picture, self._client.predict(MODEL, {"text": picture.decode()})["text"])
+            answer = self._client.predict(MODEL, {"text": picture.decode()})
         except FacetError as error:
             return of_error(error)
+        self._account.count("gRPC")
+        return compared(picture, answer["text"])
 
     def close(self) -> None:
         self._client.close()
 
 
 class TypedOnce:
-    """A client without any retry, which sends the model's own messages to its own method."""
+    """A client without any retry, which sends the model's own messages to its own method.
 
-    def __init__(self, address: str) -> None:
-        self._message, answer = message_classes(address, MODEL)
-        self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
+    Args:
+        address: The backend's.
+        account: Whose key it shows.
+        reader: Who asks for the types of the messages.
+    """
+
+    def __init__(self, address: str, account: Account, reader: Credentials) -> None:
+        self._message, answer = message_classes(address, MODEL, reader)
+        self._channel, self._account = account.channel(address), account
         method = f"/model_grpc_service.ModelgRPCService/{MODEL}_predict"
         self._predict: Callable[..., Any] = self._channel.unary_unary(
             method, self._message.SerializeToString, answer.FromString
@@ -86,11 +100,11 @@ class TypedOnce:
 
     def ask(self, picture: bytes) -> Answer:
         try:
-            return compared(
-                picture, self._predict(self._message(text=picture.decode()), timeout=PATIENCE).text
-            )
+            answer = self._predict(self._message(text=picture.decode()), timeout=PATIENCE)
         except grpc.RpcError as error:
             return of_error(error_of(error))
+        self._account.count("gRPC")
+        return compared(picture, answer.text)
 
     def close(self) -> None:
         self._channel.close()

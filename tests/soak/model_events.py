@@ -46,11 +46,15 @@ _numbers = itertools.count()
 @contextlib.contextmanager
 def asked(scene: Scene) -> Iterator[Traffic]:
     """Clients of all protocols that never try again, until all had an answer after the event."""
-    at = scene.stage.addresses
+    at, account = scene.stage.addresses, scene.stage.identities.callers
+    reader = scene.stage.identities.visitors
     callers: tuple[list[Callable[[], Caller]], ...] = (
-        [partial(TypedOnce, at.grpc), partial(JsonOnce, at.grpc)],
-        [partial(TorchServeOnce, at.torchserve), partial(TorchServeHttpOnce, at.torchserve_http)],
-        [partial(TensorsOnce, at.grpc), partial(TensorsHttpOnce, at.http)],
+        [partial(TypedOnce, at.grpc, account, reader), partial(JsonOnce, at.grpc, account)],
+        [
+            partial(TorchServeOnce, at.torchserve, account),
+            partial(TorchServeHttpOnce, at.torchserve_http, account),
+        ],
+        [partial(TensorsOnce, at.grpc, account), partial(TensorsHttpOnce, at.http, account)],
         [client.connect for client in scene.stage.kserve],
     )
     with contextlib.ExitStack() as stack:
@@ -69,8 +73,8 @@ def asked(scene: Scene) -> Iterator[Traffic]:
 
 def come_and_go(scene: Scene) -> None:
     """A model answers from the first call after it is registered until it is not, whoever does that."""
-    stage, register = scene.stage, Register(GUEST)
-    with asked(scene), clients(stage.grpc, _CONNECTIONS) as connections:
+    stage, register, visitors = scene.stage, Register(GUEST), scene.stage.identities.visitors
+    with asked(scene), clients(stage.grpc, _CONNECTIONS, visitors) as connections:
         for way in stage.operators.ways:
             assert can(way, register)
             stage.operators.by(way, register)
@@ -157,10 +161,13 @@ def _kill_admin(scene: Scene, way: str) -> None:
     changes = threading.Thread(target=book.change, args=(make, next(_numbers), killed.is_set))
     changes.start()
     killed.wait(random.uniform(0, _LONGEST_SECONDS))
-    os.kill(victim, signal.SIGKILL)
-    killed.set()
-    changes.join(PATIENCE)
-    wait_until(lambda: bool(stage.admin()) and victim not in stage.admin(), "another admin process serves")
+    with stage.scraper.excusing("backend"):
+        os.kill(victim, signal.SIGKILL)
+        killed.set()
+        changes.join(PATIENCE)
+        wait_until(
+            lambda: bool(stage.admin()) and victim not in stage.admin(), "another admin process serves"
+        )
     wait_until(lambda: is_settled(stage.models), "no process of a model is on its way")
     faults = [*book.compare(stage.models), *book.refused]
     assert not faults, (way, faults)

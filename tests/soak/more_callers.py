@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.soak.endpoints import Answer, GrpcCaller, HttpCaller, of_error, refusal
+from tests.soak.identities import Account
 from tests.soak.photos import of_domain, of_json
 from tests.support.batches import KIND, PATH, batch, file
 from utils.domain import Detection
@@ -23,8 +24,8 @@ class BatchCaller(HttpCaller):
 
     content_type = KIND
 
-    def __init__(self, address: str, *, patient: bool = False) -> None:
-        super().__init__(address, PATH, patient=patient)
+    def __init__(self, address: str, account: Account, *, patient: bool = False) -> None:
+        super().__init__(address, account, PATH, patient=patient)
 
     def _body(self, picture: bytes) -> bytes:
         return batch(*map(file, [*_pictures(picture), _NO_PICTURE]))
@@ -33,6 +34,7 @@ class BatchCaller(HttpCaller):
         if response.status != 200:
             return super()._read(picture, response, repeated=repeated)
         *items, last = map(json.loads, response.read().splitlines())
+        self._count(response)
         items.sort(key=lambda item: item["index"])
         if not last.get("done") or [item["index"] for item in items] != [*range(_PICTURES + 1)]:
             return Answer(trouble=f"the batch ends with {last}", repeated=repeated)
@@ -56,9 +58,10 @@ class StreamCaller(GrpcCaller):
 class AnnotatedCaller(HttpCaller):
     """A client of the gateway that wants all there is beside the faces, and the annotated picture again."""
 
-    def __init__(self, address: str, *, patient: bool = False) -> None:
-        super().__init__(address, "/predict?include=quality,crops,annotated&crop_max=1", patient=patient)
-        self._drawing = _Drawing(address, patient=patient)
+    def __init__(self, address: str, account: Account, *, patient: bool = False) -> None:
+        path = "/predict?include=quality,crops,annotated&crop_max=1"
+        super().__init__(address, account, path, patient=patient)
+        self._drawing = _Drawing(address, account, patient=patient)
 
     def _found(self, picture: bytes, said: dict[str, Any]) -> Answer:
         results = said["results"]
@@ -85,13 +88,14 @@ class _Drawing(HttpCaller):
 
     picture: tuple[int, bytes] = 0, b""
 
-    def __init__(self, address: str, *, patient: bool) -> None:
-        super().__init__(address, "/predict/annotated", patient=patient)
+    def __init__(self, address: str, account: Account, *, patient: bool) -> None:
+        super().__init__(address, account, "/predict/annotated", patient=patient)
 
     def _read(self, picture: bytes, response: http.client.HTTPResponse, *, repeated: bool) -> Answer:
         if response.status != 200:
             return super()._read(picture, response, repeated=repeated)
         self.picture = int(response.headers["X-Facet-Faces"]), response.read()
+        self._count(response)
         return Answer((), repeated=repeated)
 
 

@@ -26,6 +26,7 @@ from inference_server.catalogue.commands import (
 )
 from protos import management_pb2, management_pb2_grpc, oip, torchserve
 from tests.soak.addresses import Addresses
+from tests.support.credentials import Credentials
 from tests.support.endpoints import http_request
 from tests.support.processes import PATIENCE
 from utils.channel import error_of
@@ -42,18 +43,18 @@ OF_ADMIN = ("admin HTTP", "admin gRPC", "TorchServe HTTP", "TorchServe gRPC")
 """The ways through the admin process."""
 
 
-def ways(addresses: Addresses) -> dict[str, Way]:
-    """All of them but the command line's, by name."""
+def ways(addresses: Addresses, shown: Credentials) -> dict[str, Way]:
+    """All of them but the command line's, by name, for an operator with these credentials."""
     of_admin = (
-        partial(admin_http, addresses.admin_http),
-        partial(_admin_grpc, addresses.admin_grpc),
-        partial(_torchserve_http, addresses.torchserve_http_management),
-        partial(_torchserve_grpc, addresses.torchserve_management),
+        partial(admin_http, addresses.admin_http, shown),
+        partial(_admin_grpc, addresses.admin_grpc, shown),
+        partial(_torchserve_http, addresses.torchserve_http_management, shown),
+        partial(_torchserve_grpc, addresses.torchserve_management, shown),
     )
     return {
         **dict(zip(OF_ADMIN, of_admin, strict=True)),
-        "OIP HTTP": partial(_repository_http, addresses.http),
-        "OIP gRPC": partial(_repository_grpc, addresses.grpc),
+        "OIP HTTP": partial(_repository_http, addresses.http, shown),
+        "OIP gRPC": partial(_repository_grpc, addresses.grpc, shown),
     }
 
 
@@ -93,7 +94,7 @@ class Operators:
             raise
 
 
-def admin_http(address: str, command: ModelCommand) -> None:
+def admin_http(address: str, shown: Credentials, command: ModelCommand) -> None:
     """By HTTP of the admin process."""
     name, members = getattr(command, "name", ""), _members(command)
     if isinstance(command, Register):
@@ -105,15 +106,16 @@ def admin_http(address: str, command: ModelCommand) -> None:
         path = "/".join(filter(None, ["/models", name, version, last]))
         members.pop("name")
     body = members.pop("weights", members)
-    status, said = _asked(address, method, path, json.dumps(body).encode(), _JSON)
+    headers = {**_JSON, **shown.headers}
+    status, said = _asked(address, method, path, json.dumps(body).encode(), headers=headers)
     if status >= 400:
         raise _told(status, said)
 
 
-def _admin_grpc(address: str, command: ModelCommand) -> None:
+def _admin_grpc(address: str, shown: Credentials, command: ModelCommand) -> None:
     name = type(command).__name__
     request = ParseDict(_members(command), getattr(management_pb2, f"{name}Request")())
-    with _channel(address) as channel:
+    with shown.channel(address) as channel:  # of its own: another one's may be to a process that is dead
         _called(getattr(management_pb2_grpc.ManagementStub(channel), name), request)
 
 
@@ -122,7 +124,7 @@ def _members(command: ModelCommand) -> dict[str, Any]:
     return {key: value for key, value in asdict(command).items() if value is not None and value != ""}
 
 
-def _torchserve_http(address: str, command: ModelCommand) -> None:
+def _torchserve_http(address: str, shown: Credentials, command: ModelCommand) -> None:
     method, values = _of_torchserve(command)
     path = "/".join(filter(None, ["/models", values.pop("model_name"), values.pop("model_version", "")]))
     if method == "RegisterModel":
@@ -130,15 +132,15 @@ def _torchserve_http(address: str, command: ModelCommand) -> None:
     elif method == "SetDefault":
         path += "/set-default"
     verb = {"RegisterModel": "POST", "UnregisterModel": "DELETE"}.get(method, "PUT")
-    status, said = _asked(address, verb, f"{path}?{urlencode(values)}")
+    status, said = _asked(address, verb, f"{path}?{urlencode(values)}", headers=shown.headers)
     if status >= 400:
         raise ModelLoadFailed(said["message"]) if _NOT_LOADED in said["message"] else _told(status, said)
 
 
-def _torchserve_grpc(address: str, command: ModelCommand) -> None:
+def _torchserve_grpc(address: str, shown: Credentials, command: ModelCommand) -> None:
     method, values = _of_torchserve(command)
     request = torchserve.message_class("management", f"{method}Request")(**values)
-    with _channel(address) as channel:
+    with shown.channel(address) as channel:  # of its own: another one's may be to a process that is dead
         call: Any = channel.unary_unary(
             f"/{torchserve.service_name('management')}/{method}", type(request).SerializeToString
         )
@@ -163,18 +165,19 @@ def _of_torchserve(command: ModelCommand) -> tuple[str, dict[str, Any]]:
             raise AssertionError(command)
 
 
-def _repository_http(address: str, command: ModelCommand) -> None:
+def _repository_http(address: str, shown: Credentials, command: ModelCommand) -> None:
     action, name = _of_repository(command)
     path = f"/v2/repository/models/{name}/{action.lower()}"
-    status, said = _asked(address, "POST", path, b"", {"X-Request-Timeout": f"{PATIENCE:g}"})
+    headers = {"X-Request-Timeout": f"{PATIENCE:g}", **shown.headers}
+    status, said = _asked(address, "POST", path, headers=headers)
     if status >= 400:
         raise _told(status, said)
 
 
-def _repository_grpc(address: str, command: ModelCommand) -> None:
+def _repository_grpc(address: str, shown: Credentials, command: ModelCommand) -> None:
     action, name = _of_repository(command)
     request = oip.message_class(f"RepositoryModel{action}Request")(model_name=name)
-    with _channel(address) as channel:
+    with shown.channel(address) as channel:  # of its own: another one's may be to a process that is dead
         method = f"/inference.GRPCInferenceService/RepositoryModel{action}"
         _called(channel.unary_unary(method, type(request).SerializeToString), request)
 
@@ -187,7 +190,7 @@ def _of_repository(command: ModelCommand) -> tuple[str, str]:
 
 
 def _asked(
-    address: str, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    address: str, method: str, path: str, body: bytes = b"", *, headers: Mapping[str, str]
 ) -> tuple[int, dict[str, Any]]:
     try:
         status, _, content = http_request(address, method, path, body, headers)
@@ -200,11 +203,6 @@ def _asked(
 def _told(status: int, said: Mapping[str, Any]) -> Exception:
     kind = error_class(said.get("reason", ""))
     return AssertionError(f"{status}: {said}") if kind is None else kind(said["detail"])
-
-
-def _channel(address: str) -> grpc.Channel:
-    # A connection of its own: another one's may be to a process that is dead.
-    return grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
 
 
 def _called(method: Any, request: Any) -> None:  # noqa: ANN401

@@ -8,6 +8,7 @@ import grpc
 
 from protos import torchserve
 from tests.soak.endpoints import PATIENCE, Answer, HttpCaller, of_error
+from tests.soak.identities import Account
 from tests.soak.model_callers import MODEL, compared
 from tests.support import open_inference
 from utils.channel import error_of
@@ -16,8 +17,8 @@ from utils.channel import error_of
 class _BytesOnce:
     """A client of a method that takes a message and gives one."""
 
-    def __init__(self, address: str, method: str) -> None:
-        self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
+    def __init__(self, address: str, account: Account, method: str) -> None:
+        self._channel, self._account = account.channel(address), account
         self._call: Callable[..., bytes] = self._channel.unary_unary(method)
 
     def ask(self, picture: bytes) -> Answer:
@@ -25,6 +26,7 @@ class _BytesOnce:
             answer = self._call(self.request(picture), timeout=PATIENCE)
         except grpc.RpcError as error:
             return of_error(error_of(error))
+        self._account.count("gRPC")
         return compared(picture, self.text(answer))
 
     def request(self, picture: bytes) -> bytes:
@@ -42,8 +44,8 @@ class _BytesOnce:
 class TorchServeOnce(_BytesOnce):
     """TorchServe's, by gRPC."""
 
-    def __init__(self, address: str) -> None:
-        super().__init__(address, f"/{torchserve.service_name('inference')}/Predictions")
+    def __init__(self, address: str, account: Account) -> None:
+        super().__init__(address, account, f"/{torchserve.service_name('inference')}/Predictions")
 
     def request(self, picture: bytes) -> bytes:
         request = torchserve.message_class("inference", "PredictionsRequest")
@@ -58,8 +60,8 @@ class TorchServeOnce(_BytesOnce):
 class TensorsOnce(_BytesOnce):
     """One of the Open Inference Protocol, by gRPC."""
 
-    def __init__(self, address: str) -> None:
-        super().__init__(address, f"/{open_inference.SERVICE}/ModelInfer")
+    def __init__(self, address: str, account: Account) -> None:
+        super().__init__(address, account, f"/{open_inference.SERVICE}/ModelInfer")
 
     def request(self, picture: bytes) -> bytes:
         text = open_inference.tensor("text", "BYTES", [1], bytes_contents=[picture])
@@ -77,8 +79,8 @@ class _HttpOnce(HttpCaller):
     repeats = False
     path = ""
 
-    def __init__(self, address: str) -> None:
-        super().__init__(address, self.path, patient=True)
+    def __init__(self, address: str, account: Account) -> None:
+        super().__init__(address, account, self.path, patient=True)
 
 
 class TorchServeHttpOnce(_HttpOnce):

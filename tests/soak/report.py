@@ -5,9 +5,21 @@ from dataclasses import dataclass, field
 
 from tests.soak.leaks import Footprint
 from tests.soak.load import Tally
-from tests.soak.scene import ONCE, Event
+from tests.soak.scene import ONCE, REVOKED, Event
 
-_HEAD = ("event", "endpoint", "sent", "failed", "wrong", "repeated", "429", "503", "twice hit", "slowest")
+_HEAD = (
+    "event",
+    "endpoint",
+    "sent",
+    "failed",
+    "wrong",
+    "repeated",
+    "401",
+    "429",
+    "503",
+    "twice hit",
+    "slowest",
+)
 MOST_GROWTH = 0.1
 
 
@@ -87,7 +99,7 @@ def _line(name: str, endpoint: str, tallies: list[Tally]) -> tuple[str, ...]:
         name = f"{name} (x{len(tallies)})"
     counts = [
         sum(getattr(tally, column) for tally in tallies)
-        for column in ("sent", "failed", "wrong", "repeated", "refused", "gone")
+        for column in ("sent", "failed", "wrong", "repeated", "unknown", "refused", "gone")
     ]
     twice = sum(len(tally.crashed) for tally in tallies)
     slowest = max(tally.slowest for tally in tallies)
@@ -97,9 +109,11 @@ def _line(name: str, endpoint: str, tallies: list[Tally]) -> tuple[str, ...]:
 def _faults(event: Event, endpoint: str, tally: Tally, killed: set[str]) -> list[str]:
     found = list(tally.troubles)
     if tally.refused and not event.refuses:
-        found.append(f"{tally.refused} refused")
+        found.append(f"{tally.refused} refused; the last one: {tally.told}")
+    if tally.unknown and endpoint not in REVOKED:
+        found.append(f"the key of {tally.unknown} was not known")
     if tally.gone and not event.goes and not (event.leaves and endpoint in ONCE):
-        found.append(f"{tally.gone} were told that there is no backend")
+        found.append(f"{tally.gone} were told that there is no backend; the last one: {tally.told}")
     if not set(tally.crashed) <= killed:
         found.append(f"WORKER_CRASHED for pictures that were not in flight at two deaths: {tally.crashed}")
     return found

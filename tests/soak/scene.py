@@ -10,6 +10,8 @@ from tests.soak.stage import Stage
 ONCE = ("model, once", "TorchServe, once", "OIP, once", "KServe, once")
 """The endpoints of the clients that never try again, which are there during events of models alone; those of
 kserve only where its package is."""
+REVOKED = ("revoked key, HTTP", "revoked key, gRPC")
+"""The endpoints of clients whose key is revoked while they ask."""
 
 
 @dataclass

@@ -14,12 +14,15 @@ from inference_server.catalogue import commands
 from inference_server.catalogue.names import FACE_DETECTION
 from tests.soak.addresses import Addresses
 from tests.soak.endpoints import Caller, GrpcCaller, HttpCaller
+from tests.soak.identities import Account, Identities
 from tests.soak.kserve import KServe
 from tests.soak.load import Load, Tally, Traffic
 from tests.soak.model_callers import MODEL, HttpModelCaller, ModelCaller, words
 from tests.soak.more_callers import AnnotatedCaller, BatchCaller, StreamCaller
 from tests.soak.operators import Operators, ways
 from tests.soak.photos import Photo
+from tests.soak.scraper import Scraper
+from tests.support.collector import collector
 from tests.support.endpoints import answers
 from tests.support.facet import PATHS, ROOMY, procfile
 from tests.support.model_backend import Backend
@@ -38,6 +41,7 @@ _SETTINGS = {
     "FACET_QUEUE_SECONDS": "3",
     "FACET_HANG_SECONDS": "10",
     "TEST_LONGEST_DELAY": "1",
+    "FACET_TRACES_RATIO": "0.05",
 }
 GUEST = "guest"
 """A model of the store, the same as MODEL, for what is registered and unregistered."""
@@ -78,16 +82,20 @@ class Stage:
     def __init__(self, folder: Path, stack: contextlib.ExitStack, kserve: Path | None) -> None:
         self._stack = stack
         self.token = folder / "die"
+        self.identities = Identities(folder)
+        self.collector = stack.enter_context(collector())
         self.addresses = Addresses.free()
         self.http, self.grpc = self.addresses.http, self.addresses.grpc
         self.journals: list[Journal] = []
         package = folder / "package"
         package.mkdir()
         add_version(folder / "store", f"{GUEST}/1.0", 'kind = "python"\nclass = "odd_models:Upper"\n')
+        common = {**_SETTINGS, "FACET_TRACES_ENDPOINT": self.collector.url}
         self._environ = {
-            **_SETTINGS,
+            **common,
             **installed(package, "odd_models", ODD_MODELS, ODD_ENTRY_POINTS),
             **self.addresses.backend(),
+            **self.identities.backend_settings(),
             "FACET_MODEL_API": "on",
             "FACET_MODEL_STORE": str(folder / "store"),
             "FACET_STATE_DIR": str(folder / "state"),
@@ -95,13 +103,17 @@ class Stage:
         }
         self.start_backend()
         by_command_line = {"command line": self.models.manage}
-        self.operators = Operators({**by_command_line, **ways(self.addresses)})
+        by_others = ways(self.addresses, self.identities.operators)
+        self.operators = Operators({**by_command_line, **by_others})
         self.models.register(MODEL, min_workers=MODEL_WORKERS)
-        settings = {**_SETTINGS, **self.addresses.gateway()}
+        settings = {**common, **self.addresses.gateway(), **self.identities.gateway_settings()}
         self.gateway = stack.enter_context(running(procfile()["web"], **settings))
+        self.gateway_journal = Journal(self.gateway)
         wait_until(self.serves, "the gateway is ready")
+        metrics = {"backend": self.addresses.admin_http, "gateway": self.addresses.http_metrics}
+        self.scraper = stack.enter_context(Scraper(metrics, self.identities.monitoring))
         clients = (("grpc", self.grpc), ("http", self.http))
-        self.kserve = [KServe(kserve, *client) for client in clients if kserve]
+        self.kserve = [KServe(kserve, *client, self.identities.callers) for client in clients if kserve]
         for each in self.kserve:
             stack.callback(each.end)
 
@@ -109,7 +121,8 @@ class Stage:
         """Start the backend where it was, or for the first time."""
         command = [sys.executable, "-m", "tests.support.hooked_backend"]
         self.inference = self._stack.enter_context(running(command, **self._environ))
-        self.models = Backend(self.inference, self.grpc, Path(self._environ["FACET_STATE_DIR"]))
+        state = Path(self._environ["FACET_STATE_DIR"])
+        self.models = Backend(self.inference, self.grpc, state, self.identities.visitors)
         self.journal = Journal(self.inference)
         self.journals.append(self.journal)
         self.settle()
@@ -189,12 +202,13 @@ class Stage:
         self, photos: Sequence[Photo], tallies: dict[str, Tally], *, pause: float
     ) -> Iterator[Traffic]:
         """Load on all endpoints."""
+        http, grpc = (self.http, self.identities.callers), (self.grpc, self.identities.callers)
         callers: dict[str, list[Callable[[], Caller]]] = {
-            "gateway": [*_callers(HttpCaller, self.http), partial(AnnotatedCaller, self.http, patient=True)],
-            "batch": [partial(BatchCaller, self.http)],
-            "gRPC": _callers(GrpcCaller, self.grpc),
-            "stream": [partial(StreamCaller, self.grpc, patient=True)],
-            "model": [partial(HttpModelCaller, self.http), partial(ModelCaller, self.grpc)],
+            "gateway": [*_callers(HttpCaller, *http), partial(AnnotatedCaller, *http, patient=True)],
+            "batch": [partial(BatchCaller, *http)],
+            "gRPC": _callers(GrpcCaller, *grpc),
+            "stream": [partial(StreamCaller, self.grpc, self.identities.visitors, patient=True)],
+            "model": [partial(HttpModelCaller, *http), partial(ModelCaller, *grpc)],
         }
         asked = {**dict.fromkeys(ENDPOINTS, photos), "model": [words("the load")]}
         with contextlib.ExitStack() as stack:
@@ -208,9 +222,11 @@ class Stage:
             )
 
 
-def _callers(kind: type[HttpCaller] | type[GrpcCaller], address: str) -> list[Callable[[], Caller]]:
+def _callers(
+    kind: type[HttpCaller] | type[GrpcCaller], address: str, account: Account
+) -> list[Callable[[], Caller]]:
     """One that names a time, and one that names none."""
-    return [partial(kind, address, patient=patient) for patient in (True, False)]
+    return [partial(kind, address, account, patient=patient) for patient in (True, False)]
 
 
 @contextlib.contextmanager

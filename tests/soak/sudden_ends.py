@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.soak.changes import Book
 from tests.soak.operators import Way, admin_http
+from tests.support.credentials import NOTHING
 from tests.support.model_backend import Backend, model_backend
 from tests.support.processes import PATIENCE, alive, wait_until
 
@@ -50,4 +51,4 @@ def sudden_ends(folder: Path, count: int, say: Callable[[str], None]) -> list[st
 
 def _by_http(backend: Backend) -> Way:
     [ready] = backend.process.logged("ready")
-    return partial(admin_http, ready["admin_address"])
+    return partial(admin_http, ready["admin_address"], NOTHING)

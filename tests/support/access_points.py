@@ -22,7 +22,7 @@ from tests.support import batches
 from tests.support.endpoints import http_request
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import PATIENCE
-from utils.api_keys import MANAGE, PREDICT
+from utils.api_keys import MANAGE, METRICS, PREDICT
 from utils.channel import error_of
 
 Told = tuple[str, str]
@@ -41,6 +41,7 @@ class Places:
     admin_grpc: str
     torchserve_admin: str
     torchserve_admin_http: str
+    http_metrics: str
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,9 @@ ACCESS_POINTS = [
         _grpc(f"{_TORCHSERVE}.inference.InferenceAPIsService/Predictions", _TORCHSERVE_ECHO),
     ),
     AccessPoint("admin_statusz", "admin", MANAGE, _http("GET", "/statusz", None, _JSON)),
+    AccessPoint("admin_metrics", "admin", METRICS, _http("GET", "/metrics", None, _JSON)),
+    AccessPoint("http_metrics", "http_metrics", METRICS, _http("GET", "/metrics", None, _JSON)),
+    AccessPoint("admin_models", "admin", MANAGE, _http("GET", "/models", None, _JSON)),
     AccessPoint("admin_log_level", "admin", MANAGE, _http("PUT", "/log-level", b'{"level": "INFO"}', _JSON)),
     AccessPoint(
         "admin_grpc",

@@ -5,6 +5,7 @@ import gzip
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -43,7 +44,27 @@ class Collector:
         self.open.set()
         self.spans: list[Span] = []
         self.exports = 0
-        self.url = ""
+        self._port = 0
+        self._stack = contextlib.ExitStack()
+        self.listen()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, or has listened."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def listen(self) -> None:
+        """Begin to take exports, where it has listened before, if it has."""
+        server = ThreadingHTTPServer(("127.0.0.1", self._port), partial(_Handler, self))
+        self._port = server.server_port
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        serving.start()
+        for end in (server.server_close, serving.join, server.shutdown):
+            self._stack.callback(end)
+
+    def leave(self) -> None:
+        """Listen no more."""
+        self._stack.close()
 
     def take(self, body: bytes) -> None:
         """Keep the spans of an export."""
@@ -104,35 +125,33 @@ def _span(service: str, span: Any) -> Span:  # noqa: ANN401 - a span of OTLP
     )
 
 
+class _Handler(BaseHTTPRequestHandler):
+    def __init__(self, collecting: Collector, *arguments: Any) -> None:  # noqa: ANN401 - as its base has them
+        self._collecting = collecting
+        super().__init__(*arguments)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self._collecting.open.wait()
+        assert self.path == "/v1/traces"
+        if self._collecting.status == 200:
+            packed = self.headers.get("Content-Encoding") == "gzip"
+            self._collecting.take(gzip.decompress(body) if packed else body)
+        with contextlib.suppress(ConnectionError):  # who sent it has ended
+            self.send_response(self._collecting.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def collector() -> Iterator[Collector]:
     """One that listens."""
     collecting = Collector()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            collecting.open.wait()
-            assert self.path == "/v1/traces"
-            if collecting.status == 200:
-                packed = self.headers.get("Content-Encoding") == "gzip"
-                collecting.take(gzip.decompress(body) if packed else body)
-            with contextlib.suppress(ConnectionError):  # who sent it has ended
-                self.send_response(collecting.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    collecting.url = f"http://127.0.0.1:{server.server_port}"
-    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    serving.start()
     try:
         yield collecting
     finally:
         collecting.open.set()
-        server.shutdown()
-        serving.join()
-        server.server_close()
+        collecting.leave()

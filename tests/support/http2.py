@@ -5,8 +5,9 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
+from tests.support.credentials import NOTHING, Credentials
 from tests.support.raw_http import answered
 from utils.channel import PREDICT
 from utils.settings import parse_address
@@ -29,18 +30,21 @@ class UnfinishedMessages:
         address: The server's.
         streams: How many calls.
         size: Bytes of each message.
+        credentials: Of the client.
     """
 
-    def __init__(self, address: str, streams: int, size: int) -> None:
+    def __init__(self, address: str, streams: int, size: int, credentials: Credentials = NOTHING) -> None:
         where = parse_address(address)
         self._socket = socket.create_connection((where.host, where.port))
+        if credentials.ca is not None:
+            self._socket = credentials.ssl_context().wrap_socket(self._socket, server_hostname=where.host)
         self._connection_window = self._initial_window = 65_535
         self._left = dict.fromkeys(range(1, 2 * streams, 2), size + 5 - 1)
         self._windows = dict.fromkeys(self._left, self._initial_window)
         self._prefixes = dict.fromkeys(self._left, struct.pack(">BI", 0, size))
         self._received = b""
         self._over = threading.Event()
-        head = _head(address)
+        head = _head(address, credentials.headers)
         heads = [_frame(_HEADERS, _END_HEADERS, stream, head) for stream in self._left]
         self._socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + b"".join(heads))
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -112,11 +116,11 @@ class UnfinishedMessages:
 
 @contextlib.contextmanager
 def unfinished_messages(
-    address: str, *, connections: int, streams: int, size: int
+    address: str, *, connections: int, streams: int, size: int, credentials: Credentials = NOTHING
 ) -> Iterator[list[UnfinishedMessages]]:
     """So many connections with so many unfinished messages each."""
     with contextlib.ExitStack() as stack:
-        made = [UnfinishedMessages(address, streams, size) for _ in range(connections)]
+        made = [UnfinishedMessages(address, streams, size, credentials) for _ in range(connections)]
         for one in made:
             stack.callback(one.close)
         yield made
@@ -137,7 +141,7 @@ def flood(address: str, kind: str, count: int) -> int:
         "ping": lambda number: _frame(_PING, 0, 0, number.to_bytes(8)),
         "settings": lambda _: _frame(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW_SIZE, 65_535)),
         "reset": lambda number: (
-            _frame(_HEADERS, _END_HEADERS, 2 * number + 1, _head(address))
+            _frame(_HEADERS, _END_HEADERS, 2 * number + 1, _head(address, {}))
             + _frame(_RST_STREAM, 0, 2 * number + 1, struct.pack(">I", _CANCEL))
         ),
     }
@@ -157,8 +161,8 @@ def flood(address: str, kind: str, count: int) -> int:
     return size - len(unsent)
 
 
-def _head(address: str) -> bytes:
-    """The header block of a call."""
+def _head(address: str, shown: Mapping[str, str]) -> bytes:
+    """The header block of a call, with these fields besides."""
     return _literals(
         {
             ":method": "POST",
@@ -167,6 +171,7 @@ def _head(address: str) -> bytes:
             ":authority": address,
             "te": "trailers",
             "content-type": "application/grpc",
+            **{name.lower(): value for name, value in shown.items()},
         }
     )
 

@@ -1,11 +1,13 @@
 """The clients of the kserve package, in a process and an environment of its own, which never try again.
 
-`python kserve_client.py PROTOCOL ADDRESS MODEL` has a model answer texts, by PROTOCOL grpc or http: it reads
-each as a line of JSON from its standard input, and prints the model's text, or an error, as a line of JSON.
+`python kserve_client.py PROTOCOL ADDRESS MODEL CA CERT KEY` has a model answer texts, by PROTOCOL grpc or
+http: it reads each as a line of JSON from its standard input, and prints the model's text, or an error, as a
+line of JSON. It shows the API key of FACET_API_KEY and, by gRPC, the certificate of the last three files.
 """
 
 import asyncio
 import json
+import os
 import sys
 from typing import Any
 
@@ -28,12 +30,14 @@ def request(model: str, text: str) -> InferRequest:
 
 async def ask(client: Any, address: str, model: str, text: str) -> dict[str, Any]:  # noqa: ANN401
     """What the model says, or what is wrong."""
-    infer = request(model, text)
+    infer, shown = request(model, text), {"authorization": f"Bearer {os.environ['FACET_API_KEY']}"}
     try:
         if isinstance(client, InferenceGRPCClient):
-            answer = await client.infer(infer, timeout=TIMEOUT)
+            answer = await client.infer(infer, timeout=TIMEOUT, headers=tuple(shown.items()))
         else:
-            answer = await client.infer(f"http://{address}", infer, model_name=model, timeout=TIMEOUT)
+            answer = await client.infer(
+                f"http://{address}", infer, model_name=model, timeout=TIMEOUT, headers=shown
+            )
     except (grpc.RpcError, httpx.HTTPError) as error:
         gone = isinstance(error, grpc.RpcError) and error.code() in _GONE
         return {"trouble": repr(error), "gone": gone}
@@ -43,9 +47,10 @@ async def ask(client: Any, address: str, model: str, text: str) -> dict[str, Any
 
 async def main() -> None:
     """Answer lines until there are no more."""
-    protocol, address, model = sys.argv[1:]
+    protocol, address, model, ca, cert, key = sys.argv[1:]
+    files = {"root_certificates": ca, "certificate_chain": cert, "private_key": key}
     client = (
-        InferenceGRPCClient(address, retries=0)
+        InferenceGRPCClient(address, retries=0, use_ssl=True, **files)
         if protocol == "grpc"
         else InferenceRESTClient(RESTConfig(protocol="v2", retries=0))
     )

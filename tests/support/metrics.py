@@ -55,12 +55,12 @@ def scraped(text: str) -> Scrape:
     return Scrape(families, samples)
 
 
-def scrape(address: str) -> Scrape:
-    """Scrape the process at an address."""
+def scrape(address: str, headers: Mapping[str, str] | None = None) -> Scrape:
+    """Scrape the process at an address, with these header fields."""
     where = parse_address(address)
     connection = http.client.HTTPConnection(where.host, where.port, timeout=PATIENCE)
     with contextlib.closing(connection):
-        connection.request("GET", "/metrics")
+        connection.request("GET", "/metrics", headers=dict(headers or {}))
         response = connection.getresponse()
         text = response.read().decode()
     assert response.status == 200, text

@@ -15,6 +15,7 @@ from inference_server.catalogue import commands
 from inference_server.catalogue.control_socket import NAME, call
 from protos import models_pb2 as pb
 from protos import models_pb2_grpc
+from tests.support.credentials import NOTHING, Credentials
 from tests.support.facet import ROOMY
 from tests.support.processes import PATIENCE, Process, running, wait_until
 from utils.channel import error_of
@@ -25,11 +26,12 @@ COMMAND = [sys.executable, "-m", "inference_server"]
 
 @dataclass
 class Backend:
-    """A running backend, its address, and the folder of its state."""
+    """A running backend, its address, the folder of its state, and what clients of models show it."""
 
     process: Process
     address: str
     state: Path
+    credentials: Credentials = NOTHING
 
     def manage(self, command: commands.Command) -> dict[str, Any]:
         """Have a change made, as `facet models` has; raises what the backend refuses it with."""
@@ -93,8 +95,8 @@ def model_backend(folder: Path, **environ: str) -> Iterator[Backend]:
 class Client:
     """One connection, so that all its calls go to one worker."""
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
+    def __init__(self, address: str, credentials: Credentials = NOTHING) -> None:
+        self._channel = credentials.channel(address)
         self._models: Any = models_pb2_grpc.ModelsStub(self._channel)
 
     def predict(
@@ -118,18 +120,18 @@ class Client:
 
 
 @contextlib.contextmanager
-def clients(address: str, count: int) -> Iterator[list[Client]]:
+def clients(address: str, count: int, credentials: Credentials = NOTHING) -> Iterator[list[Client]]:
     """So many connections, which the kernel spreads over the workers."""
     with contextlib.ExitStack() as stack:
-        made = [Client(address) for _ in range(count)]
+        made = [Client(address, credentials) for _ in range(count)]
         for client in made:
             stack.callback(client.close)
         yield made
 
 
-def message_classes(address: str, name: str) -> tuple[Any, Any]:
+def message_classes(address: str, name: str, credentials: Credentials = NOTHING) -> tuple[Any, Any]:
     """The classes of the messages that a model takes and gives, as its own method has them."""
-    with ServiceClient(address, timeout=PATIENCE) as client:
+    with ServiceClient(address, timeout=PATIENCE, key=credentials.key, tls=credentials.tls) as client:
         described = client.describe(name)
     file = descriptor_pb2.FileDescriptorProto.FromString(described.descriptor)
     pool = descriptor_pool.DescriptorPool()

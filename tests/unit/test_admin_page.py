@@ -121,14 +121,15 @@ def test_nothing_that_somebody_else_wrote_becomes_markup() -> None:
 
 @pytest.mark.security(
     endpoint="admin-http",
-    attack="Scripts in `/statusz`, or the page in a frame",
+    attack="Scripts in `/statusz`, or the page in a frame of others",
     outcome="Forbidden by its Content-Security-Policy",
 )
 def test_it_loads_nothing_and_runs_nothing() -> None:
     """By its policy, and because there is nothing in it: the one style in it is named by its hash."""
     page, headers, text = shown(status())
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
-    assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    for name in ("default-src", "base-uri", "form-action", "frame-ancestors"):
+        assert policy[name] == "'none'"
     [style] = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert policy["style-src"] == f"'sha256-{digest}'"

@@ -51,6 +51,11 @@ def written(folder: Path, *keys: dict[str, Any], **members: object) -> Path:
     return path
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="Keys to be guessed, or read from the file of keys",
+    outcome="A key has 256 random bits, and is not in the file",
+)
 def test_a_secret_is_256_random_bits_that_are_recognised(keys: KeyFile) -> None:
     """And is in no file; nor is another one like it."""
     secrets = [keys.add(f"key-{number}", PREDICT) for number in range(20)]
@@ -87,8 +92,8 @@ def test_a_file_by_hand_is_taken(tmp_path: Path) -> None:
         ({"name": 3}, "no text"),
         ({"sha256": "ABC"}, "no SHA-256"),
         ({"sha256": VALUES["sha256"].upper()}, "no SHA-256"),
-        ({"scopes": []}, "some of predict, manage, gateway"),
-        ({"scopes": ["admin"]}, "some of predict, manage, gateway"),
+        ({"scopes": []}, "some of predict, manage, metrics, gateway"),
+        ({"scopes": ["admin"]}, "some of predict, manage, metrics, gateway"),
         ({"scopes": "predict"}, "no list"),
         ({"rate": 0}, "rate is 0"),
         ({"rate": -1}, "rate is -1"),
@@ -150,7 +155,7 @@ def test_keys_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="A file of keys that others can read or write",
+    attack="A file of keys that others can read, write or run",
     outcome="Not used",
 )
 def test_a_file_that_others_can_use_is_unusable(keys: KeyFile) -> None:
@@ -165,11 +170,16 @@ def test_a_file_that_others_can_use_is_unusable(keys: KeyFile) -> None:
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="A new file of keys under a loose umask",
+    attack="A new file of keys while the umask is 0",
     outcome="It is its owner's alone",
 )
-def test_a_new_file_is_its_owners_and_an_old_one_keeps_its_rights(keys: KeyFile) -> None:
+def test_a_new_file_is_its_owners_and_an_old_one_keeps_its_rights(tmp_path: Path) -> None:
     """Whatever the umask is."""
+    before = os.umask(0)
+    try:
+        keys = KeyFile(tmp_path)
+    finally:
+        os.umask(before)
     assert stat.S_IMODE(keys.path.stat().st_mode) == 0o600
     keys.path.chmod(0o640)
     keys.add("shop", PREDICT)
@@ -204,14 +214,16 @@ def ring(keys: KeyFile) -> tuple[KeyRing, str]:
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="A part of a key, or its hash",
-    outcome="401",
+    attack="A part of a key, a longer one, and its SHA-256",
+    outcome="`KEY_UNKNOWN`",
 )
 def test_a_key_is_found_by_its_whole_secret(ring: tuple[KeyRing, str]) -> None:
     """By no part of it, and by nothing else."""
     known, secret = ring
-    assert known.find(secret).name == "shop"
-    for other in (secret[:-1], secret + "x", secret.upper(), "", "é\ud800"):
+    key = known.find(secret)
+    assert key.name == "shop"
+    digest = key.digest.hex()
+    for other in (secret[:-1], secret + "x", secret.upper(), digest, f"facet_{digest}", "", "é\ud800"):
         with pytest.raises(KeyUnknown):
             known.find(other)
 

@@ -108,6 +108,11 @@ def test_others_are_answered_while_one_waits(supervisor: Supervisor) -> None:
         assert json.loads(client.makefile("rb").readline()) == {"ok": {"answered": "late"}}
 
 
+@pytest.mark.security(
+    endpoint="control",
+    attack="An answer of a megabyte that nobody reads",
+    outcome="Others are answered",
+)
 def test_a_client_that_does_not_read_holds_up_nobody(supervisor: Supervisor) -> None:
     """Though its answer is more than what its socket holds."""
     with closing(supervisor.connect()) as client:
@@ -163,8 +168,8 @@ def test_a_command_without_an_id_holds_up_what_comes_after_it(supervisor: Superv
 
 @pytest.mark.security(
     endpoint="control",
-    attack="Commands whose answers nobody reads",
-    outcome="Few are carried out before answers are read",
+    attack="40 commands whose answers nobody reads",
+    outcome="Fewer than 10 are carried out before answers are read; others are answered",
 )
 def test_a_client_that_reads_no_answers_is_given_few(supervisor: Supervisor) -> None:
     """However many commands it sends: the supervisor's memory is not a client's. Later it gets the rest."""
@@ -180,8 +185,8 @@ def test_a_client_that_reads_no_answers_is_given_few(supervisor: Supervisor) -> 
 
 @pytest.mark.security(
     endpoint="control",
-    attack="Many commands at once",
-    outcome="64 of a connection are in work, the others wait",
+    attack="70 commands at once that take long",
+    outcome="64 of a connection are in work, the others wait; other connections are answered",
 )
 def test_of_commands_that_take_long_64_are_in_work_at_once(supervisor: Supervisor) -> None:
     """Of one connection; the others wait, and are carried out when there is room."""
@@ -216,8 +221,8 @@ def test_a_client_that_leaves_undoes_nothing(supervisor: Supervisor) -> None:
 
 @pytest.mark.security(
     endpoint="control",
-    attack="A line without an end",
-    outcome="Refused at 1 MiB",
+    attack="A line of 4 MiB without an end",
+    outcome="Refused before all of it has come; others are answered",
 )
 def test_a_line_without_an_end_is_refused(supervisor: Supervisor) -> None:
     """The supervisor's memory is not a client's."""
@@ -252,7 +257,7 @@ def test_only_a_line_of_its_own_is_too_long(supervisor: Supervisor) -> None:
 @pytest.mark.security(
     endpoint="control",
     attack="Another user of the machine",
-    outcome="The socket is its owner's alone, whatever the umask is",
+    outcome="The socket is its owner's alone, though the umask is 0",
 )
 def test_nobody_else_can_open_it(tmp_path: Path) -> None:
     """Whatever the umask is; and it goes with its backend."""

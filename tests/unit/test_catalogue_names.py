@@ -14,7 +14,10 @@ def test_a_name_is_letters_digits_and_three_marks(name: str) -> None:
 
 @pytest.mark.security(
     endpoint="files",
-    attack="Names of models with slashes, dots and other characters",
+    attack=(
+        "Names of models with slashes, spaces or line breaks, with a dot or a hyphen in front, or of 65 "
+        "characters"
+    ),
     outcome="Refused",
 )
 @pytest.mark.parametrize("name", ["", ".a", "-a", "_a", "a/b", "a b", "ä", "a\n", "x" * 65])

@@ -69,8 +69,8 @@ def test_what_was_saved_is_loaded_by_the_next_backend(tmp_path: Path) -> None:
 
 @pytest.mark.security(
     endpoint="files",
-    attack="The file of state in the hands of other users",
-    outcome="It is its owner's alone, whatever the umask is",
+    attack="The file of state while the umask is 0",
+    outcome="It is its owner's alone",
 )
 def test_nobody_else_reads_or_writes_it(tmp_path: Path) -> None:
     """Whatever the umask is, and whatever another process has left there."""
@@ -96,8 +96,8 @@ def test_a_folder_that_it_makes_is_its_user_s_alone(tmp_path: Path) -> None:
 
 @pytest.mark.security(
     endpoint="files",
-    attack="A damaged file of state",
-    outcome="The start ends with one line, and the file stays",
+    attack="A file of state with other JSON, numbers, names or kinds than Facet writes",
+    outcome="Not used, and left as it is",
 )
 @pytest.mark.parametrize(
     "text",

@@ -241,8 +241,8 @@ def test_a_model_toml_that_is_no_text_is_refused(folder: Path, add: Add) -> None
 
 @pytest.mark.security(
     endpoint="files",
-    attack="Links in the model store that lead out of it: folders, `model.toml`, files that it names",
-    outcome="Not followed",
+    attack=("Links in the model store that lead out of it: folders, `model.toml`, files that it names"),
+    outcome="Refused; links within the store are followed",
 )
 def test_links_lead_nowhere_else(folder: Path, add: Add, tmp_path: Path) -> None:
     """Neither a version's folder, nor its model.toml, nor a file that it names; within the store they may."""

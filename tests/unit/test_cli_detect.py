@@ -14,6 +14,8 @@ from cli.detect.records import Record, from_json, to_json
 from cli.doctor import machine
 from cli.facet import facet
 from cli.failure import Failure
+from inference_server.models.conversion import prepare
+from utils.settings import Settings
 
 
 def run(*arguments: str | Path) -> Result:
@@ -151,3 +153,17 @@ def test_the_doctor_names_what_is_not_installed(monkeypatch: pytest.MonkeyPatch)
     result = CliRunner().invoke(facet, ["doctor"], prog_name="facet")
     assert result.exit_code == 1
     assert "facet serve: honcho not installed" in result.stdout
+
+
+def test_the_doctor_lets_a_cache_be_read_only_that_has_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a container; an empty one is an error."""
+    settings = Settings.from_environ({})
+    assert prepare(settings.cache_dir) is None
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    full = CliRunner().invoke(facet, ["doctor"], prog_name="facet")
+    assert f"FACET_CACHE_DIR: {settings.cache_dir}, complete" in full.stdout
+    monkeypatch.setenv("FACET_CACHE_DIR", str(tmp_path))
+    empty = CliRunner().invoke(facet, ["doctor"], prog_name="facet")
+    assert f"{tmp_path} cannot be written" in empty.stdout

@@ -77,7 +77,7 @@ def test_a_revoked_key_is_gone(path: Path) -> None:
         (("revoke", "nobody"), 1, "KEY_NOT_FOUND"),
         (("create", "a/b", "--scope", "predict"), 2, "the first no mark"),
         (("create", "new"), 2, "--scope"),
-        (("create", "new", "--scope", "admin"), 2, "'predict', 'manage', 'gateway'"),
+        (("create", "new", "--scope", "admin"), 2, "'predict', 'manage', 'metrics', 'gateway'"),
         (("create", "new", "--scope", "predict", "--rate", "nan"), 2, "rate is nan"),
         (("create", "new", "--scope", "predict", "--rate", "0"), 2, "rate is 0"),
         (("create", "new", "--scope", "predict", "--rate", "1", "--burst", "0"), 2, "burst is 0"),

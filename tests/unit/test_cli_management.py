@@ -184,6 +184,11 @@ def test_ranges_are_the_backend_s(control: Control) -> None:
     )
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="A description of a model with line breaks and codes for terminals",
+    outcome="`facet` prints neither",
+)
 def test_what_authors_of_models_write_does_not_act_on_the_terminal(control: Control) -> None:
     """A description is printed in its line."""
     control.answers = [{"models": [described(card={"description": "a\nb\x1b]0;c\x07"})]}]

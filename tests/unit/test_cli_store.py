@@ -238,8 +238,8 @@ def test_a_model_that_was_never_loaded_has_no_files(tmp_path: Path) -> None:
 
 @pytest.mark.security(
     endpoint="files",
-    attack="A name of a file, made by a model's process, that leads out of the folder",
-    outcome="Nothing is written there",
+    attack="A name of a `.proto` file, made by a model's process, that leads out of the folder",
+    outcome="Refused; no file is written",
 )
 @pytest.mark.parametrize("path", ["../iris.proto", "a/../../iris.proto", "/tmp/iris.proto"])  # noqa: S108 - refused
 @pytest.mark.usefixtures("compiled")

@@ -117,6 +117,11 @@ def test_the_folder_may_come_from_the_environment(tmp_path: Path) -> None:
     assert models_ready(tmp_path)
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="Pickles of weights with another checksum than the known one",
+    outcome="Refused before they are unpickled; their package is not imported",
+)
 def test_unknown_weights_are_refused_before_they_are_unpickled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

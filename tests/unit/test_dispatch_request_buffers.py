@@ -37,8 +37,8 @@ def open_buffers() -> int:
 
 @pytest.mark.security(
     endpoint="models",
-    attack="The memory of another's request, used again",
-    outcome="Each answer is to its own request",
+    attack="Memory that another's request was in, used again for a shorter one",
+    outcome="Each answer is that to its own request",
 )
 def test_the_memory_of_an_answered_request_serves_the_next(
     machine: Machine, monkeypatch: pytest.MonkeyPatch

@@ -121,8 +121,8 @@ def test_an_internal_error_tells_the_caller_nothing() -> None:
 
 @pytest.mark.security(
     endpoint="files",
-    attack="Errors of others' code that name paths",
-    outcome="No caller is told the folders",
+    attack="Errors of libraries and of the system that have paths",
+    outcome="Callers are told the names of files, and no folder",
 )
 @pytest.mark.parametrize(
     ("text", "told"),

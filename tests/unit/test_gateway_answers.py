@@ -237,7 +237,7 @@ def test_options_and_head_are_answered(client: FlaskClient) -> None:
 @pytest.mark.security(
     endpoint="gateway",
     attack="More pictures at once than there are permits",
-    outcome="429; health and other paths are answered",
+    outcome="429 with `Retry-After`; health is answered",
 )
 def test_predict_leaves_eight_threads_to_the_other_paths(backend: FakeBackend) -> None:
     """With 10 threads two pictures are under way at most; the third is told when to come again."""
@@ -384,7 +384,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Pictures and notes of callers, which a log must not have",
+    attack="The picture and metadata of a caller, which a log must not have",
     outcome="Neither is in the line of the request",
 )
 def test_a_request_writes_one_line(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -461,6 +461,7 @@ def test_the_backend_that_could_not_be_reached_is_named_in_the_log_alone(
     answers = [predict(client), client.get("/readyz", buffered=True)]
     backend.failure = errors.QueueFull("Full.")
     answers.append(predict(client))
+    assert [answer.status_code for answer in answers] == [503, 503, 429]
     assert [line.get("backend") for line in lines(caplog)] == ["inside:50051", "inside:50051", None]
     assert not any("inside" in answer.text for answer in answers)
 

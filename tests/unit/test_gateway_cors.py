@@ -54,7 +54,7 @@ def test_pages_of_the_origins_that_are_named_may_read_answers() -> None:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="A web page of an origin that is not among those allowed",
+    attack="A web page whose origin is not among those allowed",
     outcome="No CORS fields, and `Vary: Origin` for caches",
 )
 @pytest.mark.parametrize("origin", ["https://page.example.org", "http://page.example", "null", "", None])

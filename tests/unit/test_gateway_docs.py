@@ -77,7 +77,7 @@ def test_files_are_sent_compressed_to_those_who_take_that_and_once(client: Flask
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Paths out of the folder of the files of `/docs`",
+    attack="Paths to other files than those of `/docs`, also out of its folder",
     outcome="404",
 )
 @pytest.mark.parametrize("path", ["/docs/", "/docs/docs.html", "/docs/LICENSE", "/docs/../app.py", "/docs/x"])

@@ -122,8 +122,10 @@ def test_a_deeply_nested_body_is_malformed(client: FlaskClient) -> None:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="JSON with a name twice, NaN, 1e999, half a surrogate, no UTF-8",
-    outcome="400, with the member at fault",
+    attack=(
+        "JSON with NaN, 1e999, half a surrogate, bytes that are no UTF-8, a name twice, or without an end"
+    ),
+    outcome="400; a name that is there twice is told",
 )
 @pytest.mark.parametrize(
     ("body", "reason", "field"),
@@ -156,7 +158,7 @@ def test_a_body_that_is_no_request_is_malformed(
 @pytest.mark.security(
     endpoint="gateway",
     attack="200,000 nested brackets",
-    outcome="400; no stack is exhausted",
+    outcome="400",
 )
 def test_200_000_nested_brackets_are_malformed(backend: FakeBackend) -> None:
     """They exhaust no stack."""

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import socket
 import urllib.parse
 from typing import Any
 
@@ -97,8 +98,8 @@ def test_a_form_without_a_sure_image_is_told_what_came(
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="A URL or a path in the place of a picture, to have it fetched or read",
-    outcome="400; nothing is fetched or opened",
+    attack="A URL or the name of a file in the place of a picture",
+    outcome="400 that says how to send the picture itself",
 )
 @pytest.mark.parametrize(
     ("text", "words"),
@@ -152,7 +153,27 @@ def test_a_url_where_there_should_be_a_picture_is_told_how_to_send_that(
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="A form that was cut off, anywhere",
+    attack="A URL of this machine in the place of a picture, to have it fetched (SSRF)",
+    outcome="400; nobody connects there",
+)
+def test_a_url_in_the_place_of_an_image_is_not_fetched(client: FlaskClient) -> None:
+    """In a form, nor in JSON."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/a.jpg"
+        body, kind = form(("image", url.encode()))
+        for response in (
+            client.post("/predict", data=body, content_type=kind),
+            post_json(client, {"image": url}),
+        ):
+            assert_refused(response, 400, "MALFORMED_REQUEST", "image")
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+@pytest.mark.security(
+    endpoint="gateway",
+    attack="A form that was cut off, at five places",
     outcome="400",
 )
 @pytest.mark.parametrize("cut", [3, 30, 60, -3, -9])

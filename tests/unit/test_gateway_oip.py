@@ -129,7 +129,7 @@ def test_what_else_is_wrong_with_a_body_is_the_models_to_say(
 
 @pytest.mark.security(
     endpoint="oip",
-    attack="A length of the JSON that is negative, has a point, or 19 digits",
+    attack="A length of the JSON that is negative, has a point, is no number, or has 19 digits",
     outcome="400",
 )
 @pytest.mark.parametrize("length", ["-1", "1.0", "x", "", "9" * 19, "1, 2"])
@@ -144,7 +144,7 @@ def test_a_length_that_is_no_number_is_refused(
 
 @pytest.mark.security(
     endpoint="oip",
-    attack="Bombs of gzip and deflate",
+    attack="1 MiB in a small body of gzip or deflate, where 2 KiB are accepted",
     outcome="413",
 )
 def test_a_bomb_is_refused_before_it_is_unpacked() -> None:

@@ -66,7 +66,7 @@ def test_caches_are_told_that_the_answer_depends_on_what_is_accepted(client: Fla
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="The page within a frame of others, or with scripts of others",
+    attack="The page in a frame of others, or with scripts of others",
     outcome="Forbidden by its Content-Security-Policy",
 )
 @pytest.mark.parametrize("path", ["/", *FILES])
@@ -132,8 +132,8 @@ def test_the_options_of_the_page_have_the_ranges_and_defaults_that_are_enforced(
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Paths out of the folder of the page's files",
-    outcome="404; files are looked up by name",
+    attack="Paths to other files than those of the page, also out of its folder",
+    outcome="404",
 )
 @pytest.mark.parametrize("path", ["/page", "/page/", "/page/page.html", "/page/../app.py", "/page/x.js"])
 def test_no_other_file_is_served(client: FlaskClient, path: str) -> None:

@@ -165,7 +165,7 @@ def test_what_is_no_name_of_a_model_is_not_found(client: FlaskClient, backend: F
 @pytest.mark.security(
     endpoint="torchserve",
     attack="The management's paths, and Facet's own, at the inference port",
-    outcome="404",
+    outcome="404, and 405 for `/`",
 )
 @pytest.mark.parametrize(
     "path", ["/", "/predict", "/models", "/models/iris", "/healthz", "/predictions/iris/1/2", "/ping/"]

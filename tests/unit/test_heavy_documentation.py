@@ -17,6 +17,7 @@ FOUND: dict[str, Any] = {
         "clean": False,
         "cpu": "a CPU",
         "cpus": 2,
+        "load": 3,
         "memory_gib": 4.0,
         "kernel": "6.1",
         "python": "3.11.2",
@@ -54,7 +55,7 @@ def test_the_page_says_when_where_and_with_what_outcome() -> None:
     told = page({"image": FOUND})
     assert "\n## The image\n" in told
     assert "2026-01-02 03:04 UTC, commit abcdef0 with changes: **1 failed, 3 passed, 1 skipped**." in told
-    assert "2 CPUs (a CPU), 4.0 GiB, Linux 6.1, Python 3.11.2, podman 4.3.1." in told
+    assert "2 CPUs (a CPU), 3 processes at work, 4.0 GiB, Linux 6.1, Python 3.11.2, podman 4.3.1." in told
     lines = {"| size | 400 MB |", "| A rule. Of it. | passed |", "| A \\| rule. | failed |"}
     assert lines | {"| Of many. | 2 passed, 1 skipped |"} <= {*told.splitlines()}
 

@@ -365,6 +365,11 @@ def test_no_link_leads_out_of_a_versions_folder(repository: Path, store: Path, t
     assert not [path for path in everything_in(store) if path.is_file()]
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="A name of a model in a Triton configuration that leads out of the store",
+    outcome="Refused; nothing is written",
+)
 @pytest.mark.parametrize("name", ["..", "a/b", "-linear", "x" * 65])
 def test_a_name_that_no_model_can_have_is_refused(repository: Path, store: Path, name: str) -> None:
     """It would be the name of a folder."""

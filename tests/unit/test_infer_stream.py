@@ -196,8 +196,8 @@ def test_a_picture_that_fails_is_told_in_its_place_and_the_stream_goes_on() -> N
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="The number of a picture under way, used for another",
-    outcome="The second one is refused",
+    attack="The number of a picture under way, used for another in the same stream",
+    outcome="INVALID_ARGUMENT for the second one; the first is answered",
 )
 def test_a_number_is_used_again_only_when_its_picture_is_answered() -> None:
     """Else the second picture is refused, and the first one is not touched."""
@@ -280,7 +280,7 @@ def test_sixteen_pictures_are_under_way_and_another_when_an_answer_was_taken() -
 @pytest.mark.security(
     endpoint="grpc",
     attack="A stream of pictures whose answers nobody reads",
-    outcome="No more than sixteen are taken, and what it pins is bounded",
+    outcome="Fewer than 300 pictures are taken",
 )
 def test_a_caller_that_reads_no_answers_has_no_more_pictures_taken() -> None:
     """What it pins is bounded, whatever it sends: connections take some answers in, and sixteen wait."""
@@ -362,8 +362,8 @@ def test_a_worker_that_leaves_answers_what_it_took_and_ends_the_stream(under_way
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="Streams that send nothing",
-    outcome="Single pictures are answered",
+    attack="30 streams that send nothing",
+    outcome="A single picture is answered",
 )
 def test_streams_that_send_nothing_hold_up_no_single_picture() -> None:
     """They have places of their own, of which each has one while it is waited for."""

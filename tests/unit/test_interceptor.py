@@ -115,8 +115,8 @@ def test_a_call_of_ours_has_one_line_and_its_id_back(kind: str, caplog: pytest.L
 
 @pytest.mark.security(
     endpoint="grpc",
-    attack="Whatever makes a worker fail",
-    outcome="INTERNAL, without a traceback; the log has it once",
+    attack="A fault of a worker's own, in calls of every kind",
+    outcome="INTERNAL with nothing of the exception; one line in the log",
 )
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("message", "expected"), [(b"full", QueueFull), (b"fault", InternalError)])

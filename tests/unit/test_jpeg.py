@@ -94,8 +94,8 @@ def test_every_truncation_is_broken(progressive: bool) -> None:
 
 @pytest.mark.security(
     endpoint="pictures",
-    attack="Many truncated files, to fill the memory",
-    outcome="Their pixels are freed at once",
+    attack="Truncated JPEG files, to fill the memory",
+    outcome="The pixels of one are freed at once",
 )
 def test_a_truncated_file_leaves_no_pixels_in_memory() -> None:
     """They would else stay until a garbage collection, which is rare."""

@@ -202,6 +202,11 @@ def test_a_type_that_no_schema_has_is_refused(tmp_path: Path) -> None:
         identity(tmp_path, ["n", 1], TensorProto.UINT64)
 
 
+@pytest.mark.security(
+    endpoint="files",
+    attack="A file that is no ONNX graph",
+    outcome="Refused, without a path",
+)
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x08" * 50])
 def test_a_file_that_is_no_model_is_refused_without_its_path(tmp_path: Path, content: bytes) -> None:
     """The reason is ONNX Runtime's, less the folders."""
@@ -264,7 +269,7 @@ def test_options_that_cannot_be_are_refused_by_their_key(
 @pytest.mark.security(
     endpoint="models",
     attack="A graph whose answers are not those of its batch",
-    outcome="The call fails; nobody gets another's answer",
+    outcome="The call fails; nobody is given another's answer",
 )
 def test_a_graph_whose_answers_are_not_the_batchs_fails_instead_of_mixing_them(tmp_path: Path) -> None:
     """Its first dimension varies, but with something else than the batch."""

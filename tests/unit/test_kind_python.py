@@ -159,8 +159,8 @@ def test_what_names_no_class_of_an_installed_package_is_refused(reference: str, 
 
 @pytest.mark.security(
     endpoint="files",
-    attack="Code in the folder of a model",
-    outcome="Not run: classes come from installed packages only",
+    attack="Code in the folder of a model in the store",
+    outcome="Not imported: classes come from installed packages only",
 )
 @pytest.mark.usefixtures("package")
 def test_code_beside_model_toml_is_not_run(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_json_line_is_one_object_with_the_fields_beside_the_message() -> None:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Line breaks in what is logged, to forge a line",
+    attack="Line breaks in what is logged as text, to forge a line",
     outcome="Quoted within one line",
 )
 def test_a_text_line_quotes_what_could_be_misread() -> None:

@@ -99,7 +99,7 @@ def test_a_call_that_leaves_while_it_waits_takes_no_place() -> None:
 @pytest.mark.security(
     endpoint="grpc",
     attack="One connection that takes all places of unfinished messages",
-    outcome="Its oldest is ended for another connection",
+    outcome="Its oldest message is ended for another connection; it keeps the others",
 )
 def test_the_oldest_message_of_a_connection_with_too_many_is_ended_for_another_connection() -> None:
     """Once that has waited for a moment; it keeps the others."""
@@ -159,6 +159,11 @@ def test_another_message_is_ended_where_the_oldest_ends_already() -> None:
     run(scene)
 
 
+@pytest.mark.security(
+    endpoint="grpc",
+    attack="One connection whose messages take all places, and all that may wait for one",
+    outcome="Its last one is refused in favour of another connection",
+)
 def test_where_nobody_more_may_wait_the_connection_with_most_gives_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,7 +13,7 @@ def test_a_callers_id_is_kept(wish: str) -> None:
 
 @pytest.mark.security(
     endpoint="gateway",
-    attack="Request ids with line breaks, control characters or without end",
+    attack="Request ids with spaces, line breaks or control characters, or of 129 characters",
     outcome="Replaced by a fresh id",
 )
 @pytest.mark.parametrize("wish", [None, "", "x" * 129, "a b", "a\n", "é", "\x7f"])

@@ -54,6 +54,7 @@ def backend() -> list[Row]:
     counters = stats.counters
     for table in (counters.received, counters.computed, counters.supervised):
         count_everything(table, 1, range(3))
+    counters.keys.words(0)["shop"][0] = 1
     counters.assign(1, 2)
     process = {"slot": 0, "state": "ready", "memory_bytes": 1}
     status = {
@@ -71,7 +72,7 @@ def backend() -> list[Row]:
 
 def gateway() -> list[Row]:
     """What a gateway exports that has answered something."""
-    counters = HttpCounters.unshared([""])
+    counters = HttpCounters.unshared([""], keyed=True)
     counters.count("", "", 0.1, 1)
     return exported(metrics_of(counters))
 

@@ -290,8 +290,8 @@ def test_what_a_model_answers_to_a_wrong_input_reaches_its_caller(caplog: pytest
 
 @pytest.mark.security(
     endpoint="models",
-    attack="An input over the limit, by every method",
-    outcome="Refused",
+    attack="An input of one byte over the limit, by three methods",
+    outcome="RESOURCE_EXHAUSTED; the model does not see it",
 )
 @pytest.mark.parametrize("excess", [0, 1])
 def test_an_input_is_taken_up_to_the_limit_and_refused_beyond(excess: int) -> None:

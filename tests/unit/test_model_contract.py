@@ -134,8 +134,8 @@ def test_one_bad_item_fails_alone(odd: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.security(
     endpoint="models",
-    attack="Inputs that make a model fail",
-    outcome="`MODEL_FAILED` without the model's own text",
+    attack="Inputs at which a model raises, ends, or gives no valid answer",
+    outcome="`MODEL_FAILED` without the model's own text, which is in the log",
 )
 @pytest.mark.parametrize("odd", [name for name in ODD if name not in {"refuse", "break_picture"}])
 def test_a_failure_is_logged_with_model_and_request_and_not_told(
@@ -170,6 +170,11 @@ class Miscounts(Halves):
         return [*made, *made] if made and inputs[-1].number == 8 else made
 
 
+@pytest.mark.security(
+    endpoint="models",
+    attack="A model that gives more or fewer answers than its batch has inputs",
+    outcome="The input that causes it fails; the others have their own answers",
+)
 @pytest.mark.parametrize("bad", [0, 8])
 def test_a_wrong_count_of_outputs_fails_the_input_that_causes_it(
     bad: int, caplog: pytest.LogCaptureFixture
@@ -472,8 +477,8 @@ def test_a_request_for_another_version_is_not_answered(caplog: pytest.LogCapture
 
 @pytest.mark.security(
     endpoint="models",
-    attack="A model that describes itself by what is no text",
-    outcome="It cannot be loaded; the list of models can be told",
+    attack="A model whose name or description is no text",
+    outcome="It cannot be loaded",
 )
 @pytest.mark.parametrize("name", ["description", "display_name"])
 def test_what_is_told_of_a_model_must_be_a_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,8 +229,8 @@ def test_bytes_that_are_no_message_are_malformed(content: bytes) -> None:
 
 @pytest.mark.security(
     endpoint="models",
-    attack="Inputs that are nested without end",
-    outcome="Refused before the end of the stack",
+    attack="Inputs nested 10,000 deep, in JSON and in protobuf",
+    outcome="`MALFORMED_REQUEST`",
 )
 def test_inputs_that_are_nested_without_end_are_malformed() -> None:
     """They are not followed to the end of the stack."""
@@ -241,8 +241,8 @@ def test_inputs_that_are_nested_without_end_are_malformed() -> None:
 
 @pytest.mark.security(
     endpoint="models",
-    attack="Long values and keys, to have them repeated",
-    outcome="Only their beginning is",
+    attack="A value and a key of 10,000 characters, to have them repeated",
+    outcome="Only their beginnings are",
 )
 def test_no_more_of_a_callers_own_text_is_repeated_than_is_useful() -> None:
     """Neither of a value nor of a key."""

@@ -120,7 +120,7 @@ def test_a_value_that_the_schema_does_not_allow_is_refused(
 
 @pytest.mark.security(
     endpoint="oip",
-    attack="More items than one call may take",
+    attack="10,001 items in a call, where 10,000 are accepted",
     outcome="Refused before they are looked at",
 )
 def test_the_items_of_a_request_are_as_many_as_one_call_may_take() -> None:

@@ -226,10 +226,13 @@ def test_models_are_not_changed_unless_the_operator_allows_it(method: str) -> No
 
 @pytest.mark.security(
     endpoint="oip",
-    attack="A model to be loaded from files or a configuration of its caller's",
-    outcome="Refused",
+    attack="A model to be loaded from its caller's own configuration or files, or without a name",
+    outcome="INVALID_ARGUMENT",
 )
-@pytest.mark.parametrize("fields", [{}, {"model_name": "echo", "parameters": {"config": {}}}])
+@pytest.mark.parametrize(
+    "fields",
+    [{}, *({"model_name": "echo", "parameters": {name: {}}} for name in ("config", "file:1/model.onnx"))],
+)
 def test_a_model_is_loaded_by_its_name_alone(fields: dict[str, Any]) -> None:
     """What it is made of does not come over the wire."""
 
@@ -523,8 +526,8 @@ def test_a_load_of_what_is_registered_and_not_served_is_no_success(control: Cont
 
 @pytest.mark.security(
     endpoint="oip",
-    attack="Many loads at once",
-    outcome="Other calls are answered; a fifth load is refused",
+    attack="Five loads at once",
+    outcome="The fifth is refused, also when a caller has left; a picture is answered meanwhile",
 )
 def test_changes_that_are_waited_for_hold_up_nothing_else(tmp_path: Path) -> None:
     """And are limited in number, also where their callers have left."""
@@ -565,8 +568,8 @@ def test_the_log_has_of_one_picture_what_it_has_by_other_methods(caplog: pytest.
 
 @pytest.mark.security(
     endpoint="oip",
-    attack="Parameters of megabytes",
-    outcome="INVALID_ARGUMENT, before they are parsed",
+    attack="Parameters of 2 MiB",
+    outcome="INVALID_ARGUMENT; the model does not see them",
 )
 def test_parameters_are_limited_before_a_request_is_routed() -> None:
     """Parsed they would take more memory than any of what the worker knows of."""

@@ -177,7 +177,7 @@ def test_the_place_is_one_for_each_file_of_keys_and_user() -> None:
 
 @pytest.mark.security(
     endpoint="keys",
-    attack="Another user who makes the file of the counts before, or a link in its place",
+    attack=("A file of the counts that another user has made before, or a link or a folder in its place"),
     outcome="Not used",
 )
 def test_a_place_that_somebody_else_has_made_is_not_used(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_another_secret_counts_at_once(path: Path) -> None:
 @pytest.mark.security(
     endpoint="keys",
     attack="A gateway's key file that others can read, or that holds no key any more",
-    outcome="Not used; the one of before counts",
+    outcome="Not used; the key of before counts, and the log says why, once",
 )
 @pytest.mark.parametrize(
     ("content", "mode", "why"),

@@ -111,7 +111,7 @@ def test_files_that_cannot_be_used_any_more_leave_what_was(
 @pytest.mark.security(
     endpoint="tls",
     attack="A key that does not belong to its certificate",
-    outcome="Not taken; what was before counts",
+    outcome="Not taken; the pair of before counts",
 )
 def test_a_key_of_another_certificate_is_not_taken(pair: Pair, authority: Authority) -> None:
     """As in the middle of a change."""
@@ -144,7 +144,7 @@ def test_keys_for_rsa_and_ecdsa_are_taken(pair: Pair, authority: Authority, key:
 @pytest.mark.security(
     endpoint="tls",
     attack="A private key that other users can read",
-    outcome="A warning at the start",
+    outcome="A warning in the log",
 )
 def test_a_key_that_others_can_read_is_warned_of(
     pair: Pair, authority: Authority, caplog: pytest.LogCaptureFixture

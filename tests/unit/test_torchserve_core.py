@@ -220,7 +220,7 @@ def test_what_counts_of_a_url_is_its_last_part(make: Make, url: str, known: str)
 @pytest.mark.security(
     endpoint="torchserve",
     attack="Models to be registered by URLs that are not allowed",
-    outcome="Refused; no URL is fetched in any case",
+    outcome="Refused; the model is taken from the store also where a URL is allowed",
 )
 def test_a_url_must_match_an_allowed_one_as_a_whole(store: Store) -> None:
     """Whatever its case; names and paths are no URLs."""

@@ -83,6 +83,11 @@ def test_renewals_at_once_lose_none(path: Path) -> None:
             assert before["inference"] != after["inference"]
 
 
+@pytest.mark.security(
+    endpoint="keys",
+    attack="TorchServe's key by another scheme, or with other spaces",
+    outcome="Refused",
+)
 @pytest.mark.parametrize(
     "scheme", ["Bearer  {}", "bearer {}", "Basic {}", "{}", "Bearer {} ", "Bearer", "Bearer ä"]
 )

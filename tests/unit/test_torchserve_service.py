@@ -121,8 +121,8 @@ def test_an_error_is_told_as_by_torchserve(error: Exception, code: grpc.StatusCo
 
 @pytest.mark.security(
     endpoint="torchserve",
-    attack="Whatever makes a worker fail",
-    outcome="TorchServe's text of an internal error, and no other",
+    attack="A fault of a worker's own",
+    outcome="INTERNAL with nothing of the exception",
 )
 def test_a_fault_of_ours_tells_nothing_of_itself(caplog: pytest.LogCaptureFixture) -> None:
     """The log has it, with the status that was sent."""
@@ -142,7 +142,7 @@ def test_a_fault_of_ours_tells_nothing_of_itself(caplog: pytest.LogCaptureFixtur
 @pytest.mark.security(
     endpoint="torchserve",
     attack="A request over the limit",
-    outcome="Refused as by other methods",
+    outcome="RESOURCE_EXHAUSTED",
 )
 def test_a_request_may_be_as_large_as_by_other_methods() -> None:
     """And no larger."""
@@ -240,7 +240,7 @@ def test_ping_is_unhealthy_while_the_first_version_of_a_model_loads() -> None:
 @pytest.mark.security(
     endpoint="torchserve",
     attack="An input of 20,000 keys over gRPC",
-    outcome="INVALID_ARGUMENT, before they are made",
+    outcome="INVALID_ARGUMENT; the model does not see it",
 )
 def test_a_request_has_no_more_fields_than_are_looked_at() -> None:
     """An input of many keys would take the time of all other calls, and many times its memory."""
@@ -258,8 +258,8 @@ def test_a_request_has_no_more_fields_than_are_looked_at() -> None:
 
 @pytest.mark.security(
     endpoint="torchserve",
-    attack="A name of a model of any length",
-    outcome="Told and logged in part",
+    attack="A name of a model of 100,000 characters",
+    outcome="Less than 1,000 of them are told and logged",
 )
 def test_a_name_of_any_length_is_told_and_logged_in_part(caplog: pytest.LogCaptureFixture) -> None:
     """All of it would not fit the status of a call."""
