@@ -5,6 +5,8 @@ All under load, by clients over HTTP and gRPC that never try again, whose every 
 
 import contextlib
 import io
+import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -141,6 +143,13 @@ def called(server: Server) -> None:
     wait_until(lambda: server.served >= enough, f"{server.address} is called", A_MINUTE)
 
 
+def waits(load: Load) -> bool:
+    """Whether none of the clients is answered for a while."""
+    before = load.answered
+    time.sleep(0.3)
+    return load.answered == before
+
+
 def at_once(tasks: Iterable[Callable[[], None]]) -> None:
     """Do all of these, each in a thread of its own."""
     with ThreadPoolExecutor() as threads:
@@ -173,8 +182,10 @@ def test_servers_that_are_killed_lose_what_they_have_at_most(site: Site) -> None
     kept = {NGINX: {"http"}, HAPROXY: set(), ENVOY: {"http", "grpc"}}[site.balancer.kind]
     first, second = site.machines
     with load(site) as traffic:
-        for server in (first.backend, second.gateway):
+        for server, callers in ((first.backend, traffic.grpc), (second.gateway, traffic.http)):
             traffic.go_on()
+            server.process.send_group(signal.SIGSTOP)
+            wait_until(partial(waits, callers), "all callers wait for it")
             server.kill()
             traffic.go_on()
             server.start()
