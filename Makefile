@@ -22,9 +22,16 @@ BUILD = PYTHONPATH=$(abspath $(VENV))/wheel python -m build --no-isolation --out
 # Where `make wheel` puts what it builds.
 DIST ?= dist
 
+# What `make image` builds, and with what: docker where its service answers, else podman. Without the format of Docker
+# podman would leave out the health check.
+VERSION = $(shell sed -nE 's/^VERSION = "(.*)"/\1/p' utils/version.py)
+IMAGE ?= facet
+IMAGE_BUILD ?= $(if $(shell docker info > /dev/null 2>&1 && echo yes),docker build,podman build --format docker)
+IMAGE_FLAGS ?=
+
 COMPILER = $$(command -v "$${CXX:-c++}" || command -v g++ || command -v clang++)
 
-.PHONY: help serve test test-system setup wheel protos docs lock sbom soak bench clean
+.PHONY: help serve test test-system test-heavy setup wheel image protos docs manifests lock sbom soak bench clean
 
 help:  ## Show this list.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -38,6 +45,10 @@ test: $(VENV)/dev.done $(VENV)/native.done  ## Run linters, types, import contra
 test-system: $(VENV)/dev.done $(VENV)/native.done  ## Test with a browser, other languages, public clients, a short soak.
 	@python -m pytest tests/system
 
+test-heavy: $(VENV)/dev.done $(VENV)/native.done  ## Try containers and systemd; writes docs/heavy-tests.md. NAME=image picks.
+	@python -m pytest -o timeout=1800 --write-results $(if $(NAME),$(NAME:%=tests/heavy/test_%.py),tests/heavy)
+	@python -m scripts.document_heavy_tests
+
 setup: $(VENV)/dev.done $(VENV)/native.done  ## Make the whole environment, TensorFlow and test tools included.
 
 wheel: $(VENV)/wheel.done  ## Build what docs/install.md installs: wheels and source distributions, into dist/.
@@ -47,12 +58,20 @@ wheel: $(VENV)/wheel.done  ## Build what docs/install.md installs: wheels and so
 	  echo "No C++ compiler: there is no wheel of the native engine. On Debian: apt-get install g++ python3-dev"; \
 	else CXX="$$cxx" $(BUILD) native; fi
 
+image:  ## Build the container's image, facet, by docker or podman; IMAGE_FLAGS="--build-arg BASE=..." goes to it.
+	$(IMAGE_BUILD) -f deploy/Dockerfile -t $(IMAGE):$(VERSION) -t $(IMAGE):latest --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION=$$(git rev-parse HEAD) $(IMAGE_FLAGS) .
+
 protos: $(VENV)/dev.done  ## Generate the wire's code from protos/*.proto.
 	python -m scripts.generate_protos
 
 docs: $(VENV)/dev.done  ## Write the generated parts of the documentation.
 	python -m scripts.document_settings
 	python -m scripts.document_security
+	python -m scripts.document_heavy_tests
+
+manifests: $(VENV)/dev.done  ## Write what is rendered of deploy/kubernetes; needs kubectl 1.30 or later.
+	@python -m scripts.render_kubernetes
 
 lock: $(VENV)/dev.done  ## Write locks/ from requirements*.txt; make lock UPGRADE="idna six" upgrades these.
 	@python -m scripts.write_locks $(UPGRADE)

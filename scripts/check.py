@@ -8,6 +8,7 @@ CHECKS = {
     "the generated code is fresh": [sys.executable, "-m", "scripts.generate_protos", "--check"],
     "the settings page is fresh": [sys.executable, "-m", "scripts.document_settings", "--check"],
     "the table of what was tried is fresh": [sys.executable, "-m", "scripts.document_security", "--check"],
+    "the page of heavy tests is fresh": [sys.executable, "-m", "scripts.document_heavy_tests", "--check"],
     "ruff, lint": ["ruff", "check", "."],
     "ruff, format": ["ruff", "format", "--check", "."],
     "mypy, strict": ["mypy"],

@@ -4,9 +4,11 @@ import os
 
 import pytest
 
+from scripts.render_kubernetes import NEEDED
 from tests.support.instruction_sets import lacking
 
-_NEEDS_PHOTOS = "PHOTOS_DIR"
+_NOT_TO_BE_HAD = ("PHOTOS_DIR", NEEDED)
+"""What reasons name that CI cannot install: photographs, and a kubectl that Debian does not have."""
 
 
 class _NoSkips:
@@ -16,9 +18,11 @@ class _NoSkips:
         self.skipped: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Remember who was skipped; photographs that are not there cannot be installed."""
-        if report.skipped and not hasattr(report, "wasxfail") and _NEEDS_PHOTOS not in str(report.longrepr):
-            self.skipped.append(report.nodeid)
+        """Remember who was skipped, but for want of what cannot be installed."""
+        if report.skipped and not hasattr(report, "wasxfail"):
+            reason = str(report.longrepr)
+            if not any(name in reason for name in _NOT_TO_BE_HAD):
+                self.skipped.append(report.nodeid)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Turn skips into a failure."""

@@ -1,6 +1,7 @@
-"""deploy/Dockerfile without Docker: what it says, and the program alone in a folder, run as it says.
+"""deploy/Dockerfile without Docker: what it says, and the program as the wheel has it, run as it says.
 
-The packages and the native engine are those of this environment, and not installed anew.
+Packages and native engine are those of this environment, not installed anew. `make test-heavy` builds the
+image.
 """
 
 import ast
@@ -21,6 +22,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from scripts.locks import SERVE, applies, pins
+from scripts.wheel import write
 from tests.support.endpoints import call_grpc, post_raw
 from tests.support.facet import ROOMY, free_port
 from tests.support.pictures import ASTRONAUT
@@ -57,8 +59,9 @@ def test_both_stages_have_a_base_with_a_version_and_the_final_one_installs_nothi
     assert re.fullmatch(r"python:3\.\d+(\.\d+)?-slim-\w+(@sha256:\w{64})?", base)
     assert joined("deploy/Dockerfile").count("\nFROM ${BASE}") == len(STAGES) == 2
     assert of(FINAL, "RUN") == []
-    copied = [f"--from=builder ${{PREFIX}}/{name} ${{PREFIX}}/{name}/" for name in ("venv", "cache", "app")]
-    assert of(FINAL, "COPY") == copied
+    state = "--from=builder --chown=10001:10001 /var/lib/facet /var/lib/facet/"
+    assert of(FINAL, "COPY") == ["--from=builder ${PREFIX} ${PREFIX}/", state]
+    assert state.partition("=builder --chown=")[2].startswith(f"{of(FINAL, 'USER')[0]} ")
 
 
 def test_the_image_serves_as_a_numbered_user_who_is_not_root_and_stops_by_sigterm() -> None:
@@ -86,11 +89,12 @@ def test_the_builder_gets_what_is_copied_and_nothing_else_that_lies_in_a_checkou
 def test_what_is_installed_was_copied_before_and_is_all_that_the_program_imports() -> None:
     """But for what is optional."""
     steps = [value for _, value in STAGES[BUILDER]]
-    lists = steps.index("locks/requirements-serve.txt locks/requirements-native.txt locks/")
+    lists = steps.index("locks/requirements-serve.txt locks/requirements-wheel.txt locks/")
     assert steps.index("pip install --require-hashes -r locks/requirements-serve.txt") > lists
-    tools = "pip install --require-hashes -r locks/requirements-native.txt --target ${PREFIX}/tools"
-    compiled = "PYTHONPATH=${PREFIX}/tools pip install --no-build-isolation --no-deps ./native"
-    assert steps.index(compiled) > steps.index("native native/") > steps.index(tools) > lists
+    tools = "pip install --require-hashes -r locks/requirements-wheel.txt --target /tools"
+    built = "PYTHONPATH=/tools pip install --no-build-isolation --no-deps "
+    assert steps.index(f"{built}./native") > steps.index("native native/") > steps.index(tools) > lists
+    assert steps.index(f"{built}.") > max(steps.index(f"{name} {name}/") for name in PACKAGES)
     installed = {pin.name for pin in pins(SERVE) if applies(pin.requirement)}
     nodes = [
         node
@@ -110,13 +114,11 @@ def test_what_is_installed_was_copied_before_and_is_all_that_the_program_imports
 def prefix() -> Iterator[Path]:
     """Program and models as in the image, in a folder that every user can read and none write."""
     folder = Path(tempfile.mkdtemp(prefix="facet-image-"))
-    files = subprocess.check_output(["git", "ls-files", *PACKAGES], cwd=ROOT, text=True).splitlines()
-    for name in files:
-        (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, folder / "app" / name)
+    write(ROOT, folder / "app")
     try:
         [command] = [value for value in of(BUILDER, "RUN") if "inference_server" in value]
-        subprocess.run(["sh", "-ec", command], cwd=folder / "app", env=environ(folder), check=True)
+        command = command.replace("/var/lib", f"{folder}")
+        subprocess.run(["sh", "-ec", command], cwd=folder, env=environ(folder), check=True)
         subprocess.run(["chmod", "-R", "a+rX,a-w", folder], check=True)
         yield folder
     finally:
@@ -125,11 +127,11 @@ def prefix() -> Iterator[Path]:
 
 
 def environ(prefix: Path) -> dict[str, str]:
-    """The variables of the image, with the packages of this environment."""
+    """The variables of the image, with the packages of this environment and the program of the folder."""
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     said = of(FINAL, "ENV")[0].replace("${PREFIX}", str(prefix))
     given = dict(pair.split("=", 1) for pair in shlex.split(said))
-    return {**given, "PREFIX": str(prefix), "HOME": "/", "PATH": path}
+    return {**given, "PREFIX": str(prefix), "HOME": "/", "PATH": path, "PYTHONPATH": f"{prefix}/app"}
 
 
 def contained(prefix: Path, command: list[str], **given: str) -> list[str]:
@@ -141,7 +143,7 @@ def contained(prefix: Path, command: list[str], **given: str) -> list[str]:
     return [
         "env",
         "-i",
-        f"--chdir={prefix}/app",
+        "--chdir=/",
         *variables,
         *(switch if os.geteuid() == 0 else []),
         *command,

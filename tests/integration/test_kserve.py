@@ -89,9 +89,9 @@ def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facet]:
         yield Facet(web, backend, http, address)
 
 
-def test_the_gateways_command_is_that_of_the_procfile() -> None:
+def test_the_gateways_command_is_that_of_the_procfile_as_the_wheel_has_it() -> None:
     """The image's own is the backend's."""
-    assert " ".join(GATEWAY["args"]) in procfile()["web"][-1]
+    assert " ".join(GATEWAY["args"]).replace("facet_serving.", "") in procfile()["web"][-1]
     assert "args" not in BACKEND
 
 

@@ -46,8 +46,9 @@ def rules(kind: str) -> list[str]:
 
 
 def test_the_examples_are_valid() -> None:
-    """The configuration, and the rules that it names."""
+    """The configurations, and the rules that they name."""
     promtool("check", "config", "prometheus.yml")
+    promtool("check", "config", "--syntax-only", "compose.yml")  # whose key is there in its container alone
 
 
 def test_each_alert_fires_where_it_should_and_no_other() -> None:

@@ -111,7 +111,7 @@ def test_the_native_engine_is_built_with_the_tools_of_its_lock() -> None:
 
 
 def test_make_image_and_ci_install_from_locks_alone(tmp_path: Path) -> None:
-    """But for the native engine, which is compiled here with what was installed from one."""
+    """But for what is built here with what was installed from one: the native engine, the image's program."""
     targets = [f"{tmp_path}/{name}.done" for name in ("serve", "dev", "bench", "native", "wheel")]
     environ = {**os.environ, "MAKEFLAGS": ""}
     made = subprocess.check_output(
@@ -123,7 +123,9 @@ def test_make_image_and_ci_install_from_locks_alone(tmp_path: Path) -> None:
     )
     locked = [command for command in commands if re.search(r" --require-hashes -r locks/\S+\.txt", command)]
     compiled = [
-        command for command in commands if re.search(r" --no-build-isolation --no-deps .*\./native", command)
+        command
+        for command in commands
+        if re.search(r" --no-build-isolation --no-deps (.*\./native|\.$)", command)
     ]
     assert len(locked) + len(compiled) == len(commands)
-    assert (len(locked), len(compiled)) == (8, 3)
+    assert (len(locked), len(compiled)) == (8, 4)

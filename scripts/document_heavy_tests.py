@@ -1,0 +1,77 @@
+"""Write docs/heavy-tests.md from tests/heavy/results. With --check, only say whether it is fresh."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "heavy-tests.md"
+RESULTS = ROOT / "tests" / "heavy" / "results"
+
+HEAD = """# Heavy tests
+
+What takes minutes, or a machine that it can change, is tried by hand:
+
+    make test-heavy                 # all of it
+    make test-heavy NAME="image"    # a part, by the name of its file in tests/heavy
+
+It has to be root on Debian, and says which packages it lacks. It writes what it found into
+`tests/heavy/results`, and this page from that: what ran, when, where, and how it ended. A part that was not
+run again keeps what was found before.
+"""
+
+
+def page(results: dict[str, dict[str, Any]]) -> str:
+    """The page's text, of results by their names."""
+    return HEAD + "".join(_part(name, found) for name, found in sorted(results.items()))
+
+
+def _part(name: str, found: dict[str, Any]) -> str:
+    return (
+        f"\n## {found['title'].rstrip('.')}\n\n{_where(found)}\n\n"
+        + _table("what was measured", found.get("figures", {}))
+        + f"| rule of `tests/heavy/test_{name}.py` | outcome |\n|---|---|\n"
+        + "".join(f"| {_cell(test['rule'])} | {test['outcome']} |\n" for test in found["tests"].values())
+    )
+
+
+def _where(found: dict[str, Any]) -> str:
+    """When, with what and on what it was tried, and how many tests had which outcome."""
+    machine = found["machine"]
+    outcomes = Counter(test["outcome"] for test in found["tests"].values())
+    counted = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+    programs = "".join(f", {name} {version}" for name, version in found.get("versions", {}).items())
+    changed = "" if machine["clean"] else " with changes"
+    return (
+        f"{machine['date']}, commit {machine['commit']}{changed}: **{counted}**. {machine['cpus']} CPUs "
+        f"({machine['cpu']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}, "
+        f"Python {machine['python']}{programs}."
+    )
+
+
+def _table(title: str, rows: dict[str, str]) -> str:
+    if not rows:
+        return ""
+    lines = (f"| {_cell(name)} | {_cell(value)} |\n" for name, value in rows.items())
+    return f"| {title} | |\n|---|---|\n{''.join(lines)}\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main() -> int:
+    """Write or compare; gives the exit status."""
+    text = page({path.stem: json.loads(path.read_text()) for path in RESULTS.glob("*.json")})
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(text)
+    elif PAGE.read_text() != text:
+        print("docs/heavy-tests.md is stale. Run `make docs` and commit the result.")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
