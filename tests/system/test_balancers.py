@@ -158,8 +158,10 @@ def left_out(site: Site, traffic: Traffic, machine: Machine) -> Iterator[None]:
         return
     site.balancer.change(addresses(*(other for other in site.machines if other is not machine)))
     wait_until(lambda: unevenness(site, traffic) == 1, "one machine has all requests", A_MINUTE)
-    yield
-    site.balancer.change(addresses(*site.machines))
+    try:
+        yield
+    finally:
+        site.balancer.change(addresses(*site.machines))
 
 
 def at_once(tasks: Iterable[Callable[[], None]]) -> None:
