@@ -86,15 +86,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Balancer:
-    """One that runs.
-
-    Attributes:
-        kind: Which one.
-        folder: Where its configuration is.
-        process: Its process.
-        http: Its address for HTTP.
-        grpc: That for gRPC.
-    """
+    """One that runs: where its configuration is, and its addresses for HTTP and gRPC."""
 
     kind: Kind
     folder: Path
@@ -116,14 +108,7 @@ class Balancer:
 
 @contextlib.contextmanager
 def balancer(kind: Kind, folder: Path, machines: Machines, grpc_port: int = 0) -> Iterator[Balancer]:
-    """A balancer before these machines, of which one gateway at least serves.
-
-    Args:
-        kind: Which one.
-        folder: Where its configuration is written.
-        machines: What is behind it.
-        grpc_port: Where it speaks gRPC; 0 is any.
-    """
+    """A balancer before these machines, of which one gateway at least serves; port 0 is any."""
     command = kind.command(folder)
     ports = free_port(), grpc_port or free_port()
     kind.write(folder, *ports, machines)

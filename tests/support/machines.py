@@ -10,6 +10,7 @@ import grpc
 
 from protos import infer_pb2_grpc
 from tests.soak.endpoints import Answer, HttpCaller
+from tests.soak.identities import Account
 from tests.soak.photos import of_domain
 from tests.support import facet
 from tests.support.facet import free_port
@@ -75,9 +76,12 @@ def two_machines(balancer: str) -> Iterator[tuple[Machine, Machine]]:
 
 
 class HttpOnce(HttpCaller):
-    """A client over HTTP that never tries again."""
+    """A client over HTTP that never tries again, and shows no key."""
 
     repeats = False
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address, Account())
 
 
 class HttpOnceEach(HttpOnce):

@@ -5,6 +5,8 @@ All under load, by clients over HTTP and gRPC that never try again, whose every 
 
 import contextlib
 import io
+import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -141,6 +143,27 @@ def called(server: Server) -> None:
     wait_until(lambda: server.served >= enough, f"{server.address} is called", A_MINUTE)
 
 
+def waits(load: Load) -> bool:
+    """Whether none of the clients is answered for a while."""
+    before = load.answered
+    time.sleep(0.3)
+    return load.answered == before
+
+
+@contextlib.contextmanager
+def left_out(site: Site, traffic: Traffic, machine: Machine) -> Iterator[None]:
+    """While it is stopped, nginx, which asks no machine whether it serves, does not have it in its file."""
+    if site.balancer.kind is not NGINX:
+        yield
+        return
+    site.balancer.change(addresses(*(other for other in site.machines if other is not machine)))
+    wait_until(lambda: unevenness(site, traffic) == 1, "one machine has all requests", A_MINUTE)
+    try:
+        yield
+    finally:
+        site.balancer.change(addresses(*site.machines))
+
+
 def at_once(tasks: Iterable[Callable[[], None]]) -> None:
     """Do all of these, each in a thread of its own."""
     with ThreadPoolExecutor() as threads:
@@ -158,10 +181,11 @@ def test_two_machines_have_the_same_share(site: Site) -> None:
 
 def test_machines_restarted_in_turn_lose_no_request(site: Site) -> None:
     """Their backends and gateways at once; the gateways call the backends through the balancer, too."""
-    with load(site) as traffic:
+    with load(site, HttpOnceEach if site.balancer.kind is NGINX else HttpOnce) as traffic:
         for machine in site.machines:
             traffic.go_on()
-            at_once([machine.backend.restart, machine.gateway.restart])
+            with left_out(site, traffic, machine):
+                at_once([machine.backend.restart, machine.gateway.restart])
             called(machine.backend)
             called(machine.gateway)
     assert lost(traffic.of_grpc) == []
@@ -173,8 +197,10 @@ def test_servers_that_are_killed_lose_what_they_have_at_most(site: Site) -> None
     kept = {NGINX: {"http"}, HAPROXY: set(), ENVOY: {"http", "grpc"}}[site.balancer.kind]
     first, second = site.machines
     with load(site) as traffic:
-        for server in (first.backend, second.gateway):
+        for server, callers in ((first.backend, traffic.grpc), (second.gateway, traffic.http)):
             traffic.go_on()
+            server.process.send_group(signal.SIGSTOP)
+            wait_until(partial(waits, callers), "all callers wait for it")
             server.kill()
             traffic.go_on()
             server.start()
