@@ -29,6 +29,7 @@ NAMES = (
     "identity",
     "tls",
     "tracing",
+    "scale",
     "archive",
 )
 

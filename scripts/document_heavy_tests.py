@@ -33,15 +33,29 @@ def _part(name: str, found: dict[str, Any]) -> str:
         f"\n## {found['title'].rstrip('.')}\n\n{_where(found)}\n\n"
         + _table("what was measured", found.get("figures", {}))
         + f"| rule of `tests/heavy/test_{name}.py` | outcome |\n|---|---|\n"
-        + "".join(f"| {_cell(test['rule'])} | {test['outcome']} |\n" for test in found["tests"].values())
+        + "".join(f"| {_cell(rule)} | {outcome} |\n" for rule, outcome in _outcomes(found).items())
     )
+
+
+def _outcomes(found: dict[str, Any]) -> dict[str, str]:
+    """The outcome of each rule; of one that several tests have, how many had which."""
+    counts: dict[str, Counter[str]] = {}
+    for test in found["tests"].values():
+        counts.setdefault(test["rule"], Counter())[test["outcome"]] += 1
+    return {rule: _counted(outcomes) for rule, outcomes in counts.items()}
+
+
+def _counted(outcomes: Counter[str]) -> str:
+    if outcomes.total() == 1:
+        return next(iter(outcomes))
+    return ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
 
 
 def _where(found: dict[str, Any]) -> str:
     """When, with what and on what it was tried, and how many tests had which outcome."""
     machine = found["machine"]
     outcomes = Counter(test["outcome"] for test in found["tests"].values())
-    counted = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+    counted = _counted(outcomes)
     programs = "".join(f", {name} {version}" for name, version in found.get("versions", {}).items())
     changed = "" if machine["clean"] else " with changes"
     load = f", {machine['load']} processes at work" if "load" in machine else ""

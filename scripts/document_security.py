@@ -20,7 +20,7 @@ END = "<!-- Written by `make docs` from the tests: end -->\n"
 ENDPOINTS = {
     "gateway": "The gateway, over HTTP",
     "nginx": "The gateway behind nginx",
-    "haproxy": "The gateway behind haproxy",
+    "balancers": "The gateway behind haproxy and Envoy",
     "grpc": "The backend, over gRPC",
     "torchserve": "TorchServe's protocol",
     "oip": "The Open Inference Protocol",

@@ -22,7 +22,11 @@ TARGET = "facet_serving"
 MOVED = ("cli", "gateway", "inference_server", "protos", "utils")
 """The packages that the wheel has in TARGET."""
 
-EXTRAS = {"serve": "requirements-serve.txt", "tracing": "requirements-tracing.txt"}
+EXTRAS = {
+    "serve": "requirements-serve.txt",
+    "tracing": "requirements-tracing.txt",
+    "ray": "requirements-ray.txt",
+}
 """What is installed besides, for each extra; `native` is the native engine's own wheel."""
 
 _OURS = "|".join(MOVED)

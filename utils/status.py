@@ -20,6 +20,7 @@ from utils.errors import (
     InternalError,
     MalformedRequest,
     MessageTooLarge,
+    QueueFull,
     error_class,
 )
 
@@ -47,6 +48,8 @@ _ANSWER_TOO_LARGE = re.compile(
     r"(?:CLIENT: Received|SERVER: Sent) message larger than max \((\d+) vs\. (\d+)\)"
 )
 """gRPC's words: it has one code for requests and answers that are too large, and much else."""
+_NO_ROOM_IN_RAY = "Request dropped due to backpressure"
+"""The words of Ray Serve's proxy, which has the same code for a queue that is full."""
 
 
 def encode_error(error: FacetError) -> status_pb2.Status:
@@ -118,6 +121,8 @@ def _by_code(status: status_pb2.Status, unanswered: str) -> FacetError:
                 "the larger one of FACET_MAX_REQUEST_BYTES and FACET_MAX_IMAGE_BYTES, or of "
                 "max_request_bytes and max_image_bytes of a ServiceClient, at the end that lets less through."
             )
+        if status.message.startswith(_NO_ROOM_IN_RAY):
+            return QueueFull("As many requests wait as may wait at all.", retry_after=RETRY_SECONDS)
         return MessageTooLarge("The request is larger than the backend receives.")
     if status.code == code_pb2.INVALID_ARGUMENT:
         return MalformedRequest(status.message)

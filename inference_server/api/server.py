@@ -93,13 +93,7 @@ class ServerContext:
         of_models = [] if models is None else self._services_of(models)
         of_torchserve = [] if torchserve is None else [torchserve[0]]
         # Both servers' messages are received within the limits of one.
-        receiver = MessageReceiver(
-            _names(services),
-            settings.max_image_bytes + TRANSPORT_MARGIN,
-            settings.max_timeout_seconds,
-            models=_names([*of_models, *of_torchserve]),
-            largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
-        )
+        receiver = self._receiver(services, [*of_models, *of_torchserve])
         access = CallAccess(Access.of(settings))
         everything = (*services, *of_models, self.health)
         interceptor = self._interceptor([*services, *of_models], receiver, access)
@@ -112,6 +106,33 @@ class ServerContext:
         checked = access if settings.torchserve_key_file is None else None
         interceptor = self._interceptor(of_torchserve, receiver, checked, TorchServePolicy(settings))
         return [server, self._listening(interceptor, of_torchserve, torchserve[1])], receiver
+
+    def surrounded(
+        self, services: Sequence[Service], models: ModelCaller
+    ) -> tuple[list[Service], CallInterceptor]:
+        """All services for a server that is not ours, health included, and what surrounds their calls.
+
+        Args:
+            services: As of `build`.
+            models: The same.
+
+        Raises:
+            OSError: There is no place where requests can be counted.
+        """
+        of_models = self._services_of(models)
+        receiver, access = self._receiver(services, of_models), CallAccess(Access.of(self.settings))
+        interceptor = self._interceptor([*services, *of_models], receiver, access)
+        return [*services, *of_models, self.health], interceptor
+
+    def _receiver(self, services: Sequence[Service], of_models: Sequence[Service]) -> MessageReceiver:
+        settings = self.settings
+        return MessageReceiver(
+            _names(services),
+            settings.max_image_bytes + TRANSPORT_MARGIN,
+            settings.max_timeout_seconds,
+            models=_names(of_models),
+            largest_for_models=settings.max_request_bytes + TRANSPORT_MARGIN,
+        )
 
     def _services_of(self, models: ModelCaller) -> list[Service]:
         """All those by which models are called."""

@@ -35,12 +35,13 @@ def starting_state(
         logger.warning("state folder not usable", extra=fields(reason=file.refusal))
     if models is not None:
         logger.info("changes of the models will not be remembered", extra=fields(why="FACET_MODELS is set"))
-        return Unsaved(), _listed(models, store)
+        return Unsaved(), listed(models, store)
     remembered = file.load()
-    return file, _listed([FACE_DETECTION], store) if remembered is None else remembered
+    return file, listed([FACE_DETECTION], store) if remembered is None else remembered
 
 
-def _listed(models: Sequence[str], store: Store) -> Desired:
+def listed(models: Sequence[str], store: Store) -> Desired:
+    """What entries of FACET_MODELS ask for; arguments and errors as of `starting_state`."""
     desired = Desired()
     for entry in models:
         try:

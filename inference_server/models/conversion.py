@@ -4,6 +4,7 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from inference_server.detector.weights import models_ready
@@ -20,8 +21,9 @@ def prepare(cache_dir: Path) -> str | None:
     if models_ready(cache_dir):
         return None
     logger.info("converting the models", extra=fields(cache_dir=str(cache_dir)))
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda _signum, _frame: sys.exit(0))  # which ends the converter, too
+    if threading.current_thread() is threading.main_thread():  # the only one that may say what signals do
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, lambda _signum, _frame: sys.exit(0))  # which ends the converter, too
     command = [sys.executable, "-m", "inference_server.detector.convert", str(cache_dir)]
     converter = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if converter.returncode == 0:

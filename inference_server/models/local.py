@@ -4,9 +4,9 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import pybase64
@@ -14,10 +14,11 @@ import pybase64
 from inference_server.catalogue.entries import ModelSettings, ModelVersion, Source, State
 from inference_server.catalogue.store import Resolved, Store
 from inference_server.dispatch.admission import Load
+from inference_server.dispatch.consumer import Outcome
 from inference_server.dispatch.work import Work
 from inference_server.models.contract import LoadedModel
 from inference_server.models.contract import load as load_version
-from inference_server.models.encoding import pack_context, pack_error, unpack_answer
+from inference_server.models.encoding import pack_context, unpack_answer
 from utils.errors import MORE_TIME_HELPS, DeadlineExceeded, ModelNotFound
 from utils.settings import Settings
 
@@ -71,17 +72,26 @@ def predict(
     return [orjson.loads(unpack_answer(outcome.answer)[0]) for outcome in loaded.handle(works)]
 
 
+class HostedModel(Protocol):
+    """The part of a model that LocalDispatcher calls: LoadedModel has it, and LocalFaces."""
+
+    key: str
+
+    def handle(self, works: Sequence[Work]) -> Sequence[Outcome]:
+        """Answer requests."""
+
+
 class LocalDispatcher:
     """The interface of `inference_server.dispatch.dispatcher.Dispatcher` over models of this process.
 
     One thread computes for all of them, one request after the other. Nothing is predicted: a request is
-    computed if its turn comes before its deadline.
+    computed if its turn comes before its deadline, and answered then or at its deadline.
 
     Args:
         models: Those that work can be for.
     """
 
-    def __init__(self, models: Iterable[LoadedModel]) -> None:
+    def __init__(self, models: Iterable[HostedModel]) -> None:
         self._models = {model.key: model for model in models}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
 
@@ -95,24 +105,28 @@ class LocalDispatcher:
             raise _late()
 
     async def submit(self, work: Work, longest_wait: float = math.inf) -> bytes:  # noqa: ARG002
-        """Have work done; gives its answer. What is cancelled before its turn is not computed.
+        """Have work done; gives its answer. What is late or cancelled before its turn is not computed.
 
         Raises:
             ModelNotFound: The work is for none of the models.
+            DeadlineExceeded: Its answer is not there in time.
         """
         model = self._models.get(work.model)
         if model is None:
             raise ModelNotFound(f"There is no model {work.model} in this process.", field="name")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _answer, model, work)
+        seconds = None if math.isinf(work.deadline) else work.deadline - time.monotonic()
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, _answer, model, work)
+        except TimeoutError as error:
+            raise _late() from error
 
     def close(self) -> None:
         """End the thread, after what it computes."""
         self._thread.shutdown(cancel_futures=True)
 
 
-def _answer(model: LoadedModel, work: Work) -> bytes:
-    if work.deadline < time.monotonic():
-        return pack_error(_late())
+def _answer(model: HostedModel, work: Work) -> bytes:
     [outcome] = model.handle([work])
     return outcome.answer
 

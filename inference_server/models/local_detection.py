@@ -2,8 +2,10 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
+from inference_server.dispatch.consumer import Outcome
 from inference_server.dispatch.work import Work
 from inference_server.models.encoding import pack_context, pack_error
 from inference_server.models.face_detection import FaceDetection
@@ -28,3 +30,20 @@ def answer(model: FaceDetection, request: DetectRequest) -> bytes:
         deadline=math.inf,
     )
     return model.handle(work, lambda: None).answer
+
+
+class LocalFaces:
+    """Face detection as one of the models of `inference_server.models.local.LocalDispatcher`.
+
+    Args:
+        model: Finds the faces.
+    """
+
+    key = FaceDetection.name
+
+    def __init__(self, model: FaceDetection) -> None:
+        self._model = model
+
+    def handle(self, works: Sequence[Work]) -> list[Outcome]:
+        """Answer requests, one after the other."""
+        return [self._model.handle(work, lambda: None) for work in works]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import gateway_process
+from tests.support.balancers import NGINX, Balancer, Machines, balancer
 from tests.support.batches import END, NEXT, PATH, batch, file, of_files, option, outcomes, send, sending
 from tests.support.facet import ROOMY, free_port
 from tests.support.gateway_process import Gateway
 from tests.support.hooked_worker import BLUE
-from tests.support.nginx import nginx, passed_on
 from tests.support.pictures import ASTRONAUT, coloured, encoded, group_photo
 from tests.support.processes import Process, running
 
@@ -73,8 +73,8 @@ def test_every_picture_is_answered_though_a_worker_is_killed_amid_the_batch(gate
 
 
 @contextlib.contextmanager
-def two_gateways(backend: Process, folder: Path) -> Iterator[tuple[list[Gateway], Gateway]]:
-    """Two gateways, and what nginx before them looks like."""
+def two_gateways(backend: Process, folder: Path) -> Iterator[tuple[list[Gateway], Balancer]]:
+    """Two gateways, and nginx before them."""
     ports = [free_port(), free_port()]
     with contextlib.ExitStack() as stack:
         both = [
@@ -85,20 +85,22 @@ def two_gateways(backend: Process, folder: Path) -> Iterator[tuple[list[Gateway]
             )
             for port in ports
         ]
-        yield both, Gateway(both[0].process, stack.enter_context(nginx(folder, ports)))
+        machines = Machines([each.where for each in both], [address_of(backend)])
+        yield both, stack.enter_context(balancer(NGINX, folder, machines))
 
 
 def test_a_batch_passes_nginx_as_it_comes_and_goes(backend: Process, tmp_path: Path) -> None:
     """Picture by picture, and once; the gateway says what is too much, and one that is gone is no loss."""
     photo = ASTRONAUT.read_bytes()
-    with two_gateways(backend, tmp_path) as (both, proxy):
+    with two_gateways(backend, tmp_path) as (both, nginx):
+        proxy = Gateway(both[0].process, nginx.http)
         with sending(proxy, file(photo), NEXT) as begun:
             line = begun.line()
             assert (line["index"], len(line["results"])) == (0, 1)
             begun.send(photo, b"\r\n", END)
             begun.end()
             assert [line.get("index", "last") for line in begun.rest()] == [1, "last"]
-        assert passed_on(tmp_path).count(PATH) == 1
+        assert nginx.passed_on().count(PATH) == 1
         with contextlib.closing(proxy.open()) as connection:
             connection.putrequest("POST", PATH)
             connection.putheader("Content-Type", "multipart/form-data; boundary=B")

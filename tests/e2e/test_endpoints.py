@@ -210,7 +210,8 @@ def test_every_endpoint_finds_the_same_face_in_a_heic_file(service: Facet) -> No
 
 def check_faces(service: Facet, picture: bytes, count: int) -> None:
     """Fail where an endpoint does not find so many faces, or others than the first one."""
-    found = [ask(service, endpoint, picture, {"min_face_size": 24}).faces for endpoint in ENDPOINTS]
+    there = [endpoint for endpoint in ENDPOINTS if endpoint not in service.lacks]
+    found = [ask(service, endpoint, picture, {"min_face_size": 24}).faces for endpoint in there]
     first = np.array(found[0], np.float32)
     assert first.shape == ((count, 15) if count else (0,))
     for other in found:

@@ -13,9 +13,9 @@ from tests.soak.endpoints import HttpCaller
 from tests.soak.load import Load, Tally
 from tests.soak.photos import photos
 from tests.support import facet
+from tests.support.balancers import NGINX, Machines, balancer
 from tests.support.endpoints import answers, http_request, post_raw
 from tests.support.facet import free_port, inference
-from tests.support.nginx import nginx
 from tests.support.pictures import ASTRONAUT
 from tests.support.processes import ROOT, Process, wait_until
 from utils.settings import Settings
@@ -31,15 +31,20 @@ def gateway(port: int, backend: str) -> Iterator[Process]:
         yield process
 
 
+def behind(ports: list[int], backend: str) -> Machines:
+    """What is behind nginx: gateways on these ports, and the backend."""
+    return Machines([f"127.0.0.1:{port}" for port in ports], [backend])
+
+
 def test_gateways_restarted_in_turn_behind_nginx_lose_no_request(tmp_path: Path) -> None:
     """Each is stopped, and the next when the first serves again, under load with every answer compared."""
     ports = [free_port(), free_port()]
     tally = Tally()
     with inference() as (_, backend), contextlib.ExitStack() as stack:
         processes = [stack.enter_context(gateway(port, backend)) for port in ports]
-        http = stack.enter_context(nginx(tmp_path, ports))
+        nginx = stack.enter_context(balancer(NGINX, tmp_path, behind(ports, backend)))
         # The load ends before any gateway does.
-        with Load([partial(HttpCaller, http)] * 4, photos(12), tally) as load:
+        with Load([partial(HttpCaller, nginx.http)] * 4, photos(12), tally) as load:
             # To the master alone, as an init system does, and to all of a group, as a Procfile runner does.
             for tell in (Process.send, Process.send_group):
                 for index, port in enumerate(ports):
@@ -57,7 +62,7 @@ def test_gateways_restarted_in_turn_behind_nginx_lose_no_request(tmp_path: Path)
 def test_nginx_lets_every_body_pass_that_a_gateway_takes() -> None:
     """By the default limits of an image, of another model's input, and of a batch."""
     text = (ROOT / "deploy" / "nginx.conf").read_text()
-    size, of_batch = re.findall(r"client_max_body_size (\d+)m;", text)
+    size, of_batch = re.findall(r"client_max_body_size (\d+)m;", text)  # and that of gRPC is none
     assert Settings().max_batch_bytes < int(of_batch) * 1024**2
     for kind in ("application/json", "multipart/form-data; boundary=B", None):
         for coding in (None, "gzip"):
@@ -74,7 +79,7 @@ def test_nginx_asks_the_other_gateway_when_one_has_no_backend(tmp_path: Path) ->
         stack.enter_context(gateway(ports[0], backend))
         lonely = {"FACET_HTTP_ADDRESS": f"127.0.0.1:{ports[1]}", "FACET_BACKEND": f"127.0.0.1:{free_port()}"}
         stack.enter_context(facet.gateway(**lonely))
-        http = stack.enter_context(nginx(tmp_path, ports))
+        http = stack.enter_context(balancer(NGINX, tmp_path, behind(ports, backend))).http
         assert [http_request(http, "GET", "/readyz")[0] for _ in range(4)] == [200] * 4
         for _ in range(4):
             assert len(post_raw(http, ASTRONAUT.read_bytes(), {}).faces or []) == 1

@@ -1,14 +1,13 @@
 """Requests that two servers could read differently, behind a real nginx: both read them alike."""
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support import gateway_process
+from tests.support.balancers import NGINX, Machines, balancer
 from tests.support.fake_backend import fake_backend
 from tests.support.framing import assert_read_alike
-from tests.support.nginx import nginx, passed_on
 
 
 @pytest.mark.security(
@@ -27,6 +26,6 @@ def test_the_gateway_serves_as_many_requests_as_nginx_has_passed_on(tmp_path: Pa
     with (
         fake_backend() as serving,
         gateway_process.gateway(serving.target) as gateway,
-        nginx(tmp_path, [gateway.address[1]] * 2) as http,
+        balancer(NGINX, tmp_path, Machines([gateway.where], [serving.target])) as nginx,
     ):
-        assert_read_alike(gateway, http, partial(passed_on, tmp_path), path)
+        assert_read_alike(gateway, nginx.http, nginx.passed_on, path)

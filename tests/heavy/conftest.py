@@ -76,7 +76,7 @@ def _first_line(described: object) -> str:
 
 def _rule(item: pytest.Item) -> str:
     """What a test's name and docstring say."""
-    name = item.name.removeprefix("test_").replace("_", " ")
+    name = item.name.partition("[")[0].removeprefix("test_").replace("_", " ")
     return f"{name[0].upper()}{name[1:]}. {_first_line(item.obj)}"  # type: ignore[attr-defined]
 
 

@@ -45,7 +45,13 @@ class Sleeper(Photo):
 def photos(count: int) -> list[Photo]:
     """So many photographs, small ones; composites of the portrait where there is no folder of them."""
     files = _photographs(count) if photos_dir() is not None else _composites()
-    return [Photo(name, data, _right(data)) for name, data in files]
+    return [photo(name, data) for name, data in files]
+
+
+def photo(name: str, data: bytes) -> Photo:
+    """A picture with the faces that are found in it here."""
+    pixels, _ = decode(data, _MOST_PIXELS)
+    return Photo(name, data, of_domain(detector("auto").detect(pixels)))
 
 
 def sleeper() -> Photo:
@@ -94,11 +100,6 @@ def _face(points: list[Point], confidence: float) -> tuple[float, ...]:
     """Coordinates are float32 on the wire; a confidence has nine digits in JSON."""
     numbers = [float(np.float32(value)) for point in points for value in (point.x, point.y)]
     return (*numbers, float(f"{confidence:.9g}"))
-
-
-def _right(data: bytes) -> Faces:
-    pixels, _ = decode(data, _MOST_PIXELS)
-    return of_domain(detector("auto").detect(pixels))
 
 
 def _photographs(count: int) -> list[tuple[str, bytes]]:

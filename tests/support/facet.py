@@ -47,12 +47,17 @@ TORCHSERVE = {
 
 @dataclass(frozen=True)
 class Facet:
-    """A running gateway and backend, and their addresses, two of which are those of `TORCHSERVE`."""
+    """A running gateway and backend, and their addresses, two of which are those of `TORCHSERVE`.
+
+    Attributes:
+        lacks: Names of endpoints that it has not.
+    """
 
     gateway: Process
     inference: Process
     http: str
     grpc: str
+    lacks: frozenset[str] = frozenset()
 
     @property
     def torchserve(self) -> str:

@@ -36,6 +36,7 @@ class Gateway:
     ) -> None:
         self.process = process
         self.ready = ready or {}
+        self.where = address
         host, _, port = address.rpartition(":")
         self.address = (host, int(port))
 

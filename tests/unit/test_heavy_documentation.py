@@ -27,6 +27,9 @@ FOUND: dict[str, Any] = {
     "tests": {
         "test_a": {"rule": "A rule. Of it.", "outcome": "passed", "seconds": 1.0},
         "test_b": {"rule": "A | rule.", "outcome": "failed", "seconds": 1.0},
+        "test_c[1]": {"rule": "Of many.", "outcome": "passed", "seconds": 1.0},
+        "test_c[2]": {"rule": "Of many.", "outcome": "passed", "seconds": 1.0},
+        "test_c[3]": {"rule": "Of many.", "outcome": "skipped", "seconds": 1.0},
     },
 }
 """Results as tests/heavy/conftest.py writes them."""
@@ -51,11 +54,10 @@ def test_the_page_says_when_where_and_with_what_outcome() -> None:
     """Of each test, and what was measured."""
     told = page({"image": FOUND})
     assert "\n## The image\n" in told
-    assert "2026-01-02 03:04 UTC, commit abcdef0 with changes: **1 failed, 1 passed**." in told
+    assert "2026-01-02 03:04 UTC, commit abcdef0 with changes: **1 failed, 3 passed, 1 skipped**." in told
     assert "2 CPUs (a CPU), 3 processes at work, 4.0 GiB, Linux 6.1, Python 3.11.2, podman 4.3.1." in told
-    assert {"| size | 400 MB |", "| A rule. Of it. | passed |", "| A \\| rule. | failed |"} <= {
-        *told.splitlines()
-    }
+    lines = {"| size | 400 MB |", "| A rule. Of it. | passed |", "| A \\| rule. | failed |"}
+    assert lines | {"| Of many. | 2 passed, 1 skipped |"} <= {*told.splitlines()}
 
 
 def test_the_page_is_that_of_the_results() -> None:

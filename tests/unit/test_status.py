@@ -15,7 +15,7 @@ from utils.errors import (
     QueueFull,
     error_classes,
 )
-from utils.status import decode_error, encode_error, status_of
+from utils.status import RETRY_SECONDS, decode_error, encode_error, status_of
 
 
 @pytest.mark.parametrize("kind", error_classes(), ids=lambda kind: kind.reason)
@@ -66,6 +66,13 @@ def test_a_full_queue_is_told_from_a_message_too_large() -> None:
     """Both are RESOURCE_EXHAUSTED; only one is worth another try."""
     queue_full = decode_error(encode_error(QueueFull("full", retry_after=2)))
     assert (type(queue_full), queue_full.retry_after) == (QueueFull, 2)
+
+
+def test_a_full_queue_of_ray_is_one() -> None:
+    """Its proxy says so in its own words, by the code of a message that is too large."""
+    words = "Request dropped due to backpressure (num_queued_requests=4, max_queued_requests=4)."
+    arrived = decode_error(status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message=words))
+    assert (type(arrived), arrived.retry_after) == (QueueFull, RETRY_SECONDS)
 
 
 def test_rich_details_that_contradict_the_status_are_not_believed() -> None:
