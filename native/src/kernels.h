@@ -81,7 +81,7 @@ struct Kernels {
 
     // P-Net over a level: gives the sink all cells whose logit exceeds `least`.
     void (*propose)(const Level& level, const float* packed, float least, float* workspace, Sink sink);
-    size_t (*level_floats)(int picture_width, int level_width);  // the workspace of the two above
+    size_t (*level_floats)(int picture_width, int level_width);  // the workspace of the two above, all zeros
 
     // One crop, (side, side, 3), normalised to [-1, 1].
     void (*crop)(const Picture& picture, const Sample* columns, const Sample* rows, int side, float* out);
