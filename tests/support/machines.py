@@ -96,8 +96,10 @@ class HttpOnceEach(HttpOnce):
 class GrpcOnce:
     """A client over gRPC that never tries again, and is none of ours."""
 
+    options: tuple[tuple[str, int], ...] = (("grpc.enable_retries", 0),)
+
     def __init__(self, address: str) -> None:
-        self._channel = grpc.insecure_channel(address, options=[("grpc.enable_retries", 0)])
+        self._channel = grpc.insecure_channel(address, options=self.options)
         self._stub: Any = infer_pb2_grpc.InferenceStub(self._channel)
 
     def ask(self, picture: bytes) -> Answer:
@@ -111,3 +113,9 @@ class GrpcOnce:
     def close(self) -> None:
         """Close its connection."""
         self._channel.close()
+
+
+class GrpcPlain(GrpcOnce):
+    """One with gRPC's defaults, which sends again only what its server says that it has not looked at."""
+
+    options = ()
