@@ -197,6 +197,7 @@ def _write_envoy(folder: Path, http: int, grpc: int, machines: Machines) -> None
     text = _read(
         "envoy.yaml",
         ("/etc/envoy/", f"{folder}/"),
+        ("request_headers_timeout: 10s", "request_headers_timeout: 2s"),  # odd heads do not end
         ("address: 0.0.0.0, port_value: 80}", f"address: 127.0.0.1, port_value: {http}}}"),
         ("address: 0.0.0.0, port_value: 50051}", f"address: 127.0.0.1, port_value: {grpc}}}"),
         ("          stat_prefix: http\n", f"          stat_prefix: http\n{_ENVOY_LOG}"),
