@@ -1,7 +1,7 @@
 #include "convolutions.h"
 
-#include "crop.h"
-#include "pnet.h"
+// Of the networks only the layers' types are used here.
+#pragma GCC diagnostic ignored "-Wunused-function"
 #include "refine.h"
 
 namespace facet::FACET_ISA {
