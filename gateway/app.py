@@ -15,7 +15,7 @@ from gateway.backend import Backend
 from gateway.cors import NO_ORIGINS, OriginRules
 from gateway.counters import NO_ROUTE
 from gateway.openapi.description import FETCH_SECONDS, FRESH_SECONDS, ApiDescription
-from gateway.readiness import PROBE_SECONDS, Readiness
+from gateway.readiness import Readiness, ask_backends
 from gateway.recent import Recent
 from gateway.routes import torchserve
 from gateway.routes.backend_calls import Permits
@@ -111,7 +111,7 @@ def build(settings: Settings | None = None, client: Backend | None = None) -> Fl
         )
     permits = Permits(settings)
     calls = ModelCalls(client, settings, permits)
-    readiness = Readiness(lambda: client.check_ready(timeout=PROBE_SECONDS))
+    readiness = Readiness(partial(ask_backends, client))
     body_rules = partial(routes.body_rule, settings=settings)
     origins = OriginRules(settings.allowed_origins)
     access = Access.of(settings)

@@ -3,12 +3,34 @@
 import time
 from collections.abc import Callable
 
+from gateway.backend import Backend
 from gateway.recent import Recent
-from utils.errors import FacetError
+from utils.errors import BackendUnavailable, FacetError
 
 CACHED_SECONDS = 0.5
 PROBE_SECONDS = 1.0
 """How long a probe may take, and so how long anybody waits for one."""
+_BACKENDS_ASKED = 3
+
+
+def ask_backends(backend: Backend) -> None:
+    """Return when a backend serves.
+
+    Calls go to each of several backends in turn, so more than one is asked: else one that drains would, by
+    chance, have the load balancer take away all gateways.
+
+    Raises:
+        FacetError: None of those that were asked does, or they have not answered in time.
+    """
+    until = time.monotonic() + PROBE_SECONDS
+    for left in reversed(range(_BACKENDS_ASKED)):
+        try:
+            backend.check_ready(timeout=until - time.monotonic())
+        except BackendUnavailable:
+            if not left or time.monotonic() >= until:
+                raise
+        else:
+            return
 
 
 class Readiness:

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -292,6 +293,23 @@ def test_readyz_says_whether_the_backend_serves(
     assert (response.status_code, response.get_json()["reason"]) == (503, "BACKEND_UNAVAILABLE")
     assert response.headers["Retry-After"] == ("3" if failure.retry_after else "1")
     assert app_for(FakeBackend()).test_client().get("/readyz").status_code == 200
+
+
+def test_one_backend_of_several_that_drains_leaves_the_gateway_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls go to each in turn."""
+    backend = FakeBackend()
+    turns = cycle([errors.BackendUnavailable("draining"), None])
+
+    def check_ready(*, timeout: float) -> None:
+        assert 0 < timeout <= 1
+        if (failure := next(turns)) is not None:
+            raise failure
+
+    monkeypatch.setattr(backend, "check_ready", check_ready)
+    for _ in range(3):
+        assert app_for(backend).test_client().get("/readyz").status_code == 200
+    turns = cycle([errors.BackendUnavailable("gone")])
+    assert app_for(backend).test_client().get("/readyz").status_code == 503
 
 
 def test_readiness_is_asked_again_after_half_a_second() -> None:
