@@ -138,12 +138,6 @@ INLINE void multiply_row(const float* pixels, const float* weights, T (&left)[N]
     add_products(pixels + 3 * P, weights + 3 * W, right);
 }
 
-template <class T>
-INLINE T lane_from(T value, T other, int lane) {
-    value[lane] = other[lane];
-    return value;
-}
-
 // One vector of pools of N channels: convolution, PReLU, and the largest of 2 x 2. `cut` is the lane whose pool
 // has one column, or -1.
 template <class T, int N>
@@ -161,7 +155,7 @@ INLINE void pool_block(const float* pixels, const float* bias, const float* weig
             most[column] = prelu(rows[0][column][n] + sum + difference, slope);
             if (!one_row) most[column] = larger(most[column], prelu(rows[3][column][n] + sum - difference, slope));
         }
-        if (cut >= 0) most[1] = lane_from(most[1], most[0], cut);
+        if (cut >= 0) most[1][cut] = most[0][cut];
         to[n] = larger(most[0], most[1]);
     }
 }
