@@ -29,8 +29,8 @@ from tests.support.pictures import ASTRONAUT
 from tests.support.processes import ROOT, running, wait_until
 
 PACKAGES = ["protos", "utils", "inference_server", "gateway", "cli", "facet_serving"]
-OPTIONAL = ["tensorflow", "opentelemetry"]
-"""Of an engine, and of traces, that the image does without."""
+OPTIONAL = ["tensorflow", "opentelemetry", "ray"]
+"""Of an engine, of traces, and of Ray, that the image does without."""
 
 
 def joined(path: str) -> str:
