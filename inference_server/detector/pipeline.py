@@ -88,8 +88,6 @@ class Detector:
         for scale in pyramid_scales(width, height, options.min_face_size):
             checkpoint()
             cells, level_scores, regressions = prepared.propose(scale, options.threshold_proposal)
-            if len(cells) == 0:
-                continue
             self._check(len(cells), options)
             order = by_score(level_scores)
             level_boxes = boxes_of_cells(cells, regressions, scale).take(order, axis=0)
