@@ -10,6 +10,7 @@ from pathlib import Path
 from gateway.forms.inputs import input_form
 from gateway.forms.model_inputs import model_form
 from tests.soak.endpoints import HttpCaller
+from tests.soak.identities import Account
 from tests.soak.load import Load, Tally
 from tests.soak.photos import photos
 from tests.support import facet
@@ -44,7 +45,7 @@ def test_gateways_restarted_in_turn_behind_nginx_lose_no_request(tmp_path: Path)
         processes = [stack.enter_context(gateway(port, backend)) for port in ports]
         nginx = stack.enter_context(balancer(NGINX, tmp_path, behind(ports, backend)))
         # The load ends before any gateway does.
-        with Load([partial(HttpCaller, nginx.http)] * 4, photos(12), tally) as load:
+        with Load([partial(HttpCaller, nginx.http, Account())] * 4, photos(12), tally) as load:
             # To the master alone, as an init system does, and to all of a group, as a Procfile runner does.
             for tell in (Process.send, Process.send_group):
                 for index, port in enumerate(ports):
