@@ -124,13 +124,13 @@ def reload_gateway(scene: Scene) -> None:
 
 
 def full_queue(scene: Scene) -> None:
-    """Forty callers more, whose pictures take long; the half of them that names a time is never refused."""
+    """Sixty callers more, whose pictures take long; the third of them that names a time is never refused."""
     tally, patient = scene.tallies["gateway"], Tally()
     path = "/predict?min_face_size=400"
     caller = partial(HttpCaller, scene.stage.http, scene.stage.identities.callers, path)
     with (
         Load([partial(caller, patient=True)] * 20, [sleeper()], patient),
-        Load([caller] * 20, [sleeper()], tally),
+        Load([caller] * 40, [sleeper()], tally),
     ):
         wait_until(lambda: tally.refused >= 20, "some are refused")
     assert patient.sent >= 20
