@@ -16,7 +16,7 @@ from tests.support.facet import ROOMY, free_port
 from tests.support.gateway_process import Gateway
 from tests.support.hooked_worker import BLUE
 from tests.support.pictures import ASTRONAUT, coloured, encoded, group_photo
-from tests.support.processes import Process, running
+from tests.support.processes import Process, running, wait_until
 
 ITEMS = 100
 
@@ -100,6 +100,7 @@ def test_a_batch_passes_nginx_as_it_comes_and_goes(backend: Process, tmp_path: P
             begun.send(photo, b"\r\n", END)
             begun.end()
             assert [line.get("index", "last") for line in begun.rest()] == [1, "last"]
+        wait_until(lambda: PATH in nginx.passed_on(), "nginx has logged it")
         assert nginx.passed_on().count(PATH) == 1
         with contextlib.closing(proxy.open()) as connection:
             connection.putrequest("POST", PATH)
