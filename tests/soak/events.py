@@ -138,12 +138,16 @@ def full_queue(scene: Scene) -> None:
 
 
 def restart(scene: Scene) -> None:
-    """The whole backend stops, and is started again with all its models when callers have noticed."""
+    """The whole backend stops, and is started again with all its models when callers have noticed.
+
+    But for those of batches: the gateway sends their pictures again until it is there.
+    """
     models = scene.stage.registered()
+    told = [tally for endpoint, tally in scene.tallies.items() if endpoint != "batch"]
     with scene.stage.scraper.excusing("backend"):
         scene.stage.inference.send(signal.SIGTERM)
         assert scene.stage.inference.wait() == 0
-        wait_until(lambda: all(tally.gone > 0 for tally in scene.tallies.values()), "callers are told")
+        wait_until(lambda: all(tally.gone > 0 for tally in told), "callers are told")
         scene.stage.start_backend()
     wait_until(scene.stage.serves, "the gateway has found it")
     assert scene.stage.registered() == models
