@@ -17,7 +17,14 @@ from tests.support.gateway_fakes import FakeBackend, app_for
 from tests.support.gateway_forms import LIMIT, assert_refused
 from tests.support.openapi import check
 from tests.support.processes import wait_until
-from utils.errors import BackendUnavailable, BrokenImage, DeadlineExceeded, InternalError, QueueFull
+from utils.errors import (
+    BackendUnavailable,
+    BrokenImage,
+    DeadlineExceeded,
+    FacetError,
+    InternalError,
+    QueueFull,
+)
 
 
 def post(client: FlaskClient, body: bytes, url: str = PATH, **headers: str) -> TestResponse:
@@ -184,40 +191,27 @@ def test_a_picture_that_fails_is_one_line_and_the_others_go_on() -> None:
     assert failed[0]["problem"] == alone.get_json()
 
 
-def test_a_full_queue_is_waited_out_within_the_time_of_the_picture() -> None:
-    """As often as it takes."""
+@pytest.mark.parametrize(
+    "failure", [QueueFull("full", retry_after=0.01), BackendUnavailable("restarted", retry_after=0.01)]
+)
+def test_what_passes_by_itself_is_waited_out_within_the_time_of_the_picture(failure: FacetError) -> None:
+    """As often as it takes: a full queue, and a backend that comes back."""
     backend = FakeBackend()
     refusals = 3
 
-    def full(_request: Any) -> None:  # noqa: ANN401
+    def refuse(_request: Any) -> None:  # noqa: ANN401
         nonlocal refusals
         refusals -= 1
         if refusals >= 0:
-            raise QueueFull("full", retry_after=0.01)
+            raise failure
 
-    backend.before = full
+    backend.before = refuse
     items = answered(post(app_for(backend).test_client(), of_files([b"x"]), X_Request_Timeout="30")).items
     assert outcomes(items) == [200]
     assert len(backend.requests) == 4
     assert backend.timeouts_named == [True] * 4
     given = [timeout for timeout in backend.timeouts if timeout is not None]
     assert sorted(given, reverse=True) == given
-
-
-def test_a_backend_that_comes_back_within_the_time_of_a_picture_answers_it() -> None:
-    """Such as one that is restarted."""
-    backend = FakeBackend()
-    away = 3
-
-    def restarting(_request: Any) -> None:  # noqa: ANN401
-        nonlocal away
-        away -= 1
-        if away >= 0:
-            raise BackendUnavailable("away", retry_after=0.01)
-
-    backend.before = restarting
-    items = answered(post(app_for(backend).test_client(), of_files([b"x"]), X_Request_Timeout="30")).items
-    assert (outcomes(items), len(backend.requests)) == ([200], 4)
 
 
 def test_a_backend_that_stays_away_is_waited_for_once() -> None:
